@@ -1,0 +1,33 @@
+"""pdeflow: solve PDEs with learning where learning pays, and with classical numerics where it does not.
+
+``import pdeflow`` is cheap: what it names is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pdeflow.surrogate import Surrogate, load, save
+
+__version__ = "0.1.0"
+__all__ = ["Surrogate", "__version__", "load", "save"]
+
+_HOME = {
+    "Surrogate": "pdeflow.surrogate",
+    "load": "pdeflow.surrogate",
+    "save": "pdeflow.surrogate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'pdeflow' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,64 @@
+"""The errors that a user can mend, worded the same everywhere.
+
+Every message names the argument or key, what it got, what it expected, and what to try next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PdeflowError(Exception):
+    """Base of every error that pdeflow raises on purpose; the command line prints it without a traceback."""
+
+
+class InvalidInput(PdeflowError, ValueError):
+    """An argument, key or array that cannot be used.
+
+    Parameters
+    ----------
+    name
+        The argument or key, as the user wrote it (``"data.resolution"``).
+    got
+        The offending value; long values are cut.
+    expected
+        What would have been accepted, as a noun phrase.
+    hint
+        The next thing to try, as a sentence.
+    choices
+        Known names; the ones nearest to ``got`` are offered.
+    """
+
+    def __init__(
+        self, name: str, got: object, expected: str, hint: str = "", *, choices: Iterable[str] = ()
+    ) -> None:
+        self.name, self.got, self.expected, self.hint = name, got, expected, hint
+        shown = repr(got)
+        shown = shown if len(shown) <= 120 else shown[:117] + "..."
+        lines = [f"{name}: got {shown}, expected {expected}."]
+        known = sorted(choices)
+        near = difflib.get_close_matches(str(got), known, n=3, cutoff=0.5) if known else []
+        if near:
+            lines.append(f"Nearest: {', '.join(near)}.")
+        elif known:
+            lines.append(f"Known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}.")
+        if hint:
+            lines.append(hint)
+        super().__init__("\n".join(lines))
+
+
+class CorruptFile(PdeflowError, OSError):
+    """A file that is truncated, damaged, or not of the format its name says."""
+
+
+class UnsafeFile(PdeflowError, OSError):
+    """A file that asks for something a data file must not do: run code, or reach into other files."""
+
+
+class NumericalFailure(PdeflowError, ArithmeticError):
+    """A computation that did not give a usable answer (no convergence, NaN, breakdown)."""
+
+
+class MissingDependency(PdeflowError, ImportError):
+    """An optional package is needed and absent; the message says what to install."""
