@@ -1,0 +1,45 @@
+"""Floor 2: equations stated once, their parameters' distributions, and their discretisation."""
+
+from pdeflow.problems.calculus import D, cos, cosh, exp, log, sin, sinh, sqrt, tan, tanh
+from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.darcy import Darcy
+from pdeflow.problems.discretise import System, discretise
+from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUniform, Uniform
+from pdeflow.problems.domain import Box
+from pdeflow.problems.grid_function import evaluate
+from pdeflow.problems.manufactured import Manufactured, manufacture
+from pdeflow.problems.poisson import Poisson
+from pdeflow.problems.problem import Parameter, Problem
+from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
+
+__all__ = [
+    "Box",
+    "Choice",
+    "Constant",
+    "D",
+    "Darcy",
+    "Dirichlet",
+    "Distribution",
+    "GaussianField",
+    "LogNormalField",
+    "LogUniform",
+    "Manufactured",
+    "Parameter",
+    "Poisson",
+    "Problem",
+    "System",
+    "ThresholdedField",
+    "Uniform",
+    "cos",
+    "cosh",
+    "discretise",
+    "evaluate",
+    "exp",
+    "log",
+    "manufacture",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
+]

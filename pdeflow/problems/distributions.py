@@ -1,0 +1,178 @@
+"""Distributions of scalar parameters, one seed a sample."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
+
+
+def random_generator(seed: np.random.SeedSequence) -> np.random.Generator:
+    """The stream of one sample: NumPy's Philox, the same on every machine and device."""
+    return np.random.Generator(np.random.Philox(seed))
+
+
+class Distribution(abc.ABC):
+    """What a parameter is drawn from. ``str()`` of it is a phrase for cards."""
+
+    is_field: ClassVar[bool] = False
+    """Whether a sample is a function of position rather than a number."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether every sample is the same number."""
+        return False
+
+    @property
+    @abc.abstractmethod
+    def positive(self) -> bool:
+        """Whether every sample is certainly positive."""
+
+    @abc.abstractmethod
+    def sample(
+        self,
+        seeds: Sequence[np.random.SeedSequence],
+        grid: Grid,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """One sample a seed, each depending on its own seed and the grid alone.
+
+        Returns
+        -------
+        Tensor
+            (n,) for a scalar, (n, *grid.shape) for a field.
+        """
+
+
+class ScalarDistribution(Distribution):
+    """A distribution of numbers."""
+
+    @abc.abstractmethod
+    def draw(self, generator: np.random.Generator) -> float:
+        """One number."""
+
+    def sample(
+        self,
+        seeds: Sequence[np.random.SeedSequence],
+        grid: Grid,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """One sample a seed; see :meth:`Distribution.sample`."""
+        numbers = [self.draw(random_generator(seed)) for seed in seeds]
+        return torch.tensor(numbers, dtype=dtype, device=device)
+
+
+def _check_range(lower: float, upper: float) -> None:
+    if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
+        raise InvalidInput("lower, upper", (lower, upper), "finite numbers, lower < upper")
+
+
+@dataclass(frozen=True)
+class Constant(ScalarDistribution):
+    """The same number every time."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise InvalidInput("value", self.value, "a finite number")
+
+    @property
+    def is_constant(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def positive(self) -> bool:
+        """Whether every sample is certainly positive."""
+        return self.value > 0
+
+    def draw(self, generator: np.random.Generator) -> float:
+        """One number."""
+        return self.value
+
+    def __str__(self) -> str:
+        return f"{self.value:g}"
+
+
+@dataclass(frozen=True)
+class Uniform(ScalarDistribution):
+    """Uniform between ``lower`` and ``upper``."""
+
+    lower: float
+    upper: float
+
+    def __post_init__(self) -> None:
+        _check_range(self.lower, self.upper)
+
+    @property
+    def positive(self) -> bool:
+        """Whether every sample is certainly positive."""
+        return self.lower > 0
+
+    def draw(self, generator: np.random.Generator) -> float:
+        """One number."""
+        return generator.uniform(self.lower, self.upper)
+
+    def __str__(self) -> str:
+        return f"uniform between {self.lower:g} and {self.upper:g}"
+
+
+@dataclass(frozen=True)
+class LogUniform(ScalarDistribution):
+    """A number whose logarithm is uniform; ``lower`` must be positive."""
+
+    lower: float
+    upper: float
+
+    def __post_init__(self) -> None:
+        _check_range(self.lower, self.upper)
+        if self.lower <= 0:
+            raise InvalidInput("lower", self.lower, "a positive number", "Use Uniform for a range across 0.")
+
+    @property
+    def positive(self) -> bool:
+        """Whether every sample is certainly positive."""
+        return True
+
+    def draw(self, generator: np.random.Generator) -> float:
+        """One number."""
+        return math.exp(generator.uniform(math.log(self.lower), math.log(self.upper)))
+
+    def __str__(self) -> str:
+        return f"log-uniform between {self.lower:g} and {self.upper:g}"
+
+
+@dataclass(frozen=True)
+class Choice(ScalarDistribution):
+    """One of ``values``, each as likely as the others."""
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(self.values))
+        if not self.values or not all(math.isfinite(value) for value in self.values):
+            raise InvalidInput("values", self.values, "at least one number, all finite")
+
+    @property
+    def positive(self) -> bool:
+        """Whether every sample is certainly positive."""
+        return min(self.values) > 0
+
+    def draw(self, generator: np.random.Generator) -> float:
+        """One number."""
+        return self.values[generator.integers(len(self.values))]
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(f'{value:g}' for value in self.values)}"

@@ -1,0 +1,336 @@
+"""The statement of an equation, and the ways to evaluate it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
+from pdeflow.problems import grid_function, point_function
+from pdeflow.problems.calculus import Names
+from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.distributions import Constant, Distribution
+from pdeflow.problems.domain import Box
+from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, node_values
+from pdeflow.problems.point_function import PointFunction
+
+if TYPE_CHECKING:
+    import sympy
+
+    from pdeflow.problems.discretise import System
+
+Formula = Callable[[Any], Any]
+"""A function of ``at``, written with the functions of :mod:`pdeflow.problems.calculus`."""
+
+
+class Parameter:
+    """Something an equation depends on, with the distribution that samples draw it from.
+
+    Parameters
+    ----------
+    distribution
+        A number's or a field's.
+    positive
+        Whether the equation makes sense for positive values only.
+
+    Raises
+    ------
+    InvalidInput
+        If it must be positive and the distribution is not.
+    """
+
+    def __init__(self, distribution: Distribution, *, positive: bool = False) -> None:
+        if positive and not distribution.positive:
+            raise InvalidInput(
+                "distribution of a positive parameter",
+                distribution,
+                "one whose samples are all positive",
+                "Try LogNormalField, or move the range above 0.",
+            )
+        self.distribution, self.positive = distribution, positive
+
+
+class Problem(abc.ABC):
+    """An equation stated once: derive from it, give ``domain``, ``conditions``, parameters and ``residual``.
+
+    Class attributes, or attributes set in ``__init__``:
+
+    ``domain``
+        A :class:`Box`.
+    ``fields``
+        The name of the unknown, ``("u",)`` by default.
+    ``conditions``
+        Boundary conditions; every side of the box that does not wrap needs one.
+    ``name``
+        By default the class's name in lower case.
+    any :class:`Parameter`
+        Its attribute's name is the parameter's; the residual reads its value as ``p.NAME``.
+    """
+
+    domain: Box
+    fields: tuple[str, ...] = ("u",)
+    conditions: tuple[Dirichlet, ...] = ()
+    name: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__.lower()
+        if len(cls.fields) != 1:
+            raise InvalidInput(f"{cls.__name__}.fields", cls.fields, "the name of one unknown")
+
+    @abc.abstractmethod
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        """What vanishes when u solves the equation.
+
+        Written with :func:`~pdeflow.problems.calculus.D`, arithmetic, and the functions of
+        :mod:`pdeflow.problems.calculus`; ``at.x`` is a coordinate, ``p.a`` a parameter.
+        """
+
+    def exact(self, at: Any, p: Any) -> Any:
+        """The solution as a formula of the coordinates and parameters, or None where none is known."""
+        return None
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters in the order they were stated, class attributes first."""
+        found: dict[str, Parameter] = {}
+        for namespace in (*(vars(cls) for cls in reversed(type(self).__mro__)), vars(self)):
+            found |= {name: value for name, value in namespace.items() if isinstance(value, Parameter)}
+        return found
+
+    def grid(self, points: int | Sequence[int]) -> Grid:
+        """The uniform grid of the domain with this many nodes along each axis, ends included."""
+        return self.domain.grid(points)
+
+    def sample(
+        self,
+        indices: Sequence[int],
+        grid: Grid,
+        *,
+        seed: int,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> dict[str, Tensor]:
+        """Parameter values of the samples with these indices.
+
+        Parameter number k of sample i is drawn from ``SeedSequence(seed, spawn_key=(i, k))`` and depends on
+        nothing else: not on the other samples asked for, nor on how many.
+
+        Returns
+        -------
+        dict
+            Parameter name to (n,) for a scalar, (n, *grid.shape) for a field.
+        """
+        if seed < 0:
+            raise InvalidInput("seed", seed, "an integer of at least 0")
+        for index in indices:
+            if index < 0:
+                raise InvalidInput("indices", index, "sample numbers of at least 0")
+        return {
+            name: parameter.distribution.sample(
+                [np.random.SeedSequence(seed, spawn_key=(int(index), k)) for index in indices],
+                grid,
+                dtype,
+                device,
+            )
+            for k, (name, parameter) in enumerate(self.parameters.items())
+        }
+
+    def complete_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The given parameters, with those that are constant put in where they are absent."""
+        known = self.parameters
+        for name in given:
+            if name not in known:
+                raise InvalidInput("parameters", name, f"parameters of {self.name}", choices=known)
+        values: dict[str, Any] = {}
+        for name, parameter in known.items():
+            if name in given:
+                values[name] = given[name]
+            elif isinstance(parameter.distribution, Constant):
+                values[name] = parameter.distribution.value
+            else:
+                raise InvalidInput(
+                    "parameters", sorted(given), f"a value for {name!r} too", "Draw them all with sample()."
+                )
+        return values
+
+    def check_grid(self, grid: Grid) -> None:
+        """Raise InvalidInput unless the grid covers the problem's domain and wraps where that does."""
+        domain = self.domain
+        same = (grid.axes, grid.periodic) == (domain.axes, domain.periodic) and np.allclose(
+            (grid.lower, grid.upper), (domain.lower, domain.upper), rtol=1e-6, atol=0.0
+        )
+        if not same:
+            raise InvalidInput(
+                "grid", grid, f"a grid of {domain}", f"Make it with {type(self).__name__}().grid(points)."
+            )
+
+    def parameters_on_grid(
+        self,
+        grid: Grid,
+        parameters: Mapping[str, Any],
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> dict[str, GridFunction]:
+        """Every parameter as a function to compute with on the grid.
+
+        Parameters
+        ----------
+        parameters
+            Name to a number, a tensor (n,) of numbers, a tensor (n, *grid.shape), or a formula of ``at``.
+            Those whose distribution is constant may be left out.
+
+        Raises
+        ------
+        InvalidInput
+            If a name is missing or unknown, or a tensor has another shape.
+        """
+        self.check_grid(grid)
+        at = Names("coordinate", grid_function.coordinate_functions(grid, dtype, device))
+        functions: dict[str, GridFunction] = {}
+        for name, given in self.complete_parameters(parameters).items():
+            value = given(at) if callable(given) else given
+            if isinstance(value, GridFunction):
+                functions[name] = value
+                continue
+            values = torch.as_tensor(value, dtype=dtype, device=device)
+            if values.ndim <= 1:
+                functions[name] = constant_function(values, grid)
+            elif tuple(values.shape[1:]) == grid.shape:
+                functions[name] = node_function(values, grid)
+            else:
+                raise InvalidInput(
+                    f"shape of parameter {name!r}", tuple(values.shape), f"(n,) or (n, *{grid.shape})"
+                )
+        return functions
+
+    def evaluate_residual(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> Tensor:
+        """The residual where the grid determines it; see :meth:`residual_on_grid`."""
+        at = grid_function.coordinate_functions(u.grid, u.values.dtype, u.values.device)
+        value = self.residual(u, Names("coordinate", at), Names("parameter", parameters))
+        if not isinstance(value, GridFunction):
+            raise InvalidInput(
+                f"{type(self).__name__}.residual", type(value).__name__, "an expression in u, at or p"
+            )
+        return node_values(value, margin=1)
+
+    def residual_on_grid(self, u: Tensor, grid: Grid, parameters: Mapping[str, Any]) -> Tensor:
+        """The residual by compact second-order finite differences.
+
+        Parameters
+        ----------
+        u
+            (n, *grid.shape), boundary nodes included.
+        grid
+            Of this problem's domain.
+        parameters
+            As in :meth:`parameters_on_grid`.
+
+        Returns
+        -------
+        Tensor
+            (n, *interior), in ``u``'s dtype: the first and last node of every axis that does not wrap are
+            left out; a residual with derivatives above the second loses more of them.
+        """
+        if tuple(u.shape[1:]) != grid.shape:
+            raise InvalidInput("shape of u", tuple(u.shape), f"(n, *{grid.shape})")
+        functions = self.parameters_on_grid(grid, parameters, u.dtype, u.device)
+        return self.evaluate_residual(node_function(u, grid), functions)
+
+    def residual_at_points(
+        self, u: Callable[[Tensor], Tensor], points: Tensor, parameters: Mapping[str, Any]
+    ) -> Tensor:
+        """The residual by automatic differentiation, exact for the given function.
+
+        Parameters
+        ----------
+        u
+            Maps points (N, d) to values (N,), each from its own point; a network, for instance.
+        points
+            (N, d), columns in the order of the domain's axes.
+        parameters
+            Name to a number, a tensor (N,) of values at the points, or a formula of ``at``. A parameter that
+            the residual differentiates must be a formula. Constants may be left out.
+
+        Returns
+        -------
+        Tensor
+            (N,), differentiable with respect to whatever ``u`` depends on unless gradients are switched off.
+        """
+        if points.ndim != 2 or points.shape[1] != self.domain.dim:
+            raise InvalidInput("shape of points", tuple(points.shape), f"(N, {self.domain.dim})")
+        axes, keep = self.domain.axes, torch.is_grad_enabled()
+        with torch.enable_grad():
+            if not points.requires_grad:
+                points = points.detach().requires_grad_()
+            at = Names("coordinate", point_function.coordinate_functions(points, axes))
+            values: dict[str, Any] = {}
+            for name, given in self.complete_parameters(parameters).items():
+                value = given(at) if callable(given) else given
+                if isinstance(value, Tensor):
+                    known = callable(given) or value.ndim == 0
+                    value = PointFunction(value, points, axes, differentiable=known)
+                values[name] = value
+            value = u(points)
+            if not value.requires_grad:
+                raise InvalidInput(
+                    "u",
+                    "values without a gradient",
+                    "values computed from the points by differentiable operations",
+                    "Do not detach them; a constant is `0 * points[:, 0] + c`.",
+                )
+            residual = self.residual(PointFunction(value, points, axes), at, Names("parameter", values))
+        result = residual.values.expand(points.shape[0])
+        return result if keep else result.detach()
+
+    def discretise(self, grid: Grid, parameters: Mapping[str, Any]) -> System:
+        """The linear systems whose solutions make :meth:`residual_on_grid` vanish.
+
+        See :func:`pdeflow.problems.discretise.discretise`.
+        """
+        from pdeflow.problems.discretise import discretise
+
+        return discretise(self, grid, parameters)
+
+    def latex(self) -> str:
+        """The equation in LaTeX, made from the residual itself."""
+        from pdeflow.problems import symbolic
+
+        return symbolic.latex(self)
+
+    def linear_part(self) -> sympy.Expr:
+        """The derivative of the residual at u = 0, applied to the unknown, as a SymPy expression."""
+        from pdeflow.problems import symbolic
+
+        return symbolic.linear_part(self)
+
+    def symbol(self) -> sympy.Expr:
+        """The Fourier symbol of the linear part, coefficients frozen, in ``k_x``, ``k_y``, ..."""
+        from pdeflow.problems import symbolic
+
+        return symbolic.symbol(self)
+
+    def describe(self) -> dict[str, Any]:
+        """What a data set's card says: plain strings, ready for JSON.
+
+        Returns
+        -------
+        dict
+            ``name``, ``equation`` (LaTeX), ``domain``, ``parameters`` (name to a phrase), ``conditions``.
+        """
+        wraps = [axis for axis, periodic in zip(self.domain.axes, self.domain.periodic) if periodic]
+        return {
+            "name": self.name,
+            "equation": self.latex(),
+            "domain": str(self.domain),
+            "parameters": {name: str(value.distribution) for name, value in self.parameters.items()},
+            "conditions": [str(condition) for condition in self.conditions]
+            + [f"periodic along {axis}" for axis in wraps],
+        }

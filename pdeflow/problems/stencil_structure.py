@@ -1,0 +1,57 @@
+"""Which structure a stencil's matrices have, read off their coefficients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pdeflow.linalg import StencilOperator, Tag
+
+_ROUND_OFF = 64 * torch.finfo(torch.float64).eps
+
+
+def _by_offset(operator: StencilOperator) -> dict[tuple[int, ...], Tensor]:
+    return {offset: operator.coefficients[:, k] for k, offset in enumerate(operator.offsets)}
+
+
+def _is_symmetric(mine: dict[tuple[int, ...], Tensor], adjoint: dict[tuple[int, ...], Tensor]) -> bool:
+    scale = sum((values.abs() for values in mine.values()), torch.zeros(()))
+    if mine.keys() != adjoint.keys():
+        return False
+    worst = [((mine[o] - adjoint[o]).abs() - _ROUND_OFF * scale).max() for o in mine]
+    return bool(torch.stack(worst).max() <= 0)
+
+
+def _is_connected(mine: dict[tuple[int, ...], Tensor], shape: tuple[int, ...]) -> bool:
+    """Whether every two neighbours along an axis are coupled, so that the matrix is irreducible."""
+    for k, n in enumerate(shape):
+        unit = tuple(int(j == k) for j in range(len(shape)))
+        if n > 1 and (unit not in mine or bool((mine[unit].narrow(k + 1, 0, n - 1) == 0).any())):
+            return False
+    return True
+
+
+def structure_tags(operator: StencilOperator) -> frozenset[Tag]:
+    """SYMMETRIC, and POSITIVE_DEFINITE, where the coefficients show it for every sample.
+
+    A symmetric matrix with a positive diagonal is positive definite if it is strictly diagonally dominant, or
+    irreducible, weakly dominant and strictly so in one row (Horn and Johnson, "Matrix Analysis", 6.2.27).
+    The periodic Laplacian, singular because of the constant, is not tagged. An indefinite matrix never is; a
+    positive definite one that is not dominant goes untagged.
+
+    Parameters
+    ----------
+    operator
+        In float64, with coefficients 0 where they reach over a boundary.
+    """
+    mine = _by_offset(operator)
+    if not _is_symmetric(mine, _by_offset(operator.adjoint)):
+        return frozenset()
+    diagonal = mine[(0,) * len(operator.shape)].flatten(1)
+    zero = torch.zeros_like(diagonal)
+    others = sum((values.abs().flatten(1) for o, values in mine.items() if any(o)), zero)
+    tolerance = _ROUND_OFF * (diagonal.abs() + others)
+    strict = diagonal > others + tolerance
+    weak = (diagonal > 0) & (diagonal >= others - tolerance)
+    definite = strict.all() or (weak.all() and strict.any(1).all() and _is_connected(mine, operator.shape))
+    return frozenset((Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE) if definite else (Tag.SYMMETRIC,))

@@ -1,0 +1,102 @@
+"""What every problem of the package keeps to: a new one is a new row."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+
+import pytest
+import torch
+
+from pdeflow.linalg import Tag
+from pdeflow.problems import (
+    Constant,
+    Darcy,
+    LogNormalField,
+    Poisson,
+    Problem,
+    ThresholdedField,
+    Uniform,
+    cos,
+    evaluate,
+    exp,
+    manufacture,
+    sin,
+)
+
+SPD = {Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE}
+
+# problem, tags of its systems, formulas for the parameters of a manufactured solution
+ROWS = [
+    *((Poisson(dim), SPD, {}) for dim in (1, 2, 3)),
+    (Poisson(2, source=Uniform(-1.0, 1.0)), SPD, {}),
+    *((Darcy(dim), SPD, {"a": lambda at: 2 + sin(3 * at.x)}) for dim in (1, 2, 3)),
+    (Darcy(2, coefficient=LogNormalField(std=1.5)), SPD, {"a": lambda at: exp(at.x * at.y)}),
+    (Darcy(2, coefficient=ThresholdedField(modes=16), source=Constant(2.0)), SPD, {"a": 2.0}),
+]
+
+
+@pytest.fixture(params=range(len(ROWS)), ids=lambda k: f"{ROWS[k][0].name}-{k}")
+def row(request):
+    return ROWS[request.param]
+
+
+def test_samples_have_the_stated_shapes_and_depend_on_their_index_alone(row):
+    problem: Problem = row[0]
+    grid = problem.grid([7, 6, 5][: problem.domain.dim])
+    batch = problem.sample([0, 1, 2], grid, seed=9)
+    alone = problem.sample([2], grid, seed=9)
+    assert list(batch) == list(problem.parameters)
+    for name, parameter in problem.parameters.items():
+        assert batch[name].shape == ((3, *grid.shape) if parameter.distribution.is_field else (3,))
+        assert batch[name].dtype == torch.float64
+        assert torch.equal(batch[name][2], alone[name][0])
+        assert (batch[name] > 0).all() or not parameter.positive
+
+
+def test_systems_have_the_stated_tags_and_reproduce_the_residual(row):
+    problem, tags, _ = row
+    grid = problem.grid([7, 6, 5][: problem.domain.dim])
+    parameters = problem.sample([0, 1], grid, seed=9)
+    system = problem.discretise(grid, parameters)
+    assert system.operator.tags == tags
+    x = torch.rand(2, *system.operator.shape, dtype=torch.float64)
+    residual = problem.residual_on_grid(system.embed(x), grid, parameters)
+    scale = float(residual.abs().max())
+    torch.testing.assert_close(system.operator(x) - system.rhs, residual, rtol=0, atol=1e-13 * scale)
+
+
+def test_a_manufactured_solution_satisfies_the_residual_at_points_and_on_the_grid(row):
+    problem, _, formulas = row
+    case = manufacture(problem, lambda at: cos(2 * at.x) + at.x, formulas)
+    points = torch.rand(50, problem.domain.dim, dtype=torch.float64)
+    at_points = case.problem.residual_at_points(
+        lambda x: torch.cos(2 * x[:, 0]) + x[:, 0], points, case.parameters
+    )
+    assert at_points.abs().max() < 1e-12
+    norms = []
+    for n in (9, 17):
+        grid = problem.grid(n)
+        norms.append(
+            float(
+                case.problem.residual_on_grid(evaluate(case.exact, grid), grid, case.parameters).abs().max()
+            )
+        )
+    assert math.log2(norms[0] / norms[1]) > 1.8
+
+
+def test_it_describes_itself(row):
+    card = row[0].describe()
+    assert json.loads(json.dumps(card)) == card
+    assert set(card["parameters"]) == set(row[0].parameters)
+    assert " = " in card["equation"]
+    assert row[0].symbol() != 0
+    assert row[0].linear_part() != 0
+
+
+def test_it_goes_to_another_process(row):
+    problem = pickle.loads(pickle.dumps(row[0]))
+    grid = problem.grid(5)
+    for name, values in problem.sample([3], grid, seed=1).items():
+        assert torch.equal(values, row[0].sample([3], grid, seed=1)[name])

@@ -1,0 +1,212 @@
+"""What parameters are drawn from, and that a sample depends on its index alone."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pdeflow.errors import InvalidInput
+from pdeflow.problems import (
+    Box,
+    Choice,
+    Constant,
+    Darcy,
+    GaussianField,
+    LogNormalField,
+    LogUniform,
+    Parameter,
+    Poisson,
+    ThresholdedField,
+    Uniform,
+)
+
+
+def seeds(n: int) -> list[np.random.SeedSequence]:
+    return [np.random.SeedSequence(0, spawn_key=(i, 0)) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "mean", "low", "high"),
+    [
+        (Uniform(1.0, 4.0), 2.5, 1, 4),
+        (LogUniform(0.1, 10.0), (10 - 0.1) / math.log(100), 0.1, 10),
+        (Choice((1.0, 5.0)), 3.0, 1, 5),
+        (Constant(2.0), 2.0, 2, 2),
+    ],
+)
+def test_scalars(distribution, mean, low, high):
+    values = distribution.sample(seeds(4000), Box(x=(0, 1)).grid(3))
+    assert values.shape == (4000,)
+    assert values.min() >= low
+    assert values.max() <= high
+    assert abs(float(values.mean()) - mean) < 0.03 * (high - low) + 1e-12
+    assert not distribution.is_field
+    assert distribution.positive
+    assert str(distribution)
+    assert distribution.is_constant == isinstance(distribution, Constant)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("device", ["cpu"])
+def test_a_sample_is_the_same_alone_and_in_a_batch(dim, device):
+    problem = Darcy(dim, coefficient=LogNormalField(std=2.0), source=GaussianField())
+    grid = problem.grid(17 if dim < 3 else 9)
+    batch = problem.sample(range(10), grid, seed=11, device=device)
+    for indices in ([5], [9, 5], [5, 5, 2]):
+        some = problem.sample(indices, grid, seed=11, device=device)
+        for name, values in some.items():
+            for row, index in zip(values, indices):
+                assert torch.equal(row, batch[name][index])
+    other = problem.sample([5], grid, seed=12)
+    assert not torch.equal(other["a"][0], batch["a"][5])
+    assert not torch.equal(batch["a"][5], batch["a"][6])
+
+
+def test_parameters_have_independent_streams():
+    problem = Darcy(1, coefficient=Uniform(1.0, 2.0), source=Uniform(1.0, 2.0))
+    values = problem.sample(range(200), problem.grid(5), seed=0)
+    assert abs(np.corrcoef(values["a"], values["f"])[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize(
+    "box", [Box(x=(0, 1)), Box(x=(-1, 2), periodic=("x",)), Box(x=(0, 1), y=(0, 3), periodic=("y",))]
+)
+def test_sample_covariance_is_the_truncated_series(box):
+    """cov(x, y) = sum_k lambda_k phi_k(x) phi_k(y), by a loop over modes, at a few nodes."""
+    field = GaussianField(alpha=1.7, tau=2.0, mean=0.5, constant_mode=True)
+    grid = box.grid(6)
+    nodes = torch.stack([x.flatten() for x in grid.mesh().values()], 1).numpy()
+    expected = np.zeros((len(nodes),) * 2)
+    for index in np.ndindex(*(6,) * box.dim):
+        phi, eigenvalue = np.ones(len(nodes)), 0.0
+        for k, j in enumerate(index):
+            length = box.upper[k] - box.lower[k]
+            x = nodes[:, k] - box.lower[k]
+            if box.periodic[k]:
+                omega = 2 * math.pi * math.ceil(j / 2) / length
+                phi = phi * (np.sin(omega * x) if j and j % 2 == 0 else np.cos(omega * x))
+            else:
+                omega = math.pi * j / length
+                phi = phi * np.cos(omega * x)
+            phi, eigenvalue = phi * math.sqrt((2 if j else 1) / length), eigenvalue + omega**2
+        expected += (eigenvalue + 4.0) ** -1.7 * np.outer(phi, phi)
+    samples = field.sample(seeds(20000), grid).flatten(1).numpy()
+    np.testing.assert_allclose(samples.mean(0), 0.5, atol=5 * math.sqrt(expected.max() / 20000))
+    np.testing.assert_allclose(np.cov(samples.T), expected, atol=0.05 * expected.max())
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_a_finer_grid_adds_modes_to_the_same_function(dim):
+    """Truncated to the coarse grid's modes the fine sample is the coarse sample, to round-off."""
+    box = Poisson(dim).domain
+    coarse, fine = box.grid(9), box.grid(17)
+    every = (slice(None), *(slice(None, None, 2),) * dim)
+    free, capped = GaussianField(), GaussianField(modes=9)
+    torch.testing.assert_close(free.sample(seeds(3), coarse), capped.sample(seeds(3), fine)[every])
+    torch.testing.assert_close(capped.sample(seeds(3), coarse), capped.sample(seeds(3), fine)[every])
+    added = free.sample(seeds(3), fine)[every] - free.sample(seeds(3), coarse)
+    assert 0 < added.norm() < 0.25 * free.sample(seeds(3), coarse).norm()
+
+
+def test_grids_with_different_axes_share_their_noise():
+    wide, narrow = Poisson(2).grid((9, 17)), Poisson(2).grid((9, 9))
+    a = GaussianField(modes=9).sample(seeds(2), wide)[:, :, ::2]
+    torch.testing.assert_close(a, GaussianField().sample(seeds(2), narrow))
+
+
+@pytest.mark.parametrize(("dim", "points", "modes"), [(1, 65, None), (2, 33, None), (3, 9, 9)])
+def test_std_is_that_of_the_samples(dim, points, modes):
+    grid = Box(**{axis: (0.0, 2.0) for axis in "xyz"[:dim]}, periodic="xyz"[:dim]).grid(points)
+    samples = GaussianField(std=3.0, mean=1.0, modes=modes).sample(seeds(1500), grid)
+    assert abs(float(samples.std()) / 3.0 - 1) < 0.04
+    logs = LogNormalField(mean=0.5, std=0.7, modes=modes).sample(seeds(1500), grid).log()
+    assert abs(float(logs.std()) / 0.7 - 1) < 0.04
+    assert abs(float(logs.mean()) - 0.5) < 0.04
+
+
+def test_periodic_fields_wrap_smoothly():
+    grid = Box(x=(0, 1), y=(0, 1), periodic=("x", "y")).grid(64)
+    u = GaussianField(alpha=4.0, modes=9).sample(seeds(1), grid)[0]
+    second = u.roll(1, 0) - 2 * u + u.roll(-1, 0)
+    assert second[0].abs().max() < 2 * second[1:-1].abs().max()
+    assert (u[0] - u[-1]).abs().max() < 2 * (u[1] - u[0]).abs().max()
+
+
+def test_neumann_fields_are_flat_at_the_ends():
+    grid = Poisson(1).grid(513)
+    u = GaussianField(alpha=4.0, modes=9).sample(seeds(4), grid)
+    slope = (u[:, 1:] - u[:, :-1]) * 512
+    assert slope[:, 0].abs().max() < 0.03 * slope.abs().max()
+
+
+def test_threshold_takes_two_values_in_equal_parts():
+    problem = Darcy(2)
+    a = problem.sample(range(200), problem.grid(32), seed=0)["a"]
+    assert set(a.unique().tolist()) == {3.0, 12.0}
+    assert abs(float((a == 12).double().mean()) - 0.5) < 0.02
+    with_constant = ThresholdedField(constant_mode=True).sample(seeds(200), problem.grid(32))
+    assert (with_constant == 12).double().mean((1, 2)).std() > 0.2
+
+
+def test_the_published_darcy_set_has_the_same_statistics():
+    """Volume fraction sample by sample (0.3 with the constant mode in), and how often neighbours differ: 0.13
+    there, 0.10 here, on nodes of which the published file does not say where they lie."""
+    path = Path(__file__).parents[2] / "../shared/data/darcy_train_16.pt"
+    if not path.exists():
+        pytest.skip(
+            f"{path} is not there: the FNO authors' Darcy set comes with the development machine only"
+        )
+    published = torch.load(path, weights_only=True)["x"].double().flatten(1).reshape(-1, 16, 16)
+    problem = Darcy(2)
+    ours = (problem.sample(range(1000), problem.grid(16), seed=0)["a"] == 12).double()
+    for statistic, tolerance in (
+        (lambda a: a.mean((1, 2)).mean(), 0.01),
+        (lambda a: a.mean((1, 2)).std(), 0.015),
+        (lambda a: (a[:, 1:] != a[:, :-1]).double().mean(), 0.035),
+    ):
+        assert abs(float(statistic(published)) - float(statistic(ours))) < tolerance
+
+
+def test_dtype_and_meta_device():
+    grid = Poisson(2).grid(9)
+    for distribution in (GaussianField(), LogNormalField(), ThresholdedField(), Uniform(0.0, 1.0)):
+        single = distribution.sample(seeds(2), grid, torch.float32)
+        assert single.dtype == torch.float32
+        torch.testing.assert_close(single, distribution.sample(seeds(2), grid).float())
+        nowhere = distribution.sample(seeds(2), grid, torch.float32, "meta")
+        assert nowhere.device.type == "meta"
+        assert nowhere.shape == single.shape
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Uniform(2.0, 1.0),
+        lambda: Uniform(0.0, math.inf),
+        lambda: LogUniform(0.0, 1.0),
+        lambda: Choice(()),
+        lambda: Constant(math.nan),
+        lambda: GaussianField(alpha=0.0),
+        lambda: GaussianField(tau=-1.0),
+        lambda: GaussianField(std=0.0),
+        lambda: GaussianField(modes=1),
+        lambda: GaussianField(tau=0.0, constant_mode=True),
+        lambda: LogNormalField(std=-1.0),
+        lambda: ThresholdedField(low=1.0, high=1.0),
+        lambda: ThresholdedField(tau=math.nan),
+        lambda: GaussianField(alpha=1.0).sample(seeds(1), Poisson(2).grid(5)),
+        lambda: Darcy(2, coefficient=ThresholdedField(low=-3.0)),
+        lambda: Darcy(2, coefficient=GaussianField()),
+        lambda: Darcy(2, coefficient=Uniform(0.0, 1.0)),
+        lambda: Darcy(4),
+        lambda: Parameter(Constant(0.0), positive=True),
+        lambda: Poisson(2).sample([-1], Poisson(2).grid(5), seed=0),
+    ],
+)
+def test_bad_input(wrong):
+    with pytest.raises(InvalidInput):
+        wrong()
