@@ -1,0 +1,6 @@
+"""The report of a run: one self-contained HTML page, one picture, one plain-text table."""
+
+from pdeflow.report.metrics_table import metrics_table
+from pdeflow.report.page import write_report
+
+__all__ = ["metrics_table", "write_report"]

@@ -1,0 +1,45 @@
+"""What is known of the data behind a run: from the run folder, else from the data file its config names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pdeflow.errors import CorruptFile, UnsafeFile
+
+
+def data_card(recorded: dict[str, Any], data_path: str) -> tuple[dict[str, Any], str]:
+    """Facts of the data set, and a sentence where there are none.
+
+    Parameters
+    ----------
+    recorded
+        What ``RUN/data/card.json`` holds; it wins, if there is any.
+    data_path
+        The file, or folder in The Well's layout, that the config names; relative to the working directory.
+
+    Returns
+    -------
+    dict, str
+        ``name``, ``equation`` (LaTeX), ``samples``, ``grid`` and the attributes of the file, as far as known;
+        and why there are none, in one sentence. A data file is no part of the run: one that has moved or is
+        damaged is told in the page and does not stop the report.
+    """
+    if recorded:
+        return recorded, ""
+    if not data_path:
+        return {}, "The config does not say which data the model was trained on."
+    file = Path(data_path)
+    if file.is_dir():
+        found = sorted(part for end in ("*.h5", "*.hdf5") for part in (file / "data" / "train").glob(end))
+        file = found[0] if found else file
+    if not file.is_file():
+        return {}, f"The data of the run, {data_path}, are not there any more, so nothing is known of them."
+    from pdeflow.data import WellReader
+
+    try:
+        with WellReader(file) as reader:
+            card = {"name": reader.name, "samples": reader.n, "grid": "x".join(map(str, reader.shape))}
+            return {**card, **reader.attributes}, ""
+    except (CorruptFile, UnsafeFile) as error:
+        return {}, f"The data of the run cannot be read: {str(error).splitlines()[0]}"

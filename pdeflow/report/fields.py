@@ -1,0 +1,316 @@
+"""Pictures of input, truth, prediction and error of the best, median and worst sample, in 1D, 2D and 3D."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdeflow.report.figure import (
+    BLUE,
+    FAINT,
+    INK,
+    ORANGE,
+    complete_labels,
+    new_figure,
+    png_bytes,
+    style,
+    svg_uri,
+)
+from pdeflow.report.run_folder import TestedResolution
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+# Input, solution and error keep their colour map throughout. All are perceptually ordered; that of the
+# error diverges from zero, so that the sign of the error can be seen.
+INPUT_MAP, SOLUTION_MAP, ERROR_MAP = "cividis", "viridis", "RdBu_r"
+MAX_CHANNELS = 3
+_Series = tuple[np.ndarray, str, str, str]  # values, colour, dashes, label
+_MAX_POINTS = 2000
+_BYTES_OF_ALL_PANELS = 2.0e6
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture with its caption and its text for those who cannot see it."""
+
+    caption: str
+    alt: str
+    src: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """All panels of one sample, row by row."""
+
+    rank: str
+    number: int
+    error: float
+    rows: list[list[Panel]]
+
+
+def pixels_for(panels: int) -> int:
+    """Nodes along the longest side of a picture that keep ``panels`` of them inside the size of a page."""
+    # noise through a colour map takes about 3 bytes a pixel after PNG and base64 twice; 6 kB are the frame
+    room = _BYTES_OF_ALL_PANELS / max(panels, 1) - 6000.0
+    return int(min(max(math.sqrt(max(room, 0.0) / 3.0), 32.0), 160.0))
+
+
+def count_panels(tested: TestedResolution) -> int:
+    """How many pictures :func:`sample_panels` makes of this resolution, with three slices a picture in 3D."""
+    if tested.target is None:
+        return 0
+    inputs = 0 if tested.inputs is None else min(tested.inputs.shape[1], MAX_CHANNELS)
+    each = inputs + 3 * min(tested.target.shape[1], MAX_CHANNELS)
+    return len(tested.target) * each * (3 if tested.target.ndim == 5 else 1)
+
+
+def sample_panels(
+    tested: TestedResolution, input_names: Sequence[str], target_names: Sequence[str], pixels: int
+) -> list[Sample]:
+    """The pictures of every sample kept at one resolution.
+
+    Truth and prediction of a sample share one colour scale (or one axis in 1D), from the smallest to the
+    largest value of the two; the error, prediction minus truth, has its own, symmetric about zero.
+    Fields with more nodes than ``pixels`` a side are thinned by a whole stride.
+    """
+    if tested.target is None or tested.prediction is None:
+        return []
+    samples = []
+    with style():
+        for k, (rank, (number, error)) in enumerate(zip(tested.ranks, tested.shown)):
+            whose = f"{rank} sample at {tested.name}"
+            rows = []
+            if tested.inputs is not None:
+                rows.append(
+                    [
+                        _input_panel(values, name, whose, pixels)
+                        for values, name in zip(tested.inputs[k][:MAX_CHANNELS], input_names)
+                    ]
+                )
+            for truth, guess, name in zip(
+                tested.target[k][:MAX_CHANNELS], tested.prediction[k][:MAX_CHANNELS], target_names
+            ):
+                rows.append(_solution_panels(truth, guess, name, whose, pixels))
+            if len(rows) == 2 and len(rows[0]) == 1:
+                rows = [rows[0] + rows[1]]
+            samples.append(Sample(rank, number, error, rows))
+    return samples
+
+
+def overview_png(tested: TestedResolution, input_name: str, target_name: str) -> bytes:
+    """Input, truth, prediction and error of the samples kept, one sample a row, first channels, as a PNG.
+
+    In 3D every picture is the middle slice across the last axis.
+    """
+    assert tested.target is not None
+    assert tested.prediction is not None
+    line = tested.target.ndim == 3
+    titles = [] if tested.inputs is None else [f"{input_name}, input"]
+    titles += [f"{target_name}, truth and prediction"] if line else [f"{target_name}, truth", "prediction"]
+    titles += ["prediction − truth"]
+    wide, high = (3.2, 1.7) if line else (2.1, 2.1 * _shape_ratio(_middle(tested.target[0, 0])))
+    gap, below, left, top = (0.65, 0.5, 1.05, 0.35) if line else (0.2, 0.5, 0.6, 0.35)
+    width = left + len(titles) * (wide + gap)
+    height = top + len(tested.target) * (high + below)
+    with style():
+        figure = new_figure(width, height)
+        for k, (rank, (number, error)) in enumerate(zip(tested.ranks, tested.shown)):
+            bottom = height - top - k * (high + below) - high
+            truth, guess = _middle(tested.target[k, 0]), _middle(tested.prediction[k, 0])
+            field = None if tested.inputs is None else _middle(tested.inputs[k, 0])
+            lines = _line_cells(field, truth, guess) if line else []
+            images = [] if line else _image_cells(field, truth, guess)
+            for column, title in enumerate(titles):
+                x = left + column * (wide + gap)
+                axes = figure.add_axes((x / width, bottom / height, wide / width, high / height))
+                if line:
+                    _lines(axes, *lines[column])
+                else:
+                    drawn = _show(axes, *images[column], 512)
+                    bar = (x + 0.1 * wide, bottom - 0.15, 0.8 * wide, 0.08)
+                    strip = figure.add_axes(
+                        (bar[0] / width, bar[1] / height, bar[2] / width, bar[3] / height)
+                    )
+                    _colour_bar(figure, drawn, strip)
+                if k == 0:
+                    axes.set_title(title, fontsize=10, parse_math=False)
+            label = rank + (f", sample {number}" if number >= 0 else "") + f"\nrelative L2 {error:.3g}"
+            figure.text(
+                0.3 / width, (bottom + high / 2) / height, label, rotation=90, ha="center", va="center",
+                parse_math=False,
+            )  # fmt: skip
+        return png_bytes(figure)
+
+
+def _line_cells(
+    field: np.ndarray | None, truth: np.ndarray, guess: np.ndarray
+) -> list[tuple[list[_Series], bool]]:
+    """Arguments of :func:`_lines`: input if there, truth with prediction, error."""
+    both = [(truth, BLUE, "-", "truth"), (guess, ORANGE, "--", "prediction")]
+    cells = [(both, False), ([(guess - truth, ORANGE, "-", "")], True)]
+    return cells if field is None else [([(field, INK, "-", "")], False), *cells]
+
+
+def _image_cells(
+    field: np.ndarray | None, truth: np.ndarray, guess: np.ndarray
+) -> list[tuple[np.ndarray, tuple[float, float], str]]:
+    """Arguments of :func:`_show`: image, limits, colour map of input if there, truth, prediction, error."""
+    limits, error = _limits(truth, guess), guess - truth
+    cells = [(truth, limits, SOLUTION_MAP), (guess, limits, SOLUTION_MAP)]
+    cells.append((error, _symmetric(error), ERROR_MAP))
+    return cells if field is None else [(field, _limits(field), INPUT_MAP), *cells]
+
+
+def _input_panel(values: np.ndarray, name: str, whose: str, pixels: int) -> Panel:
+    alt = f"Input {name} of the {whose}: {_range(values)}."
+    if values.ndim == 1:
+        return Panel(f"{name}, input", alt, _line_picture([(values, INK, "-", "")]))
+    return Panel(f"{name}, input", alt, _picture(values, _limits(values), INPUT_MAP, pixels))
+
+
+def _solution_panels(truth: np.ndarray, guess: np.ndarray, name: str, whose: str, pixels: int) -> list[Panel]:
+    truth_alt = f"True {name} of the {whose}: {_range(truth)}."
+    guess_alt = f"Predicted {name} of the {whose}: {_range(guess)}."
+    error_alt = f"Error of {name}, prediction minus truth, of the {whose}: {_range(guess - truth)}."
+    if truth.ndim == 1:
+        alts = [f"{truth_alt} {guess_alt}", error_alt]
+        captions = [f"{name}, truth and prediction", f"{name}, error"]
+        pictures = [_line_picture(*cell) for cell in _line_cells(None, truth, guess)]
+    else:
+        alts = [truth_alt, guess_alt, error_alt]
+        captions = [f"{name}, truth", f"{name}, prediction", f"{name}, error"]
+        pictures = [_picture(*cell, pixels) for cell in _image_cells(None, truth, guess)]
+    return [Panel(*panel) for panel in zip(captions, alts, pictures)]
+
+
+def _line_picture(series: Sequence[_Series], zero: bool = False) -> str:
+    figure = new_figure(3.6, 2.2)
+    _lines(figure.add_axes((0.19, 0.16, 0.78, 0.78)), series, zero=zero)
+    return svg_uri(figure)
+
+
+def _lines(axes: Axes, series: Sequence[_Series], zero: bool = False) -> None:
+    if zero:
+        axes.axhline(0.0, color=FAINT, linewidth=1.0)
+    for values, colour, dashes, label in series:
+        stride = -(-len(values) // _MAX_POINTS)
+        where = np.arange(0, len(values), stride)
+        axes.plot(
+            where, np.where(np.isfinite(values), values, np.nan)[where], dashes, color=colour, label=label
+        )
+    axes.set_xlabel("node", labelpad=1)
+    axes.locator_params(nbins=5)
+    axes.margins(x=0.01)
+    complete_labels(axes.yaxis)
+    if len(series) > 1:
+        axes.legend(fontsize=8, loc="best", handlelength=1.6, borderaxespad=0.2)
+
+
+def _picture(values: np.ndarray, limits: tuple[float, float], cmap: str, pixels: int) -> str:
+    """One field with its colour bar below: an image in 2D, the three middle slices in 3D."""
+    slices = (
+        [values]
+        if values.ndim == 2
+        else [np.take(values, n // 2, axis=k) for k, n in enumerate(values.shape)]
+    )
+    side, gap, bar = (2.2, 0.0, 0.5) if len(slices) == 1 else (1.55, 0.12, 0.8)
+    shapes = [_extent(image) for image in slices]
+    tallest = max(height for _, height in shapes) * side
+    width, height = side * len(slices) + gap * (len(slices) - 1) + 0.1, tallest + bar + 0.05
+    figure = new_figure(width, height)
+    drawn = []
+    for k, (image, (wide, high)) in enumerate(zip(slices, shapes)):
+        left = 0.05 + k * (side + gap) + (1 - wide) * side / 2
+        box = (
+            left / width,
+            (bar + tallest - high * side) / height,
+            wide * side / width,
+            high * side / height,
+        )
+        axes = figure.add_axes(box)
+        drawn.append(_show(axes, image, limits, cmap, pixels))
+        if len(slices) > 1:
+            axes.annotate(
+                f"middle of {'xyz'[k]}", (0.5, 0), xytext=(0, -4), xycoords="axes fraction",
+                textcoords="offset points", ha="center", va="top",
+            )  # fmt: skip
+    long = min(side * len(slices), 3.4) * 0.88
+    strip = figure.add_axes(((width - long) / 2 / width, 0.28 / height, long / width, 0.1 / height))
+    _colour_bar(figure, drawn[0], strip)
+    return svg_uri(figure)
+
+
+def _show(axes: Axes, image: np.ndarray, limits: tuple[float, float], cmap: str, pixels: int) -> AxesImage:
+    import matplotlib
+
+    stride = max(-(-max(image.shape) // pixels), 1)
+    thin = image[::stride, ::stride]
+    drawn = axes.imshow(
+        np.ma.masked_invalid(thin).T,
+        origin="lower",
+        interpolation="none",
+        cmap=matplotlib.colormaps[cmap].with_extremes(bad="#888888"),
+        vmin=limits[0],
+        vmax=limits[1],
+        aspect="auto",
+    )
+    axes.set_axis_off()
+    return drawn
+
+
+def _colour_bar(figure: Figure, drawn: AxesImage, strip: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    bar = figure.colorbar(drawn, cax=strip, orientation="horizontal")
+    bar.locator = MaxNLocator(nbins=3, symmetric=drawn.get_cmap().name == ERROR_MAP)
+    bar.outline.set_visible(False)
+    strip.tick_params(labelsize=9, length=2, pad=2)
+    bar.update_ticks()
+    complete_labels(strip.xaxis)
+
+
+def _middle(values: np.ndarray) -> np.ndarray:
+    """The field itself in 1D and 2D, its middle slice across the last axis in 3D."""
+    return values[:, :, values.shape[2] // 2] if values.ndim == 3 else values
+
+
+def _extent(image: np.ndarray) -> tuple[float, float]:
+    """Width and height of a picture of the field, at most one; strips are widened to a quarter."""
+    longest = max(image.shape)
+    return max(image.shape[0] / longest, 0.25), max(image.shape[1] / longest, 0.25)
+
+
+def _shape_ratio(image: np.ndarray) -> float:
+    """Height over width of a picture of the field."""
+    wide, high = _extent(image)
+    return high / wide
+
+
+def _limits(*fields: np.ndarray) -> tuple[float, float]:
+    values = np.concatenate([field[np.isfinite(field)] for field in fields])
+    if not values.size:
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if low < high else (low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0))
+
+
+def _symmetric(error: np.ndarray) -> tuple[float, float]:
+    finite = np.abs(error[np.isfinite(error)])
+    largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+    return -largest, largest
+
+
+def _range(values: np.ndarray) -> str:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return "no finite value"
+    text = f"values from {finite.min():.4g} to {finite.max():.4g}"
+    missing = values.size - finite.size
+    return f"{text}, {missing} not finite" if missing else text

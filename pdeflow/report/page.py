@@ -1,0 +1,263 @@
+"""The self-contained HTML page of a run."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+from pdeflow.report.curves import equation, error_histogram, error_spectrum, learning_curves, learning_rate
+from pdeflow.report.data_card import data_card
+from pdeflow.report.fields import (
+    MAX_CHANNELS,
+    Panel,
+    Sample,
+    count_panels,
+    overview_png,
+    pixels_for,
+    sample_panels,
+)
+from pdeflow.report.history import best_epoch, train_seconds
+from pdeflow.report.metrics_table import definition, metric_names, number
+from pdeflow.report.run_folder import Run, TestedResolution, read_run
+
+MAX_RESOLUTIONS = 8
+_PACKAGES = ("pdeflow", "torch", "lightning", "neuraloperator", "numpy", "matplotlib")
+_FILES = {
+    "config.yaml": "everything needed to train it again",
+    "history.json": "losses, errors and seconds of every epoch",
+    "checkpoints/best.ckpt": "weights of the best epoch",
+    "checkpoints/last.ckpt": "where an interrupted training goes on",
+    "surrogate": "the trained model: weights, settings, normalisation, card",
+    "tensorboard": "the log, for TensorBoard",
+    "test/metrics.json": "the metrics of this page",
+    "report.png": "the samples of this page as one picture",
+}
+
+
+@dataclass(frozen=True)
+class _Tab:
+    """One resolution of the page."""
+
+    name: str
+    kind: str
+    samples: list[Sample]
+    histogram: Panel | None
+    spectrum: Panel | None
+    notes: list[str]
+
+
+def write_report(run: Path) -> Path:
+    """Write ``RUN/report.html`` and, where samples were recorded, ``RUN/report.png``.
+
+    The page needs no network and no other file: pictures are embedded, nothing is scripted. A part that the
+    run does not have (no history, no test, no surrogate) is said in one sentence in its place.
+
+    Parameters
+    ----------
+    run
+        The run folder; ``config.yaml``, ``history.json``, ``test/``, ``surrogate/`` and ``data/card.json``
+        are read, none of them is changed.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    InvalidInput
+        If the folder does not exist or holds no run.
+    CorruptFile
+        If a file of the run is damaged.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    found = read_run(run)
+    page = found.path / "report.html"
+    picture = found.path / "report.png"
+    first = next((tested for tested in found.tests if tested.target is not None), None)
+    if first is not None:
+        inputs, targets = _names(found, first)
+        _replace(picture, overview_png(first, inputs[0] if inputs else "", targets[0]))
+    else:
+        picture.unlink(missing_ok=True)  # one from an earlier test would show another model's errors
+    source = resources.files("pdeflow.report").joinpath("template.html").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = number
+    text = environment.from_string(source).render(**_content(found))
+    _replace(page, text.encode("utf-8", errors="replace"))
+    return page
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def _content(run: Run) -> dict[str, Any]:
+    table = {tested.name: tested.metrics for tested in run.tests if tested.metrics}
+    metrics = metric_names(table)
+    lead = metrics[0] if metrics else ""
+    card, no_card = data_card(run.card, _data_path(run))
+    latex = card.get("equation")
+    latex = latex.strip() if isinstance(latex, str) else ""
+    return {
+        "title": _title(run, card),
+        "folder": run.path.absolute().name,
+        "lead": definition(lead) if lead else "",
+        "headline": [(name, row.get(lead)) for name, row in table.items()],
+        "facts": _facts(run),
+        "equation": equation(latex) if latex else None,
+        "latex": latex,
+        "tabs": _tabs(run),
+        "untabbed": [tested.name for tested in run.tests[MAX_RESOLUTIONS:]],
+        "learning": learning_curves(run.history),
+        "rate": learning_rate(run.history),
+        "best": best_epoch(run.history),
+        "table": table,
+        "metrics": [(name, definition(name)) for name in metrics],
+        "config": run.config_text,
+        "card": {k: v for k, v in card.items() if k != "equation" and isinstance(v, (str, int, float))},
+        "no_card": no_card,
+        "snippet": _snippet(run),
+        "files": [(name, what) for name, what in _FILES.items() if (run.path / name).exists()],
+        "path": str(run.path),
+        "versions": _versions(run),
+        "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _class_name(run: Run) -> str:
+    for keys in (("model", "model", "class_path"), ("model", "class_path")):
+        value = run.setting(*keys)
+        if isinstance(value, str):
+            return value.rsplit(".", 1)[-1]
+    value = run.surrogate.get("class_path") or run.surrogate.get("operator") or run.surrogate.get("class")
+    return value.rsplit(".", 1)[-1] if isinstance(value, str) else "model"
+
+
+def _data_path(run: Run) -> str:
+    value = run.setting("data", "path")
+    return value if isinstance(value, str) else ""
+
+
+def _title(run: Run, card: dict[str, Any]) -> str:
+    problem = card.get("name")
+    if not isinstance(problem, str):
+        problem = Path(_data_path(run)).stem or run.path.absolute().name
+    return f"{_class_name(run)} on {problem}"
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    facts = []
+    parameters = run.surrogate.get("parameters", run.parameters)
+    if isinstance(parameters, int):
+        facts.append(("parameters", f"{parameters:,}".replace(",", "\u202f")))
+    epochs = len({row["epoch"] for row in run.history if isinstance(row.get("epoch"), (int, float))})
+    if epochs:
+        facts.append(("epochs", str(epochs)))
+    seconds = train_seconds(run.history)
+    if seconds is not None:
+        facts.append(("training", _duration(seconds)))
+    tested = next((tested.errors for tested in run.tests if tested.errors is not None), None)
+    if tested is not None:
+        facts.append(("test samples", str(len(tested))))
+    for label, keys in (("seed", ("seed_everything",)), ("split seed", ("data", "seed"))):
+        value = run.setting(*keys)
+        if value is not None and not isinstance(value, (dict, list)):
+            facts.append((label, str(value)))
+    if _data_path(run):
+        facts.append(("data", _data_path(run)))
+    return facts
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes = seconds / 60
+    return f"{minutes:.3g} min" if minutes < 120 else f"{minutes / 60:.3g} h"
+
+
+def _names(run: Run, tested: TestedResolution) -> tuple[list[str], list[str]]:
+    """Names of the input and target channels: from the config where their numbers agree, else counted."""
+
+    def named(key: str, count: int, fallback: str) -> list[str]:
+        names = run.setting("data", key)
+        if isinstance(names, str):
+            names = [names]
+        if isinstance(names, list) and len(names) == count:
+            return [str(name) for name in names]
+        return [fallback] if count == 1 else [f"{fallback}{k}" for k in range(count)]
+
+    inputs = 0 if tested.inputs is None else tested.inputs.shape[1]
+    targets = 0 if tested.target is None else tested.target.shape[1]
+    return named("inputs", inputs, "a"), named("targets", targets, "u")
+
+
+def _tabs(run: Run) -> list[_Tab]:
+    shown = run.tests[:MAX_RESOLUTIONS]
+    pixels = pixels_for(sum(count_panels(tested) for tested in shown))
+    return [_tab(run, tested, pixels) for tested in shown]
+
+
+def _tab(run: Run, tested: TestedResolution, pixels: int) -> _Tab:
+    notes = []
+    inputs, targets = _names(run, tested)
+    if tested.target is None:
+        notes.append(f"No samples were recorded at {tested.name}, so there are no pictures of them.")
+    else:
+        longest = max(tested.target.shape[2:])
+        if tested.target.ndim > 3 and longest > pixels:
+            notes.append(f"Pictures show one node in {-(-longest // pixels)} along each axis.")
+        if max(len(inputs), len(targets)) > MAX_CHANNELS:
+            notes.append(f"Only the first {MAX_CHANNELS} channels are shown.")
+    if tested.metrics == {}:
+        notes.append(f"test/metrics.json has no metrics at {tested.name}.")
+    samples = sample_panels(tested, inputs, targets, pixels)
+    kind = ""
+    if samples and tested.target is not None:
+        several = "" if len(samples[0].rows) == 1 else "three"
+        kind = {3: "three lines", 4: several, 5: "slices"}[tested.target.ndim]
+    return _Tab(
+        tested.name,
+        kind,
+        samples,
+        error_histogram(tested.errors, tested.name),
+        error_spectrum(tested.spectrum_error, tested.spectrum_truth, tested.name),
+        notes,
+    )
+
+
+def _snippet(run: Run) -> str:
+    name = next((str(name) for name in _sequence(run.setting("data", "inputs"))), "a")
+    argument = name if name.isidentifier() else "a"
+    return f"import pdeflow\nsurrogate = pdeflow.load({str(run.path)!r})\nprediction = surrogate({argument})"
+
+
+def _sequence(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _versions(run: Run) -> list[tuple[str, str, str]]:
+    """(package, version that trained the model, version that wrote this page); empty where not known."""
+    trained = run.surrogate.get("versions")
+    trained = trained if isinstance(trained, dict) else {}
+    here = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            here[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            here[package] = ""  # run from a checkout, or an optional package that is not installed
+    return [(name, str(trained.get(name, "")), here.get(name, "")) for name in {**here, **trained}]

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from pdeflow.report import metrics_table, write_report
+from pdeflow.report.run_folder import read_run
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page, as a browser would find them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.raw = path.read_text(encoding="utf-8")
+        self.feed(self.raw)
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def ids(self) -> set[str | None]:
+        return {attributes.get("id") for _, attributes in self.tags}
+
+
+def svg(source: str) -> str:
+    return base64.b64decode(source.split(",", 1)[1]).decode()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "panels"),
+    [(((64,), (128,)), 3), (((16, 16), (32, 32)), 4), (((16, 12, 8),), 4)],
+    ids=["1D", "2D", "3D"],
+)
+def test_page_is_self_contained_and_holds_every_part(make_run, shapes, panels):
+    run = make_run(shapes)
+    path = write_report(run)
+    assert path == run / "report.html"
+    page = Page(path)
+    assert not page.all("script")
+    assert not page.all("iframe")
+    for _, attributes in page.tags:
+        for key in ("src", "href", "srcset", "data", "poster", "action", "style"):
+            value = attributes.get(key) or ""
+            assert not value or value.startswith("data:"), (key, value)
+        assert not any(key.startswith("on") for key in attributes)
+    assert "@import" not in page.raw
+    assert "url(" not in page.raw
+    assert {"equation", "samples", "metrics", "learning", "use", "data", "config", "versions"} <= page.ids()
+    pictures = page.all("img")
+    # each resolution: panels of three samples, histogram, spectrum; then equation, curves, learning rate
+    assert len(pictures) == len(shapes) * (3 * panels + 2) + 3
+    for picture in pictures:
+        assert len(picture["alt"] or "") > 20
+        root = ElementTree.fromstring(svg(picture["src"] or ""))
+        links = [value for node in root.iter() for key, value in node.attrib.items() if key.endswith("href")]
+        assert all(link.startswith(("#", "data:")) for link in links)
+    assert path.stat().st_size < 3e6
+    picture = run / "report.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size < 1e6
+    assert not list(run.glob("*.partial"))
+
+
+def test_numbers_shown_are_those_of_the_metrics(make_run):
+    run = make_run()
+    table = json.loads((run / "test" / "metrics.json").read_text())
+    page = Page(write_report(run))
+    printed = metrics_table(run)
+    for resolution, metrics in table.items():
+        assert f"{metrics['l2']:.4g} at {resolution}" in page.text
+        for name, value in metrics.items():
+            assert f">{value:.4g}<" in page.raw
+            row = next(line for line in printed.splitlines() if line.startswith(name + " "))
+            assert f"{value:.4g}" in row
+    assert "relative L2 error, ||p - t|| / ||t||" in printed
+    assert printed.splitlines()[0].split() == ["metric", "16x16", "32x32"]
+    assert "234" in page.text  # 32 * 7 real and 5 complex weights
+    assert "50 s" in page.text  # the clock of the last epoch
+    history = json.loads((run / "history.json").read_text())
+    best = min(history, key=lambda row: row["valid/l2"])
+    assert f"best epoch, {best['epoch']}, with valid/l2 {best['valid/l2']:.4g}" in page.text
+    assert "2.99.0" in page.text
+    assert f"pdeflow.load('{run}')" in page.text
+
+
+def test_samples_are_labelled_with_their_own_number_and_error(make_run):
+    run = make_run(((16, 16),))
+    with np.load(run / "test" / "16x16.npz") as arrays:
+        errors, index = arrays["l2"], arrays["index"]
+    shown = read_run(run).tests[0].shown
+    for (number, error), position in zip(shown, (errors.argmin(), np.argsort(errors)[25], errors.argmax())):
+        assert number == index[position]
+        assert error == pytest.approx(errors[position], rel=1e-4)
+    text = Page(write_report(run)).text
+    assert f"Worst sample {index[errors.argmax()]}, relative L2 error {errors.max():.4g}" in text
+
+
+def test_truth_and_prediction_share_a_scale_and_the_error_is_symmetric(make_run):
+    from pdeflow.report.fields import _image_cells
+
+    tested = read_run(make_run(((16, 16),))).tests[0]
+    truth, guess = tested.target[2, 0], tested.prediction[2, 0]
+    (_, first, _), (_, second, _), (error, limits, _) = _image_cells(None, truth, guess)
+    assert first == second == (min(truth.min(), guess.min()), max(truth.max(), guess.max()))
+    assert limits == (-np.abs(error).max(), np.abs(error).max())
+    np.testing.assert_array_equal(error, guess - truth)
+
+
+def test_hostile_names_are_shown_as_text(make_run):
+    run = make_run(((16, 16),))
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }} $\\frac{"
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(
+        config.replace("- u", "- " + json.dumps(evil)).replace(
+            "seed_everything: 7", "seed_everything: " + json.dumps(evil)
+        )
+        + "# </pre></details><script>alert(3)</script>\n"
+    )
+    (run / "data" / "card.json").write_text(json.dumps({"name": evil, "equation": evil, evil: evil}))
+    table = json.loads((run / "test" / "metrics.json").read_text())
+    table["16x16"][evil] = 0.5
+    table[evil] = {"l2": 0.25}
+    (run / "test" / "metrics.json").write_text(json.dumps(table))
+    page = Page(write_report(run))
+    assert not page.all("script")
+    assert all((picture["src"] or "").startswith("data:image/svg+xml") for picture in page.all("img"))
+    assert not any("onerror" in attributes for _, attributes in page.tags)
+    assert page.raw.count("&lt;script&gt;alert(1)") > 5
+    assert "{{ 7 * 7 }}" in page.text
+    assert "cannot typeset this equation" in page.text
+    for picture in page.all("img"):
+        assert "<script" not in svg(picture["src"] or "")
+    assert "\x1b" not in metrics_table(run)
+
+
+def test_terminal_codes_in_names_are_not_printed(make_run):
+    run = make_run(((16, 16),))
+    (run / "test" / "metrics.json").write_text(json.dumps({"16\x1b[2J": {"l2\x07": 0.5}}))
+    assert metrics_table(run).isprintable() is False  # only for its line ends
+    assert all(line.isprintable() for line in metrics_table(run).splitlines())
+
+
+@pytest.mark.slow
+def test_a_large_noisy_run_stays_under_three_megabytes(make_run):
+    run = make_run(((256, 256), (192, 192), (128, 128), (64, 64)), channels=(3, 3))
+    for file in (run / "test").glob("*.npz"):
+        with np.load(file) as stored:
+            arrays = dict(stored)
+        for name in ("input", "target", "prediction"):
+            arrays[name] = np.random.default_rng(1).normal(size=arrays[name].shape).astype(np.float32)
+        np.savez(file, **arrays)
+    path = write_report(run)
+    assert path.stat().st_size < 3e6
+    assert (run / "report.png").stat().st_size < 3e6
+    assert "Pictures show one node in" in Page(path).text
+
+
+@pytest.mark.parametrize(
+    ("gone", "sentence"),
+    [
+        (["history.json"], "there are no learning curves"),
+        (["test/metrics.json", "test/16x16.npz"], "There are no test results in this run"),
+        (["test/metrics.json"], "test/metrics.json has no metrics at 16x16"),
+        (["test/16x16.npz"], "No samples were recorded at 16x16"),
+        (["config.yaml"], "The run has no config.yaml"),
+        (["data/card.json"], "are not there any more"),
+        (["surrogate/surrogate.json", "surrogate/model.safetensors"], "not recorded"),
+    ],
+)
+def test_a_missing_part_is_said(make_run, gone, sentence):
+    run = make_run(((16, 16),))
+    for name in gone:
+        (run / name).unlink()
+    assert sentence in Page(write_report(run)).text
+
+
+def test_an_untested_run_keeps_no_picture_of_an_earlier_test(make_run):
+    run = make_run(((16, 16),))
+    write_report(run)
+    (run / "test" / "16x16.npz").unlink()
+    (run / "test" / "metrics.json").unlink()
+    page = Page(write_report(run))
+    assert not (run / "report.png").exists()
+    assert f"pdeflow test {run}" in page.text
+
+
+def test_numbers_that_are_not_finite_are_shown_and_do_not_stop_the_report(make_run):
+    run = make_run(((16, 16),), epochs=3)
+    file = run / "test" / "16x16.npz"
+    with np.load(file) as stored:
+        arrays = dict(stored)
+    arrays["prediction"][2, 0, 3:6] = np.nan
+    arrays["prediction"][1] = np.inf
+    arrays["l2"][4] = np.nan
+    np.savez(file, **arrays)
+    table = json.loads((run / "test" / "metrics.json").read_text())
+    table["16x16"]["h1"] = float("nan")
+    (run / "test" / "metrics.json").write_text(json.dumps(table))
+    history = json.loads((run / "history.json").read_text())
+    history[1]["valid/l2"] = float("inf")
+    (run / "history.json").write_text(json.dumps(history))
+    page = Page(write_report(run))
+    assert ">nan<" in page.raw
+    assert any("no finite value" in (picture["alt"] or "") for picture in page.all("img"))
+    assert any("48 not finite" in (picture["alt"] or "") for picture in page.all("img"))
+    assert "1 samples without a finite error are left out" in page.text
+
+
+def test_one_epoch_one_sample_and_constant_fields(make_run):
+    run = make_run(((8, 8),), epochs=1)
+    ones = np.ones((1, 1, 8, 8), np.float32)
+    np.savez(
+        run / "test" / "8x8.npz", l2=[0.0], index=[3], rank=["best"], input=ones, target=ones,
+        prediction=ones, spectrum_error=np.zeros(4), spectrum_truth=np.ones(4),
+    )  # fmt: skip
+    text = Page(write_report(run)).text
+    assert "Best sample 3, relative L2 error 0 at 8x8" in text
+
+
+def test_pages_of_one_run_differ_only_in_their_date(make_run):
+    run = make_run(((16, 16),))
+    first, second = (re.sub(r"Written [-\d: ]+ UTC", "", Page(write_report(run)).raw) for _ in range(2))
+    assert first == second
+
+
+def test_facts_come_from_the_data_file_where_the_run_has_none(make_run, tmp_path, monkeypatch):
+    well_writer = pytest.importorskip("pdeflow.data.well_writer", reason="needs the data room")
+    from pdeflow.grid import Grid
+
+    run = make_run(((16, 16),))
+    (run / "data" / "card.json").unlink()
+    (tmp_path / "data").mkdir()
+    grid = Grid(("x", "y"), (0.0, 0.0), (1.0, 1.0), (4, 4))
+    with well_writer.WellWriter(
+        tmp_path / "data" / "darcy.h5", name="darcy_two", grid=grid, n=2, fields={"u": 0}, times=(0.0, 1.0),
+        attributes={"equation": r"\nabla^2 u = f", "seed": 11},
+    ) as writer:  # fmt: skip
+        writer.write(0, {"u": np.zeros((2, 2, 4, 4))})
+    monkeypatch.chdir(tmp_path)
+    page = Page(write_report(run))
+    assert "FNO on darcy_two" in page.text
+    assert r"\nabla^2 u = f" in page.text
+    assert "4x4" in page.text
+
+
+def test_importing_the_report_loads_neither_torch_nor_matplotlib():
+    code = (
+        "import sys, pdeflow.report;"
+        "print([m for m in ('torch', 'matplotlib', 'jinja2', 'lightning', 'sympy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_settings_of_matplotlib_come_back_and_pyplot_is_not_used(make_run):
+    code = (
+        # reading the backend imports pyplot, so it is left out
+        "import sys, matplotlib, pathlib; from pdeflow.report import write_report;"
+        "look = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend'};"
+        "before = look(); write_report(pathlib.Path(sys.argv[1]));"
+        "print(look() == before, 'matplotlib.pyplot' in sys.modules)"
+    )
+    run = make_run(((16, 16),))
+    done = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
