@@ -1,0 +1,31 @@
+"""Linear algebra for batches and sequences of PDE systems: operators, solvers, preconditioners.
+
+Every tensor is ``(batch, *shape)``; the systems of a batch are independent and a failure of one disturbs
+none of the others. ``solve(A, b)`` is the front door.
+"""
+
+from pdeflow.linalg.cg import CG
+from pdeflow.linalg.function_operator import FunctionOperator
+from pdeflow.linalg.jacobi import Jacobi
+from pdeflow.linalg.multigrid import Multigrid
+from pdeflow.linalg.operator import LinearOperator, Tag
+from pdeflow.linalg.preconditioner import Preconditioner
+from pdeflow.linalg.solution import Solution, SolveError, Status
+from pdeflow.linalg.solver import Solver, solve
+from pdeflow.linalg.stencil import StencilOperator
+
+__all__ = [
+    "CG",
+    "FunctionOperator",
+    "Jacobi",
+    "LinearOperator",
+    "Multigrid",
+    "Preconditioner",
+    "Solution",
+    "SolveError",
+    "Solver",
+    "Status",
+    "StencilOperator",
+    "Tag",
+    "solve",
+]

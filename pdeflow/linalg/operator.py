@@ -1,0 +1,128 @@
+"""The linear operator that every solver and preconditioner of this floor works on."""
+
+from __future__ import annotations
+
+import abc
+import enum
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+
+
+class Tag(enum.Enum):
+    """A property that a solver may rely on; the caller vouches for it.
+
+    ``SYMMETRIC`` means Hermitian where the operator is complex.
+    """
+
+    SYMMETRIC = "symmetric"
+    POSITIVE_DEFINITE = "positive definite"
+
+
+class LinearOperator(abc.ABC):
+    """A batch of independent linear maps ``x -> A x`` on arrays of one shape.
+
+    Attributes
+    ----------
+    shape
+        Shape of one unknown, for example ``(nx, ny)``.
+    batch
+        Number of systems; tensors that are applied to have shape ``(batch, *shape)``.
+    dtype, device
+        Of the coefficients and of the tensors that are applied to.
+    tags
+        Properties the caller vouches for.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        batch: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        tags: Iterable[Tag] = (),
+    ) -> None:
+        self.shape = tuple(shape)
+        self.batch = batch
+        self.dtype = dtype
+        self.device = device
+        self.tags = frozenset(tags)
+        for tag in self.tags:
+            if not isinstance(tag, Tag):
+                raise InvalidInput("tags", tag, "members of Tag", choices=[str(known) for known in Tag])
+        if not (dtype.is_floating_point or dtype.is_complex):
+            raise InvalidInput("dtype", dtype, "a floating or complex dtype")
+
+    @abc.abstractmethod
+    def apply(self, x: Tensor) -> Tensor:
+        """``A x`` in a new tensor, for x of shape ``(batch, *shape)``; nothing is checked."""
+
+    def apply_into(self, x: Tensor, out: Tensor) -> Tensor:
+        """``A x`` written into ``out``, which must not share memory with x."""
+        return out.copy_(self.apply(x))
+
+    @abc.abstractmethod
+    def diagonal(self) -> Tensor:
+        """The diagonal of every system, shape ``(batch, *shape)``."""
+
+    @property
+    @abc.abstractmethod
+    def adjoint(self) -> LinearOperator:
+        """The conjugate transpose: ``<A x, y> = <x, A* y>``."""
+
+    @abc.abstractmethod
+    def to(
+        self, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> LinearOperator:
+        """The same operator in another dtype or on another device."""
+
+    @property
+    def size(self) -> int:
+        """Unknowns of one system."""
+        return math.prod(self.shape)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a derivative of ``A x`` by the coefficients of A is asked for."""
+        return False
+
+    def is_finite(self) -> Tensor:
+        """Which systems are free of NaN and infinity, as far as the operator can know: ``(batch,)`` bool."""
+        return torch.ones(self.batch, dtype=torch.bool, device=self.device)
+
+    def pieces(self, samples: int) -> Sequence[LinearOperator]:
+        """The batch cut into runs of at most ``samples`` systems; an operator that cannot be cut is one."""
+        return [self]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``A x``, with shape, dtype and device checked."""
+        check_vector("x", x, self)
+        return self.apply(x)
+
+
+def magnitude(x: Tensor) -> Tensor:
+    """The largest absolute entry of every sample, ``(batch,)``; NaN or infinite if an entry is."""
+    flat = x.flatten(1)
+    # Two passes without a temporary beat one over abs().
+    return flat.abs().amax(1) if x.is_complex() else torch.maximum(flat.amax(1), -flat.amin(1))
+
+
+def check_vector(name: str, x: Tensor, A: LinearOperator) -> None:
+    """Raise InvalidInput unless ``A`` can be applied to ``x``."""
+    if not isinstance(x, Tensor):
+        raise InvalidInput(name, type(x).__name__, "a torch.Tensor", "Convert it with torch.as_tensor.")
+    expected = (A.batch, *A.shape)
+    if tuple(x.shape) != expected:
+        raise InvalidInput(
+            f"{name}.shape", tuple(x.shape), f"(batch, *shape) = {expected}", "One sample still has batch 1."
+        )
+    if x.dtype != A.dtype:
+        raise InvalidInput(
+            f"{name}.dtype", x.dtype, f"the operator's {A.dtype}", f"Use {name}.to({A.dtype})."
+        )
+    if x.device.type != A.device.type:
+        raise InvalidInput(f"{name}.device", x.device, f"the operator's {A.device}", "Move one to the other.")

@@ -1,0 +1,125 @@
+"""What a solve gives back: the answer, one status a system, and the error that a failure raises."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pdeflow.errors import NumericalFailure
+
+
+class Status(enum.IntEnum):
+    """How the solve of one system ended; ``advice`` says what to do about it."""
+
+    CONVERGED = 0
+    MAX_ITERATIONS = 1
+    STAGNATED = 2
+    BREAKDOWN = 3
+    INDEFINITE_OPERATOR = 4
+    INDEFINITE_PRECONDITIONER = 5
+    NONFINITE_INPUT = 6
+    SINGULAR = 7
+
+    @property
+    def advice(self) -> str:
+        """One sentence: what happened, and the next thing to try."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Status.CONVERGED: "The true residual is below the tolerance.",
+    Status.MAX_ITERATIONS: "The iteration was still on its way: raise max_iterations or use a better "
+    "preconditioner, for example Multigrid().",
+    Status.STAGNATED: "The true residual stopped falling above the tolerance: rounding does not allow "
+    "more in this dtype, so loosen rtol or solve in float64.",
+    Status.BREAKDOWN: "A number overflowed or became NaN although the input was finite: check the scale "
+    "of the operator and that the preconditioner is finite.",
+    Status.INDEFINITE_OPERATOR: "A direction with p* A p <= 0 turned up, so the operator is not positive "
+    "definite: check its signs, or use a solver for indefinite systems.",
+    Status.INDEFINITE_PRECONDITIONER: "A residual with r* M r <= 0 turned up, so the preconditioner is not "
+    "positive definite: use another one, or none.",
+    Status.NONFINITE_INPUT: "The operator, the right-hand side or the initial guess holds NaN or infinity: "
+    "look for it before the solve with torch.isfinite.",
+    Status.SINGULAR: "The operator has a null space and the right-hand side is not orthogonal to it: fix "
+    "the value at one point, or remove the null-space part (for example the mean) from the right-hand side.",
+}
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The answers of a batch of systems ``A x = b``.
+
+    Attributes
+    ----------
+    x
+        ``(batch, *shape)``; NaN where the status is ``NONFINITE_INPUT``, the last finite iterate after
+        any other failure.
+    status
+        ``(batch,)`` int8, values of :class:`Status`.
+    iterations
+        ``(batch,)`` int64.
+    residual_norm
+        ``(batch,)`` float64: the true ``||b - A x|| / ||b||``, recomputed in float64 from the returned x;
+        ``||b - A x||`` where b is zero.
+    history
+        ``(checks, batch)`` float64: the same ratio as the iteration saw it, at the start and whenever the
+        stopping test was read.
+    """
+
+    x: Tensor
+    status: Tensor
+    iterations: Tensor
+    residual_norm: Tensor
+    history: Tensor
+
+    @property
+    def converged(self) -> Tensor:
+        """``(batch,)`` bool."""
+        return self.status == Status.CONVERGED
+
+    def describe(self) -> str:
+        """The failures in a few lines: how many, why, the worst residual, what to do."""
+        codes = self.status.tolist()
+        failed = [i for i, code in enumerate(codes) if code != Status.CONVERGED]
+        if not failed:
+            return f"All {len(codes)} systems converged."
+        lines = [f"{len(failed)} of {len(codes)} systems failed."]
+        for status in Status:
+            samples = [i for i in failed if codes[i] == status]
+            if samples:
+                worst = self.residual_norm[samples].max().item()
+                shown = ", ".join(map(str, samples[:8])) + (", ..." if len(samples) > 8 else "")
+                lines.append(
+                    f"{status.name}: {len(samples)} (samples {shown}), worst relative residual {worst:.2e}. "
+                    f"{status.advice}"
+                )
+        return "\n".join(lines)
+
+    @staticmethod
+    def concatenate(parts: list[Solution]) -> Solution:
+        """One solution from those of consecutive pieces of a batch; shorter histories repeat their end."""
+        if len(parts) == 1:
+            return parts[0]
+        checks = max(part.history.shape[0] for part in parts)
+        history = [
+            torch.cat([part.history, part.history[-1:].expand(checks - part.history.shape[0], -1)])
+            for part in parts
+        ]
+        return Solution(
+            torch.cat([part.x for part in parts]),
+            torch.cat([part.status for part in parts]),
+            torch.cat([part.iterations for part in parts]),
+            torch.cat([part.residual_norm for part in parts]),
+            torch.cat(history, 1),
+        )
+
+
+class SolveError(NumericalFailure):
+    """Some systems of a batch have no answer; ``solution`` holds what was reached for all of them."""
+
+    def __init__(self, solution: Solution) -> None:
+        self.solution = solution
+        super().__init__(solution.describe() + '\nPass on_failure="return" to get the other solutions.')

@@ -1,0 +1,130 @@
+"""The shape of every solver, and the checked front door ``solve``."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.linalg.operator import LinearOperator, Tag, check_vector
+from pdeflow.linalg.preconditioner import Preconditioner
+from pdeflow.linalg.solution import Solution, SolveError, Status
+
+# Unknowns of the systems that a CPU works on at a time: their vectors and coefficients stay in its cache.
+UNKNOWNS_IN_CACHE = 262144
+
+
+class Solver(abc.ABC):
+    """The mathematics of a method; inputs have been checked by :func:`solve` before they come here."""
+
+    requires: ClassVar[frozenset[Tag]] = frozenset()
+
+    def check(self, A: LinearOperator) -> None:
+        """Raise InvalidInput unless A has the tags that the method relies on."""
+        if not self.requires <= A.tags:
+            raise InvalidInput(
+                "A.tags",
+                sorted(tag.name for tag in A.tags),
+                f"{sorted(tag.name for tag in self.requires)}, which {type(self).__name__} relies on",
+                "Tag the operator if it has these properties; SYMMETRIC means Hermitian where it is complex.",
+            )
+
+    @abc.abstractmethod
+    def init(
+        self, A: LinearOperator, preconditioner: Preconditioner | None = None, previous: Any = None
+    ) -> Any:
+        """What can be prepared without a right-hand side; ``previous`` is the state of a similar system."""
+
+    @abc.abstractmethod
+    def solve(
+        self,
+        state: Any,
+        b: Tensor,
+        x0: Tensor | None = None,
+        *,
+        rtol: float,
+        atol: float,
+        max_iterations: int | None,
+    ) -> tuple[Solution, Any]:
+        """Solve for one right-hand side a system and give the state to go on with."""
+
+
+def solve(
+    A: LinearOperator,
+    b: Tensor,
+    *,
+    solver: Solver | None = None,
+    preconditioner: Preconditioner | None = None,
+    x0: Tensor | None = None,
+    rtol: float = 1e-8,
+    atol: float = 0.0,
+    max_iterations: int | None = None,
+    on_failure: Literal["raise", "return"] = "raise",
+) -> Solution:
+    """Solve the batch of systems ``A x = b`` until ``||b - A x|| <= max(rtol ||b||, atol)`` in each.
+
+    On a CPU a large batch is worked through in pieces that fit in the cache; the systems are independent,
+    so this changes nothing but the time.
+
+    Parameters
+    ----------
+    A
+        The operators, one a sample.
+    b, x0
+        Right-hand sides and, optionally, initial guesses, ``(batch, *shape)``, in A's dtype and device.
+    solver
+        The method; :class:`~pdeflow.linalg.cg.CG` by default.
+    preconditioner
+        None, or for example ``Jacobi()`` or ``Multigrid()``.
+    max_iterations
+        An iteration count per system; by default a bound that a sensible solve does not reach.
+    on_failure
+        ``"raise"``, or ``"return"`` to find the failures in ``Solution.status``.
+
+    Raises
+    ------
+    InvalidInput
+        If shapes, dtypes, devices or tolerances do not fit, the method does not suit the operator, or a
+        derivative is asked for, which an iteration cannot give.
+    SolveError
+        If a system failed and ``on_failure`` is ``"raise"``; its ``solution`` holds all the others.
+    """
+    from pdeflow.linalg.cg import CG  # here, because a solver needs this module
+
+    if not isinstance(A, LinearOperator):
+        raise InvalidInput("A", type(A).__name__, "a LinearOperator", "See StencilOperator.")
+    check_vector("b", b, A)
+    if x0 is not None:
+        check_vector("x0", x0, A)
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not 0 <= value < float("inf"):
+            raise InvalidInput(name, value, "a finite number, at least 0")
+    if rtol == 0 and atol == 0:
+        raise InvalidInput("rtol", rtol, "a positive rtol or atol")
+    if max_iterations is not None and max_iterations < 0:
+        raise InvalidInput("max_iterations", max_iterations, "at least 0, or None")
+    if on_failure not in ("raise", "return"):
+        raise InvalidInput("on_failure", on_failure, "'raise' or 'return'", choices=["raise", "return"])
+    wants_grad = A.requires_grad or b.requires_grad or (x0 is not None and x0.requires_grad)
+    if wants_grad and torch.is_grad_enabled():
+        hint = "Detach A and b, or call solve under torch.no_grad()."
+        raise InvalidInput("requires_grad", True, "tensors that ask for no derivative", hint)
+    solver = CG() if solver is None else solver
+    solver.check(A)
+
+    samples = max(1, UNKNOWNS_IN_CACHE // A.size) if A.device.type == "cpu" else A.batch
+    parts, start, state = [], 0, None
+    for piece in A.pieces(samples):
+        rows = slice(start, start + piece.batch)
+        start += piece.batch
+        state = solver.init(piece, preconditioner, state)  # in the buffers of the piece before
+        guess = None if x0 is None else x0[rows]
+        part, state = solver.solve(state, b[rows], guess, rtol=rtol, atol=atol, max_iterations=max_iterations)
+        parts.append(part)
+    solution = Solution.concatenate(parts)
+    if on_failure == "raise" and bool((solution.status != Status.CONVERGED).any()):
+        raise SolveError(solution)
+    return solution

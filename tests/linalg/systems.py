@@ -1,0 +1,85 @@
+"""Systems with known properties, for the tests of this folder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pdeflow.linalg import StencilOperator, Tag
+
+SPD = (Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE)
+HERMITIAN = (Tag.SYMMETRIC,)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def diffusion(
+    coefficient: Tensor, periodic: tuple[bool, ...] | None = None, reaction: float = 0.0
+) -> StencilOperator:
+    """-div(a grad u) + c u by harmonic means, for a on all nodes, ``(batch, *nodes)``.
+
+    The outermost nodes of a bounded axis are the eliminated boundary. The spacing is 1 / (nodes - 1).
+    """
+    dim = coefficient.ndim - 1
+    periodic = periodic or (False,) * dim
+    inside = (slice(None), *(slice(None) if wraps else slice(1, -1) for wraps in periodic))
+    middle = coefficient[inside]
+    centre = torch.full_like(middle, reaction)
+    offsets, values = [(0,) * dim], [centre]
+    for axis in range(dim):
+        h = 1 / (coefficient.shape[axis + 1] - (0 if periodic[axis] else 1))
+        for step in (-1, 1):
+            neighbour = coefficient.roll(-step, axis + 1)[inside]
+            face = 2 / (1 / middle + 1 / neighbour) / h**2
+            offsets.append(tuple(step if a == axis else 0 for a in range(dim)))
+            values.append(-face)
+            centre += face
+    return StencilOperator(offsets, torch.stack(values, 1), periodic, SPD)
+
+
+def jumps(batch: int, shape: tuple[int, ...], seed: int = 0, low: float = 3.0, high: float = 12.0) -> Tensor:
+    """A smooth random field thresholded to two values, ``(batch, *shape)``."""
+    noise = torch.randn(batch, *shape, generator=generator(seed), dtype=torch.float64)
+    axes = tuple(range(1, len(shape) + 1))
+    waves = torch.meshgrid(*(torch.fft.fftfreq(n, dtype=torch.float64) * n for n in shape), indexing="ij")
+    decay = 1 / (9 + sum(wave**2 for wave in waves))
+    field = torch.fft.ifftn(torch.fft.fftn(noise, dim=axes) * decay, dim=axes).real
+    return torch.where(field > 0, torch.full_like(field, high), torch.full_like(field, low))
+
+
+def darcy(batch: int, interior: tuple[int, ...], seed: int = 0, **levels: float) -> StencilOperator:
+    return diffusion(jumps(batch, tuple(n + 2 for n in interior), seed, **levels))
+
+
+def helmholtz(n: int, shift: float, batch: int = 2) -> StencilOperator:
+    """-u'' - shift u in 1D: indefinite once shift passes the lowest eigenvalue, about pi^2."""
+    return diffusion(torch.ones(batch, n + 2, dtype=torch.float64), reaction=-shift)
+
+
+def hermitian(batch: int, n: int, seed: int = 0) -> StencilOperator:
+    """A positive definite complex Hermitian 5-point stencil: diffusion in a magnetic field."""
+    real = darcy(batch, (n, n), seed)
+    phase = torch.rand(batch, 2, n, n, generator=generator(seed), dtype=torch.float64)
+    coefficients = real.coefficients.to(torch.complex128)
+    for axis in range(2):
+        k = real.offsets.index(tuple(-1 if a == axis else 0 for a in range(2)))
+        turn = torch.polar(torch.ones_like(phase[:, axis]), 2 * phase[:, axis])
+        coefficients[:, k] *= turn
+        coefficients[:, k + 1] *= turn.roll(-1, axis + 1).conj()
+    return StencilOperator(real.offsets, coefficients, tags=SPD)
+
+
+def right_hand_side(A: StencilOperator, seed: int = 1) -> Tensor:
+    return torch.randn(A.batch, *A.shape, generator=generator(seed), dtype=A.dtype)
+
+
+def dense(A: StencilOperator) -> Tensor:
+    """Every matrix of the batch, ``(batch, size, size)``, column by column through ``apply``."""
+    columns = []
+    for j in range(A.size):
+        unit = torch.zeros(A.batch, A.size, dtype=A.dtype)
+        unit[:, j] = 1
+        columns.append(A.apply(unit.reshape(A.batch, *A.shape)).flatten(1))
+    return torch.stack(columns, 2)
