@@ -1,0 +1,300 @@
+"""``pdeflow generate``: a recipe becomes a closed, verified file, and nothing recorded is ever lost."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import multiprocessing
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from pdeflow.errors import InvalidInput, PdeflowError
+from pdeflow.generate.chain import solve_chain
+from pdeflow.generate.manifest import Manifest, differing_key, sha256, write_json
+from pdeflow.generate.recipe import Recipe
+from pdeflow.generate.shards import merge, write_shard
+from pdeflow.linalg import Status
+
+
+@dataclass(frozen=True)
+class GenerationReport:
+    """What a run of `generate` did.
+
+    Parameters
+    ----------
+    output
+        The file.
+    samples, failed
+        How many samples it holds, and how many of them carry a status other than CONVERGED.
+    resumed
+        Samples that an earlier, interrupted run had recorded already.
+    solve_seconds, seconds
+        Time in drawing and solving (summed over workers); wall time of this run.
+    iterations, residual
+        Mean iterations and largest residual over the samples that converged.
+    statuses
+        Samples by the name of their status.
+    """
+
+    output: Path
+    samples: int
+    failed: int
+    resumed: int
+    solve_seconds: float
+    seconds: float
+    iterations: float
+    residual: float
+    statuses: dict[str, int]
+
+    def text(self) -> str:
+        """The summary that the command line prints."""
+        lines = [
+            f"{self.output}: {self.samples} samples, {self.seconds:.1f} s"
+            + (f" ({self.resumed} were there already)" if self.resumed else ""),
+            f"  solving {self.solve_seconds:.1f} s, {self.iterations:.1f} iterations a sample, "
+            f"largest residual {self.residual:.1e}",
+        ]
+        if self.failed:
+            counts = ", ".join(f"{n} {name}" for name, n in self.statuses.items() if name != "CONVERGED")
+            lines.append(f"  {self.failed} samples failed and are stored as NaN with their status: {counts}")
+        return "\n".join(lines)
+
+
+def manifest_path(output: Path) -> Path:
+    """Where the record of a finished output lies."""
+    return output.with_name(output.name + ".manifest.json")
+
+
+def _run_chain(recipe: Recipe, chain: int, shard: Path, device: str) -> dict[str, Any]:
+    """Solve one chain, write its shard, and return its line of the manifest."""
+    # Two threads inside one small kernel are slower than one; parallelism is a process a core.
+    torch.set_num_threads(1)
+    solved = solve_chain(recipe, chain, device)
+    write_shard(shard, recipe, solved)
+    arrays = solved.arrays
+    good = arrays["status"] == int(Status.CONVERGED)
+    codes = arrays["status"].tolist()
+    return {
+        "chain": chain,
+        "samples": len(good),
+        "sha256": sha256(shard),
+        "seconds": round(solved.seconds, 4),
+        "iterations": int(arrays["iterations"][good].sum()),
+        "residual": float(arrays["residual"][good].max(initial=0.0)),
+        "statuses": {Status(code).name: codes.count(code) for code in sorted(set(codes))},
+    }
+
+
+def _rows(
+    recipe: Recipe, manifest: Manifest, chains: list[int], device: str, workers: int
+) -> Iterator[dict[str, Any]]:
+    """The manifest lines of the chains, as they finish."""
+    if workers == 1:
+        threads = torch.get_num_threads()
+        try:
+            for chain in chains:
+                yield _run_chain(recipe, chain, manifest.shard(chain), device)
+        finally:
+            torch.set_num_threads(threads)
+        return
+    # spawn: a fork of a process that has run torch threads can deadlock.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = [pool.submit(_run_chain, recipe, c, manifest.shard(c), device) for c in chains]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield future.result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise PdeflowError(
+                "A worker process died (killed, or out of memory). What was recorded is kept.\n"
+                "Run the same command again to go on, with fewer --workers if memory was short."
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def generate(
+    recipe: Recipe,
+    output: str | Path,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> GenerationReport:
+    """Generate the data set of a recipe into one file of The Well's layout.
+
+    Chains of samples are drawn and solved as batches. Each becomes a shard in ``OUTPUT.parts``, written
+    under a temporary name, verified, synced and renamed, then recorded with its checksum. When all are
+    there they are merged into ``OUTPUT`` in the same manner, ``OUTPUT.manifest.json`` is written, and the
+    shards go. Killed at any moment, the same call goes on where it was, and the file is the same to the
+    byte as that of an uninterrupted run, with any number of workers.
+
+    Parameters
+    ----------
+    recipe
+        What to generate.
+    output
+        The HDF5 file to write.
+    device
+        Where to sample and solve, for example ``"cpu"`` or ``"cuda"``.
+    workers
+        Processes, one thread each.
+    overwrite
+        Discard an output, finished or not, that lies there.
+    progress
+        Show a progress bar on standard error.
+
+    Raises
+    ------
+    InvalidInput
+        If the output belongs to another recipe or another process writes it, or the device is absent.
+    OSError
+        If a file cannot be written; what is recorded stays, and the same call goes on.
+    PdeflowError
+        If a worker process dies.
+    """
+    start = time.perf_counter()
+    output = Path(output)
+    if output.suffix not in (".h5", ".hdf5"):
+        raise InvalidInput("output", str(output), "a file name that ends in .h5 or .hdf5")
+    if workers < 1:
+        raise InvalidInput("workers", workers, "at least 1")
+    _check_device(device)
+    manifest = Manifest(output, recipe)
+    with manifest.locked():
+        if overwrite:
+            _discard(output, manifest)
+        done = _finished(output, recipe, manifest)
+        if done is None:
+            manifest.open()
+            todo = manifest.missing()
+            resumed = recipe.samples - sum(len(recipe.indices(c)) for c in todo)
+            _solve(recipe, manifest, todo, device, workers, progress, resumed)
+            _finish(output, recipe, manifest, progress)
+            rows = [manifest.rows[chain] for chain in range(recipe.chains)]
+        else:
+            rows, resumed = done["chains"], recipe.samples
+        shutil.rmtree(manifest.folder)
+    return _report(output, recipe, rows, resumed, time.perf_counter() - start)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidInput(
+            "device", device, f"a device of this machine ({str(error).splitlines()[0]})", "Try --device cpu."
+        ) from error
+
+
+def _discard(output: Path, manifest: Manifest) -> None:
+    output.unlink(missing_ok=True)
+    manifest_path(output).unlink(missing_ok=True)
+    manifest.path.unlink(missing_ok=True)
+    for shard in manifest.folder.glob("chain-*.h5*"):
+        shard.unlink()
+
+
+def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any] | None:
+    """The record of a finished output of this recipe; None if there is work to do."""
+    record = manifest_path(output)
+    if not output.exists():
+        record.unlink(missing_ok=True)
+        return None
+    if not record.exists():
+        if manifest.path.exists():
+            return None  # killed between the rename of the file and its record: merge again
+        raise InvalidInput(
+            "output",
+            str(output),
+            "a new file, or one made by `pdeflow generate` (its .manifest.json is missing)",
+            "Choose another -o, or replace it with --overwrite.",
+        )
+    done = json.loads(record.read_text())
+    ours = json.loads(json.dumps(recipe.describe()))
+    if done["recipe"] != ours:
+        raise InvalidInput(
+            "output",
+            str(output),
+            f"an output of this recipe; {differing_key(ours, done['recipe'])}",
+            "Choose another -o, or replace it with --overwrite.",
+        )
+    if sha256(output) != done["sha256"]:
+        raise InvalidInput(
+            "output",
+            str(output),
+            f"the file that {record.name} describes; its bytes have changed",
+            "Generate it again with --overwrite.",
+        )
+    return done
+
+
+def _solve(
+    recipe: Recipe,
+    manifest: Manifest,
+    todo: list[int],
+    device: str,
+    workers: int,
+    progress: bool,
+    resumed: int,
+) -> None:
+    bar = tqdm(
+        total=recipe.samples,
+        initial=resumed,
+        desc=f"solving {recipe.title}",
+        unit="sample",
+        disable=not progress,
+    )
+    worst, failed, iterations, samples = 0.0, 0, 0, 0
+    with bar:
+        for row in _rows(recipe, manifest, todo, device, workers):
+            manifest.record(row)
+            worst = max(worst, row["residual"])
+            samples += row["statuses"].get("CONVERGED", 0)
+            failed += row["samples"] - row["statuses"].get("CONVERGED", 0)
+            iterations += row["iterations"]
+            bar.set_postfix(
+                iterations=f"{iterations / max(samples, 1):.1f}", residual=f"{worst:.1e}", failed=failed
+            )
+            bar.update(row["samples"])
+
+
+def _finish(output: Path, recipe: Recipe, manifest: Manifest, progress: bool) -> None:
+    with tqdm(total=recipe.samples, desc=f"writing {output.name}", unit="sample", disable=not progress) as bar:
+        merge(output, recipe, manifest, lambda samples: bar.update(samples) and None)
+    record = {
+        "recipe": recipe.describe(),
+        "fingerprint": recipe.fingerprint(),
+        "sha256": sha256(output),
+        "chains": [manifest.rows[chain] for chain in range(recipe.chains)],
+    }
+    write_json(manifest_path(output), record)
+
+
+def _report(
+    output: Path, recipe: Recipe, rows: list[dict[str, Any]], resumed: int, seconds: float
+) -> GenerationReport:
+    statuses: dict[str, int] = {}
+    for row in rows:
+        for name, count in row["statuses"].items():
+            statuses[name] = statuses.get(name, 0) + count
+    good = statuses.get("CONVERGED", 0)
+    return GenerationReport(
+        output=output,
+        samples=recipe.samples,
+        failed=recipe.samples - good,
+        resumed=resumed,
+        solve_seconds=sum(row["seconds"] for row in rows),
+        seconds=seconds,
+        iterations=sum(row["iterations"] for row in rows) / max(good, 1),
+        residual=max(row["residual"] for row in rows),
+        statuses=statuses,
+    )

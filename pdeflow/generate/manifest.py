@@ -1,0 +1,144 @@
+"""What has been generated so far: one checked line a shard, appended and synced."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pdeflow.errors import CorruptFile, InvalidInput
+from pdeflow.generate.recipe import Recipe
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON beside the final name, sync, rename: a reader sees the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w") as file:
+        json.dump(value, file, indent=1, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def differing_key(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """The first key in which two recipe descriptions differ, with both values."""
+    for key in sorted(set(ours) | set(theirs)):
+        if ours.get(key) != theirs.get(key):
+            return f"{key} = {theirs.get(key)!r} there, {ours.get(key)!r} here"
+    return "nothing that is named"
+
+
+class Manifest:
+    """The folder ``OUTPUT.parts``: shards that are whole, and ``manifest.jsonl`` that lists them.
+
+    The first line of the list is the recipe; each further line is one shard with its checksum, and is
+    appended only after the shard lies under its final name. A line cut short by a kill is dropped on
+    opening, so a shard is either recorded or generated again.
+    """
+
+    def __init__(self, output: Path, recipe: Recipe) -> None:
+        self.folder = output.with_name(output.name + ".parts")
+        self.path = self.folder / "manifest.jsonl"
+        self.recipe = recipe
+        self.rows: dict[int, dict[str, Any]] = {}
+
+    def shard(self, chain: int) -> Path:
+        """Where the shard of a chain lies."""
+        return self.folder / f"chain-{chain:06d}.h5"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder alone; a second process on the same output is told so.
+
+        Raises
+        ------
+        InvalidInput
+            If another process generates into the same output.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InvalidInput(
+                    "output",
+                    str(self.folder),
+                    "a folder that no other process is writing",
+                    "Wait for the other `pdeflow generate`, or choose another -o.",
+                ) from None
+            yield
+
+    def open(self) -> None:
+        """Read what is recorded, or start the list.
+
+        Raises
+        ------
+        InvalidInput
+            If the folder belongs to another recipe; the message names the key that differs.
+        """
+        lines = self._whole_lines()
+        if not lines:
+            with self.path.open("w") as file:
+                self._append(file, {"recipe": self.recipe.describe()})
+            return
+        theirs = lines[0].get("recipe", {})
+        ours = json.loads(json.dumps(self.recipe.describe()))
+        if theirs != ours:
+            raise InvalidInput(
+                "output",
+                str(self.folder),
+                f"an unfinished output of this recipe; {differing_key(ours, theirs)}",
+                "Go on with the old recipe, choose another -o, or discard it with --overwrite.",
+            )
+        self.rows = {row["chain"]: row for row in lines[1:]}
+
+    def _whole_lines(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        text = self.path.read_bytes()
+        whole = text[: text.rfind(b"\n") + 1]
+        if len(whole) < len(text):
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        try:
+            return [json.loads(line) for line in whole.splitlines()]
+        except json.JSONDecodeError as error:
+            raise CorruptFile(
+                f"{self.path}: not a list of shards ({error}). Discard it with --overwrite."
+            ) from error
+
+    def _append(self, file: Any, row: dict[str, Any]) -> None:
+        file.write(json.dumps(row, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Append one shard to the list."""
+        with self.path.open("a") as file:
+            self._append(file, row)
+        self.rows[row["chain"]] = row
+
+    def missing(self) -> list[int]:
+        """The chains still to do: not recorded, or recorded with a shard that is gone or damaged."""
+        todo = []
+        for chain in range(self.recipe.chains):
+            row = self.rows.get(chain)
+            shard = self.shard(chain)
+            if row is None or not shard.exists() or sha256(shard) != row["sha256"]:
+                todo.append(chain)
+        return todo

@@ -1,0 +1,123 @@
+"""What decides the bytes of a generated sample, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pdeflow
+from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
+from pdeflow.linalg import CG, Multigrid, Preconditioner, Solver
+from pdeflow.problems import Problem
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A data set stated: a pure function of (recipe, root seed, chain index) to a shard of samples.
+
+    Parameters
+    ----------
+    problem
+        The equation with the distributions of its parameters, for example ``Darcy``.
+    resolution
+        Nodes along each axis (one number), or one number an axis. The ends of a bounded axis count.
+    samples
+        How many samples the data set has.
+    seed
+        Root seed. Sample ``i`` draws from ``SeedSequence(seed, spawn_key=(i, k))`` for parameter ``k``.
+    chain
+        Samples solved together, written as one shard, and lost together if the run is killed.
+    solver
+        Krylov solver of the linear systems; CG by default.
+    preconditioner
+        Preconditioner of the solver; geometric multigrid by default.
+    rtol
+        Relative residual at which a system counts as solved.
+    dtype
+        Number format of the stored fields. Systems are always solved in float64.
+    name
+        Name of the data set; that of the problem by default.
+
+    Raises
+    ------
+    InvalidInput
+        If a number is out of its range.
+    """
+
+    problem: Problem
+    resolution: int | list[int] = 64
+    samples: int = 1000
+    seed: int = 0
+    chain: int = 32
+    solver: Solver | None = None
+    preconditioner: Preconditioner | None = None
+    rtol: float = 1e-8
+    dtype: Literal["float32", "float64"] = "float32"
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("samples", "chain"):
+            if getattr(self, key) < 1:
+                raise InvalidInput(key, getattr(self, key), "a whole number of at least 1")
+        if self.seed < 0:
+            raise InvalidInput("seed", self.seed, "a whole number of at least 0")
+        if not (math.isfinite(self.rtol) and 0.0 < self.rtol < 1.0):
+            raise InvalidInput("rtol", self.rtol, "a number between 0 and 1", "The default is 1e-8.")
+        if self.dtype not in ("float32", "float64"):
+            raise InvalidInput("dtype", self.dtype, "'float32' or 'float64'")
+
+    @property
+    def grid(self) -> Grid:
+        """The grid that the samples live on."""
+        return self.problem.grid(self.resolution)
+
+    @property
+    def title(self) -> str:
+        """Name of the data set."""
+        return self.name or self.problem.name
+
+    @property
+    def krylov(self) -> Solver:
+        """The solver that runs."""
+        return self.solver or CG()
+
+    @property
+    def preconditioning(self) -> Preconditioner:
+        """The preconditioner that runs."""
+        return self.preconditioner or Multigrid()
+
+    @property
+    def chains(self) -> int:
+        """Number of chains."""
+        return math.ceil(self.samples / self.chain)
+
+    def indices(self, chain: int) -> range:
+        """The sample indices of one chain."""
+        return range(chain * self.chain, min((chain + 1) * self.chain, self.samples))
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides a sample's bytes, as plain JSON values."""
+        grid = self.grid
+        return {
+            "pdeflow": pdeflow.__version__,
+            "problem": self.problem.describe(),
+            "distributions": {n: repr(p.distribution) for n, p in self.problem.parameters.items()},
+            "resolution": list(grid.points),
+            "samples": self.samples,
+            "seed": self.seed,
+            "chain": self.chain,
+            "solver": repr(self.krylov),
+            "preconditioner": repr(self.preconditioning),
+            "rtol": self.rtol,
+            "dtype": self.dtype,
+            "name": self.title,
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256 of `describe`: two outputs belong to one recipe when this agrees."""
+        text = json.dumps(self.describe(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,60 @@
+"""Shards: small files of The Well's layout, one a chain, and their union."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pdeflow.data import WellReader, WellWriter
+from pdeflow.generate.chain import DIAGNOSTICS, Outputs, SolvedChain
+from pdeflow.generate.manifest import Manifest
+from pdeflow.generate.recipe import Recipe
+
+
+def open_writer(path: Path, recipe: Recipe, samples: int) -> WellWriter:
+    """A writer of the recipe's layout for a number of samples, whole file or shard."""
+    outputs = Outputs.of(recipe)
+    grid = recipe.grid
+    sides = {
+        f"{axis}{sign}": "PERIODIC" if wraps else "WALL"
+        for axis, wraps in zip(grid.axes, grid.periodic)
+        for sign in "-+"
+    }
+    return WellWriter(
+        path,
+        name=recipe.title,
+        grid=grid,
+        n=samples,
+        fields=dict.fromkeys(outputs.fields, 0),
+        constant_fields=dict.fromkeys(outputs.constant_fields, 0),
+        times=(0.0, 1.0),
+        scalars=outputs.scalars,
+        boundary=sides,
+        attributes={
+            "steady": True,
+            "equation": recipe.problem.latex(),
+            "recipe": recipe.fingerprint(),
+            "seed": recipe.seed,
+            **outputs.attributes,
+        },
+        diagnostics=DIAGNOSTICS,
+        dtype=recipe.dtype,
+    )
+
+
+def write_shard(path: Path, recipe: Recipe, solved: SolvedChain) -> None:
+    """Write one solved chain, atomically."""
+    with open_writer(path, recipe, len(solved.arrays["sample"])) as writer:
+        writer.write(0, solved.arrays)
+
+
+def merge(output: Path, recipe: Recipe, manifest: Manifest, advance: Callable[[int], None]) -> None:
+    """Write the shards into one file in the order of the sample index, atomically."""
+    outputs = Outputs.of(recipe)
+    names = (*outputs.fields, *outputs.constant_fields, *outputs.scalars, *DIAGNOSTICS)
+    with open_writer(output, recipe, recipe.samples) as writer:
+        for chain in range(recipe.chains):
+            indices = recipe.indices(chain)
+            with WellReader(manifest.shard(chain)) as shard:
+                writer.write(indices.start, {name: shard.read(name, slice(None)) for name in names})
+            advance(len(indices))
