@@ -1,0 +1,65 @@
+"""What ``test`` and ``validate`` share: a run's config, its checkpoint, a trainer that logs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pdeflow.cli.failure import UsageError
+from pdeflow.cli.own_options import Parser, take
+from pdeflow.cli.quick_imports import quick_imports
+from pdeflow.cli.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from pdeflow.cli.training_cli import TrainingCLI
+
+OPTIONS = {
+    "RUN": "first argument: the folder of a run, or its name in runs/",
+    "--ckpt": "best (default), last, or a checkpoint file",
+    "--allow": "prefix of class names that the config may use besides pdeflow's own (may be repeated)",
+    "--traceback": "show where an error came from",
+}
+
+
+def prepare(
+    verb: str, arguments: Sequence[str], description: str
+) -> tuple[TrainingCLI, RunFolder | None, str]:
+    """Parse ``RUN [options]`` and build everything but the trainer.
+
+    Returns
+    -------
+    tuple
+        The parsed command, the run's folder, and the checkpoint's path.
+    """
+    own = Parser(f"pdeflow {verb}", add_help=False)
+    own.add_argument("--ckpt", default="best")
+    helping = bool({"-h", "--help"} & set(arguments))
+    if not helping and (not arguments or arguments[0].startswith("-")):
+        got = arguments[0] if arguments else "nothing"
+        raise UsageError(
+            "RUN", got, "the folder of a run as the first argument", f"Run: pdeflow {verb} runs/NAME"
+        )
+    given, rest = take(arguments if helping else arguments[1:], own)
+    folder = checkpoint = None
+    if not helping:
+        folder = RunFolder.open(arguments[0])
+        checkpoint = folder.checkpoint(given.ckpt)
+        rest = ["--config", str(folder.config), *rest]
+    with quick_imports():
+        from pdeflow.cli.training_cli import TrainingCLI
+    from pdeflow.cli.quiet import quiet
+
+    quiet()
+    cli = TrainingCLI(verb, rest, given.allow, OPTIONS, description)
+    if checkpoint:
+        from pdeflow.training.checkpoint_io import load_checkpoint
+
+        load_checkpoint(checkpoint)  # refuses what is damaged or pickled, before any time is spent
+    cli.build()
+    return cli, folder, str(checkpoint)
+
+
+def build_trainer(cli: TrainingCLI, callbacks: list) -> None:
+    """A trainer that writes no logs and no checkpoints: evaluating leaves the training's records alone."""
+    cli.config.trainer.callbacks = None
+    cli.build_trainer(callbacks, logger=False, enable_checkpointing=False)

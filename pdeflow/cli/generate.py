@@ -1,0 +1,106 @@
+"""``pdeflow generate``: a data set from a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pdeflow.cli import allowlist
+from pdeflow.cli.failure import UsageError
+from pdeflow.cli.own_options import Parser, take
+from pdeflow.cli.quick_imports import quick_imports
+
+DESCRIPTION = (
+    "Make a data set.  Start: pdeflow generate -c datasets/darcy/recipe.yaml -o data/darcy.h5 -n 1000.  "
+    "A run that was stopped goes on with the same command.  See the whole recipe: --print_config."
+)
+# (flags, settings): where and how to run, which decides no sample's bytes and so is no part of the recipe.
+OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+    (("-o", "--output"), {"metavar": "OUT.h5", "help": "file to write (required)"}),
+    (("-n",), {"metavar": "N", "help": "the same as --samples"}),
+    (("--device",), {"default": "cpu", "help": "cpu (default), cuda, cuda:1, ..."}),
+    (("--workers",), {"type": int, "default": 1, "help": "processes, one thread each"}),
+    (("--overwrite",), {"action": "store_true", "help": "replace OUT.h5 and what an earlier run left"}),
+    (("--quiet",), {"action": "store_true", "help": "no progress bar"}),
+]
+
+
+def own_parser() -> Parser:
+    """The options that are no part of the recipe."""
+    own = Parser("pdeflow generate", add_help=False)
+    for flags, settings in OPTIONS:
+        own.add_argument(*flags, **settings)
+    return own
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the verb; see ``pdeflow generate --help``."""
+    given, rest = take(arguments, own_parser(), "datasets")
+    if not arguments:
+        raise UsageError(
+            "command",
+            "pdeflow generate",
+            "a recipe",
+            "Run: pdeflow generate -c datasets/darcy/recipe.yaml -o data/darcy.h5",
+        )
+    if given.n is not None:
+        rest += [f"--samples={given.n}"]
+    with quick_imports():
+        recipe = parse_recipe(rest, given.allow)
+    if given.output is None:
+        raise UsageError("-o/--output", "nothing", "the file to write", "For example: -o data/darcy.h5")
+    from pdeflow.cli.devices import check_device
+    from pdeflow.generate import generate
+
+    check_device(given.device)
+    output = Path(given.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    report = generate(
+        recipe,
+        output,
+        device=given.device,
+        workers=given.workers,
+        overwrite=given.overwrite,
+        progress=not given.quiet,
+    )
+    print(report.text())
+    print(f"Next: pdeflow inspect {output} --plot {output.with_suffix('.png')}")
+    return 0
+
+
+def parse_recipe(arguments: list[str], allow: Sequence[str] = ()) -> Any:
+    """The `Recipe` of a command line whose configs are already looked up.
+
+    Raises
+    ------
+    UsageError
+        For an unknown key or class, a wrong type, or a class outside the allow-list.
+    """
+    from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
+
+    import pdeflow.problems  # noqa: F401  a class can be named by its short name only once it is imported
+    from pdeflow.cli.rewrite import usage_error
+    from pdeflow.generate import Recipe
+
+    allowlist.apply(allow)
+    parser = ArgumentParser(
+        prog="pdeflow generate", description=DESCRIPTION, exit_on_error=False, allow_abbrev=False
+    )
+    if {"-h", "--help"} & set(arguments):
+        group = parser.add_argument_group("where and how to run (not keys of a recipe)")
+        for flags, settings in OPTIONS:
+            group.add_argument(*flags, **settings)
+        group.add_argument(
+            "--allow", help="prefix of class names a recipe may use besides pdeflow's (may be repeated)"
+        )
+    parser.add_argument(
+        "-c", "--config", action=ActionConfigFile, help="recipe, a YAML file (may be repeated)"
+    )
+    parser.add_class_arguments(Recipe, None)
+    try:
+        parsed = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise usage_error(str(error), parser, "generate") from error
+    parsed.pop("config", None)
+    return Recipe(**parser.instantiate(parsed).as_dict())

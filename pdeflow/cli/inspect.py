@@ -1,0 +1,40 @@
+"""``pdeflow inspect``: what a data file holds, and whether it is sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pdeflow.cli.own_options import Parser
+
+
+def parser() -> Parser:
+    """The verb's command line."""
+    made = Parser(
+        "pdeflow inspect",
+        description="Print the fields, grid, samples and ranges of a data file.",
+        epilog="Example: pdeflow inspect data/darcy.h5 --plot darcy.png",
+    )
+    made.add_argument("file", metavar="FILE", type=Path, help="data file in the Well's layout")
+    made.add_argument("--plot", metavar="FILE.png", type=Path, help="also draw some samples")
+    made.add_argument("--verify", action="store_true", help="read every value against its checksum")
+    return made
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the verb; see ``pdeflow inspect --help``."""
+    given = parser().parse_args(list(arguments))
+    if not given.file.exists():
+        raise FileNotFoundError(2, "no such file", str(given.file))
+    from pdeflow.data import WellReader, inspect, plot
+
+    print(inspect(given.file).text())
+    if given.verify:
+        with WellReader(given.file) as reader:
+            reader.verify()
+        print("Verified: every value reads, and agrees with its checksum where the file has them.")
+    if given.plot is not None:
+        given.plot.parent.mkdir(parents=True, exist_ok=True)
+        plot(given.file, given.plot)
+        print(f"Drawn: {given.plot}")
+    return 0

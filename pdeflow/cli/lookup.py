@@ -1,0 +1,58 @@
+"""Where a config or recipe named on the command line lies: as given, in the checkout, or in the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pdeflow.cli.failure import UsageError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def roots() -> list[Path]:
+    """Folders that may hold ``configs/`` and ``datasets/``: the checkout, then the copy inside the wheel."""
+    return [root for root in (PACKAGE.parent, PACKAGE / "_packaged") if (root / "configs").is_dir()]
+
+
+def known(kind: str) -> list[str]:
+    """Names of the shipped files: ``kind`` is ``"configs"`` or ``"datasets"``."""
+    pattern = "*.yaml" if kind == "configs" else "*/recipe.yaml"
+    return sorted({str(path.relative_to(root)) for root in roots() for path in (root / kind).glob(pattern)})
+
+
+def find(name: str, kind: str = "configs") -> Path:
+    """The file that ``name`` means.
+
+    Tried in order: the path as given; the same relative path in the checkout; the same in the packaged copy.
+    ``darcy_fno`` and ``darcy_fno.yaml`` alone mean ``configs/darcy_fno.yaml``; ``darcy`` as a recipe means
+    ``datasets/darcy/recipe.yaml``.
+
+    Raises
+    ------
+    UsageError
+        If no such file exists; the nearest shipped names are listed.
+    """
+    given = Path(name).expanduser()
+    if given.is_file():
+        return given
+    short = f"configs/{given.stem}.yaml" if kind == "configs" else f"datasets/{name}/recipe.yaml"
+    if not given.is_absolute() and ".." not in given.parts:
+        candidates = [name] if len(given.parts) > 1 else [name, short]
+        for root in roots():
+            for candidate in candidates:
+                if (root / candidate).is_file():
+                    return root / candidate
+    shipped = known(kind)
+    what = "a folder" if given.is_dir() else "no such file"
+    raise UsageError(
+        "-c/--config",
+        name,
+        f"a YAML file ({what} here, in the checkout, or shipped with pdeflow)",
+        choices=shipped if len(given.parts) > 1 else [_short(path) for path in shipped],
+    )
+
+
+def _short(shipped: str) -> str:
+    """``configs/darcy_fno.yaml`` -> ``darcy_fno``; ``datasets/darcy/recipe.yaml`` -> ``darcy``."""
+    path = Path(shipped)
+    return path.parent.name if path.name == "recipe.yaml" else path.stem

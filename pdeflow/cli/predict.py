@@ -1,0 +1,209 @@
+"""``pdeflow predict RUN FILE -o OUT``: a trained surrogate applied to a data file, in physical units."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pdeflow.cli.own_options import Parser
+from pdeflow.cli.quick_imports import quick_imports
+from pdeflow.cli.run_folder import RunFolder
+from pdeflow.errors import CorruptFile, InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pdeflow.grid import Grid
+
+WELL = (".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Input functions.
+
+    ``n`` is their number; ``read(start, stop)`` gives some of them, ``(stop - start, channels, *shape)``;
+    ``grid`` is ``None`` for NumPy files, which do not say where their grid lies.
+    """
+
+    n: int
+    read: Callable[[int, int], np.ndarray]
+    grid: Grid | None
+
+
+def parser() -> Parser:
+    """The verb's command line."""
+    made = Parser(
+        "pdeflow predict",
+        description="Apply a trained run to the inputs in a file; inputs and outputs are in physical units.",
+        epilog="Example: pdeflow predict runs/darcy_fno data/new.h5 -o predictions.h5",
+    )
+    made.add_argument("run", metavar="RUN", help="a run folder, its name in runs/, or a saved surrogate")
+    made.add_argument(
+        "file",
+        metavar="FILE",
+        type=Path,
+        help="a Well file (.h5), an .npz with the inputs by name, or an .npy (samples, channels, *grid)",
+    )
+    made.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, required=True, help="OUT.h5 (Well file) or OUT.npz"
+    )
+    made.add_argument("--batch_size", type=int, default=16, help="samples at once (default 16)")
+    made.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
+    made.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    return made
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the verb; see ``pdeflow predict --help``."""
+    given = parser().parse_args(list(arguments))
+    if not given.file.exists():
+        raise FileNotFoundError(2, "no such file", str(given.file))
+    if given.file.suffix not in (*WELL, ".npz", ".npy"):
+        hint = "Turn it into a Well file first: pdeflow convert"
+        raise InvalidInput("FILE", str(given.file), "a file that ends in .h5, .npz or .npy", hint)
+    if given.output.suffix not in (*WELL, ".npz"):
+        raise InvalidInput("-o/--output", str(given.output), "a name that ends in .h5 or .npz")
+    if given.file.suffix not in WELL and given.output.suffix in WELL:
+        expected = "OUT.npz, because only a Well file says where its grid lies"
+        raise InvalidInput("-o/--output", str(given.output), expected)
+    if given.output.exists() and not given.overwrite:
+        raise InvalidInput("-o/--output", str(given.output), "a new file", "Or give --overwrite.")
+    if given.batch_size < 1:
+        raise InvalidInput("--batch_size", given.batch_size, "at least 1")
+    folder = _folder(given.run)
+    with quick_imports():
+        from tqdm import tqdm
+
+        import pdeflow
+        from pdeflow.cli.devices import check_device
+    check_device(given.device)
+    surrogate = pdeflow.load(folder).to(given.device)
+    inputs = open_inputs(given.file, list(surrogate.input_names), surrogate.model.dim)
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=inputs.n, unit="sample", desc="predicting") as bar:
+
+        def blocks() -> Iterator[tuple[int, np.ndarray]]:
+            for start in range(0, inputs.n, given.batch_size):
+                values = surrogate(inputs.read(start, min(start + given.batch_size, inputs.n)))
+                yield start, values
+                bar.update(len(values))
+
+        write = _write_well if given.output.suffix in WELL else _write_npz
+        write(given.output, blocks(), list(surrogate.target_names), inputs)
+    print(f"Wrote {inputs.n} predictions to {given.output}")
+    return 0
+
+
+def _folder(name: str) -> Path:
+    return Path(name) if (Path(name) / "surrogate.json").is_file() else RunFolder.open(name).path
+
+
+def open_inputs(path: Path, names: list[str], dim: int) -> Inputs:
+    """The inputs in a file, by the names of a surrogate's channels.
+
+    Raises
+    ------
+    InvalidInput
+        If an input is missing or has the wrong number of axes.
+    CorruptFile
+        If the file is damaged or holds pickled objects.
+    """
+    if path.suffix in WELL:
+        return _open_well(path, names)
+    import numpy as np
+
+    try:
+        loaded: Any = np.load(path, allow_pickle=False)
+        if path.suffix == ".npz":
+            for name in names:
+                if name not in loaded.files:
+                    raise InvalidInput("FILE", name, f"an input that {path} holds", choices=loaded.files)
+            loaded = np.stack([loaded[name] for name in names], axis=-dim - 1)
+    except InvalidInput:
+        raise
+    except (ValueError, OSError, EOFError) as error:
+        raise CorruptFile(f"{path}: not a readable .npz or .npy file of numbers ({error}).") from error
+    # (*S), (n, *S) or (n, channels, *S)
+    if loaded.ndim == dim or (loaded.ndim == dim + 1 and path.suffix == ".npz"):
+        loaded = loaded[None]
+    if loaded.ndim == dim + 1:
+        loaded = loaded[:, None]
+    if loaded.ndim != dim + 2:
+        raise InvalidInput("FILE", loaded.shape, f"arrays (samples, *grid) with a grid of {dim} axes")
+    return Inputs(len(loaded), lambda start, stop: loaded[start:stop], None)
+
+
+def _open_well(path: Path, names: list[str]) -> Inputs:
+    import torch
+
+    from pdeflow.data import GridSamples, WellReader
+
+    reader = WellReader(path)
+    orders = {**reader.constant_fields, **reader.fields, **dict.fromkeys(reader.scalars, 0)}
+    # A vector v is stored as one field and read as the channels v_x, v_y.
+    owners = {
+        f"{name}_{''.join(part)}" if order else name: name
+        for name, order in orders.items()
+        for part in itertools.product(reader.axes, repeat=order)
+    }
+    for name in names:
+        if name not in owners:
+            raise InvalidInput("FILE", name, f"an input that {path} holds", choices=owners)
+    fields = list(dict.fromkeys(owners[name] for name in names))
+    samples = GridSamples([reader], range(reader.n), fields, fields[:1])  # type: ignore[arg-type]
+    if list(samples.input_names) != names:
+        raise InvalidInput("FILE", list(samples.input_names), f"the inputs {names}, in this order")
+
+    def read(start: int, stop: int) -> np.ndarray:
+        return samples[torch.arange(start, stop)]["input"].numpy()
+
+    return Inputs(reader.n, read, reader.grid)
+
+
+def _write_npz(
+    path: Path, blocks: Iterator[tuple[int, np.ndarray]], names: list[str], inputs: Inputs
+) -> None:
+    """One array ``(n, *shape)`` a target."""
+    import numpy as np
+
+    values = np.concatenate([block for _, block in blocks])
+    partial = path.with_name(path.name + ".partial")
+    arrays: dict[str, Any] = {name: values[:, k] for k, name in enumerate(names)}
+    with partial.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+    partial.replace(path)
+
+
+def _write_well(
+    path: Path, blocks: Iterator[tuple[int, np.ndarray]], names: list[str], inputs: Inputs
+) -> None:
+    """A steady file: each target at two instants, the guess (zero) and the prediction."""
+    import numpy as np
+
+    from pdeflow.data import WellWriter
+
+    grid = inputs.grid
+    assert grid is not None
+    sides = {
+        f"{axis}{end}": "PERIODIC" if wraps else "WALL"
+        for axis, wraps in zip(grid.axes, grid.periodic)
+        for end in "-+"
+    }
+    fields = dict.fromkeys(names, 0)
+    with WellWriter(
+        path,
+        name=path.stem,
+        grid=grid,
+        n=inputs.n,
+        fields=fields,
+        times=(0.0, 1.0),
+        boundary=sides,
+        attributes={"steady": True},
+    ) as writer:
+        for start, block in blocks:
+            steps = np.stack([np.zeros_like(block), block], axis=2)
+            writer.write(start, {name: steps[:, k] for k, name in enumerate(names)})

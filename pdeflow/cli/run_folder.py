@@ -1,0 +1,104 @@
+"""The folder of a training run: its name, and the files in it that the verbs use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pdeflow.cli.failure import UsageError
+from pdeflow.errors import CorruptFile
+
+RUNS = Path("runs")
+# Set by the first process of a distributed run before it starts the others, which then share its folder.
+SHARED = "PDEFLOW_RUN_FOLDER"
+
+
+class RunFolder:
+    """Paths inside ``runs/<name>``; see `claim` for a new one and `open` for one that exists."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.checkpoints = path / "checkpoints"
+        self.last = self.checkpoints / "last.ckpt"
+        self.best = self.checkpoints / "best.ckpt"
+        self.test = path / "test"
+        self.metrics = self.test / "metrics.json"
+        self.report = path / "report.html"
+
+    def __str__(self) -> str:
+        try:
+            return str(self.path.resolve().relative_to(Path.cwd()))
+        except ValueError:
+            return str(self.path)
+
+    @classmethod
+    def claim(cls, name: str) -> tuple[RunFolder, bool]:
+        """Make the folder of a new run and say whether ``name`` was free.
+
+        A name without a separator lies in ``runs/``. A folder that is there already is never written into:
+        ``-2``, ``-3``, ... is appended, and ``mkdir`` decides between two runs that start at once.
+        """
+        if SHARED in os.environ:
+            return cls(Path(os.environ[SHARED])), True
+        wanted = Path(name) if len(Path(name).parts) > 1 or Path(name).is_absolute() else RUNS / name
+        path, number = wanted, 1
+        while True:
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                if path == wanted and path.is_dir() and not any(path.iterdir()):
+                    break
+                number += 1
+                path = wanted.with_name(f"{wanted.name}-{number}")
+        os.environ[SHARED] = str(path.resolve())
+        return cls(path), path == wanted
+
+    def discard_if_empty(self) -> None:
+        """Remove the folder if nothing was written into it, so that a run that never began takes no name."""
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    @classmethod
+    def open(cls, name: str) -> RunFolder:
+        """The folder of a run that exists, given by its path or by its name under ``runs/``.
+
+        Raises
+        ------
+        UsageError
+            If there is no such folder or it holds no config; the nearest runs are named.
+        """
+        for path in (Path(name), RUNS / name):
+            if (path / "config.yaml").is_file():
+                return cls(path)
+        here = sorted(RUNS.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
+        runs = [str(path.parent) for path in here]
+        what = "a run folder (it has no config.yaml)" if Path(name).is_dir() else "the folder of a run"
+        hint = "Give one of these." if runs else "Train one first: pdeflow fit -c configs/darcy_fno.yaml"
+        raise UsageError("RUN", name, what, hint, choices=runs)
+
+    def checkpoint(self, which: str) -> Path:
+        """The checkpoint ``best``, ``last``, or a file.
+
+        Raises
+        ------
+        UsageError
+            If it does not exist.
+        CorruptFile
+            If it is empty.
+        """
+        path = {"best": self.best, "last": self.last}.get(which, Path(which))
+        if not path.is_file():
+            present = sorted(str(file) for file in self.checkpoints.glob("*.ckpt"))
+            hint = (
+                "Give one of these."
+                if present
+                else f"Nothing was saved yet. Train again: pdeflow fit -c {self.config}"
+            )
+            raise UsageError("checkpoint", str(path), "best, last, or a .ckpt file", hint, choices=present)
+        if path.stat().st_size == 0:
+            raise CorruptFile(
+                f"{path}: the checkpoint is empty.\nTry the other one: --ckpt last, or --ckpt best."
+            )
+        return path

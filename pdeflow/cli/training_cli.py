@@ -1,0 +1,218 @@
+"""LightningCLI as pdeflow's configs need it: model, objective, data, optimizer, lr_scheduler, trainer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError, Namespace
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, ReduceLROnPlateau
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+import pdeflow.data.datamodule  # noqa: F401  a class can be named by its short name only once it is imported
+from pdeflow.cli import allowlist
+from pdeflow.cli.failure import UsageError
+from pdeflow.cli.progress import progress_callbacks
+from pdeflow.cli.quiet import quiet
+from pdeflow.cli.rewrite import usage_error
+from pdeflow.errors import InvalidInput
+from pdeflow.operators import Operator
+from pdeflow.training import Objective, Schedule, TrainingTask
+from pdeflow.training.checkpoint_io import SafeCheckpointIO
+
+SEED = 0
+FLAGS = ("--traceback",)
+OptimizerFactory = Callable[[Iterable], Optimizer]
+SchedulerFactory = Schedule | Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": 50,
+    "log_every_n_steps": 10,
+    # The first line that `fit` prints says what the summary table would.
+    "enable_model_summary": False,
+    # A broken validation step shows at the end of the first epoch, which is soon enough on a grid.
+    "num_sanity_val_steps": 0,
+}
+
+
+class TrainingCLI(LightningCLI):
+    """Parses a training config and builds the datamodule, the `TrainingTask` and the trainer from it.
+
+    The constructor builds and runs nothing: `build` and `build_trainer` do, once the run folder is known.
+
+    Parameters
+    ----------
+    verb
+        The verb being run, for messages.
+    arguments
+        Command-line arguments with configs already resolved to files.
+    allow
+        Prefixes of class names that the command line allows beyond the usual ones.
+    options
+        Help of the verb's own options (name -> text), shown by ``--help`` only: they are taken off the
+        command line before the parser sees it, so that a config cannot set them.
+    """
+
+    def __init__(
+        self, verb: str, arguments: list[str], allow: list[str], options: dict[str, str], description: str
+    ) -> None:
+        self.verb, self.arguments, self.options = verb, arguments, options
+        usage = f"pdeflow {verb} {'-c CONFIG' if verb == 'fit' else 'RUN'} [--KEY=VALUE ...]"
+        allowlist.apply(allow)  # here, because importing lightning.pytorch.cli changes the parsing settings
+        super().__init__(
+            args=arguments,
+            run=False,
+            save_config_callback=None,
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=SEED,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={
+                "prog": f"pdeflow {verb}",
+                "usage": usage,
+                "description": description,
+                "exit_on_error": False,
+                "allow_abbrev": False,
+                "dump_header": None,
+            },
+        )
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The six keys of a config, instead of Lightning's ``model`` and ``data``."""
+        if "--help" in self.arguments or "-h" in self.arguments:
+            group = parser.add_argument_group("pdeflow's own options (not keys of a config)")
+            for name, text in self.options.items():
+                flag = {"action": "store_true"} if name in FLAGS else {"metavar": name.strip("-").upper()}
+                group.add_argument(name, help=text, **flag)  # pyright: ignore[reportArgumentType]
+        parser.add_subclass_arguments(Operator, "model", required=True, help="the operator, e.g. FNO, TFNO")
+        parser.add_subclass_arguments(Objective, "objective", help="what is minimised, e.g. Supervised")
+        parser.set_defaults({"objective": {"class_path": "pdeflow.training.Supervised"}})
+        parser.add_subclass_arguments(
+            LightningDataModule, "data", required=True, help="the data, e.g. GridData"
+        )
+        parser.add_argument("--optimizer", type=OptimizerFactory, help="any of torch.optim, e.g. AdamW")
+        parser.set_defaults({"optimizer": {"class_path": "torch.optim.AdamW"}})
+        parser.add_argument(
+            "--lr_scheduler",
+            type=SchedulerFactory,
+            default=None,
+            help="OneCycle or Cosine over the whole run, or any of torch's, stepped every epoch",
+        )
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse twice: all values, and those the user gave, which tells a default from a choice."""
+        try:
+            self.config = parser.parse_args(args)
+            self.given = parser.parse_args(args, defaults=False)
+        except ArgumentError as error:
+            raise usage_error(str(error), parser, self.verb) from error
+
+    def instantiate_classes(self) -> None:
+        """Nothing yet: see `build`."""
+
+    def build(self) -> None:
+        """Build the datamodule, fit the model's channels to it, and build the task (both on the CPU)."""
+        self._check_accelerator()
+        self.datamodule = self.parser.instantiate(Namespace(data=self.config.data)).data
+        self._fit_model_to_data()
+        parts = self.parser.instantiate(
+            Namespace({key: self.config[key] for key in ("model", "objective", "optimizer", "lr_scheduler")})
+        )
+        self._check_model(parts.model)
+        if self.verb == "fit":
+            # Check the data, and that it fills a batch, now: before a run folder is made.
+            self.datamodule.setup("fit")
+            self.datamodule.train_dataloader()
+            parts.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
+        self.task = TrainingTask(
+            model=parts.model,
+            objective=parts.objective,
+            optimizer=parts.optimizer,
+            lr_scheduler=parts.lr_scheduler,
+        )
+
+    def build_trainer(self, callbacks: list, **overrides: Any) -> None:
+        """Build the trainer.
+
+        ``overrides`` win over the config; a callback of the config over one of ``callbacks`` of its class.
+        """
+        config = {**self.parser.instantiate(Namespace(trainer=self.config.trainer)).trainer, **overrides}
+        chosen = config.get("callbacks") or []
+        chosen = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
+        if not any(isinstance(callback, ProgressBar) for callback in chosen):
+            shown, settings = progress_callbacks(config)
+            callbacks, config = [*callbacks, *shown], {**config, **settings}
+        kinds = {type(callback) for callback in chosen}
+        config["plugins"] = [*(config.get("plugins") or []), SafeCheckpointIO()]
+        config["callbacks"] = chosen + [new for new in callbacks if type(new) not in kinds]
+        quiet()  # again: packages imported since, tensorly among them, put their own filters in front
+        try:
+            self.trainer = self.trainer_class(**config)
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            given = (self.given.get("trainer") or Namespace()).as_dict()
+            why = str(error).strip().splitlines()[0]
+            raise UsageError(
+                "trainer", given, "settings that Lightning's Trainer takes together", why
+            ) from error
+
+    def save_config(self, path: Path) -> None:
+        """Write the whole config, defaults included, to ``path`` (through a partial file)."""
+        partial = path.with_name(path.name + ".partial")
+        keep = self.config.clone()
+        keep.pop("config", None)
+        partial.write_text(self.parser.dump(keep, skip_none=False, skip_validation=True), encoding="utf-8")
+        partial.replace(path)
+
+    def _check_accelerator(self) -> None:
+        import torch
+
+        asked = self.config.trainer.accelerator
+        names = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
+        if isinstance(asked, str) and asked not in names:
+            raise InvalidInput("trainer.accelerator", asked, "the name of an accelerator", choices=names)
+        here = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+        if (asked in ("cuda", "mps") and asked not in here) or (asked == "gpu" and here == ["cpu"]):
+            raise InvalidInput(
+                "trainer.accelerator",
+                asked,
+                f"one that this machine has: {', '.join(here)}",
+                "Leave the key out (or give --trainer.accelerator=auto), or run: pdeflow doctor",
+            )
+
+    def _fit_model_to_data(self) -> None:
+        """Give the model the data's channels where the config says nothing; refuse a contradiction."""
+        wanted = {"in_channels": self.datamodule.in_channels, "out_channels": self.datamodule.out_channels}
+        names = {"in_channels": "inputs", "out_channels": "targets"}
+        arguments = self.config.model.init_args
+        given = (self.given.get("model") or Namespace()).get("init_args") or Namespace()
+        for key, channels in wanted.items():
+            if key not in arguments:
+                continue
+            if key in given and given[key] != channels:
+                raise InvalidInput(
+                    f"model.init_args.{key}",
+                    given[key],
+                    f"{channels}, the channels of data.init_args.{names[key]}",
+                    f"Leave {key} out: it then follows the data.",
+                )
+            arguments[key] = channels
+
+    def _check_model(self, model: Operator) -> None:
+        if model.dim != self.datamodule.dim:
+            key = "modes" if "modes" in inspect.signature(type(model).__init__).parameters else "class_path"
+            raise InvalidInput(
+                f"model.init_args.{key}",
+                self.config.model.init_args.get(key),
+                f"a model of {self.datamodule.dim} dimensions, as many as the data",
+                f"Give {self.datamodule.dim} numbers, one for each axis of the grid."
+                if key == "modes"
+                else "",
+            )

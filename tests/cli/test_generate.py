@@ -1,0 +1,57 @@
+"""``pdeflow generate``: recipes, overrides, errors in a recipe."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from pdeflow.data import WellReader
+
+
+def test_recipe_with_overrides(pdeflow, tmp_path):
+    arguments = ["-c", "darcy", "-o", "data/x.h5", "-n", 3, "--resolution", 9, "--seed", 5, "--chain", 2]
+    result = pdeflow("generate", *arguments, "--device", "cpu", "--workers", 1)
+    assert result.code == 0, result.err
+    assert "Next: pdeflow inspect data/x.h5" in result.out
+    with WellReader(tmp_path / "data" / "x.h5") as reader:
+        assert reader.n == 3
+        assert reader.grid.points == (9, 9)
+
+
+def test_print_config_is_a_recipe(pdeflow, tmp_path):
+    result = pdeflow("generate", "-c", "datasets/darcy/recipe.yaml", "--print_config", "-n", "4")
+    assert result.code == 0, result.err
+    assert yaml.safe_load(result.out)["samples"] == 4
+    (tmp_path / "mine.yaml").write_text(result.out)
+    assert pdeflow("generate", "-c", "mine.yaml", "-o", "x.h5", "--resolution", "9").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-c", "darcyy", "-o", "x.h5"], ["Nearest: darcy"]),
+        (["-c", "datasets/darcy/recipe.yml", "-o", "x.h5"], ["Nearest: datasets/darcy/recipe.yaml"]),
+        (["-c", "darcy"], ["-o/--output"]),
+        (["-c", "darcy", "-o", "x.h5", "--resolutoin", "9"], ["Nearest: --resolution"]),
+        (["-c", "darcy", "-o", "x.h5", "-n", "many"], ["samples", "'many'", "whole number"]),
+        (["-c", "darcy", "-o", "x.h5", "-n", "0"], ["samples", "0", "at least 1"]),
+        (["-c", "darcy", "-o", "x.h5", "--problem=Darci"], ["problem", "Nearest: Darcy"]),
+        (["-c", "darcy", "-o", "x.h5", "--problem.dimm=2"], ["problem.init_args.dimm", "Nearest: dim"]),
+        (["-c", "darcy", "-o", "x.h5", "--dtype=float16"], ["dtype", "float16"]),
+    ],
+)
+def test_wrong_recipe(pdeflow, tmp_path, arguments, words):
+    result = pdeflow("generate", *arguments)
+    assert result.code == 2
+    assert result.is_short, result.err
+    for word in words:
+        assert word in result.err
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_unknown_key_in_recipe(pdeflow, tmp_path):
+    (tmp_path / "r.yaml").write_text("problem: {class_path: Poisson}\nsample: 3\n")
+    result = pdeflow("generate", "-c", "r.yaml", "-o", "x.h5")
+    assert result.code == 2
+    assert result.is_short
+    assert "Nearest: samples" in result.err
