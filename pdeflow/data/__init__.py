@@ -1,0 +1,41 @@
+"""The file format (safe reader, atomic writer, converters), splits, normalisation and the data module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pdeflow.data.atomic_file import WriteFailed
+from pdeflow.data.convert import convert
+from pdeflow.data.grid_samples import GridSamples
+from pdeflow.data.inspect import Summary, inspect, plot
+from pdeflow.data.normalisation import Normalisation
+from pdeflow.data.split import Split, split_samples
+from pdeflow.data.well_reader import WellReader
+from pdeflow.data.well_writer import WellWriter
+
+if TYPE_CHECKING:
+    from pdeflow.data.datamodule import GridData
+
+__all__ = [
+    "GridData",
+    "GridSamples",
+    "Normalisation",
+    "Split",
+    "Summary",
+    "WellReader",
+    "WellWriter",
+    "WriteFailed",
+    "convert",
+    "inspect",
+    "plot",
+    "split_samples",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Only the data module needs Lightning, which takes seconds to import.
+    if name == "GridData":
+        from pdeflow.data.datamodule import GridData
+
+        return GridData
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

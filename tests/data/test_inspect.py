@@ -1,0 +1,91 @@
+"""The summary tells the truth about a file; the picture shows every field."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pdeflow.data import WellWriter, inspect, plot
+from pdeflow.errors import CorruptFile, InvalidInput
+
+from .samples import box, write_steady
+
+
+def test_summary_of_a_steady_file(tmp_path):
+    arrays = write_steady(tmp_path / "d.h5", n=20)
+    summary = inspect(tmp_path / "d.h5")
+    found = {entry.name: entry for entry in summary.arrays}
+    assert (summary.n, summary.sampled, summary.steady, summary.grid) == (20, 20, True, box())
+    for name, values in {**arrays, "u": arrays["u"][:, 1]}.items():
+        entry = found[name]
+        expected = values.min(), values.mean(), values.max(), values.std()
+        given = entry.minimum, entry.mean, entry.maximum, entry.std
+        np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-6)
+    assert found["residual"].maximum == arrays["residual"].max()
+    assert summary.bytes_on_disk == (tmp_path / "d.h5").stat().st_size
+    text = summary.text()
+    for part in (
+        "samples  20",
+        "9 x 8 nodes",
+        "y in [-1, 1]",
+        "steady",
+        "diagnostic",
+        "9x8x2",
+        "over all samples",
+    ):
+        assert part in text, part
+    assert max(map(len, text.splitlines())) < 120
+
+
+def test_statistics_are_over_few_samples_but_numbers_over_all(tmp_path):
+    arrays = write_steady(tmp_path / "d.h5", n=20)
+    summary = inspect(tmp_path / "d.h5", samples=4)
+    assert summary.sampled == 4
+    assert {e.name: e for e in summary.arrays}["k"].maximum == arrays["k"].max()
+    assert "over 4 of 20 samples" in summary.text()
+    with pytest.raises(InvalidInput, match="samples"):
+        inspect(tmp_path / "d.h5", samples=0)
+
+
+def test_trajectories(tmp_path):
+    grid = box(1, 16, ("x",))
+    times = np.linspace(0, 3, 7)
+    with WellWriter(tmp_path / "d.h5", name="w", grid=grid, n=2, fields={"u": 0}, times=times) as writer:
+        writer.write(0, {"u": np.random.default_rng(0).random((2, 7, 16))})
+    text = inspect(tmp_path / "d.h5").text()
+    assert "7 instants from 0 to 3" in text
+    assert "x in [0, 1) periodic" in text
+    assert "x- PERIODIC, x+ PERIODIC" in text
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_picture(tmp_path, dim):
+    write_steady(tmp_path / "d.h5", box(dim, 10), n=3)
+    png = plot(tmp_path / "d.h5", tmp_path / "d.png", samples=[2, 0])
+    from matplotlib.image import imread
+
+    picture = imread(png)
+    assert picture.shape[0] > 400
+    assert picture.shape[1] > 300 * (2 + dim)
+    # Not a blank page.
+    assert picture[..., :3].std() > 0.02
+
+
+def test_a_missing_file_and_sample(tmp_path):
+    with pytest.raises(CorruptFile, match="no such file"):
+        inspect(tmp_path / "d.h5")
+    write_steady(tmp_path / "d.h5", n=3)
+    with pytest.raises(InvalidInput, match="samples"):
+        plot(tmp_path / "d.h5", tmp_path / "d.png", samples=[3])
+
+
+def test_the_room_imports_without_the_training_stack():
+    code = (
+        "import sys, pdeflow.data; "
+        "print([m for m in ('lightning', 'neuralop', 'torch_geometric', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
