@@ -60,7 +60,9 @@ def test_quick_start_from_the_wheel_outside_the_checkout(
     python = home / "bin" / "python"
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if dependencies == "borrowed":
-        site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
+        site = Path(
+            run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
+        )
         # A path entry only: the editable install that lies there is not activated by it.
         (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
         install.append("--no-deps")

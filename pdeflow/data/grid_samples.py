@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,7 +31,8 @@ class GridSamples:
     readers
         Files with the same grid and fields; their samples are numbered through.
     rows
-        The samples to use, by that number.
+        The samples to use, by that number; those that the generator recorded as failed are left out, with
+        a warning.
     inputs, targets
         Names of fields, constant fields or scalars.
     points
@@ -51,12 +53,12 @@ class GridSamples:
         points: int | Sequence[int] | None = None,
     ) -> None:
         self.readers = list(readers)
-        self.rows = np.asarray(rows, dtype=np.int64)
+        self._starts = np.cumsum([0, *(reader.n for reader in self.readers)])
+        self.rows = self._solved(np.asarray(rows, dtype=np.int64))
         self.inputs, self.targets = tuple(inputs), tuple(targets)
         stored = self.readers[0].grid
         self.grid: Grid = stored if points is None else stored.with_points(points)
         self.strides = stored.strides_to(self.grid.points)
-        self._starts = np.cumsum([0, *(reader.n for reader in self.readers)])
         self._check()
         self.input_names = tuple(name for key in self.inputs for name in self._channels(key))
         self.target_names = tuple(name for key in self.targets for name in self._channels(key))
@@ -125,6 +127,23 @@ class GridSamples:
         if keep and kept:
             self._memory = (torch.cat([a for a, _ in kept]), torch.cat([b for _, b in kept]))
         return self
+
+    def _solved(self, rows: np.ndarray) -> np.ndarray:
+        """The rows without those whose solve failed, as the generator recorded it; says how many they are."""
+        failed = [
+            reader.read("status", slice(None)) != 0
+            if "status" in reader.diagnostics
+            else np.zeros(reader.n, dtype=bool)
+            for reader in self.readers
+        ]
+        left_out = np.concatenate(failed)[rows]
+        if left_out.any():
+            warnings.warn(
+                f"{self._where()}: {left_out.sum()} of {len(rows)} samples are left out, because their solve "
+                "failed when they were generated (dataset /generation/status).",
+                stacklevel=3,
+            )
+        return rows[~left_out]
 
     def _read(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         rows = self.rows[index]

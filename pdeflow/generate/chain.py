@@ -10,6 +10,7 @@ import torch
 
 from pdeflow.generate.recipe import Recipe
 from pdeflow.linalg import Status, solve
+from pdeflow.problems import Constant
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Outputs:
         constant_fields, scalars, attributes = [], [], {}
         for name, parameter in recipe.problem.parameters.items():
             distribution = parameter.distribution
-            if distribution.is_constant:
-                attributes[name] = float(distribution.value)
+            if isinstance(distribution, Constant):
+                attributes[name] = distribution.value
             elif distribution.is_field:
                 constant_fields.append(name)
             else:
@@ -94,7 +95,8 @@ def solve_chain(recipe: Recipe, chain: int, device: torch.device | str = "cpu") 
 
     dtype = np.dtype(recipe.dtype)
     # A steady problem is stored as two times: the zero guess, then the solution.
-    arrays = {problem.fields[0]: torch.stack([torch.zeros_like(u), u], dim=1).cpu().numpy().astype(dtype)}
+    arrays: dict[str, np.ndarray] = {}
+    arrays[problem.fields[0]] = torch.stack([torch.zeros_like(u), u], dim=1).cpu().numpy().astype(dtype)
     for name in (*outputs.constant_fields, *outputs.scalars):
         arrays[name] = parameters[name].cpu().numpy().astype(dtype)
     arrays["residual"] = residual.cpu().numpy()

@@ -268,8 +268,10 @@ def _solve(
 
 
 def _finish(output: Path, recipe: Recipe, manifest: Manifest, progress: bool) -> None:
-    with tqdm(total=recipe.samples, desc=f"writing {output.name}", unit="sample", disable=not progress) as bar:
-        merge(output, recipe, manifest, lambda samples: bar.update(samples) and None)
+    bar = tqdm(total=recipe.samples, desc=f"writing {output.name}", unit="sample", disable=not progress)
+    with bar:
+        for samples in merge(output, recipe, manifest):
+            bar.update(samples)
     record = {
         "recipe": recipe.describe(),
         "fingerprint": recipe.fingerprint(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from pdeflow.data import WellReader, WellWriter
@@ -48,8 +48,11 @@ def write_shard(path: Path, recipe: Recipe, solved: SolvedChain) -> None:
         writer.write(0, solved.arrays)
 
 
-def merge(output: Path, recipe: Recipe, manifest: Manifest, advance: Callable[[int], None]) -> None:
-    """Write the shards into one file in the order of the sample index, atomically."""
+def merge(output: Path, recipe: Recipe, manifest: Manifest) -> Iterator[int]:
+    """Write the shards into one file in the order of the sample index, atomically.
+
+    Yields the samples of each shard once they are written; the file is there when it has been exhausted.
+    """
     outputs = Outputs.of(recipe)
     names = (*outputs.fields, *outputs.constant_fields, *outputs.scalars, *DIAGNOSTICS)
     with open_writer(output, recipe, recipe.samples) as writer:
@@ -57,4 +60,4 @@ def merge(output: Path, recipe: Recipe, manifest: Manifest, advance: Callable[[i
             indices = recipe.indices(chain)
             with WellReader(manifest.shard(chain)) as shard:
                 writer.write(indices.start, {name: shard.read(name, slice(None)) for name in names})
-            advance(len(indices))
+            yield len(indices)

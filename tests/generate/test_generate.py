@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import scipy.sparse.linalg
 
-from pdeflow.data import WellReader
+from pdeflow.data import GridSamples, WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, generate
 from pdeflow.linalg import CG
@@ -128,6 +129,18 @@ def test_failed_samples_are_kept_with_their_status(tmp_path: Path) -> None:
         assert np.isnan(file.read("u", slice(None))[:, 1]).all()
         assert (file.read("status", slice(None)) != 0).all()
         assert np.isfinite(file.read("a", slice(None))).all()
+
+
+def test_failed_samples_are_left_out_of_training(tmp_path: Path) -> None:
+    generate(small(), tmp_path / "d.h5", progress=False)
+    with h5py.File(tmp_path / "d.h5", "r+") as file:
+        file["generation/status"][[2, 7]] = 1
+        for sample in (2, 7):
+            file["t0_fields/u"][sample] = np.nan
+    with WellReader(tmp_path / "d.h5") as file:
+        with pytest.warns(UserWarning, match="2 of 10 samples are left out"):
+            samples = GridSamples([file], np.arange(10), ["a"], ["u"])
+        assert samples.load().rows.tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
 
 
 def test_manifest_tells_what_ran(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""Write the tables of README.md from the results: ``python -m benchmarks.readme [--check]``.
+
+No figure in the README is typed by hand. A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+from benchmarks.result import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def load(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def darcy_small() -> str:
+    """The table of the small Darcy set."""
+    s = load("darcy_small")["summary"]
+    lines = [
+        "| mean relative L2 error, small Darcy set | 16x16 | 32x32, zero-shot | training |",
+        "|---|---|---|---|",
+        f"| pdeflow, `configs/darcy_small_fno.yaml` | {s['pdeflow_l2_16']:.4f} | {s['pdeflow_l2_32']:.4f} "
+        f"| {s['pdeflow_seconds']:.0f} s |",
+        f"| neuraloperator's Trainer, its recipe | {s['neuralop_l2_16']:.4f} | {s['neuralop_l2_32']:.4f} "
+        f"| {s['neuralop_seconds']:.0f} s |",
+        f"| the same, given our seconds | {s['neuralop_l2_16_our_seconds']:.4f} | "
+        f"{s['neuralop_l2_32_our_seconds']:.4f} | {s['neuralop_our_seconds']:.0f} s |",
+        "",
+        f"Means of {s['seeds']} seeds, {s['threads']} threads, CPU. GPU: not measured.",
+    ]
+    return "\n".join(lines)
+
+
+def first_run() -> str:
+    """The table of waiting times."""
+    s = load("first_run")["summary"]
+    lines = [
+        "| what | seconds |",
+        "|---|---|",
+        f"| `make demo`, after the install | {s['demo_seconds']:.0f} |",
+        f"| `pdeflow --help` | {s['help_seconds']:.2f} |",
+        f"| `pdeflow fit --help` | {s['fit_help_seconds']:.1f} |",
+    ]
+    return "\n".join(lines)
+
+
+TABLES = {"darcy_small": darcy_small, "first_run": first_run}
+
+
+def filled(text: str) -> str:
+    """The text with every table made anew."""
+    for name, make in TABLES.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"README.md has no place for the table {name!r}")
+        # Tables hold no backslash, which a replacement would read as its own.
+        text = pattern.sub(rf"\g<1>{make()}\n\g<2>", text)
+    return text
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    old = readme.read_text()
+    new = filled(old)
+    if "--check" in sys.argv[1:]:
+        raise SystemExit(
+            0 if old == new else "README.md differs from benchmarks/results: run without --check"
+        )
+    readme.write_text(new)
+
+
+if __name__ == "__main__":
+    main()

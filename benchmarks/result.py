@@ -1,0 +1,80 @@
+"""What every benchmark shares: the machine's description, the table, the JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "benchmarks" / "work"
+PACKAGES = ("pdeflow", "torch", "lightning", "neuraloperator", "numpy", "scipy", "h5py")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory and system, as far as they can be read."""
+    name = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [
+            line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line
+        ]
+        name = models[0] if models else name
+    return {
+        "processor": name,
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "gpu": "not measured",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that the figures depend on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that every benchmark takes."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--quick", action="store_true", help="a shorter run, within five minutes")
+    made.add_argument("--json", type=Path, help="write the results here")
+    return made
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as aligned text, one column a key of the first row."""
+    keys = list(rows[0])
+    cells = [[str(key) for key in keys]]
+    cells += [[f"{row[k]:.4g}" if isinstance(row[k], float) else str(row[k]) for k in keys] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(keys))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in cells)
+
+
+def finish(path: Path | None, rows: list[dict[str, Any]], summary: dict[str, Any], **more: Any) -> None:
+    """Print the table and the summary, and write the JSON file if one is asked for."""
+    print(table(rows))
+    for key, value in summary.items():
+        print(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value}")
+    if path is None:
+        return
+    result = {
+        "command": " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "versions": versions(),
+        **more,
+        "rows": rows,
+        "summary": summary,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"written: {path}")

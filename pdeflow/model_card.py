@@ -1,0 +1,80 @@
+"""The page that goes with a saved surrogate and says what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def model_card(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
+    """Markdown for a person who finds the folder.
+
+    Parameters
+    ----------
+    facts
+        What ``surrogate.json`` holds.
+    weights
+        The state of the model, for its size.
+    """
+    count = sum(w.numel() * (2 if w.is_complex() else 1) for w in weights.values())
+    lines = [
+        f"# {facts['operator']} surrogate",
+        "",
+        "Maps a physical input function to the physical solution on the same grid.",
+        "",
+        "```python",
+        "import pdeflow",
+        'surrogate = pdeflow.load("this folder")',
+        "solution = surrogate(coefficient)   # NumPy or torch: (*S), (batch, *S) or (batch, channels, *S)",
+        "```",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| operator | {facts['operator']}, {count:,} numbers |",
+    ]
+    lines += [f"| {name} | {_shown(value)} |" for name, value in facts["settings"].items()]
+    lines += [f"| {name} version | {version} |" for name, version in facts["versions"].items()]
+    return "\n".join([*lines, "", *_data(facts), *_quality(facts), *_limits(facts)])
+
+
+def _data(facts: Mapping[str, Any]) -> list[str]:
+    lines = ["## Trained on", ""]
+    grid, normalisation = facts["grid"], facts["normalisation"]
+    if grid is not None:
+        for i, axis in enumerate(grid["axes"]):
+            ends = "periodic" if grid["periodic"][i] else "both ends included"
+            low, high, points = (grid[key][i] for key in ("lower", "upper", "points"))
+            lines.append(f"- {axis} from {low:g} to {high:g}: {points} points, {ends}")
+    if normalisation is None:
+        lines.append("- values as they are, without normalisation")
+    else:
+        for side in ("input", "target"):
+            for name, mean, std in zip(
+                *(normalisation[f"{side}_{part}"] for part in ("names", "mean", "std"))
+            ):
+                lines.append(f"- {side} `{name}`: mean {mean:.4g}, deviation {std:.4g}")
+    return [*lines, ""]
+
+
+def _quality(facts: Mapping[str, Any]) -> list[str]:
+    if not facts["metrics"]:
+        return ["## Quality", "", "Not recorded.", ""]
+    rows = [f"| {name} | {value:.4g} |" for name, value in sorted(facts["metrics"].items())]
+    return ["## Quality", "", "| metric | value |", "|---|---|", *rows, ""]
+
+
+def _limits(facts: Mapping[str, Any]) -> list[str]:
+    return [
+        "## Not for",
+        "",
+        "- inputs unlike those it was trained on: other ranges, other kinds of function, another box or",
+        "  other boundary conditions; it gives an answer there too, and the answer is worth nothing;",
+        "- decisions that need a guaranteed error: solve the equation instead, or check the residual.",
+        "",
+    ]
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

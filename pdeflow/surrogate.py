@@ -1,0 +1,347 @@
+"""A trained operator as a thing to keep: three files in a folder, physical values in and out.
+
+``model.safetensors`` holds the weights, ``surrogate.json`` what is needed to use them, ``README.md``
+the model card. Loading runs no code from the files: the weights are plain numbers, and the JSON names a
+class that has to be one of ``pdeflow.operators``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import pdeflow
+import pdeflow.operators
+from pdeflow.data.normalisation import Normalisation
+from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
+from pdeflow.grid import Grid
+from pdeflow.model_card import model_card
+from pdeflow.operators import Operator
+from pdeflow.operators.normaliser import Normaliser
+
+FORMAT = 1
+
+
+class Surrogate:
+    """Maps a physical input function to the physical solution on the same grid.
+
+    Parameters
+    ----------
+    model
+        The operator, which works with normalised numbers.
+    normalisation
+        Statistics of the data it was trained on; ``None`` leaves the numbers as they are.
+    grid
+        The grid it was trained on, for information: the box and the resolution.
+    metrics
+        Numbers known about its quality, by name.
+    """
+
+    def __init__(
+        self,
+        model: Operator,
+        normalisation: Normalisation | None = None,
+        *,
+        grid: Grid | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.normalisation = normalisation
+        self.grid = grid
+        self.metrics = dict(metrics or {})
+        self._normaliser = Normaliser(model.in_channels, model.out_channels)
+        if normalisation is not None:
+            self._normaliser.set(normalisation)
+        self.to(next(model.parameters()).device)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """A name for each input channel."""
+        if self.normalisation is not None:
+            return self.normalisation.input_names
+        return tuple(f"input{i}" for i in range(self.model.in_channels))
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """A name for each output channel."""
+        if self.normalisation is not None:
+            return self.normalisation.target_names
+        return tuple(f"output{i}" for i in range(self.model.out_channels))
+
+    def to(self, device: torch.device | str) -> Surrogate:
+        """Compute on this device from now on; gives itself."""
+        self.device = torch.device(device)
+        self.model.to(self.device)
+        self._normaliser.to(self.device)
+        return self
+
+    @overload
+    def __call__(self, coefficient: np.ndarray, *, batch_size: int = 64) -> np.ndarray: ...
+
+    @overload
+    def __call__(self, coefficient: Tensor, *, batch_size: int = 64) -> Tensor: ...
+
+    def __call__(self, coefficient: Any, *, batch_size: int = 64) -> Any:
+        """Predict the solution.
+
+        Parameters
+        ----------
+        coefficient
+            Physical values, NumPy array or torch tensor, of shape ``(*S)``, ``(batch, *S)`` or
+            ``(batch, in_channels, *S)``; the first two only for one input channel. Booleans, integers
+            and real floating-point numbers are taken; the computation is in float32.
+        batch_size
+            Samples computed at a time.
+
+        Returns
+        -------
+        numpy.ndarray or Tensor
+            As the input: an array for an array, a tensor on the same device for a tensor, of its
+            floating-point dtype (float32 for booleans and integers); ``(*S)``, ``(batch, *S)`` or
+            ``(batch, out_channels, *S)``. With several output channels the channel axis is always there.
+
+        Raises
+        ------
+        InvalidInput
+            For a wrong number of axes or channels, a resolution the model cannot take, a dtype that
+            is not a real number's, or values that are not finite.
+        """
+        values = _as_tensor(coefficient)
+        dtype = values.dtype if values.is_floating_point() else torch.float32
+        batch, axes_added = self._with_channels(values)
+        self.model.check(batch.shape)
+        if not bool(torch.isfinite(batch).all()):
+            raise InvalidInput(
+                "coefficient",
+                f"{int((~torch.isfinite(batch)).sum())} values that are NaN or infinite",
+                "finite numbers",
+            )
+        with torch.no_grad():
+            parts = [self._predict(part) for part in batch.split(batch_size)] if len(batch) else []
+        shape = (0, self.model.out_channels, *batch.shape[2:])
+        result = torch.cat(parts) if parts else torch.zeros(shape)
+        result = result.to(device=values.device, dtype=dtype)
+        if axes_added and self.model.out_channels == 1:
+            result = result.squeeze(1)
+        if axes_added == 2:
+            result = result.squeeze(0)
+        return result.numpy() if isinstance(coefficient, np.ndarray) else result
+
+    def _predict(self, batch: Tensor) -> Tensor:
+        x = batch.to(device=self.device, dtype=torch.float32)
+        return self._normaliser.decode(self.model(self._normaliser.encode(x)))
+
+    def _with_channels(self, values: Tensor) -> tuple[Tensor, int]:
+        """The values as ``(batch, in_channels, *S)``, and how many axes were added for that."""
+        dim, channels = self.model.dim, self.model.in_channels
+        missing = dim + 2 - values.ndim
+        if missing == 0:
+            return values, 0
+        if missing not in (1, 2) or channels != 1:
+            space = ", ".join(["x", "y", "z"][:dim])
+            shapes = [f"({space})", f"(batch, {space})"] if channels == 1 else []
+            raise InvalidInput(
+                "coefficient",
+                tuple(values.shape),
+                " or ".join([*shapes, f"(batch, {channels}, {space})"]),
+                f"The channels are {', '.join(self.input_names)}.",
+            )
+        return (values.unsqueeze(1), 1) if missing == 1 else (values[None, None], 2)
+
+
+def save(
+    model: Operator,
+    folder: str | Path,
+    normalisation: Normalisation | None = None,
+    *,
+    grid: Grid | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> Path:
+    """Write a surrogate into a folder, made if need be; a surrogate that is there is replaced.
+
+    Parameters
+    ----------
+    model
+        The trained operator, of a class of ``pdeflow.operators``.
+    folder
+        Gets ``model.safetensors``, ``surrogate.json`` and ``README.md``.
+    normalisation
+        Statistics that the model was trained with; none if it was trained on physical values.
+    grid, metrics
+        What is known about training and quality; for the card and for ``Surrogate``.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InvalidInput
+        If the model is not of a class that ``load`` would accept, or a weight is not finite.
+    """
+    from safetensors.torch import save as serialise
+
+    name = type(model).__name__
+    if not is_storable(model):
+        raise InvalidInput("model", name, "an operator of pdeflow.operators", choices=_operator_classes())
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    for key, value in weights.items():
+        if not bool(torch.isfinite(torch.view_as_real(value) if value.is_complex() else value).all()):
+            hint = "The training diverged; use an earlier checkpoint."
+            raise InvalidInput("model", key, "finite weights", hint)
+    # Checks that normalisation and model agree before anything is written.
+    Surrogate(model, normalisation, grid=grid, metrics=metrics)
+    stored = serialise(weights)
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "operator": name,
+        "settings": model.settings,
+        "normalisation": normalisation.to_dict() if normalisation is not None else None,
+        "grid": asdict(grid) if grid is not None else None,
+        "metrics": {key: float(value) for key, value in (metrics or {}).items()},
+        "versions": {
+            "pdeflow": pdeflow.__version__,
+            "torch": torch.__version__,
+            "neuraloperator": metadata.version("neuraloperator"),
+        },
+        "sha256": hashlib.sha256(stored).hexdigest(),
+    }
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The JSON comes last: with it the folder is a surrogate, and its checksum tells mixed files.
+    _replace(folder / "model.safetensors", stored)
+    _replace(folder / "README.md", model_card(facts, weights).encode())
+    _replace(folder / "surrogate.json", json.dumps(facts, indent=1).encode())
+    return folder
+
+
+def is_storable(model: Operator) -> bool:
+    """Whether ``load`` would make the model again: it is of a class of ``pdeflow.operators``."""
+    return _operator_classes().get(type(model).__name__) is type(model)
+
+
+def load(folder: str | Path) -> Surrogate:
+    """Read a surrogate, from its folder or from the folder of the run that trained it.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no surrogate in the folder.
+    UnsafeFile
+        If it names a class that is not one of ``pdeflow.operators``.
+    CorruptFile
+        If a file is missing, damaged, or does not fit the others.
+    """
+    folder = _find(Path(folder))
+    facts = _read_facts(folder / "surrogate.json")
+    model = _build(folder, facts)
+    try:
+        normalisation, grid = facts["normalisation"], facts["grid"]
+        return Surrogate(
+            model,
+            Normalisation.from_dict(normalisation) if normalisation is not None else None,
+            grid=_grid(grid) if grid is not None else None,
+            metrics=facts["metrics"],
+        )
+    except (InvalidInput, TypeError, KeyError, ValueError) as error:
+        raise CorruptFile(f"{folder / 'surrogate.json'}: {error}") from error
+
+
+def _grid(description: dict[str, Any]) -> Grid:
+    if not isinstance(description, dict):
+        raise InvalidInput("grid", description, "an object with axes, lower, upper, points and periodic")
+    return Grid(**{key: tuple(value) for key, value in description.items()})
+
+
+def _find(folder: Path) -> Path:
+    for candidate in (folder, folder / "surrogate"):
+        if (candidate / "surrogate.json").is_file():
+            return candidate
+    hint = "Give a folder that pdeflow.save or `pdeflow fit` wrote."
+    if (folder / "checkpoints").is_dir():
+        hint = f"Its training has not ended. Go on with: pdeflow fit --resume {folder}"
+    raise InvalidInput("folder", str(folder), "a folder that holds surrogate.json", hint)
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptFile(f"{path}: not JSON ({error}). Save the surrogate again.") from error
+    wanted = ("format", "operator", "settings", "normalisation", "grid", "metrics", "sha256")
+    missing = [key for key in wanted if not isinstance(facts, dict) or key not in facts]
+    if missing:
+        raise CorruptFile(f"{path}: has no {', '.join(missing)}. Save the surrogate again.")
+    if facts["format"] != FORMAT:
+        raise CorruptFile(
+            f"{path}: format {facts['format']!r}, expected {FORMAT}.\n"
+            "Update pdeflow, or save the surrogate again."
+        )
+    return facts
+
+
+def _build(folder: Path, facts: dict[str, Any]) -> Operator:
+    """The operator with its weights. Built without memory first, to check what the file claims."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as deserialise
+
+    classes, path = _operator_classes(), folder / "model.safetensors"
+    if facts["operator"] not in classes:
+        raise UnsafeFile(
+            f"{folder / 'surrogate.json'}: operator {facts['operator']!r:.80}, expected one of "
+            f"{', '.join(sorted(classes))}.\nOnly classes of pdeflow.operators are made from a file."
+        )
+    if not path.is_file():
+        raise CorruptFile(f"{path}: not there, although surrogate.json is. Copy the whole folder.")
+    stored = path.read_bytes()
+    if hashlib.sha256(stored).hexdigest() != facts["sha256"]:
+        raise CorruptFile(
+            f"{path}: its checksum is not the one in surrogate.json: it is damaged, or another one's.\n"
+            "Copy the folder again, or save the surrogate again."
+        )
+    try:
+        weights = deserialise(stored)
+        with torch.device("meta"):
+            model = classes[facts["operator"]](**facts["settings"])
+        model.load_state_dict(weights, strict=True, assign=True)
+    except (SafetensorError, InvalidInput, TypeError, RuntimeError, ValueError) as error:
+        raise CorruptFile(
+            f"{folder}: the settings in surrogate.json and the weights do not fit ({error}).\n"
+            "Save the surrogate again."
+        ) from error
+    return model
+
+
+def _operator_classes() -> dict[str, type[Operator]]:
+    """Concrete operators by name."""
+    named = {name: getattr(pdeflow.operators, name) for name in pdeflow.operators.__all__}
+    return {name: item for name, item in named.items() if item is not Operator and issubclass(item, Operator)}
+
+
+def _as_tensor(values: Any) -> Tensor:
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind not in "biuf":
+            raise InvalidInput("coefficient dtype", str(values.dtype), "real numbers")
+        # A copy: torch wants positive strides and memory that may be written to.
+        values = torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="), order="C"))
+    if not isinstance(values, Tensor):
+        raise InvalidInput("coefficient", type(values).__name__, "a NumPy array or a torch tensor")
+    if values.is_complex():
+        raise InvalidInput("coefficient dtype", str(values.dtype), "real numbers")
+    return values.detach()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)

@@ -1,0 +1,29 @@
+"""The training loop: one task, its objectives, losses, schedules, metrics and callbacks."""
+
+from pdeflow.training.callbacks import Checkpoints, History, NonFiniteLoss, RandomState
+from pdeflow.training.checkpoint_io import SafeCheckpointIO
+from pdeflow.training.evaluator import Evaluator
+from pdeflow.training.losses import H1, L2, Loss, RelativeL2
+from pdeflow.training.objective import Objective
+from pdeflow.training.schedules import Cosine, OneCycle, Schedule
+from pdeflow.training.supervised import Supervised
+from pdeflow.training.task import TrainingTask
+
+__all__ = [
+    "H1",
+    "L2",
+    "Checkpoints",
+    "Cosine",
+    "Evaluator",
+    "History",
+    "Loss",
+    "NonFiniteLoss",
+    "Objective",
+    "OneCycle",
+    "RandomState",
+    "RelativeL2",
+    "SafeCheckpointIO",
+    "Schedule",
+    "Supervised",
+    "TrainingTask",
+]

@@ -1,0 +1,40 @@
+"""What happens around the training loop, a callback a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning.pytorch import Callback
+
+from pdeflow.training.callbacks.checkpoints import Checkpoints
+from pdeflow.training.callbacks.history import History
+from pdeflow.training.callbacks.non_finite_loss import NonFiniteLoss
+from pdeflow.training.callbacks.pictures import Pictures
+from pdeflow.training.callbacks.random_state import RandomState
+from pdeflow.training.callbacks.surrogate_export import SurrogateExport
+from pdeflow.training.callbacks.symmetries import Symmetries
+from pdeflow.training.callbacks.test_results import TestResults
+
+__all__ = [
+    "Checkpoints",
+    "History",
+    "NonFiniteLoss",
+    "Pictures",
+    "RandomState",
+    "SurrogateExport",
+    "Symmetries",
+    "TestResults",
+    "default_callbacks",
+]
+
+
+def default_callbacks(folder: str | Path) -> list[Callback]:
+    """The callbacks of an ordinary run that writes into ``folder``."""
+    return [
+        RandomState(),
+        NonFiniteLoss(),
+        History(folder),
+        Pictures(),
+        Checkpoints(folder),
+        SurrogateExport(folder),
+    ]

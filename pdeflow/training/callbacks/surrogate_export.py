@@ -1,0 +1,73 @@
+"""Leaves the trained operator behind as files that others can load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+
+from pdeflow.grid import Grid
+from pdeflow.surrogate import is_storable, save
+from pdeflow.training.callbacks.run_folder import run_folder
+from pdeflow.training.checkpoint_io import load_checkpoint
+from pdeflow.training.task import TrainingTask
+
+
+class SurrogateExport(Callback):
+    """When training ends, writes ``surrogate/`` in the run's folder from ``checkpoints/best.ckpt``.
+
+    A run without validation has no best checkpoint; the weights at the end are taken then. An operator
+    of the user's own class cannot be loaded from a surrogate: none is written, with a warning at the start.
+
+    Parameters
+    ----------
+    folder
+        The run's folder; the trainer's ``default_root_dir`` where it is null.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = folder
+        self._grid: Grid | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say early that there will be no surrogate, where that is so."""
+        assert isinstance(pl_module, TrainingTask)
+        if not is_storable(pl_module.model):
+            rank_zero_warn(
+                f"{type(pl_module.model).__name__} is not an operator of pdeflow.operators, so no surrogate "
+                "is written at the end; its weights are in the checkpoints."
+            )
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Any], batch_idx: int
+    ) -> None:
+        """Remember the grid of the training samples."""
+        self._grid = batch["grid"]
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the surrogate, on one process."""
+        assert isinstance(pl_module, TrainingTask)
+        dry = trainer.fast_dev_run  # pyright: ignore[reportAttributeAccessIssue]
+        if dry or not trainer.is_global_zero or not is_storable(pl_module.model):
+            return
+        folder = run_folder(trainer, self.folder)
+        best = folder / "checkpoints" / "best.ckpt"
+        model, metrics = pl_module.model, _validation(trainer.callback_metrics)
+        if best.is_file():
+            checkpoint = load_checkpoint(best)
+            prefix = "model."
+            weights = {
+                key.removeprefix(prefix): value
+                for key, value in checkpoint["state_dict"].items()
+                if key.startswith(prefix)
+            }
+            metrics = _validation(checkpoint["valid_metrics"])
+            model = type(model)(**model.settings)
+            model.load_state_dict(weights)
+        save(model, folder / "surrogate", pl_module.normalisation, grid=self._grid, metrics=metrics)
+
+
+def _validation(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if name.startswith("valid/")}

@@ -1,0 +1,112 @@
+"""What a test leaves behind for the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+from pdeflow.training.atomic_text import write_json
+from pdeflow.training.callbacks.run_folder import run_folder
+from pdeflow.training.evaluator import Evaluator
+from pdeflow.training.norms import squared_l2
+from pdeflow.training.task import TrainingTask
+
+RANKS = ("best", "median", "worst")
+
+
+class TestResults(Callback):
+    """Writes ``test/metrics.json`` and ``test/<name>.npz`` in the run's folder.
+
+    ``metrics.json`` maps the name of every test set to its metrics. The ``.npz`` of a set holds, for
+    its n samples sorted by number, ``l2`` (n,) float64, the relative L2 errors, and ``index`` (n,);
+    ``rank`` (3,), ``input``, ``target`` and ``prediction`` (3, channels, *shape) of the best, the median
+    and the worst sample; and ``spectrum_error``, ``spectrum_truth`` (shells,), the mean energy at each
+    wavenumber. With several processes the three samples are chosen among those of the first one.
+
+    Parameters
+    ----------
+    folder
+        The run's folder; the trainer's ``default_root_dir`` where it is null.
+    """
+
+    __test__ = False  # pytest would otherwise collect the class by its name
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = folder
+        self._errors: list[list[Tensor]] = []
+        self._indices: list[list[Tensor]] = []
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start with nothing."""
+        self._errors = [[] for _ in trainer.num_test_batches]
+        self._indices = [[] for _ in trainer.num_test_batches]
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: dict[str, Any],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the error of each sample; fields are computed again once it is known which are wanted."""
+        target = batch["target"].double()
+        error = (squared_l2(outputs.double() - target) / squared_l2(target)).sqrt()
+        self._errors[dataloader_idx].append(error)
+        self._indices[dataloader_idx].append(batch["index"])
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the files, from one process."""
+        assert isinstance(pl_module, TrainingTask)
+        table: dict[str, dict[str, float]] = {}
+        for number, (name, evaluator) in enumerate(pl_module.test_evaluators.items()):
+            assert isinstance(evaluator, Evaluator)
+            table[name] = {key: float(value) for key, value in evaluator.compute().items()}
+            errors, indices = torch.cat(self._errors[number]), torch.cat(self._indices[number])
+            fields = {}
+            if trainer.is_global_zero:
+                fields = self._fields(trainer, pl_module, number, errors, indices)
+            if trainer.world_size > 1:
+                errors, indices = (torch.cat(gather_all_tensors(part)) for part in (errors, indices))
+            order = indices.argsort()
+            arrays = {"l2": errors[order], "index": indices[order], **evaluator.spectra(), **fields}
+            if trainer.is_global_zero:
+                _write_npz(run_folder(trainer, self.folder) / "test" / f"{name}.npz", arrays)
+        if trainer.is_global_zero:
+            write_json(run_folder(trainer, self.folder) / "test" / "metrics.json", table)
+
+    @torch.no_grad()
+    def _fields(
+        self, trainer: Trainer, task: TrainingTask, number: int, errors: Tensor, indices: Tensor
+    ) -> dict[str, Tensor]:
+        """The samples of least, middle and largest error: input, target, prediction, from a second pass."""
+        order = errors.argsort()
+        wanted = indices[order[[0, (len(order) - 1) // 2, -1]]].tolist()
+        found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        loaders: Any = trainer.test_dataloaders
+        for batch in loaders[number] if isinstance(loaders, list) else loaders:
+            batch = trainer.strategy.batch_to_device(batch, dataloader_idx=number)
+            for i, index in enumerate(batch["index"].tolist()):
+                if index in wanted:
+                    x = batch["input"][i : i + 1]
+                    found[index] = (x[0], batch["target"][i], task(x)[0])
+            if len(found) == len(set(wanted)):
+                break
+        columns = zip(*(found[index] for index in wanted))
+        return {name: torch.stack(column) for name, column in zip(("input", "target", "prediction"), columns)}
+
+
+def _write_npz(path: Path, arrays: dict[str, Tensor]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    columns: dict[str, Any] = {name: value.cpu().numpy() for name, value in arrays.items()}
+    with partial.open("wb") as stream:
+        np.savez(stream, rank=np.array(RANKS), **columns)
+    partial.replace(path)

@@ -1,0 +1,89 @@
+"""All metrics of a set from one pass over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
+from pdeflow.training.metrics import (
+    BoundaryRMSE,
+    ConservedRMSE,
+    MaxError,
+    NormalisedRMSE,
+    RelativeH1Error,
+    RelativeL2Error,
+    VarianceScaledRMSE,
+)
+from pdeflow.training.spectral_error import SpectralError
+
+METRICS: dict[str, Callable[[], Metric]] = {
+    "l2": RelativeL2Error,
+    "h1": RelativeH1Error,
+    "nrmse": NormalisedRMSE,
+    "vrmse": VarianceScaledRMSE,
+    "crmse": ConservedRMSE,
+    "brmse": BoundaryRMSE,
+    "frmse": SpectralError,
+    "max_error": MaxError,
+}
+
+
+class Evaluator(nn.Module):
+    """Metrics by their short names, updated together.
+
+    Parameters
+    ----------
+    names
+        Among ``l2, h1, nrmse, vrmse, crmse, brmse, frmse, max_error``; all of them by default.
+    """
+
+    def __init__(self, names: Sequence[str] = tuple(METRICS)) -> None:
+        super().__init__()
+        for name in names:
+            if name not in METRICS:
+                raise InvalidInput("metrics", name, "the name of a metric", choices=METRICS)
+        self.metrics = nn.ModuleDict({name: METRICS[name]() for name in names})
+
+    def update(self, prediction: Tensor, target: Tensor, grid: Grid) -> None:
+        """Take a batch in: ``(batch, channels, *grid.shape)`` in physical units, any floating dtype."""
+        prediction, target = prediction.detach().double(), target.double()
+        for metric in self._each():
+            metric.update(prediction, target, grid)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every metric, by name; ``frmse`` gives ``frmse_low``, ``frmse_mid`` and ``frmse_high``.
+
+        With several processes all of them have to call this. A metric that no sample could add to
+        (``brmse`` on a periodic box) is left out. Spectra are in ``spectra``.
+        """
+        values: dict[str, Tensor] = {}
+        for name, metric in self.metrics.items():
+            assert isinstance(metric, Metric)
+            if not metric.update_called or getattr(metric, "count", 1) == 0:
+                continue
+            result = metric.compute()
+            if isinstance(result, dict):
+                values |= {f"{name}_{band}": v for band, v in result.items() if v.ndim == 0}
+            else:
+                values[name] = result
+        return values
+
+    def spectra(self) -> dict[str, Tensor]:
+        """Mean energy by wavenumber: ``spectrum_error``, ``spectrum_truth``; empty without ``frmse``."""
+        if "frmse" not in self.metrics:
+            return {}
+        metric = self.metrics["frmse"]
+        assert isinstance(metric, SpectralError)
+        return {name: value for name, value in metric.compute().items() if value.ndim == 1}
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        for metric in self._each():
+            metric.reset()
+
+    def _each(self) -> list[Metric]:
+        return [metric for metric in self.metrics.values() if isinstance(metric, Metric)]

@@ -1,0 +1,28 @@
+"""Learning from pairs of input and solution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from pdeflow.training.losses import Loss, RelativeL2
+from pdeflow.training.objective import Objective
+
+
+class Supervised(Objective):
+    """The loss between the prediction and the known solution, in physical units.
+
+    Parameters
+    ----------
+    loss
+        RelativeL2 (L2 for short) or H1; RelativeL2 where it is null.
+    """
+
+    def __init__(self, loss: Loss | None = None) -> None:
+        super().__init__()
+        self.loss = loss if loss is not None else RelativeL2()
+
+    def forward(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
+        """The loss of the batch."""
+        return self.loss(prediction, batch["target"], batch["grid"])

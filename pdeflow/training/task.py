@@ -1,0 +1,187 @@
+"""The one LightningModule: model, objective, optimiser, schedule and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from pdeflow.data.normalisation import Normalisation
+from pdeflow.errors import InvalidInput
+from pdeflow.operators.normaliser import Normaliser
+from pdeflow.operators.operator import Operator
+from pdeflow.training.evaluator import Evaluator
+from pdeflow.training.metrics import MeanLoss
+from pdeflow.training.objective import Objective
+from pdeflow.training.schedules import Schedule
+from pdeflow.training.supervised import Supervised
+
+
+class TrainingTask(lightning.LightningModule):
+    """Trains an operator on batches ``{input, target, index, grid}``, as GridData gives them.
+
+    ``prediction = decode(model(encode(input)))``: the model works with normalised numbers, while the
+    loss, the metrics and the predictions are in physical units. The normalisation is kept in buffers
+    and so travels in checkpoints.
+
+    Logs ``train/loss``, ``valid/loss``, ``valid/l2``, ``valid/h1`` once an epoch and
+    ``test/<name>/<metric>`` for every test set, named by the data module's ``test_names``.
+
+    Parameters
+    ----------
+    model
+        The operator.
+    objective
+        What is minimised; ``Supervised()`` where it is null.
+    optimizer
+        Makes the optimiser from the parameters; AdamW with torch's defaults if not given.
+    lr_scheduler
+        A Schedule over the whole run, stepped with the optimiser, or what makes a torch scheduler from
+        the optimiser, stepped every epoch (ReduceLROnPlateau watches ``valid/loss``).
+    normalisation
+        Statistics of the training samples; taken from the data module when training starts if not given.
+    """
+
+    def __init__(
+        self,
+        model: Operator,
+        objective: Objective | None = None,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = torch.optim.AdamW,
+        lr_scheduler: Schedule | Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
+        normalisation: Normalisation | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective if objective is not None else Supervised()
+        self.make_optimizer = optimizer
+        self.make_scheduler = lr_scheduler
+        self.normalisation = normalisation
+        self.normaliser = Normaliser(model.in_channels, model.out_channels)
+        if normalisation is not None:
+            self.normaliser.set(normalisation)
+        self.train_loss = MeanLoss()
+        self.valid_loss = MeanLoss()
+        self.valid_evaluator = Evaluator(("l2", "h1"))
+        self.test_evaluators = nn.ModuleDict()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Physical values ``(batch, in_channels, *shape)`` to physical ``(batch, out_channels, *shape)``."""
+        return self.normaliser.decode(self.model(self.normaliser.encode(x)))
+
+    def setup(self, stage: str) -> None:
+        """Take the normalisation of the training samples from the data module, where none was given."""
+        if stage == "fit" and self.normalisation is None:
+            datamodule: Any = getattr(self.trainer, "datamodule", None)
+            if not hasattr(datamodule, "normalisation"):
+                raise InvalidInput(
+                    "normalisation",
+                    None,
+                    "statistics of the training samples, or a data module that has them",
+                    "Train with data of class GridData, or pass normalisation=Normalisation(...).",
+                )
+            self.normalisation = datamodule.normalisation
+            self.normaliser.set(self.normalisation)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        loss = self.objective(self(batch["input"]), batch)
+        samples = len(batch["input"])
+        self.train_loss.update(loss, samples)
+        if self.trainer.is_last_batch:
+            # Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step.
+            self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Take a batch into the validation metrics; gives the prediction."""
+        prediction = self(batch["input"])
+        self.valid_loss.update(self.objective(prediction, batch), len(prediction))
+        self.valid_evaluator.update(prediction, batch["target"], batch["grid"])
+        return prediction
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics, of all processes together."""
+        values = {"loss": self.valid_loss.compute(), **self.valid_evaluator.compute()}
+        self.valid_loss.reset()
+        self.valid_evaluator.reset()
+        for name, value in values.items():
+            # Every process holds the same value by now; sync_dist only keeps Lightning from warning.
+            self.log(f"valid/{name}", value, prog_bar=name != "loss", sync_dist=True)
+
+    def on_test_start(self) -> None:
+        """One evaluator for each test set."""
+        names = getattr(getattr(self.trainer, "datamodule", None), "test_names", None)
+        if not names:
+            loaders = self.trainer.num_test_batches
+            names = ["test"] if len(loaders) == 1 else [f"test{i}" for i in range(len(loaders))]
+        self.test_evaluators = nn.ModuleDict({name: Evaluator() for name in names}).to(self.device)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Take a batch into the metrics of its test set; gives the prediction."""
+        prediction = self(batch["input"])
+        evaluator = list(self.test_evaluators.values())[dataloader_idx]
+        assert isinstance(evaluator, Evaluator)
+        evaluator.update(prediction, batch["target"], batch["grid"])
+        return prediction
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of every test set; they stay in ``test_evaluators`` for callbacks."""
+        for test_name, evaluator in self.test_evaluators.items():
+            assert isinstance(evaluator, Evaluator)
+            for name, value in evaluator.compute().items():
+                self.log(f"test/{test_name}/{name}", value, sync_dist=True)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """The prediction in physical units, ``(batch, out_channels, *shape)``."""
+        return self(batch["input"])
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser and, where there is one, the schedule."""
+        optimizer = self.make_optimizer(self.model.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        if isinstance(self.make_scheduler, Schedule):
+            if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
+                raise InvalidInput(
+                    "trainer.max_epochs",
+                    self.trainer.max_epochs,
+                    f"a number, because {type(self.make_scheduler).__name__} spans the run",
+                    "Set trainer.max_epochs or trainer.max_steps.",
+                )
+            # Asked for later: the number makes the trainer set up its loaders, and loaders that are
+            # set up before a checkpoint is restored are not told where in the epoch they stand.
+            scheduler = {
+                "scheduler": self.make_scheduler(optimizer, lambda: self.trainer.estimated_stepping_batches),
+                "interval": "step",
+            }
+        else:
+            scheduler = {
+                "scheduler": self.make_scheduler(optimizer),
+                "interval": "epoch",
+                "monitor": "valid/loss",
+            }
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}  # pyright: ignore[reportReturnType]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the epoch has measured: its validation, or its running loss if it is not over.
+
+        With the latter a run resumed in mid-epoch reports the loss of the whole epoch.
+        """
+        checkpoint["valid_metrics"] = {
+            name: float(value)
+            for name, value in self.trainer.callback_metrics.items()
+            if name.startswith("valid/")
+        }
+        if not self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            checkpoint["train_loss"] = dict(self.train_loss.metric_state)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the running mean back."""
+        for name, value in checkpoint.get("train_loss", {}).items():
+            setattr(self.train_loss, name, value.to(self.device))

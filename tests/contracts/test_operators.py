@@ -1,0 +1,201 @@
+"""What every operator keeps to. To test one of your own: inherit OperatorContract and write ``make``."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import math
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pdeflow.errors import InvalidInput
+from pdeflow.operators import FNO, TFNO, Operator
+
+
+class OperatorContract:
+    """Inherit, write ``make``, and set the attributes where they differ."""
+
+    shape: tuple[int, ...] = (10, 9)  # a resolution it takes
+    finer: tuple[int, ...] = (17, 20)  # another one
+    in_channels = 2
+    out_channels = 3
+    least: int | None = 6  # the fewest points along each axis; None if any resolution will do
+    translates = False  # whether a shifted periodic input gives the shifted output
+
+    def make(self) -> Operator:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def operator(self) -> Operator:
+        torch.manual_seed(0)
+        return self.make()
+
+    def sample(self, batch: int = 2, shape: tuple[int, ...] | None = None) -> Tensor:
+        generator = torch.Generator().manual_seed(1)
+        return torch.randn(batch, self.in_channels, *(shape or self.shape), generator=generator)
+
+    def test_shapes_and_dtype(self, operator: Operator) -> None:
+        assert (operator.dim, operator.in_channels) == (len(self.shape), self.in_channels)
+        for shape in (self.shape, self.finer):
+            y = operator(self.sample(3, shape))
+            assert y.shape == (3, self.out_channels, *shape)
+            assert y.dtype == torch.float32
+            assert torch.isfinite(y).all()
+
+    def test_every_parameter_learns(self, operator: Operator) -> None:
+        operator(self.sample(4)).square().sum().backward()
+        for name, parameter in operator.named_parameters():
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+            assert parameter.grad.abs().max() > 0, name
+
+    def test_samples_do_not_see_each_other(self, operator: Operator) -> None:
+        x = self.sample(4)
+        alone = torch.cat([operator(one) for one in x.split(1)])
+        torch.testing.assert_close(operator(x), alone, rtol=1e-4, atol=1e-5)
+
+    def test_state_survives_a_safe_file(self, operator: Operator) -> None:
+        file = io.BytesIO()
+        torch.save(operator.state_dict(), file)
+        file.seek(0)
+        state = torch.load(file, weights_only=True)
+        other = type(operator)(**json.loads(json.dumps(operator.settings)))
+        result = other.load_state_dict(state, strict=True)
+        assert not result.missing_keys
+        assert not result.unexpected_keys
+        assert torch.equal(other(self.sample()), operator(self.sample()))
+
+    def test_two_in_one_module(self, operator: Operator) -> None:
+        pair = nn.ModuleDict({"a": operator, "b": self.make()})
+        state = pair.state_dict()
+        assert all(isinstance(value, Tensor) for value in state.values())
+        other = nn.ModuleDict({"a": self.make(), "b": self.make()})
+        other.load_state_dict(state, strict=True)
+        for name in pair:
+            assert torch.equal(other[name](self.sample()), pair[name](self.sample()))
+
+    def test_deep_copy(self, operator: Operator) -> None:
+        twin = copy.deepcopy(operator)
+        assert torch.equal(twin(self.sample()), operator(self.sample()))
+        assert twin.settings == operator.settings
+
+    def test_meta_device(self, operator: Operator) -> None:
+        with torch.device("meta"):
+            ghost = self.make()
+            y = ghost(torch.empty(2, self.in_channels, *self.shape))
+        assert y.device.type == "meta"
+        assert y.shape == (2, self.out_channels, *self.shape)
+        ghost.load_state_dict(operator.state_dict(), assign=True)
+        assert torch.equal(ghost(self.sample()), operator(self.sample()))
+
+    def test_wrong_channels(self, operator: Operator) -> None:
+        wrong = self.in_channels + 1
+        with pytest.raises(InvalidInput, match=f"{self.in_channels} channels in axis 1, not {wrong}"):
+            operator(torch.zeros(1, wrong, *self.shape))
+
+    def test_wrong_axes(self, operator: Operator) -> None:
+        with pytest.raises(InvalidInput, match=f"{len(self.shape)} spatial axes"):
+            operator(torch.zeros(1, self.in_channels, *self.shape, 4))
+
+    def test_wrong_dtype(self, operator: Operator) -> None:
+        with pytest.raises(InvalidInput, match="float32"):
+            operator(torch.zeros(1, self.in_channels, *self.shape, dtype=torch.bool))
+
+    def test_too_few_points(self, operator: Operator) -> None:
+        if self.least is None:
+            pytest.skip("takes any resolution")
+        operator(self.sample(1, (self.least,) * len(self.shape)))
+        with pytest.raises(InvalidInput, match=f"at least {self.least} points"):
+            operator(self.sample(1, (self.least - 1,) * len(self.shape)))
+
+    def test_translation(self, operator: Operator) -> None:
+        if not self.translates:
+            pytest.skip("knows where it is")
+        x = self.sample()
+        shifts, axes = (3,) * len(self.shape), tuple(range(2, 2 + len(self.shape)))
+        torch.testing.assert_close(
+            operator(x.roll(shifts, axes)), operator(x).roll(shifts, axes), rtol=1e-4, atol=1e-5
+        )
+
+
+class TestFNO1D(OperatorContract):
+    shape, finer, out_channels = (12,), (31,), 1
+
+    def make(self) -> Operator:
+        return FNO(modes=[6], width=4, layers=2, in_channels=2, out_channels=1)
+
+
+class TestFNO2D(OperatorContract):
+    def make(self) -> Operator:
+        return FNO(modes=[6, 6], width=4, layers=2, in_channels=2, out_channels=3)
+
+
+class TestFNO2DNorm(OperatorContract):
+    def make(self) -> Operator:
+        return FNO(modes=[6, 6], width=4, layers=2, in_channels=2, out_channels=3, norm="group_norm")
+
+
+class TestFNO2DPadding(OperatorContract):
+    least = 5  # 5 + 2 round(0.25 * 5) = 7 points are enough for 7 modes, 4 + 2 are not
+
+    def make(self) -> Operator:
+        return FNO(modes=[7, 7], width=4, layers=2, in_channels=2, out_channels=3, padding=0.25)
+
+
+class TestFNO2DPeriodic(OperatorContract):
+    translates = True
+    shape = (12, 12)
+
+    def make(self) -> Operator:
+        # Even modes keep -n/2 without n/2 along the first axis, which a shift tells apart; odd ones do not.
+        return FNO(modes=[5, 5], width=4, layers=2, in_channels=2, out_channels=3, positions=None)
+
+    least = 5
+
+
+class TestFNO3D(OperatorContract):
+    shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+
+    def make(self) -> Operator:
+        return FNO(modes=[4, 4, 4], width=3, layers=2, in_channels=1, out_channels=2)
+
+
+class TestTFNO1D(OperatorContract):
+    shape, finer, out_channels = (12,), (31,), 1
+
+    def make(self) -> Operator:
+        return TFNO(modes=[6], width=8, layers=2, in_channels=2, out_channels=1, rank=0.5)
+
+
+class TestTFNO2D(OperatorContract):
+    def make(self) -> Operator:
+        return TFNO(modes=[6, 6], width=8, layers=2, in_channels=2, out_channels=3, rank=0.3)
+
+
+class TestTFNO3D(OperatorContract):
+    shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+
+    def make(self) -> Operator:
+        return TFNO(modes=[4, 4, 4], width=4, layers=2, in_channels=1, out_channels=2, rank=0.5)
+
+
+@pytest.mark.parametrize(("positions", "cells"), [("bounded", 1), ("periodic", 0)])
+def test_finer_grids_give_the_same_function(positions: Literal["bounded", "periodic"], cells: int) -> None:
+    """Discretisation convergence: on nodes that two grids share, the difference falls with the spacing."""
+    torch.manual_seed(0)
+    operator = FNO(modes=[5, 5], width=6, layers=2, positions=positions)
+
+    def at(n: int) -> Tensor:
+        """The output at the 8 x 8 first shared nodes for one smooth input."""
+        x = torch.arange(8 * n + cells) / (8 * n)
+        u = torch.sin(2 * math.pi * x)[:, None] * torch.cos(2 * math.pi * x)[None, :] + 0.5
+        y: Any = operator(u[None, None])
+        return y[0, 0, ::n, ::n][:8, :8]
+
+    exact = at(32)
+    coarse, fine = ((at(n) - exact).abs().max().item() for n in (2, 8))
+    assert fine < 0.5 * coarse

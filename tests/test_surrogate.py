@@ -1,0 +1,224 @@
+"""A surrogate written, read back, used, and read from files that are not what they should be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pdeflow
+from pdeflow.data.normalisation import Normalisation
+from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
+from pdeflow.grid import Grid
+from pdeflow.operators import FNO, TFNO, Operator
+
+STATISTICS = Normalisation(("a",), ("u",), (7.0,), (4.5,), (0.4,), (0.3,))
+GRID = Grid(("x", "y"), (0.0, 0.0), (1.0, 2.0), (9, 9), (False, True))
+
+
+def model(**settings: Any) -> FNO:
+    torch.manual_seed(0)
+    return FNO(**{"modes": [4, 4], "width": 4, "layers": 2} | settings)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return pdeflow.save(model(), tmp_path / "kept", STATISTICS, grid=GRID, metrics={"valid/l2": 0.1})
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        model(),
+        model(norm="group_norm", padding=0.1, positions=None),
+        TFNO(modes=[4, 4], width=8, layers=2, rank=0.3),
+        FNO(modes=[4], width=4, layers=1),
+        FNO(modes=[2, 2, 2], width=2, layers=1),
+    ],
+)
+def test_round_trip(operator: Operator, tmp_path: Path) -> None:
+    pdeflow.save(operator, tmp_path, STATISTICS)
+    x = torch.randn(3, 1, *(9,) * operator.dim)
+    with torch.no_grad():
+        expected = operator((x - 7.0) / 4.5) * 0.3 + 0.4
+    torch.testing.assert_close(pdeflow.load(tmp_path)(x), expected)
+
+
+def test_what_is_kept(folder: Path) -> None:
+    surrogate = pdeflow.load(folder)
+    assert surrogate.grid == GRID
+    assert surrogate.normalisation == STATISTICS
+    assert surrogate.metrics == {"valid/l2": 0.1}
+    assert (surrogate.input_names, surrogate.target_names) == (("a",), ("u",))
+    assert not surrogate.model.training
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "surrogate.json", "README.md"}
+    card = (folder / "README.md").read_text()
+    lines = ("x from 0 to 1: 9 points, both ends", "y from 0 to 2: 9 points, periodic")
+    for said in ("FNO", "`a`: mean 7", *lines):
+        assert said in card
+
+
+def test_a_run_folder_will_do(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(folder, run / "surrogate")
+    assert pdeflow.load(run).metrics == {"valid/l2": 0.1}
+
+
+def test_every_shape_answers_in_kind(folder: Path) -> None:
+    surrogate = pdeflow.load(folder)
+    full = torch.randn(5, 1, 9, 11)
+    expected = surrogate(full)
+    assert expected.shape == (5, 1, 9, 11)
+    torch.testing.assert_close(surrogate(full[:, 0]), expected[:, 0])
+    torch.testing.assert_close(surrogate(full[2, 0]), expected[2, 0])
+    assert surrogate(full[:0]).shape == (0, 1, 9, 11)
+    torch.testing.assert_close(surrogate(full, batch_size=2), expected)
+
+
+def test_every_dtype_answers_in_kind(folder: Path) -> None:
+    surrogate = pdeflow.load(folder)
+    x = np.random.default_rng(0).integers(0, 2, (2, 9, 9))
+    expected = surrogate(x.astype(np.float64))
+    assert isinstance(expected, np.ndarray)
+    for kind, answer in (
+        (np.float64, np.float64), (np.float32, np.float32), (np.float16, np.float16),
+        (np.int64, np.float32), (np.uint8, np.float32), (np.bool_, np.float32), (">f8", np.float64),
+    ):  # fmt: skip
+        y = surrogate(x.astype(kind))
+        assert y.dtype == answer
+        np.testing.assert_allclose(y, expected, rtol=2e-3)
+    assert surrogate(torch.from_numpy(x).double()).dtype == torch.float64
+    np.testing.assert_allclose(surrogate(x.astype(np.float64)[:, ::-1]), surrogate(x[:, ::-1].copy() * 1.0))
+    assert not surrogate(torch.randn(9, 9, requires_grad=True)).requires_grad
+
+
+def test_input_is_left_alone(folder: Path) -> None:
+    x = np.ones((9, 9))
+    x.flags.writeable = False
+    pdeflow.load(folder)(x)
+    assert (x == 1).all()
+
+
+def test_several_channels(tmp_path: Path) -> None:
+    names = Normalisation(("a", "b"), ("u", "v", "w"), (0.0,) * 2, (1.0,) * 2, (0.0,) * 3, (1.0,) * 3)
+    surrogate = pdeflow.load(pdeflow.save(model(in_channels=2, out_channels=3), tmp_path, names))
+    assert surrogate(np.ones((4, 2, 9, 9))).shape == (4, 3, 9, 9)
+    with pytest.raises(InvalidInput, match=r"(?s)got \(9, 9\), expected \(batch, 2, x, y\).*a, b"):
+        surrogate(np.ones((9, 9)))
+    one_in = pdeflow.load(pdeflow.save(model(out_channels=3), tmp_path / "other"))
+    assert one_in(np.ones((9, 9))).shape == (3, 9, 9)
+    assert one_in(np.ones((4, 9, 9))).shape == (4, 3, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.ones(9), r"expected \(x, y\) or \(batch, x, y\) or \(batch, 1, x, y\)"),
+        (np.ones((1, 1, 1, 9, 9)), r"expected \(x, y\)"),
+        (np.ones((2, 3, 9, 9)), "1 channels in axis 1, not 3"),
+        (np.ones((3, 9)), "at least 4 points for 4 modes"),
+        (np.full((9, 9), np.nan), "81 values that are NaN"),
+        (np.ones((9, 9), complex), "real numbers"),
+        (torch.ones(9, 9, dtype=torch.cfloat), "real numbers"),
+        (np.array([["a"] * 9] * 9), "real numbers"),
+        ([[1.0] * 9] * 9, "a NumPy array or a torch tensor"),
+    ],
+)
+def test_unusable_input(folder: Path, value: Any, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        pdeflow.load(folder)(value)
+
+
+def test_saving_again_replaces(folder: Path) -> None:
+    pdeflow.save(model(width=6), folder)
+    assert pdeflow.load(folder).model.settings["width"] == 6
+    assert pdeflow.load(folder).normalisation is None
+
+
+def test_unusable_models(tmp_path: Path) -> None:
+    class Own(FNO):
+        pass
+
+    with pytest.raises(InvalidInput, match=r"got 'Own', expected an operator of pdeflow.operators"):
+        pdeflow.save(Own(modes=[4]), tmp_path)
+    broken = model()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    with pytest.raises(InvalidInput, match="finite weights"):
+        pdeflow.save(broken, tmp_path)
+    with pytest.raises(InvalidInput, match="model's 2 channels"):
+        pdeflow.save(model(in_channels=2), tmp_path, STATISTICS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"surrogate.json(?s:.)*pdeflow.save"):
+        pdeflow.load(tmp_path / "none")
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(InvalidInput, match="training has not ended"):
+        pdeflow.load(tmp_path)
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "surrogate.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("name", ["os.system", "Operator", "builtins.eval", "__class__", "", 3, None])
+def test_only_operators_are_made(folder: Path, name: Any) -> None:
+    edit(folder, operator=name)
+    with pytest.raises(UnsafeFile, match="expected one of FNO, TFNO"):
+        pdeflow.load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": {"modes": [4, 4], "width": 5, "layers": 2}},
+        {"settings": {"modes": [4, 4], "width": 4, "layers": 2, "extra": 1}},
+        {"settings": {"width": 4}},
+        {"settings": {"modes": [4, 4], "width": 10**6, "layers": 2}},
+        {"settings": {"modes": "ab"}},
+        {"settings": [1]},
+        {"normalisation": {"input_mean": [1.0]}},
+        {"normalisation": {**STATISTICS.to_dict(), "input_std": [0.0]}},
+        {"grid": {"axes": ["x"]}},
+        {"grid": 3},
+        {"metrics": 5},
+        {"format": 99},
+    ],
+)
+def test_settings_that_do_not_fit(folder: Path, changes: dict[str, Any]) -> None:
+    edit(folder, **changes)
+    with pytest.raises(CorruptFile, match=r"kept"):
+        pdeflow.load(folder)
+
+
+def test_damaged_files(folder: Path) -> None:
+    weights, facts = folder / "model.safetensors", folder / "surrogate.json"
+    good, text = weights.read_bytes(), facts.read_text()
+    flipped = bytearray(good)
+    flipped[-5] ^= 1
+    for content in (b"", good[:100], good[:-1], bytes(flipped)):
+        weights.write_bytes(content)
+        with pytest.raises(CorruptFile, match=r"model\.safetensors"):
+            pdeflow.load(folder)
+    # A checksum that fits does not make the content fit.
+    for content in (b"", b"\xff" * 64, good[:-1]):
+        weights.write_bytes(content)
+        edit(folder, sha256=hashlib.sha256(content).hexdigest())
+        with pytest.raises(CorruptFile):
+            pdeflow.load(folder)
+    weights.unlink()
+    with pytest.raises(CorruptFile, match="not there"):
+        pdeflow.load(folder)
+    for content in ("", "{", "[]", "3", text[: len(text) // 2], "{}"):
+        facts.write_text(content)
+        with pytest.raises(CorruptFile, match=r"surrogate\.json"):
+            pdeflow.load(folder)
