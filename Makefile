@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## Generate data, train an FNO, test it at two resolutions, write a report (five minutes)
-	@rm -rf runs/demo
+	@rm -rf runs/demo data/demo
 	$(BIN)/pdeflow generate -c datasets/darcy/recipe.yaml -o data/demo/darcy.h5
 	$(BIN)/pdeflow fit -c configs/darcy_fno.yaml --data.init_args.path data/demo/darcy.h5 --run runs/demo
 	$(BIN)/pdeflow test runs/demo

@@ -45,7 +45,7 @@ def environment() -> dict[str, str]:
 def run_pdeflow(seed: int, quick: bool) -> dict[str, Any]:
     """Train and test from ``configs/darcy_small_fno.yaml`` through the command line."""
     for name in FILES:
-        target = (ROOT / "data" / name).with_suffix(".h5")
+        target = ROOT / "data" / "darcy_small" / name.removeprefix("darcy_").replace(".pt", ".h5")
         if not target.exists():
             command = [sys.executable, "-m", "pdeflow", "convert", str(DATA / name), "-o", str(target)]
             subprocess.run(command, check=True, env=environment(), cwd=ROOT)

@@ -73,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 success; 1 the work failed; 2 the command, a key or a value was wrong; 130 interrupted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # OpenMP threads that spin while they wait slow a run down tenfold as soon as another process wants their
+    # core; read when torch is imported, so it is set before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if "--traceback" in given:
         given.remove("--traceback")
         os.environ["PDEFLOW_TRACEBACK"] = "1"

@@ -34,6 +34,18 @@ def test_the_whole_group_and_pairs_together(dim: int, flips: bool, transpose: bo
     assert (counts - 2000 / order).abs().max() < 5 * (2000 / order) ** 0.5
 
 
+@pytest.mark.parametrize(
+    ("periodic", "upper_end", "image"),
+    [(False, True, [3, 2, 1, 0]), (False, False, [0, 3, 2, 1]), (True, True, [0, 3, 2, 1])],
+)
+def test_mirror_images_of_the_nodes(periodic: bool, upper_end: bool, image: list[int]) -> None:
+    torch.manual_seed(0)
+    grid = Grid(("x",), (0.0,), (1.0,), (4,), (periodic,))
+    x = torch.arange(4.0).expand(50, 1, 4)
+    batch = turned(Symmetries(upper_end=upper_end), x, grid)
+    assert sorted(batch["input"].flatten(1).unique(dim=0).tolist()) == sorted([image, [0, 1, 2, 3]])
+
+
 def test_axes_that_differ() -> None:
     grid = Grid(("x", "y"), (0.0, 0.0), (1.0, 2.0), (4, 4))
     with pytest.raises(InvalidInput, match="transpose: false"):

@@ -23,10 +23,14 @@ class Symmetries(Callback):
     Parameters
     ----------
     flips
-        Mirror each axis with probability one half. The nodes have to lie symmetrically in the domain,
-        as they do on bounded axes that include both ends.
+        Mirror each axis with probability one half.
     transpose
         Permute the axes, every permutation as likely. Axes have to be alike: extent, points, periodicity.
+    upper_end
+        Whether a bounded axis has a node at its upper end, as pdeflow's own data sets do. In data that
+        leave it out, nodes lie at i / n like those of a periodic axis: node n - i is then the mirror image
+        of node i, and node 0, the lower end, stands in for the end that is not there. That is exact for a
+        solution that is the same at both ends and takes one line of the coefficient from the other side.
 
     Raises
     ------
@@ -34,10 +38,10 @@ class Symmetries(Callback):
         When training starts, if both are off, or axes are permuted that are not alike.
     """
 
-    def __init__(self, flips: bool = True, transpose: bool = True) -> None:
+    def __init__(self, flips: bool = True, transpose: bool = True, upper_end: bool = True) -> None:
         if not (flips or transpose):
             raise InvalidInput("Symmetries", "flips: false, transpose: false", "at least one of them")
-        self.flips, self.transpose = flips, transpose
+        self.flips, self.transpose, self.upper_end = flips, transpose, upper_end
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Any], batch_idx: int
@@ -55,8 +59,10 @@ class Symmetries(Callback):
         fields = {name: batch[name] for name in ("input", "target")}
         first_axis = batch["input"].ndim - grid.dim
         if self.flips:
-            for axis in range(first_axis, first_axis + grid.dim):
-                fields = _where(_coins(batch["input"]), {n: u.flip(axis) for n, u in fields.items()}, fields)
+            for axis, periodic in enumerate(grid.periodic):
+                keeps_lower_end = periodic or not self.upper_end
+                mirrored = {n: _mirror(u, first_axis + axis, keeps_lower_end) for n, u in fields.items()}
+                fields = _where(_coins(batch["input"]), mirrored, fields)
         if self.transpose:
             # Each axis but the last swapped with one drawn from itself and those after it: Fisher, Yates.
             for axis in range(grid.dim - 1):
@@ -72,6 +78,11 @@ class Symmetries(Callback):
 def _alike(grid: Grid) -> bool:
     sides = zip(grid.upper, grid.lower, grid.points, grid.periodic)
     return len({(round(high - low, 12), points, wraps) for high, low, points, wraps in sides}) == 1
+
+
+def _mirror(u: Tensor, axis: int, keeps_lower_end: bool) -> Tensor:
+    """Node i to node n - 1 - i, or to node n - i, counted around, where the upper end is no node."""
+    return u.flip(axis).roll(1, axis) if keeps_lower_end else u.flip(axis)
 
 
 def _coins(like: Tensor) -> Tensor:
