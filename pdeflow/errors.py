@@ -56,6 +56,10 @@ class UnsafeFile(PdeflowError, OSError):
     """A file that asks for something a data file must not do: run code, or reach into other files."""
 
 
+class WriteFailed(PdeflowError, OSError):
+    """The operating system refused to write (disk full, no permission); the old file, if any, is intact."""
+
+
 class NumericalFailure(PdeflowError, ArithmeticError):
     """A computation that did not give a usable answer (no convergence, NaN, breakdown)."""
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 import pdeflow
 import pdeflow.operators
+from pdeflow.atomic_file import write_bytes
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.grid import Grid
@@ -219,9 +220,9 @@ def save(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # The JSON comes last: with it the folder is a surrogate, and its checksum tells mixed files.
-    _replace(folder / "model.safetensors", stored)
-    _replace(folder / "README.md", model_card(facts, weights).encode())
-    _replace(folder / "surrogate.json", json.dumps(facts, indent=1).encode())
+    write_bytes(folder / "model.safetensors", stored)
+    write_bytes(folder / "README.md", model_card(facts, weights).encode())
+    write_bytes(folder / "surrogate.json", json.dumps(facts, indent=1).encode())
     return folder
 
 
@@ -339,9 +340,3 @@ def _as_tensor(values: Any) -> Tensor:
     if values.is_complex():
         raise InvalidInput("coefficient dtype", str(values.dtype), "real numbers")
     return values.detach()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)

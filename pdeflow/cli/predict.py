@@ -170,12 +170,12 @@ def _write_npz(
     """One array ``(n, *shape)`` a target."""
     import numpy as np
 
+    from pdeflow.atomic_file import replacing
+
     values = np.concatenate([block for _, block in blocks])
-    partial = path.with_name(path.name + ".partial")
     arrays: dict[str, Any] = {name: values[:, k] for k, name in enumerate(names)}
-    with partial.open("wb") as stream:
+    with replacing(path) as stream:
         np.savez_compressed(stream, **arrays)
-    partial.replace(path)
 
 
 def _write_well(

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 import pdeflow.data.datamodule  # noqa: F401  a class can be named by its short name only once it is imported
+from pdeflow.atomic_file import write_bytes
 from pdeflow.cli import allowlist
 from pdeflow.cli.failure import UsageError
 from pdeflow.cli.progress import progress_callbacks
@@ -165,11 +166,9 @@ class TrainingCLI(LightningCLI):
 
     def save_config(self, path: Path) -> None:
         """Write the whole config, defaults included, to ``path`` (through a partial file)."""
-        partial = path.with_name(path.name + ".partial")
         keep = self.config.clone()
         keep.pop("config", None)
-        partial.write_text(self.parser.dump(keep, skip_none=False, skip_validation=True), encoding="utf-8")
-        partial.replace(path)
+        write_bytes(path, self.parser.dump(keep, skip_none=False, skip_validation=True).encode())
 
     def _check_accelerator(self) -> None:
         import torch

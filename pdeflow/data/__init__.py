@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pdeflow.data.atomic_file import WriteFailed
 from pdeflow.data.convert import convert
 from pdeflow.data.grid_samples import GridSamples
 from pdeflow.data.inspect import Summary, inspect, plot
@@ -24,7 +23,6 @@ __all__ = [
     "Summary",
     "WellReader",
     "WellWriter",
-    "WriteFailed",
     "convert",
     "inspect",
     "plot",

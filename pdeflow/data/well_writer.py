@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pdeflow.data import atomic_file
+from pdeflow import atomic_file
 from pdeflow.data.well_layout import (
     BOUNDARIES,
     BOUNDARY_TYPES,

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from pdeflow.atomic_file import write_json
 from pdeflow.errors import InvalidInput, PdeflowError
 from pdeflow.generate.chain import solve_chain
-from pdeflow.generate.manifest import Manifest, differing_key, sha256, write_json
+from pdeflow.generate.manifest import Manifest, differing_key, sha256
 from pdeflow.generate.recipe import Recipe
 from pdeflow.generate.shards import merge, write_shard
 from pdeflow.linalg import Status

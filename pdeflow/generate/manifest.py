@@ -24,17 +24,6 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside the final name, sync, rename: a reader sees the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def differing_key(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     """The first key in which two recipe descriptions differ, with both values."""
     for key in sorted(set(ours) | set(theirs)):

@@ -55,8 +55,8 @@ class Solution:
     Attributes
     ----------
     x
-        ``(batch, *shape)``; NaN where the status is ``NONFINITE_INPUT``, the last finite iterate after
-        any other failure.
+        ``(batch, *shape)``; NaN where the status is ``NONFINITE_INPUT``; after any other failure the last
+        iterate, or zero if that is not finite.
     status
         ``(batch,)`` int8, values of :class:`Status`.
     iterations

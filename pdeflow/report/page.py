@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
+from pdeflow.atomic_file import write_bytes
 from pdeflow.report.curves import equation, error_histogram, error_spectrum, learning_curves, learning_rate
 from pdeflow.report.data_card import data_card
 from pdeflow.report.fields import (
@@ -84,7 +84,7 @@ def write_report(run: Path) -> Path:
     first = next((tested for tested in found.tests if tested.target is not None), None)
     if first is not None:
         inputs, targets = _names(found, first)
-        _replace(picture, overview_png(first, inputs[0] if inputs else "", targets[0]))
+        write_bytes(picture, overview_png(first, inputs[0] if inputs else "", targets[0]))
     else:
         picture.unlink(missing_ok=True)  # one from an earlier test would show another model's errors
     source = resources.files("pdeflow.report").joinpath("template.html").read_text(encoding="utf-8")
@@ -93,17 +93,8 @@ def write_report(run: Path) -> Path:
     )
     environment.filters["number"] = number
     text = environment.from_string(source).render(**_content(found))
-    _replace(page, text.encode("utf-8", errors="replace"))
+    write_bytes(page, text.encode("utf-8", errors="replace"))
     return page
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
 
 
 def _content(run: Run) -> dict[str, Any]:

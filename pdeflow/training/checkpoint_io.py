@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from pdeflow.atomic_file import replacing
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 
 
@@ -26,12 +27,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
         """Write ``path.partial``, flush it to disk, rename it: a kill leaves the old file or the new one."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as stream:
+        with replacing(path) as stream:
             torch.save(checkpoint, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
 
     def load_checkpoint(
         self,

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from pdeflow.data import GridSamples, WellReader, WellWriter, WriteFailed, convert, inspect
+from pdeflow.data import GridSamples, WellReader, WellWriter, convert, inspect
 from pdeflow.data.hdf5_safety import open_checked
-from pdeflow.errors import CorruptFile, InvalidInput, PdeflowError, UnsafeFile
+from pdeflow.errors import CorruptFile, InvalidInput, PdeflowError, UnsafeFile, WriteFailed
 from pdeflow.grid import Grid
 
 GRID = Grid(("x", "y"), (0, 0), (1, 1), (8, 8))
@@ -384,7 +384,8 @@ import sys
 sys.path.insert(0, {here!r})
 import resource
 import numpy as np
-from pdeflow.data import WellWriter, WriteFailed
+from pdeflow.data import WellWriter
+from pdeflow.errors import WriteFailed
 from pdeflow.grid import Grid
 limit = {limit}
 if limit:
@@ -446,7 +447,7 @@ def test_a_full_disk_while_flushing(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("pdeflow.data.atomic_file.os.fsync", full)
+    monkeypatch.setattr("pdeflow.atomic_file.os.fsync", full)
     with pytest.raises(WriteFailed, match="the disk is full"):
         write(tmp_path / "d.h5")
     assert list(tmp_path.iterdir()) == []

@@ -96,10 +96,10 @@ def test_a_broken_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: py
     store.save_checkpoint({"state_dict": {"a": torch.ones(3)}}, path)
 
     def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "the disk is full left on device")
 
     monkeypatch.setattr("torch.save", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="the disk is full"):
         store.save_checkpoint({}, path)
     assert load_checkpoint(path)["state_dict"]["a"].tolist() == [1.0, 1.0, 1.0]
 

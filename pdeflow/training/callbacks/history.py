@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from pdeflow.training.atomic_text import write_json
+from pdeflow.atomic_file import write_json
 from pdeflow.training.callbacks.run_folder import run_folder
 
 
@@ -64,7 +64,9 @@ class History(Callback):
         self._validated = False
         self.rows.append(row)
         if trainer.is_global_zero:
-            write_json(run_folder(trainer, self.folder) / "history.json", self.rows)
+            folder = run_folder(trainer, self.folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / "history.json", self.rows)
 
     def _seconds(self) -> float:
         return self._seconds_before + (time.monotonic() - self._start if self._start else 0.0)

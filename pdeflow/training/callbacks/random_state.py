@@ -15,7 +15,8 @@ class RandomState(Callback):
 
     Together with the data module's order of samples, which is a function of seed and epoch, a run
     interrupted and resumed draws the numbers that an uninterrupted one would have drawn. States are
-    kept as tensors and plain numbers, so the checkpoint loads without unpickling.
+    kept as tensors and plain numbers, so the checkpoint loads without unpickling. With several processes the
+    states of the first one are saved, and all of them go on from these.
     """
 
     def state_dict(self) -> dict[str, Any]:

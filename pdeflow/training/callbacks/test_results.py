@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from pdeflow.training.atomic_text import write_json
+from pdeflow.atomic_file import replacing, write_json
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.norms import squared_l2
@@ -105,8 +105,6 @@ class TestResults(Callback):
 
 def _write_npz(path: Path, arrays: dict[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     columns: dict[str, Any] = {name: value.cpu().numpy() for name, value in arrays.items()}
-    with partial.open("wb") as stream:
+    with replacing(path) as stream:
         np.savez(stream, rank=np.array(RANKS), **columns)
-    partial.replace(path)

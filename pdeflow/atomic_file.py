@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
-from pdeflow.errors import PdeflowError
-
-
-class WriteFailed(PdeflowError, OSError):
-    """The operating system refused to write (disk full, no permission); the old file, if any, is intact."""
-
+from pdeflow.errors import PdeflowError, WriteFailed
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "Free some space"),
@@ -24,6 +21,37 @@ _REASONS = {
     errno.ENOENT: ("the folder does not exist", "Create the folder"),
     errno.EAGAIN: ("another process is writing this file", "Wait for it to end"),
 }
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A stream for the new content of ``path``, which takes the place of the old when the block ends.
+
+    After an error, or a kill, ``path`` is what it was before.
+
+    Raises
+    ------
+    WriteFailed
+        If the operating system refuses.
+    """
+    try:
+        with explain_write_errors(path), partial_path(path).open("wb") as stream:
+            yield stream
+        publish(path)
+    except BaseException:
+        discard(path)
+        raise
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Replace the content of a file; see :func:`replacing`."""
+    with replacing(path) as stream:
+        stream.write(content)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Replace a file by a JSON value, keys in their order; see :func:`replacing`."""
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def partial_path(path: str | os.PathLike[str]) -> Path:
