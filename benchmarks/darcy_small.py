@@ -25,6 +25,7 @@ from benchmarks.result import ROOT, WORK, finish, parser
 DATA = WORK / "darcy_small"
 FILES = ("darcy_train_16.pt", "darcy_test_16.pt", "darcy_test_32.pt")
 THREADS = 2
+PDEFLOW = [sys.executable, "-m", "pdeflow"]
 
 
 def fetch() -> Path:
@@ -48,22 +49,20 @@ def environment() -> dict[str, str]:
 def run_pdeflow(seed: int, quick: bool) -> dict[str, Any]:
     """Train and test from ``configs/darcy_small_fno.yaml`` through the command line."""
     for name in FILES:
-        target = ROOT / "data" / "darcy_small" / name.removeprefix("darcy_").replace(".pt", ".h5")
-        if not target.exists():
-            command = [sys.executable, "-m", "pdeflow", "convert", str(DATA / name), "-o", str(target)]
-            subprocess.run(command, check=True, env=environment(), cwd=ROOT)
+        target = WORK / "data" / "darcy_small" / name.removeprefix("darcy_").replace(".pt", ".h5")
+        command = [*PDEFLOW, "convert", str(DATA / name), "-o", str(target), "--overwrite"]
+        subprocess.run(command, check=True, env=environment(), cwd=WORK)
     run = WORK / f"darcy_small_{seed}"
     shutil.rmtree(run, ignore_errors=True)
     start = time.perf_counter()
-    fit = [sys.executable, "-m", "pdeflow", "fit", "-c", "configs/darcy_small_fno.yaml", "--run", str(run)]
+    fit = [*PDEFLOW, "fit", "-c", "configs/darcy_small_fno.yaml", "--run", str(run)]
     fit += ["--seed_everything", str(seed)]
     if quick:
         fit += ["--trainer.max_epochs", "10"]
-    subprocess.run(fit, check=True, env=environment(), cwd=ROOT)
+    # The config names its data relative to the working directory, which is the benchmark's own.
+    subprocess.run(fit, check=True, env=environment(), cwd=WORK)
     wall = time.perf_counter() - start
-    subprocess.run(
-        [sys.executable, "-m", "pdeflow", "test", str(run)], check=True, env=environment(), cwd=ROOT
-    )
+    subprocess.run([*PDEFLOW, "test", str(run)], check=True, env=environment(), cwd=WORK)
     metrics = json.loads((run / "test" / "metrics.json").read_text())
     history = json.loads((run / "history.json").read_text())
     return {

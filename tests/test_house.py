@@ -31,6 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["datasets", "solvers", "configs"])
 def test_top_level_folders_are_no_packages(name: str) -> None:
+    assert (ROOT / name).is_dir()
     assert not list((ROOT / name).rglob("__init__.py"))
 
 

@@ -50,10 +50,8 @@ def run(arguments: Sequence[str]) -> int:
         recipe = parse_recipe(rest, given.allow)
     if given.output is None:
         raise UsageError("-o/--output", "nothing", "the file to write", "For example: -o data/darcy.h5")
-    from pdeflow.cli.devices import check_device
     from pdeflow.generate import generate
 
-    check_device(given.device)
     output = Path(given.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     report = generate(
@@ -66,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     print(report.text())
     print(f"Next: pdeflow inspect {output} --plot {output.with_suffix('.png')}")
-    return 0
+    return 1 if report.failed else 0
 
 
 def parse_recipe(arguments: list[str], allow: Sequence[str] = ()) -> Any:

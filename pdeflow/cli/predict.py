@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tokenize
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +80,8 @@ def run(arguments: Sequence[str]) -> int:
         from tqdm import tqdm
 
         import pdeflow
-        from pdeflow.cli.devices import check_device
-    check_device(given.device)
+        from pdeflow.device import check_device
+    check_device(given.device, "--device")
     surrogate = pdeflow.load(folder).to(given.device)
     inputs = open_inputs(given.file, list(surrogate.input_names), surrogate.model.dim)
     given.output.parent.mkdir(parents=True, exist_ok=True)
@@ -110,23 +111,15 @@ def open_inputs(path: Path, names: list[str], dim: int) -> Inputs:
     InvalidInput
         If an input is missing or has the wrong number of axes.
     CorruptFile
-        If the file is damaged or holds pickled objects.
+        If the file is damaged.
+    UnsafeFile
+        If it holds pickled objects, or declares more than it stores.
     """
     if path.suffix in WELL:
         return _open_well(path, names)
     import numpy as np
 
-    try:
-        loaded: Any = np.load(path, allow_pickle=False)
-        if path.suffix == ".npz":
-            for name in names:
-                if name not in loaded.files:
-                    raise InvalidInput("FILE", name, f"an input that {path} holds", choices=loaded.files)
-            loaded = np.stack([loaded[name] for name in names], axis=-dim - 1)
-    except InvalidInput:
-        raise
-    except (ValueError, OSError, EOFError) as error:
-        raise CorruptFile(f"{path}: not a readable .npz or .npy file of numbers ({error}).") from error
+    loaded = _stacked(path, names, dim) if path.suffix == ".npz" else _mapped(path)
     # (*S), (n, *S) or (n, channels, *S)
     if loaded.ndim == dim or (loaded.ndim == dim + 1 and path.suffix == ".npz"):
         loaded = loaded[None]
@@ -134,10 +127,39 @@ def open_inputs(path: Path, names: list[str], dim: int) -> Inputs:
         loaded = loaded[:, None]
     if loaded.ndim != dim + 2:
         raise InvalidInput("FILE", loaded.shape, f"arrays (samples, *grid) with a grid of {dim} axes")
-    return Inputs(len(loaded), lambda start, stop: loaded[start:stop], None)
+    # A copy, for a mapped file cannot be written to and torch wants what can.
+    return Inputs(len(loaded), lambda start, stop: np.array(loaded[start:stop]), None)
+
+
+def _stacked(path: Path, names: list[str], dim: int) -> np.ndarray:
+    """The channels ``(channels, *S)`` or ``(n, channels, *S)`` of an .npz file."""
+    import numpy as np
+
+    from pdeflow.data.npz_arrays import read_arrays
+
+    arrays = read_arrays(path)
+    for name in names:
+        if name not in arrays:
+            raise InvalidInput("FILE", name, f"an input that {path} holds", choices=arrays)
+    shapes = {name: arrays[name].shape for name in names}
+    if len(set(shapes.values())) > 1 or len(shapes[names[0]]) not in (dim, dim + 1):
+        raise InvalidInput("FILE", shapes, f"arrays (samples, *grid), all alike, with a grid of {dim} axes")
+    return np.stack([arrays[name] for name in names], axis=-dim - 1)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The array of an .npy file, read from the disk as it is used."""
+    import numpy as np
+
+    try:
+        # Mapping compares the size that the header declares with the file's.
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, OSError, EOFError, OverflowError, tokenize.TokenError) as error:
+        raise CorruptFile(f"{path}: not a readable .npy file of numbers ({error}).") from error
 
 
 def _open_well(path: Path, names: list[str]) -> Inputs:
+    import numpy as np
     import torch
 
     from pdeflow.data import GridSamples, WellReader
@@ -154,7 +176,8 @@ def _open_well(path: Path, names: list[str]) -> Inputs:
         if name not in owners:
             raise InvalidInput("FILE", name, f"an input that {path} holds", choices=owners)
     fields = list(dict.fromkeys(owners[name] for name in names))
-    samples = GridSamples([reader], range(reader.n), fields, fields[:1])  # type: ignore[arg-type]
+    # A sample whose solve failed has inputs like any other.
+    samples = GridSamples([reader], np.arange(reader.n), fields, fields[:1], keep_failed=True)
     if list(samples.input_names) != names:
         raise InvalidInput("FILE", list(samples.input_names), f"the inputs {names}, in this order")
 

@@ -112,7 +112,10 @@ class GridData(LightningDataModule):
 
     @property
     def test_names(self) -> list[str]:
-        """Names of the test sets: the resolution (``"33x33"``), with the file's stem where that is taken."""
+        """Names of the test sets: the resolution (``"33x33"``), with the file's stem where that is taken.
+
+        Dots in the stem become ``_``.
+        """
         return list(self._tests)
 
     @functools.cached_property
@@ -231,7 +234,9 @@ class GridData(LightningDataModule):
             samples = GridSamples([reader], np.arange(reader.n), self.inputs, self.targets)
             self._check_channels(samples, path)
             name = "x".join(map(str, samples.grid.points))
-            name = name if name not in tests else f"{name}_{Path(path).stem}"
+            # The name becomes that of a torch module, which cannot hold a dot.
+            stem = Path(path).stem.replace(".", "_")
+            name = name if name not in tests else f"{name}_{stem}"
             if name in tests:
                 raise InvalidInput("data.test_paths", self.test_paths, "files with different names")
             tests[name] = samples

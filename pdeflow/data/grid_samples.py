@@ -31,12 +31,14 @@ class GridSamples:
     readers
         Files with the same grid and fields; their samples are numbered through.
     rows
-        The samples to use, by that number; those that the generator recorded as failed are left out, with
-        a warning.
+        The samples to use, by that number.
     inputs, targets
         Names of fields, constant fields or scalars.
     points
         Nodes along each axis, picked by whole strides out of those stored; all by default.
+    keep_failed
+        Samples that the generator recorded as failed are left out, with a warning, unless this is true: they
+        have inputs but no solution.
 
     Raises
     ------
@@ -51,10 +53,13 @@ class GridSamples:
         inputs: Sequence[str],
         targets: Sequence[str],
         points: int | Sequence[int] | None = None,
+        *,
+        keep_failed: bool = False,
     ) -> None:
         self.readers = list(readers)
         self._starts = np.cumsum([0, *(reader.n for reader in self.readers)])
-        self.rows = self._solved(np.asarray(rows, dtype=np.int64))
+        rows = np.asarray(rows, dtype=np.int64)
+        self.rows = rows if keep_failed else self._solved(rows)
         self.inputs, self.targets = tuple(inputs), tuple(targets)
         stored = self.readers[0].grid
         self.grid: Grid = stored if points is None else stored.with_points(points)

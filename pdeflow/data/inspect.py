@@ -123,10 +123,11 @@ def inspect(path: str | os.PathLike[str], samples: int = 64) -> Summary:
 
 
 def plot(
-    path: str | os.PathLike[str], png: str | os.PathLike[str], samples: Sequence[int] = (0, 1, 2)
+    path: str | os.PathLike[str], png: str | os.PathLike[str], samples: Sequence[int] | None = None
 ) -> Path:
-    """Draw samples of a file in The Well's layout (by default the first three): rows samples, columns fields.
+    """Draw samples of a file in The Well's layout: rows samples, columns fields.
 
+    By default these are the first three samples, or all of a file with fewer.
     Fields that depend on time are drawn at the last instant; 1D as curves, 2D as images with one colour
     scale a column, 3D as the middle slice of the last axis.
 

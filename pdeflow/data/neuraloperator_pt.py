@@ -89,6 +89,13 @@ def _load(path: Path) -> dict[object, object]:
                 # torch.save never compresses; a compressed entry could unfold to any size.
                 if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                     raise UnsafeFile(f"{path}: holds compressed entries, which torch.save never writes.")
+                # torch.load does not compare the checksums that torch.save wrote.
+                damaged = archive.testzip()
+                if damaged is not None:
+                    raise CorruptFile(
+                        f"{path}: the checksum of its entry {damaged!r} does not match its bytes.\n"
+                        "Copy it again from its source."
+                    )
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
@@ -98,7 +105,7 @@ def _load(path: Path) -> dict[object, object]:
             ) from error
         raise _damaged(path, error) from error
     except (EOFError, zipfile.BadZipFile, RuntimeError, ValueError, KeyError, OSError) as error:
-        if isinstance(error, UnsafeFile):
+        if isinstance(error, (UnsafeFile, CorruptFile)):
             raise
         raise _damaged(path, error) from error
     if not isinstance(held, dict):

@@ -14,7 +14,7 @@ from pdeflow.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Maps channels to zero mean and unit variance, and back: ``z = (v - mean) / std``.
+    """Statistics that map channels to zero mean and unit variance: ``z = (v - mean) / std``.
 
     Parameters
     ----------
@@ -69,18 +69,6 @@ class Normalisation:
         (input_mean, input_std), (target_mean, target_std) = (own.mean_and_std() for own in moments)
         return cls(tuple(input_names), tuple(target_names), input_mean, input_std, target_mean, target_std)
 
-    def normalise_input(self, values: torch.Tensor) -> torch.Tensor:
-        """Physical inputs ``(B, C, *S)`` to normalised ones, same dtype and device."""
-        return (values - _along_channels(self.input_mean, values)) / _along_channels(self.input_std, values)
-
-    def normalise_target(self, values: torch.Tensor) -> torch.Tensor:
-        """Physical targets ``(B, D, *S)`` to normalised ones."""
-        return (values - _along_channels(self.target_mean, values)) / _along_channels(self.target_std, values)
-
-    def restore_target(self, values: torch.Tensor) -> torch.Tensor:
-        """Normalised targets ``(B, D, *S)`` back to physical units."""
-        return values * _along_channels(self.target_std, values) + _along_channels(self.target_mean, values)
-
     def to_dict(self) -> dict[str, list[Any]]:
         """As lists, for JSON."""
         return {key: list(value) for key, value in asdict(self).items()}
@@ -131,9 +119,3 @@ class _Moments:
         # Round-off leaves a constant channel with a tiny variance; dividing by it would blow up noise.
         constant = std <= 1e-7 * np.maximum(np.abs(self.mean), np.finfo(np.float32).tiny)
         return tuple(self.mean.tolist()), tuple(np.where(constant, 1.0, std).tolist())
-
-
-def _along_channels(numbers: tuple[float, ...], values: torch.Tensor) -> torch.Tensor:
-    if values.ndim < 2 or values.shape[1] != len(numbers):
-        raise InvalidInput("values", tuple(values.shape), f"shape (batch, {len(numbers)}, ...)")
-    return values.new_tensor(numbers).reshape(1, -1, *(1,) * (values.ndim - 2))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ from pdeflow.data.foreign import (
 )
 from pdeflow.errors import CorruptFile, InvalidInput, PdeflowError, UnsafeFile
 
+# Deflate makes at most 1032 bytes out of one.
+_MOST_DEFLATED = 1032
+
 
 @dataclass(frozen=True)
 class Header:
@@ -32,6 +37,28 @@ class Header:
     shape: tuple[int, ...]
     dtype: np.dtype
     fortran: bool
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays ``(*shape)`` of an ``.npz`` archive by name, in their stored dtypes; never unpickled.
+
+    Raises
+    ------
+    UnsafeFile
+        If an array holds Python objects, or the archive declares more than it stores.
+    CorruptFile
+        If the archive is damaged: no zip archive, cut, or a checksum that does not match.
+    """
+    with _explained(path):
+        headers = _headers(path)
+        with zipfile.ZipFile(path) as archive:
+            arrays: dict[str, np.ndarray] = {}
+            for name in headers:
+                with archive.open(f"{name}.npy") as stream:
+                    arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+                    # The checksum is compared at the end of the entry, which an empty array does not reach.
+                    stream.read()
+            return arrays
 
 
 def open_npz(path: Path, wishes: Wishes) -> Foreign:
@@ -153,6 +180,7 @@ def _chosen(path: Path, headers: dict[str, Header], wishes: Wishes) -> tuple[dic
 
 def _headers(path: Path) -> dict[str, Header]:
     headers = {}
+    stored = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             if not entry.filename.endswith(".npy"):
@@ -163,6 +191,10 @@ def _headers(path: Path) -> dict[str, Header]:
                 if header.dtype.hasobject:
                     raise UnsafeFile(f"{label} holds pickled Python objects, expected numbers.")
                 declared = math.prod(header.shape) * header.dtype.itemsize
+                if min(header.shape, default=0) < 0 or entry.file_size > _MOST_DEFLATED * stored:
+                    raise UnsafeFile(
+                        f"{label} declares shape {header.shape}, more than a file of {stored} bytes can hold."
+                    )
                 if declared != entry.file_size - used:
                     raise UnsafeFile(
                         f"{label} declares shape {header.shape} ({declared} bytes) "
@@ -214,7 +246,16 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except PdeflowError:
         raise
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        tokenize.TokenError,
+        ValueError,
+        EOFError,
+        OSError,
+        KeyError,
+        RuntimeError,
+    ) as error:
         raise CorruptFile(
-            f"{path}: cannot be read as a NumPy archive: {error}\nCopy it again from its source."
+            f"{path}: not a readable .npz file ({error}).\nMake it again, or copy it again from its source."
         ) from error

@@ -93,12 +93,11 @@ def solve_chain(recipe: Recipe, chain: int, device: torch.device | str = "cpu") 
     usable = (solution.status == int(Status.CONVERGED)).reshape(batch, *[1] * grid.dim)
     u = torch.where(usable, full, torch.nan)
 
-    dtype = np.dtype(recipe.dtype)
     # A steady problem is stored as two times: the zero guess, then the solution.
     arrays: dict[str, np.ndarray] = {}
-    arrays[problem.fields[0]] = torch.stack([torch.zeros_like(u), u], dim=1).cpu().numpy().astype(dtype)
+    arrays[problem.fields[0]] = torch.stack([torch.zeros_like(u), u], dim=1).cpu().numpy()
     for name in (*outputs.constant_fields, *outputs.scalars):
-        arrays[name] = parameters[name].cpu().numpy().astype(dtype)
+        arrays[name] = parameters[name].cpu().numpy()
     arrays["residual"] = residual.cpu().numpy()
     arrays["iterations"] = solution.iterations.cpu().numpy().astype(np.int32)
     arrays["status"] = solution.status.cpu().numpy().astype(np.int8)

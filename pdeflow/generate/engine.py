@@ -5,7 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import multiprocessing
+import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ import torch
 from tqdm import tqdm
 
 from pdeflow.atomic_file import write_json
-from pdeflow.errors import InvalidInput, PdeflowError
+from pdeflow.data import WellReader
+from pdeflow.device import check_device
+from pdeflow.errors import CorruptFile, InvalidInput, PdeflowError, UnsafeFile
 from pdeflow.generate.chain import solve_chain
 from pdeflow.generate.manifest import Manifest, differing_key, sha256
 from pdeflow.generate.recipe import Recipe
@@ -93,6 +97,18 @@ def _run_chain(recipe: Recipe, chain: int, shard: Path, device: str) -> dict[str
     }
 
 
+def _end_with_parent() -> None:
+    """End this worker when the process that started it ends, however that happens (kill -9 included)."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _rows(
     recipe: Recipe, manifest: Manifest, chains: list[int], device: str, workers: int
 ) -> Iterator[dict[str, Any]]:
@@ -107,7 +123,8 @@ def _rows(
         return
     # spawn: a fork of a process that has run torch threads can deadlock.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    executor = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+    with executor as pool:
         futures = [pool.submit(_run_chain, recipe, c, manifest.shard(c), device) for c in chains]
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -149,7 +166,8 @@ def generate(
     workers
         Processes, one thread each.
     overwrite
-        Discard an output, finished or not, that lies there.
+        Replace an output that lies there. It stays until the new one is whole; shards that an interrupted
+        call of the same recipe has recorded are used.
     progress
         Show a progress bar on standard error.
 
@@ -168,14 +186,12 @@ def generate(
         raise InvalidInput("output", str(output), "a file name that ends in .h5 or .hdf5")
     if workers < 1:
         raise InvalidInput("workers", workers, "at least 1")
-    _check_device(device)
+    check_device(device)
     manifest = Manifest(output, recipe)
     with manifest.locked():
-        if overwrite:
-            _discard(output, manifest)
-        done = _finished(output, recipe, manifest)
+        done = None if overwrite else _finished(output, recipe, manifest)
         if done is None:
-            manifest.open()
+            manifest.open(overwrite)
             todo = manifest.missing()
             resumed = recipe.samples - sum(len(recipe.indices(c)) for c in todo)
             _solve(recipe, manifest, todo, device, workers, progress, resumed)
@@ -187,39 +203,22 @@ def generate(
     return _report(output, recipe, rows, resumed, time.perf_counter() - start)
 
 
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidInput(
-            "device", device, f"a device of this machine ({str(error).splitlines()[0]})", "Try --device cpu."
-        ) from error
-
-
-def _discard(output: Path, manifest: Manifest) -> None:
-    output.unlink(missing_ok=True)
-    manifest_path(output).unlink(missing_ok=True)
-    manifest.path.unlink(missing_ok=True)
-    for shard in manifest.folder.glob("chain-*.h5*"):
-        shard.unlink()
-
-
 def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any] | None:
     """The record of a finished output of this recipe; None if there is work to do."""
     record = manifest_path(output)
     if not output.exists():
         record.unlink(missing_ok=True)
         return None
+    if manifest.path.exists() and _fingerprint(output) == recipe.fingerprint():
+        return None  # killed between the rename of the file and the end: merge again
     if not record.exists():
-        if manifest.path.exists():
-            return None  # killed between the rename of the file and its record: merge again
         raise InvalidInput(
             "output",
             str(output),
             "a new file, or one made by `pdeflow generate` (its .manifest.json is missing)",
             "Choose another -o, or replace it with --overwrite.",
         )
-    done = json.loads(record.read_text())
+    done = _read_record(record)
     ours = json.loads(json.dumps(recipe.describe()))
     if done["recipe"] != ours:
         raise InvalidInput(
@@ -235,6 +234,27 @@ def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any
             f"the file that {record.name} describes; its bytes have changed",
             "Generate it again with --overwrite.",
         )
+    return done
+
+
+def _fingerprint(output: Path) -> object:
+    """The fingerprint of the recipe that a file says it was made from; None if it is no such file."""
+    try:
+        with WellReader(output) as file:
+            return file.attributes.get("recipe")
+    except (CorruptFile, UnsafeFile):
+        return None
+
+
+def _read_record(record: Path) -> dict[str, Any]:
+    try:
+        done = json.loads(record.read_text())
+        if not {"recipe", "sha256", "chains"} <= set(done):
+            raise ValueError("a key is missing")
+    except (ValueError, TypeError) as error:
+        raise CorruptFile(
+            f"{record}: not a record of `pdeflow generate` ({error}).\nGenerate again with --overwrite."
+        ) from error
     return done
 
 

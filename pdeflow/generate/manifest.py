@@ -9,10 +9,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.generate.recipe import Recipe
+
+# What each line after the first says of a shard.
+_ROW = ("chain", "samples", "sha256", "seconds", "iterations", "residual", "statuses")
 
 
 def sha256(path: Path) -> str:
@@ -59,44 +62,65 @@ class Manifest:
         InvalidInput
             If another process generates into the same output.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as file:
+        file = self._lock()
+        with file:
+            yield
+
+    def _lock(self) -> IO[str]:
+        lock = self.folder / "lock"
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = lock.open("w")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                file.close()
                 raise InvalidInput(
                     "output",
                     str(self.folder),
                     "a folder that no other process is writing",
                     "Wait for the other `pdeflow generate`, or choose another -o.",
                 ) from None
-            yield
+            # The process before may have removed the folder between our opening and our locking.
+            if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                return file
+            file.close()
 
-    def open(self) -> None:
+    def open(self, overwrite: bool = False) -> None:
         """Read what is recorded, or start the list.
+
+        Parameters
+        ----------
+        overwrite
+            Discard shards of another recipe. Those of this recipe stay: they are what an interrupted
+            ``--overwrite`` has done so far.
 
         Raises
         ------
         InvalidInput
             If the folder belongs to another recipe; the message names the key that differs.
+        CorruptFile
+            If the list cannot be read.
         """
-        lines = self._whole_lines()
-        if not lines:
-            with self.path.open("w") as file:
-                self._append(file, {"recipe": self.recipe.describe()})
-            return
-        theirs = lines[0].get("recipe", {})
+        lines = self._whole_lines(overwrite)
         ours = json.loads(json.dumps(self.recipe.describe()))
-        if theirs != ours:
-            raise InvalidInput(
-                "output",
-                str(self.folder),
-                f"an unfinished output of this recipe; {differing_key(ours, theirs)}",
-                "Go on with the old recipe, choose another -o, or discard it with --overwrite.",
-            )
+        if lines and lines[0] != {"recipe": ours}:
+            if not overwrite:
+                raise InvalidInput(
+                    "output",
+                    str(self.folder),
+                    f"an unfinished output of this recipe; {differing_key(ours, lines[0].get('recipe', {}))}",
+                    "Go on with the old recipe, choose another -o, or discard it with --overwrite.",
+                )
+            lines = []
+        if not lines:
+            for shard in self.folder.glob("chain-*.h5*"):
+                shard.unlink()
+            with self.path.open("w") as file:
+                self._append(file, {"recipe": ours})
         self.rows = {row["chain"]: row for row in lines[1:]}
 
-    def _whole_lines(self) -> list[dict[str, Any]]:
+    def _whole_lines(self, overwrite: bool) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
         text = self.path.read_bytes()
@@ -105,11 +129,18 @@ class Manifest:
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))
         try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except json.JSONDecodeError as error:
+            lines = [json.loads(line) for line in whole.splitlines()]
+            if not all(isinstance(line, dict) for line in lines):
+                raise ValueError("a line is no object")
+            if not all(set(_ROW) <= set(line) for line in lines[1:]):
+                raise ValueError(f"a line lacks one of {', '.join(_ROW)}")
+        except ValueError as error:
+            if overwrite:
+                return []
             raise CorruptFile(
-                f"{self.path}: not a list of shards ({error}). Discard it with --overwrite."
+                f"{self.path}: not a list of shards ({error}).\nDiscard it with --overwrite."
             ) from error
+        return lines
 
     def _append(self, file: Any, row: dict[str, Any]) -> None:
         file.write(json.dumps(row, sort_keys=True) + "\n")

@@ -105,6 +105,7 @@ class Recipe:
         return {
             "pdeflow": pdeflow.__version__,
             "problem": self.problem.describe(),
+            "statement": self.problem.statement(),
             "distributions": {n: repr(p.distribution) for n, p in self.problem.parameters.items()},
             "resolution": list(grid.points),
             "samples": self.samples,

@@ -317,6 +317,18 @@ class Problem(abc.ABC):
 
         return symbolic.symbol(self)
 
+    def statement(self) -> dict[str, Any]:
+        """Residual, conditions and domain as plain JSON values that tell any two statements apart.
+
+        Returns
+        -------
+        dict
+            ``residual`` (SymPy's ``srepr``), ``conditions`` (sides and ``srepr`` of the value), ``domain``.
+        """
+        from pdeflow.problems import symbolic
+
+        return symbolic.statement(self)
+
     def describe(self) -> dict[str, Any]:
         """What a data set's card says: plain strings, ready for JSON.
 

@@ -51,6 +51,21 @@ def residual(problem: Problem, u: sympy.Expr, at: dict[str, Any], parameters: di
     return sympy.sympify(value)
 
 
+def statement(problem: Problem) -> dict[str, Any]:
+    """All that decides the solution but the distributions, to the last digit."""
+    at = coordinates(problem)
+    conditions = []
+    for condition in problem.conditions:
+        value = condition.value(Names("coordinate", at)) if callable(condition.value) else condition.value
+        conditions.append([list(condition.sides(problem.domain)), sympy.srepr(sympy.sympify(value))])
+    domain = problem.domain
+    return {
+        "residual": sympy.srepr(residual(problem, unknown(problem), at, parameter_symbols(problem))),
+        "conditions": conditions,
+        "domain": [list(part) for part in (domain.axes, domain.lower, domain.upper, domain.periodic)],
+    }
+
+
 class _EquationPrinter(LatexPrinter):
     """Prints undefined functions without their arguments: u for u(x, y)."""
 

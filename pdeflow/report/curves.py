@@ -9,7 +9,7 @@ import numpy as np
 
 from pdeflow.report.fields import Panel
 from pdeflow.report.figure import BLUE, FAINT, GREEN, INK, ORANGE, complete_labels, new_figure, style, svg_uri
-from pdeflow.report.history import best_epoch, learning_rate_name, series
+from pdeflow.report.history import best_epoch, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,10 +56,7 @@ def learning_curves(history: Sequence[dict[str, Any]]) -> Panel | None:
 
 def learning_rate(history: Sequence[dict[str, Any]]) -> Panel | None:
     """The learning rate by epoch; ``None`` if it was not recorded."""
-    name = learning_rate_name(history)
-    if name is None:
-        return None
-    epochs, rates = series(history, name)
+    epochs, rates = series(history, "lr")
     if not np.isfinite(rates).any():
         return None
     with style():

@@ -1,4 +1,4 @@
-"""What is known of the data behind a run: from the run folder, else from the data file its config names."""
+"""What is known of the data behind a run, from the data file that its config names."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Any
 from pdeflow.errors import CorruptFile, UnsafeFile
 
 
-def data_card(recorded: dict[str, Any], data_path: str) -> tuple[dict[str, Any], str]:
+def data_card(data_path: str) -> tuple[dict[str, Any], str]:
     """Facts of the data set, and a sentence where there are none.
 
     Parameters
     ----------
-    recorded
-        What ``RUN/data/card.json`` holds; it wins, if there is any.
     data_path
         The file, or folder in The Well's layout, that the config names; relative to the working directory.
 
@@ -25,8 +23,6 @@ def data_card(recorded: dict[str, Any], data_path: str) -> tuple[dict[str, Any],
         and why there are none, in one sentence. A data file is no part of the run: one that has moved or is
         damaged is told in the page and does not stop the report.
     """
-    if recorded:
-        return recorded, ""
     if not data_path:
         return {}, "The config does not say which data the model was trained on."
     file = Path(data_path)

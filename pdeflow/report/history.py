@@ -8,32 +8,27 @@ from typing import Any
 
 import numpy as np
 
-_LEARNING_RATES = ("lr", "learning_rate", "train/lr")
-
 
 def series(history: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """(epochs, values) of the rows with a number under ``name``; infinite values become NaN."""
+    """(epochs, values) of the rows with a number under ``name``; infinite values become NaN.
+
+    Epochs count from 1 here, as the command line prints them; ``history.json`` counts them from 0.
+    """
     epochs, values = [], []
     for row_number, row in enumerate(history):
         value = row.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             epoch = row.get("epoch")
-            epochs.append(epoch if isinstance(epoch, (int, float)) else row_number)
+            epochs.append(1 + (epoch if isinstance(epoch, (int, float)) else row_number))
             values.append(value if math.isfinite(value) else math.nan)
     return np.asarray(epochs, dtype=float), np.asarray(values, dtype=float)
 
 
-def learning_rate_name(history: Sequence[dict[str, Any]]) -> str | None:
-    """The key that the learning rate is logged under (``lr``, or ``lr-<optimiser>`` by Lightning)."""
-    names = dict.fromkeys(name for row in history for name in row)
-    for name in names:
-        if name in _LEARNING_RATES or name.startswith(("lr-", "lr/")):
-            return name
-    return None
-
-
 def best_epoch(history: Sequence[dict[str, Any]]) -> tuple[float, float, str] | None:
-    """(epoch, value, name) of the smallest validation error: ``valid/l2``, else ``valid/loss``."""
+    """(epoch, value, name) of the smallest validation error: ``valid/l2``, else ``valid/loss``.
+
+    The epoch counts from 1.
+    """
     for name in ("valid/l2", "valid/loss"):
         epochs, values = series(history, name)
         if np.isfinite(values).any():

@@ -61,8 +61,8 @@ def write_report(run: Path) -> Path:
     Parameters
     ----------
     run
-        The run folder; ``config.yaml``, ``history.json``, ``test/``, ``surrogate/`` and ``data/card.json``
-        are read, none of them is changed.
+        The run folder; ``config.yaml``, ``history.json``, ``test/`` and ``surrogate/`` are read, and the
+        data file that the config names, none of them is changed.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def _content(run: Run) -> dict[str, Any]:
     table = {tested.name: tested.metrics for tested in run.tests if tested.metrics}
     metrics = metric_names(table)
     lead = metrics[0] if metrics else ""
-    card, no_card = data_card(run.card, _data_path(run))
+    card, no_card = data_card(_data_path(run))
     latex = card.get("equation")
     latex = latex.strip() if isinstance(latex, str) else ""
     return {
@@ -131,12 +131,11 @@ def _content(run: Run) -> dict[str, Any]:
 
 
 def _class_name(run: Run) -> str:
-    for keys in (("model", "model", "class_path"), ("model", "class_path")):
-        value = run.setting(*keys)
-        if isinstance(value, str):
-            return value.rsplit(".", 1)[-1]
-    value = run.surrogate.get("class_path") or run.surrogate.get("operator") or run.surrogate.get("class")
-    return value.rsplit(".", 1)[-1] if isinstance(value, str) else "model"
+    value = run.setting("model", "class_path")
+    if isinstance(value, str):
+        return value.rsplit(".", 1)[-1]
+    value = run.surrogate.get("operator")
+    return value if isinstance(value, str) else "model"
 
 
 def _data_path(run: Run) -> str:
@@ -153,9 +152,8 @@ def _title(run: Run, card: dict[str, Any]) -> str:
 
 def _facts(run: Run) -> list[tuple[str, str]]:
     facts = []
-    parameters = run.surrogate.get("parameters", run.parameters)
-    if isinstance(parameters, int):
-        facts.append(("parameters", f"{parameters:,}".replace(",", "\u202f")))
+    if run.parameters is not None:
+        facts.append(("parameters", f"{run.parameters:,}".replace(",", "\u202f")))
     epochs = len({row["epoch"] for row in run.history if isinstance(row.get("epoch"), (int, float))})
     if epochs:
         facts.append(("epochs", str(epochs)))

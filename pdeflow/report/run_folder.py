@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
+from pdeflow.errors import CorruptFile, InvalidInput
 
 RANKS = ("best", "median", "worst")
 
@@ -84,7 +82,6 @@ class Run:
     history: list[dict[str, Any]]
     tests: list[TestedResolution]
     surrogate: dict[str, Any]
-    card: dict[str, Any]
     parameters: int | None
 
     def setting(self, *keys: str) -> Any:
@@ -113,6 +110,8 @@ def read_run(path: Path) -> Run:
         If the folder does not exist or is not a run folder.
     CorruptFile
         If a file in it is damaged or does not hold what its name says; the message names the file.
+    UnsafeFile
+        If an array holds Python objects, or declares more than is stored for it.
     """
     path = Path(path)
     if not path.is_dir():
@@ -132,7 +131,6 @@ def read_run(path: Path) -> Run:
         history=_history(path / "history.json"),
         tests=_tests(path / "test"),
         surrogate=_mapping(path / "surrogate" / "surrogate.json"),
-        card=_mapping(path / "data" / "card.json"),
         parameters=_count_parameters(path / "surrogate" / "model.safetensors"),
     )
 
@@ -221,7 +219,10 @@ def _tests(folder: Path) -> list[TestedResolution]:
 
 
 def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolution:
-    arrays = _arrays(path)
+    # pdeflow.data loads torch, which `import pdeflow.report` does without.
+    from pdeflow.data.npz_arrays import read_arrays
+
+    arrays = read_arrays(path)
 
     def numbers(key: str) -> np.ndarray | None:
         array = arrays.get(key)
@@ -269,30 +270,6 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
         error,
         truth,
     )
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file; no pickles, and no array larger than the bytes stored for it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                with archive.open(member) as stream:
-                    version = np.lib.format.read_magic(stream)
-                    if version == (1, 0):
-                        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-                    else:
-                        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-                    if dtype.hasobject:
-                        raise UnsafeFile(f"{path}: array {member.filename!r} holds pickled objects.")
-                    if math.prod(shape) * dtype.itemsize > member.file_size:
-                        raise CorruptFile(
-                            f"{path}: array {member.filename!r} declares shape {shape}, but only "
-                            f"{member.file_size} bytes are stored. Test the run again."
-                        )
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError) as error:
-        raise CorruptFile(f"{path}: not a readable .npz file ({error}). Test the run again.") from error
 
 
 def _count_parameters(path: Path) -> int | None:

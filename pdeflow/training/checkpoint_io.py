@@ -48,20 +48,21 @@ def load_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
     InvalidInput
         If there is no such file.
     UnsafeFile
-        If it holds pickled code or classes.
+        If it holds pickled code or classes, or compressed entries.
     CorruptFile
-        If it is truncated, damaged, or no checkpoint.
+        If it is truncated, damaged (one flipped bit is enough), or no checkpoint.
     """
     path = Path(path)
     if not path.is_file():
         hint = "Look in the run's folder checkpoints/."
         raise InvalidInput("checkpoint", str(path), "an existing file", hint)
-    if not zipfile.is_zipfile(path):
-        raise CorruptFile(
-            f"{path}: expected a checkpoint (PyTorch's zip format); this is something else or cut off.\n"
-            "Train again or take another checkpoint, such as best.ckpt beside last.ckpt."
-        )
     try:
+        if not zipfile.is_zipfile(path):
+            raise CorruptFile(
+                f"{path}: expected a checkpoint (PyTorch's zip format); this is something else or cut off.\n"
+                "Train again or take another checkpoint, such as best.ckpt beside last.ckpt."
+            )
+        _check_entries(path)
         return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         if "Weights only load failed" not in str(error):
@@ -73,3 +74,23 @@ def load_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
         ) from error
     except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise CorruptFile(f"{path}: the checkpoint is damaged ({error}).") from error
+
+
+def _check_entries(path: Path) -> None:
+    """Compare every entry with its CRC-32, which torch's own reader does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        # torch.save never compresses; a compressed entry could unfold to any size.
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise UnsafeFile(
+                f"{path}: the checkpoint holds compressed entries, which torch.save never writes.\n"
+                "Use a checkpoint that pdeflow wrote."
+            )
+        try:
+            damaged = archive.testzip()
+        except OSError as error:  # an offset that is damaged points to before the file's start
+            raise CorruptFile(f"{path}: the checkpoint is damaged or cannot be read ({error}).") from error
+    if damaged is not None:
+        raise CorruptFile(
+            f"{path}: the checkpoint is damaged (the checksum of its entry {damaged!r:.80} is wrong).\n"
+            "Copy it again from its source, or take another one, such as best.ckpt beside last.ckpt."
+        )

@@ -62,6 +62,7 @@ class TrainingTask(lightning.LightningModule):
         self.make_optimizer = optimizer
         self.make_scheduler = lr_scheduler
         self.normalisation = normalisation
+        self._fitting = False
         self.normaliser = Normaliser(model.in_channels, model.out_channels)
         if normalisation is not None:
             self.normaliser.set(normalisation)
@@ -76,7 +77,8 @@ class TrainingTask(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Take the normalisation of the training samples from the data module, where none was given."""
-        if stage == "fit" and self.normalisation is None:
+        self._fitting = stage == "fit"
+        if self._fitting and self.normalisation is None:
             datamodule: Any = getattr(self.trainer, "datamodule", None)
             if not hasattr(datamodule, "normalisation"):
                 raise InvalidInput(
@@ -181,7 +183,33 @@ class TrainingTask(lightning.LightningModule):
         if not self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             checkpoint["train_loss"] = dict(self.train_loss.metric_state)
 
+    def _compare_normalisation(self, state: dict[str, Tensor]) -> None:
+        for name, buffer in self.normaliser.named_buffers():
+            fitted, std = (
+                torch.tensor(getattr(self.normalisation, key), dtype=buffer.dtype)
+                for key in (name, name.replace("mean", "std"))
+            )
+            stored = state[f"normaliser.{name}"].cpu()
+            # Another machine may sum in another order: round-off is no change of the data.
+            if stored.shape != fitted.shape or not bool(
+                ((stored - fitted).abs() <= 1e-6 * fitted.abs() + 1e-5 * std).all()
+            ):
+                raise InvalidInput(
+                    f"normalisation.{name}",
+                    tuple(fitted.tolist()),
+                    f"{tuple(stored.tolist())}, which the weights of the checkpoint were trained with",
+                    "The data have changed since the run began: start a new run, or put the old data back.",
+                )
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the running mean back."""
+        """Put the running mean back; when fitting, see first that the data are still the same.
+
+        Raises
+        ------
+        InvalidInput
+            If the weights were trained with another normalisation than the one of today's data.
+        """
+        if self._fitting:
+            self._compare_normalisation(checkpoint["state_dict"])
         for name, value in checkpoint.get("train_loss", {}).items():
             setattr(self.train_loss, name, value.to(self.device))

@@ -200,3 +200,10 @@ def test_checkpoint_with_pickled_code_is_refused(pdeflow, tmp_path, darcy_file, 
         assert result.is_short, result.err
         assert "pickled" in result.err
         assert not (tmp_path / "was_run").exists()
+
+
+def test_jsonargparse_still_has_what_the_allow_list_rests_on():
+    from jsonargparse import _common, _typehints
+
+    assert callable(_common.denying_import_path_entry)
+    assert callable(_typehints.get_all_subclass_paths)

@@ -29,6 +29,14 @@ def test_convert_and_inspect(pdeflow, tmp_path):
     assert pdeflow("convert", "train.pt", "-o", "data/small.h5", "--overwrite").code == 0
 
 
+def test_a_picture_of_a_file_with_two_samples(pdeflow, tmp_path):
+    np.savez("two.npz", a=np.ones((2, 8, 8)), u=np.zeros((2, 8, 8)))
+    assert pdeflow("convert", "two.npz", "-o", "two.h5").code == 0
+    result = pdeflow("inspect", "two.h5", "--plot", "two.png")
+    assert result.code == 0, result.err
+    assert (tmp_path / "two.png").stat().st_size > 1000
+
+
 def test_convert_renames(pdeflow):
     np.savez("in.npz", coefficient=np.ones((3, 8)), solution=np.zeros((3, 8)))
     options = ["--inputs", "a=coefficient", "--targets", "u=solution", "--periodic", "x"]

@@ -207,7 +207,7 @@ def test_checkpoint_that_is_missing_or_damaged(fit, pdeflow, tmp_path):
 
 def test_predict(fit, pdeflow, tmp_path, darcy_file):
     from pdeflow import load
-    from pdeflow.data import WellReader
+    from pdeflow.data import WellReader, WellWriter
 
     fit()
     for name in ("out.h5", "out.npz"):
@@ -221,6 +221,26 @@ def test_predict(fit, pdeflow, tmp_path, darcy_file):
         assert reader.grid.points == (17, 17)
         np.testing.assert_allclose(reader.read("u", slice(None))[:, -1], expected, rtol=1e-5)
     np.testing.assert_allclose(np.load("out.npz")["u"], expected, rtol=1e-5)
+
+    with WellReader(darcy_file) as reader:
+        grid, u = reader.grid, reader.read("u", slice(None))
+    status = np.zeros(40, "int8")
+    status[[0, 7]], u[[0, 7]] = 3, np.nan
+    with WellWriter(
+        "failed.h5",
+        name="failed",
+        grid=grid,
+        n=40,
+        fields={"u": 0},
+        constant_fields={"a": 0},
+        times=(0.0, 1.0),
+        attributes={"steady": True},
+        diagnostics={"status": "int8"},
+    ) as writer:
+        writer.write(0, {"a": a, "u": u, "status": status})
+    result = pdeflow("predict", "darcy_fno", "failed.h5", "-o", "of_failed.npz")
+    assert result.code == 0, result.err
+    np.testing.assert_allclose(np.load("of_failed.npz")["u"], expected, rtol=1e-5)
 
     np.savez("in.npz", a=a)
     np.save("in.npy", a[:, None])

@@ -55,3 +55,22 @@ def test_unknown_key_in_recipe(pdeflow, tmp_path):
     assert result.code == 2
     assert result.is_short
     assert "Nearest: samples" in result.err
+
+
+def test_failed_samples_show_in_the_exit_code(pdeflow, tmp_path):
+    # No float64 solve reaches this residual.
+    result = pdeflow("generate", "-c", "darcy", "-o", "x.h5", "-n", 2, "--resolution", 17, "--rtol", 1e-17)
+    assert result.code == 1
+    assert "2 samples failed" in result.out
+    with WellReader(tmp_path / "x.h5") as reader:
+        assert (reader.read("status", slice(None)) != 0).all()
+
+
+def test_a_device_that_is_absent(pdeflow):
+    result = pdeflow(
+        "generate", "-c", "darcy", "-o", "x.h5", "-n", 2, "--resolution", 9, "--device", "cuda:99"
+    )
+    assert result.code == 2
+    assert result.is_short
+    assert "cuda:99" in result.err
+    assert "cpu" in result.err

@@ -10,11 +10,11 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from pdeflow.data import GridData
+from pdeflow.data import GridData, GridSamples, WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 
-from .samples import box, write_steady
+from .samples import box, steady_arrays, steady_writer, write_steady
 
 N = 40
 
@@ -94,6 +94,27 @@ def test_more_test_files(path, tmp_path):
     assert alone.test_names == ["33x17", "17x9"]
     with pytest.raises(InvalidInput, match=r"test_paths"):
         data(path, split=(0.9, 0.1, 0.0)).setup("test")
+
+
+def test_names_of_test_files_with_dots_name_torch_modules(path, tmp_path):
+    write_steady(tmp_path / "nu_0.01.v2.h5", Grid(("x", "y"), (0, 0), (1, 2), (17, 9)), 5)
+    made = data(path, test_paths=[str(tmp_path / "nu_0.01.v2.h5")])
+    assert made.test_names == ["17x9", "17x9_nu_0_01_v2"]
+    torch.nn.ModuleDict({name: torch.nn.Identity() for name in made.test_names})
+
+
+def test_failed_samples_are_left_out_unless_kept(tmp_path):
+    grid = box()
+    arrays = steady_arrays(grid, 6)
+    arrays["u"][2] = np.nan
+    status = np.array([0, 0, 3, 0, 0, 0], dtype="int8")
+    with steady_writer(tmp_path / "f.h5", grid, 6, diagnostics={"status": "int8"}) as writer:
+        writer.write(0, {**{k: v for k, v in arrays.items() if k != "residual"}, "status": status})
+    with WellReader(tmp_path / "f.h5") as reader:
+        with pytest.warns(UserWarning, match="1 of 6 samples are left out"):
+            assert GridSamples([reader], np.arange(6), ["a"], ["u"]).rows.tolist() == [0, 1, 3, 4, 5]
+        kept = GridSamples([reader], np.arange(6), ["a"], ["a"], keep_failed=True)
+        np.testing.assert_array_equal(kept[torch.arange(6)]["input"][:, 0], arrays["a"].astype("f4"))
 
 
 def test_a_well_folder(tmp_path):

@@ -74,6 +74,17 @@ def test_picture(tmp_path, dim):
     assert picture[..., :3].std() > 0.02
 
 
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_plot_shows_as_many_samples_as_there_are_up_to_three(tmp_path, n):
+    write_steady(tmp_path / "d.h5", n=n)
+    from matplotlib.image import imread
+
+    alone = imread(plot(tmp_path / "d.h5", tmp_path / "one.png", samples=[0]))
+    drawn = imread(plot(tmp_path / "d.h5", tmp_path / "d.png"))
+    rows = 1 + (len(drawn) - len(alone)) / (2.6 * 120)
+    assert rows == pytest.approx(min(n, 3), abs=0.05)
+
+
 def test_a_missing_file_and_sample(tmp_path):
     with pytest.raises(CorruptFile, match="no such file"):
         inspect(tmp_path / "d.h5")

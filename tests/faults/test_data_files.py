@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import pickle
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -17,7 +19,10 @@ import pytest
 import torch
 
 from pdeflow.data import GridSamples, WellReader, WellWriter, convert, inspect
+from pdeflow.data.foreign import Wishes
 from pdeflow.data.hdf5_safety import open_checked
+from pdeflow.data.neuraloperator_pt import open_neuraloperator
+from pdeflow.data.npz_arrays import read_arrays
 from pdeflow.errors import CorruptFile, InvalidInput, PdeflowError, UnsafeFile, WriteFailed
 from pdeflow.grid import Grid
 
@@ -375,6 +380,87 @@ def test_a_flipped_bit_in_npz_is_seen_by_its_checksum(tmp_path):
     (tmp_path / "d.npz").write_bytes(damaged)
     with pytest.raises(CorruptFile, match="CRC"):
         convert(tmp_path / "d.npz", tmp_path / "out.h5")
+
+
+def test_no_flipped_bit_in_a_torch_file_gives_a_wrong_number(tmp_path):
+    source = tmp_path / "d.pt"
+    torch.save({"x": torch.rand(9, 4, 4), "y": torch.rand(9, 4, 4)}, source)
+
+    def held() -> bytes:
+        block = next(open_neuraloperator(source, Wishes()).blocks(9))
+        return block["a"].tobytes() + block["u"].tobytes()
+
+    whole, expected = source.read_bytes(), held()
+    rng = np.random.default_rng(0)
+    caught = 0
+    for position, bit in zip(rng.integers(0, len(whole), 200), rng.integers(0, 8, 200)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << bit
+        source.write_bytes(damaged)
+        try:
+            assert held() == expected, position
+        except PdeflowError:
+            caught += 1
+    assert caught > 50
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        entry = next(e for e in archive.infolist() if "/data/" in e.filename and e.file_size == 9 * 16 * 4)
+    damaged = bytearray(whole)
+    at = whole.index(entry.filename.encode()) + 100
+    damaged[at : at + 64] = bytes(255 - byte for byte in whole[at : at + 64])
+    source.write_bytes(damaged)
+    with pytest.raises(CorruptFile, match=f"{source}.*checksum"):
+        convert(source, tmp_path / "out.h5")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_no_damage_to_an_npz_gives_a_wrong_number(tmp_path, save):
+    source = tmp_path / "d.npz"
+    rng = np.random.default_rng(0)
+    arrays = {
+        "a": rng.random((9, 4)),
+        "flags": np.zeros((0, 3), bool),
+        "f": np.asfortranarray(rng.random((3, 2))),
+    }
+    save(source, **arrays)
+    whole = source.read_bytes()
+
+    def check() -> None:
+        held = read_arrays(source)
+        for name in held:
+            np.testing.assert_array_equal(held[name], arrays[name], strict=True)
+
+    check()
+    assert list(read_arrays(source)) == list(arrays)
+    for size in range(0, len(whole), 7):
+        source.write_bytes(whole[:size])
+        with pytest.raises(CorruptFile, match="not a readable"):
+            read_arrays(source)
+    caught = 0
+    for position in range(0, len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << rng.integers(0, 8)
+        source.write_bytes(damaged)
+        try:
+            check()
+        except PdeflowError:
+            caught += 1
+    assert caught > len(whole) // 2
+
+
+def test_an_npz_entry_that_claims_terabytes(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (2**27,)})
+    content = header.getvalue() + bytes(64)
+    size = len(content)
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        archive.writestr("u.npy", content)
+    whole = bytearray((tmp_path / "d.npz").read_bytes())
+    directory = whole.rindex(b"PK\x01\x02")
+    assert struct.unpack_from("<I", whole, directory + 24) == (size,)
+    struct.pack_into("<I", whole, directory + 24, len(header.getvalue()) + 2**30)
+    (tmp_path / "d.npz").write_bytes(whole)
+    with pytest.raises(UnsafeFile, match="more than a file of"):
+        read_arrays(tmp_path / "d.npz")
 
 
 # The disk -------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pdeflow.errors import InvalidInput
+from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.generate import Recipe, generate
 from pdeflow.generate.manifest import Manifest
 from pdeflow.problems import Darcy
@@ -23,7 +23,10 @@ import sys
 from pdeflow.generate import Recipe, generate
 from pdeflow.problems import Darcy
 print("ready", flush=True)
-generate(Recipe(Darcy(), resolution=33, samples=96, chain=4, seed=3), sys.argv[1], progress=False)
+if __name__ == "__main__":
+    recipe = Recipe(Darcy(), resolution=33, samples=96, chain=4, seed=3)
+    overwrite = "--overwrite" in sys.argv
+    generate(recipe, sys.argv[1], workers=int(sys.argv[2]), overwrite=overwrite, progress=False)
 """
 
 
@@ -40,9 +43,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, float]:
     return path.read_bytes(), time.perf_counter() - start
 
 
-def start(path: Path, **more) -> subprocess.Popen:
+def start(path: Path, *options: str, workers: int = 1, **more) -> subprocess.Popen:
+    command = [sys.executable, "-c", SCRIPT, str(path), str(workers), *options]
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"}, **more,
     )  # fmt: skip
     assert process.stdout is not None
@@ -113,6 +117,73 @@ def test_a_write_that_fails_says_so_and_keeps_what_is_recorded(
     report = generate(recipe(), path, progress=False)
     assert report.resumed == 96
     assert path.read_bytes() == whole[0]
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path, whole: tuple[bytes, float]) -> None:
+    path = tmp_path / "d.h5"
+    process = start(path, workers=2)
+    while not list(tmp_path.glob("d.h5.parts/chain-*.h5")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 20
+    while any(Path(f"/proc/{child}/stat").exists() for child in children):
+        assert time.monotonic() < end, "a worker outlived the process that started it"
+        time.sleep(0.1)
+    generate(recipe(), path, progress=False)
+    assert path.read_bytes() == whole[0]
+
+
+def test_an_interrupted_overwrite_goes_on_and_keeps_the_old_file(
+    tmp_path: Path, whole: tuple[bytes, float]
+) -> None:
+    path = tmp_path / "d.h5"
+    generate(Recipe(Darcy(), resolution=9, samples=4, seed=1), path, progress=False)
+    old = path.read_bytes()
+    process = start(path, "--overwrite")
+    while not Manifest(path, recipe()).shard(3).exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert path.read_bytes() == old
+    report = generate(recipe(), path, overwrite=True, progress=False)
+    assert report.resumed >= 8
+    assert path.read_bytes() == whole[0]
+
+
+def test_a_file_of_another_origin_is_no_finished_merge(tmp_path: Path) -> None:
+    path = tmp_path / "d.h5"
+    manifest = Manifest(path, recipe())
+    manifest.folder.mkdir()
+    manifest.open()
+    path.write_bytes(b"mine")
+    with pytest.raises(InvalidInput, match=r"manifest.json is missing"):
+        generate(recipe(), path, progress=False)
+    assert path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("content", ["[]\n", "{\n", '{"recipe": {}}\n{"chain": 0}\n'])
+def test_a_damaged_list_of_shards_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "d.h5"
+    manifest = Manifest(path, recipe())
+    manifest.folder.mkdir()
+    manifest.path.write_text(content)
+    with pytest.raises(CorruptFile, match=r"manifest.jsonl: not a list of shards"):
+        generate(recipe(), path, progress=False)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"recipe": 1}'])
+def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "d.h5"
+    little = Recipe(Darcy(), resolution=9, samples=4, seed=1)
+    generate(little, path, progress=False)
+    Path(f"{path}.manifest.json").write_text(content)
+    with pytest.raises(CorruptFile, match=r"manifest.json: not a record"):
+        generate(little, path, progress=False)
 
 
 def test_a_second_process_is_told_to_wait(tmp_path: Path) -> None:

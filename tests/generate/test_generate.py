@@ -14,7 +14,7 @@ from pdeflow.data import GridSamples, WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, generate
 from pdeflow.linalg import CG
-from pdeflow.problems import Darcy, LogNormalField, Poisson
+from pdeflow.problems import Constant, Darcy, LogNormalField, Poisson
 
 
 def small(**changes) -> Recipe:
@@ -141,6 +141,13 @@ def test_failed_samples_are_left_out_of_training(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="2 of 10 samples are left out"):
             samples = GridSamples([file], np.arange(10), ["a"], ["u"])
         assert samples.load().rows.tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
+
+
+def test_a_field_beyond_the_storage_format_is_refused(tmp_path: Path) -> None:
+    problem = Poisson(source=Constant(1e45))
+    with pytest.raises(InvalidInput, match="float32"):
+        generate(small(problem=problem), tmp_path / "d.h5", progress=False)
+    generate(small(problem=problem, dtype="float64"), tmp_path / "e.h5", progress=False)
 
 
 def test_manifest_tells_what_ran(tmp_path: Path) -> None:

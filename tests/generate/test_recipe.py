@@ -8,7 +8,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe
 from pdeflow.generate.chain import solve_chain
 from pdeflow.linalg import Jacobi
-from pdeflow.problems import Constant, Darcy, Poisson, ThresholdedField
+from pdeflow.problems import Box, Constant, D, Darcy, Dirichlet, Poisson, Problem, ThresholdedField, sin
 
 
 def test_chains_partition_the_samples() -> None:
@@ -37,6 +37,28 @@ def test_fingerprint_changes_with_all_that_decides_a_sample(change: dict) -> Non
     recipe = Recipe(Darcy(), resolution=9, samples=8, chain=4)
     assert Recipe(Darcy(), resolution=9, samples=8, chain=4).fingerprint() == recipe.fingerprint()
     assert dataclasses.replace(recipe, **change).fingerprint() != recipe.fingerprint()
+
+
+class Bordered(Problem):
+    """-lap u = 1 in an interval of any length, with any value at its ends."""
+
+    def __init__(self, value, length: float = 1.0) -> None:
+        self.domain = Box(x=(0.0, length))
+        self.conditions = (Dirichlet(value),)
+
+    def residual(self, u, at, p):
+        return -D(u, "x", 2) - 1.0
+
+
+def test_fingerprint_tells_statements_apart_to_the_last_digit() -> None:
+    problems = [
+        Bordered(0.0),
+        Bordered(1e-9),
+        Bordered(lambda at: sin(at.x)),
+        Bordered(lambda at: 5 * sin(at.x)),
+        Bordered(0.0, length=1.0 + 1e-12),
+    ]
+    assert len({Recipe(problem, resolution=9).fingerprint() for problem in problems}) == len(problems)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
+from pdeflow.data import WellWriter
+from pdeflow.grid import Grid
+
 
 def smooth_field(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     """A random field with decaying spectrum that vanishes on the boundary."""
@@ -57,6 +60,23 @@ def recorded(shape: tuple[int, ...], n: int = 50, channels: tuple[int, int] = (1
     return arrays, metrics
 
 
+def _write_data(path: Path, name: str, attributes: dict[str, str]) -> None:
+    """A small data file with these facts."""
+    grid = Grid(("x", "y"), (0.0, 0.0), (1.0, 1.0), (4, 4))
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    with WellWriter(
+        path, name=name, grid=grid, n=2, fields={"u": 0}, times=(0.0, 1.0), attributes=attributes
+    ) as writer:
+        writer.write(0, {"u": np.zeros((2, 2, 4, 4))})
+
+
+@pytest.fixture
+def write_data() -> Callable[[Path, str, dict[str, str]], None]:
+    """Replaces a data file by one with another name and other attributes."""
+    return _write_data
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Writes a run folder as `pdeflow fit` and `pdeflow test` leave it."""
@@ -76,7 +96,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "data": {
                 "class_path": "GridData",
                 "init_args": {
-                    "path": "data/darcy.h5", "inputs": ["a"], "targets": ["u"], "batch_size": 16, "seed": 3,
+                    "path": str(tmp_path / "data" / "darcy.h5"),
+                    "inputs": ["a"], "targets": ["u"], "batch_size": 16, "seed": 3,
                 },
             },
             "optimizer": {"class_path": "AdamW", "init_args": {"lr": 2.0e-3}},
@@ -108,11 +129,10 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             run / "surrogate" / "model.safetensors",
         )
         (run / "surrogate" / "surrogate.json").write_text(
-            json.dumps({"versions": {"torch": "2.99.0", "pdeflow": "0.1.0"}})
+            json.dumps({"operator": "FNO", "versions": {"torch": "2.99.0", "pdeflow": "0.1.0"}})
         )
-        (run / "data").mkdir()
-        (run / "data" / "card.json").write_text(
-            json.dumps({"name": "Darcy flow", "equation": r"-\nabla \cdot (a \nabla u) = 1", "samples": 1000})
+        _write_data(
+            tmp_path / "data" / "darcy.h5", "darcy_flow", {"equation": r"-\nabla \cdot (a \nabla u) = 1"}
         )
         return run
 

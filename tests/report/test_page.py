@@ -96,7 +96,7 @@ def test_numbers_shown_are_those_of_the_metrics(make_run):
     assert "50 s" in page.text  # the clock of the last epoch
     history = json.loads((run / "history.json").read_text())
     best = min(history, key=lambda row: row["valid/l2"])
-    assert f"best epoch, {best['epoch']}, with valid/l2 {best['valid/l2']:.4g}" in page.text
+    assert f"best epoch, {best['epoch'] + 1}, with valid/l2 {best['valid/l2']:.4g}" in page.text
     assert "2.99.0" in page.text
     assert f"pdeflow.load('{run}')" in page.text
 
@@ -124,7 +124,7 @@ def test_truth_and_prediction_share_a_scale_and_the_error_is_symmetric(make_run)
     np.testing.assert_array_equal(error, guess - truth)
 
 
-def test_hostile_names_are_shown_as_text(make_run):
+def test_hostile_names_are_shown_as_text(make_run, write_data):
     run = make_run(((16, 16),))
     evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }} $\\frac{"
     config = (run / "config.yaml").read_text()
@@ -134,7 +134,7 @@ def test_hostile_names_are_shown_as_text(make_run):
         )
         + "# </pre></details><script>alert(3)</script>\n"
     )
-    (run / "data" / "card.json").write_text(json.dumps({"name": evil, "equation": evil, evil: evil}))
+    write_data(run.parent / "data" / "darcy.h5", evil, {"equation": evil, evil: evil})
     table = json.loads((run / "test" / "metrics.json").read_text())
     table["16x16"][evil] = 0.5
     table[evil] = {"l2": 0.25}
@@ -181,7 +181,7 @@ def test_a_large_noisy_run_stays_under_three_megabytes(make_run):
         (["test/metrics.json"], "test/metrics.json has no metrics at 16x16"),
         (["test/16x16.npz"], "No samples were recorded at 16x16"),
         (["config.yaml"], "The run has no config.yaml"),
-        (["data/card.json"], "are not there any more"),
+        (["../data/darcy.h5"], "are not there any more"),
         (["surrogate/surrogate.json", "surrogate/model.safetensors"], "not recorded"),
     ],
 )
@@ -241,24 +241,35 @@ def test_pages_of_one_run_differ_only_in_their_date(make_run):
     assert first == second
 
 
-def test_facts_come_from_the_data_file_where_the_run_has_none(make_run, tmp_path, monkeypatch):
-    well_writer = pytest.importorskip("pdeflow.data.well_writer", reason="needs the data room")
-    from pdeflow.grid import Grid
-
+def test_facts_come_from_the_data_file(make_run, write_data, tmp_path):
     run = make_run(((16, 16),))
-    (run / "data" / "card.json").unlink()
-    (tmp_path / "data").mkdir()
-    grid = Grid(("x", "y"), (0.0, 0.0), (1.0, 1.0), (4, 4))
-    with well_writer.WellWriter(
-        tmp_path / "data" / "darcy.h5", name="darcy_two", grid=grid, n=2, fields={"u": 0}, times=(0.0, 1.0),
-        attributes={"equation": r"\nabla^2 u = f", "seed": 11},
-    ) as writer:  # fmt: skip
-        writer.write(0, {"u": np.zeros((2, 2, 4, 4))})
-    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path / "data" / "darcy.h5", "darcy_two", {"equation": r"\nabla^2 u = f"})
+    (run / "data").mkdir()
+    (run / "data" / "card.json").write_text(json.dumps({"name": "nothing in the package writes this"}))
     page = Page(write_report(run))
     assert "FNO on darcy_two" in page.text
     assert r"\nabla^2 u = f" in page.text
     assert "4x4" in page.text
+
+
+def test_only_what_the_package_writes_is_looked_up(make_run):
+    run = make_run(((16, 16),))
+    (run / "config.yaml").write_text("model: {model: {class_path: Guessed}}\n")
+    facts = {"class_path": "Guessed", "class": "Guessed", "parameters": 424242}
+    (run / "surrogate" / "surrogate.json").write_text(json.dumps({**facts, "operator": "UNO"}))
+    text = Page(write_report(run)).text
+    assert f"UNO on {run.name}" in text
+    assert "424" not in text
+    (run / "surrogate" / "surrogate.json").write_text(json.dumps(facts))
+    assert f"model on {run.name}" in Page(write_report(run)).text
+
+
+def test_a_person_reads_epochs_counted_from_one(make_run):
+    run = make_run(((16, 16),), epochs=1)
+    page = Page(write_report(run))
+    assert "best epoch, 1, with" in page.text
+    (alt,) = [picture["alt"] or "" for picture in page.all("img") if "Learning curves" in str(picture["alt"])]
+    assert alt.endswith("at epoch 1.")
 
 
 def test_importing_the_report_loads_neither_torch_nor_matplotlib():

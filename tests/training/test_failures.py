@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_divergence_stops_before_the_checkpoint(tmp_path: Path) -> None:
     def explode(parameters: Any) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=1e30)
 
-    said = r"epoch 0, batch \d.*(?s:.)*diverged \(learning rate 1e\+30\)"
+    said = r"epoch 1, batch [1-6],.*(?s:.)*diverged \(learning rate 1e\+30\)"
     with pytest.raises(NumericalFailure, match=said) as caught:
         toy_trainer(tmp_path, 5).fit(toy_task(optimizer=explode), datamodule=ToyData())
     assert "gradient_clip_val" in str(caught.value)
@@ -90,6 +91,41 @@ def test_damaged_checkpoints(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "none.ckpt")
 
 
+def test_no_flipped_bit_goes_unseen(tmp_path: Path) -> None:
+    """Spread over the file: a flip is refused, or is in bytes that nobody reads."""
+    path = tmp_path / "a.ckpt"
+    values = torch.arange(512.0)
+    torch.save({"state_dict": {"a": values}, "epoch": 3}, path)
+    whole = path.read_bytes()
+    weights = whole.index(values.numpy().tobytes())
+    for position in (weights, weights + 1001, weights + 2047, *range(0, len(whole), 7)):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        try:
+            content = load_checkpoint(path)
+        except (CorruptFile, UnsafeFile):
+            continue
+        assert not weights <= position < weights + 2048
+        assert content["epoch"] == 3, position
+        assert torch.equal(content["state_dict"]["a"], values), position
+    flipped = bytearray(whole)
+    flipped[weights + 5] ^= 16
+    path.write_bytes(flipped)
+    with pytest.raises(CorruptFile, match="checksum of its entry 'a/data/0'"):
+        load_checkpoint(path)
+
+
+def test_a_compressed_checkpoint_is_refused(tmp_path: Path) -> None:
+    path, packed = tmp_path / "a.ckpt", tmp_path / "packed.ckpt"
+    torch.save({"state_dict": {"a": torch.zeros(512)}}, path)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with pytest.raises(UnsafeFile, match=r"packed\.ckpt.*compressed entries"):
+        load_checkpoint(packed)
+
+
 def test_a_broken_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "last.ckpt"
     store = SafeCheckpointIO()
@@ -107,6 +143,20 @@ def test_a_broken_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: py
 def test_a_monitor_that_nobody_logs(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"(?s)Checkpoints.monitor: got 'valid/l3'.*valid/l2"):
         toy_trainer(tmp_path, 1, [Checkpoints(monitor="valid/l3")]).fit(toy_task(), datamodule=ToyData())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_validation_that_is_no_number_stops(tmp_path: Path, value: float) -> None:
+    class BadValidation(ToyData):
+        def val_dataloader(self) -> Any:
+            loader: Any = super().val_dataloader()
+            loader.dataset.inputs[2] = value
+            return loader
+
+    said = r"(?s)valid/l2: got (nan|inf) in epoch 1, expected a finite number.*pdeflow inspect.*learning rate"
+    with pytest.raises(NumericalFailure, match=said):
+        toy_trainer(tmp_path, 2).fit(toy_task(), datamodule=BadValidation())
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_a_resolution_the_model_cannot_take(tmp_path: Path) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from grid_run import write_data
-from toy import ToyData, toy_task, toy_trainer
+from toy import STATISTICS, ToyData, toy_task, toy_trainer
 
 from pdeflow.data import GridData
+from pdeflow.errors import InvalidInput
 from pdeflow.training import Checkpoints, History, NonFiniteLoss, OneCycle, RandomState
 
 
@@ -87,3 +89,35 @@ def test_resume_inside_an_epoch(tmp_path: Path, stop: int) -> None:
     assert rows(broken) == rows(whole)
     for name, value in task.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+class Changed(ToyData):
+    """The data of a run, made anew since it began."""
+
+    normalisation = replace(STATISTICS, target_mean=(-1.5,))
+
+
+def test_other_data_are_not_resumed_with(tmp_path: Path) -> None:
+    toy_trainer(tmp_path, 1).fit(toy_task(), datamodule=ToyData())
+    last = tmp_path / "checkpoints/last.ckpt"
+    before = last.read_bytes()
+    said = r"(?s)normalisation.target_mean: got \(-1.5,\), expected \(-1.0,\).*start a new run"
+    with pytest.raises(InvalidInput, match=said):
+        toy_trainer(tmp_path, 2).fit(toy_task(), datamodule=Changed(), ckpt_path=last)
+    assert last.read_bytes() == before
+    # A test on other data is no reason to refuse.
+    task = toy_task()
+    toy_trainer(tmp_path, callbacks=[]).test(task, datamodule=Changed(), ckpt_path=last, verbose=False)
+    assert task.normaliser.target_mean.tolist() == [-1.0]
+
+
+def test_round_off_of_the_statistics_is_no_change(tmp_path: Path) -> None:
+    class Elsewhere(ToyData):
+        normalisation = replace(STATISTICS, input_mean=(0.5 + 1e-7,), target_std=(3.0 - 3e-7,))
+
+    toy_trainer(tmp_path, 1).fit(toy_task(), datamodule=ToyData())
+    resumed = toy_task()
+    toy_trainer(tmp_path, 2).fit(
+        resumed, datamodule=Elsewhere(), ckpt_path=tmp_path / "checkpoints/last.ckpt"
+    )
+    assert resumed.normaliser.target_std.tolist() == [3.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,14 @@ def test_test_results(tmp_path: Path) -> None:
     with torch.no_grad():
         np.testing.assert_allclose(task(x).numpy(), stored["prediction"], rtol=1e-5, atol=1e-5)
     assert stored["spectrum_error"].shape == stored["spectrum_truth"].shape == (9,)
+
+
+def test_a_new_test_removes_the_pictures_of_an_earlier_one(tmp_path: Path) -> None:
+    task = toy_task(normalisation=STATISTICS)
+    for points in ((8, 12), (8,)):
+        trainer = toy_trainer(tmp_path, callbacks=[TestResults(tmp_path)])
+        trainer.test(task, datamodule=ToyData(test_points=points), verbose=False)
+    assert sorted(path.name for path in (tmp_path / "test").iterdir()) == ["8x8.npz", "metrics.json"]
 
 
 def test_predict_is_in_physical_units(tmp_path: Path) -> None:
@@ -210,6 +219,29 @@ def test_the_ordinary_run_leaves_its_files(tmp_path: Path) -> None:
     assert surrogate.metrics["valid/l2"] == pytest.approx(min(row["valid/l2"] for row in history))
     assert surrogate.grid is not None
     assert surrogate.grid.points == (8, 8)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_surrogate_has_the_normalisation_of_its_weights(tmp_path: Path, validated: bool) -> None:
+    """Not that of the task, which may have been set from elsewhere."""
+    import pdeflow
+
+    other = replace(STATISTICS, input_mean=(7.0,), target_std=(11.0,))
+
+    class Swap(lightning.Callback):
+        def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            assert isinstance(pl_module, TrainingTask)
+            pl_module.normalisation = other
+
+    task, limits = toy_task(), {} if validated else {"limit_val_batches": 0}
+    trainer = toy_trainer(tmp_path, 1, [Swap(), *default_callbacks(tmp_path)], **limits)
+    trainer.fit(task, datamodule=ToyData())
+    assert (tmp_path / "checkpoints/best.ckpt").is_file() == validated
+    surrogate = pdeflow.load(tmp_path)
+    assert surrogate.normalisation == STATISTICS
+    x = torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(surrogate(x), task.cpu()(x))
 
 
 def test_an_operator_of_ones_own_trains_without_a_surrogate(tmp_path: Path) -> None:

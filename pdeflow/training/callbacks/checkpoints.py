@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from pdeflow.errors import InvalidInput
+from pdeflow.errors import InvalidInput, NumericalFailure
 from pdeflow.training.callbacks.run_folder import run_folder
 
 
@@ -18,6 +19,10 @@ class Checkpoints(Checkpoint):
     ``last.ckpt`` is written after every epoch and, if asked, after every so many optimiser steps.
     ``best.ckpt`` is written after an epoch whose validation gave the smallest value so far; a run
     without validation has none.
+
+    A value that is NaN or infinite raises NumericalFailure, before either file is written: the samples
+    of validation stay the same and the losses of training are finite, so it is bad data or diverged
+    weights and would come again, and a run that went on could not tell its best epoch.
 
     Parameters
     ----------
@@ -96,6 +101,14 @@ class Checkpoints(Checkpoint):
                 choices=[str(name) for name in trainer.callback_metrics],
             )
         value = float(trainer.callback_metrics[self.monitor])
+        if not math.isfinite(value):
+            raise NumericalFailure(
+                f"{self.monitor}: got {value} in epoch {trainer.current_epoch + 1}, "
+                "expected a finite number.\n"
+                "Look at the data with `pdeflow inspect`: a validation sample may hold NaN, or a target that "
+                "is zero everywhere, whose relative error is undefined.\nIf the data are good, the weights "
+                "diverged: try a tenth of the learning rate."
+            )
         if self.best_value is not None and not value < self.best_value:
             return False
         self.best_value = value

@@ -14,10 +14,10 @@ from pdeflow.errors import NumericalFailure
 class NonFiniteLoss(Callback):
     """Raises NumericalFailure as soon as a training loss is NaN or infinite, before it reaches the weights.
 
-    The message names the epoch, the batch and the samples in it, tells bad data from diverged weights,
-    and says what to try. On a CPU every loss is looked at before its backward pass. On an accelerator,
-    where looking means waiting for it, losses are looked at every ``every`` batches and before any
-    checkpoint is written.
+    The message names the epoch and the batch, both counted from 1, and the samples in it, tells bad data
+    from diverged weights, and says what to try. On a CPU every loss is looked at before its backward pass.
+    On an accelerator, where looking means waiting for it, losses are looked at every ``every`` batches and
+    before any checkpoint is written.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class NonFiniteLoss(Callback):
 
 def _explain(trainer: Trainer, epoch: int, batch_idx: int, batch: dict[str, Any], loss: float) -> str:
     indices = batch["index"].tolist()
-    where = f"train/loss: got {loss} in epoch {epoch}, batch {batch_idx}, expected a finite number."
+    where = f"train/loss: got {loss} in epoch {epoch + 1}, batch {batch_idx + 1}, expected a finite number."
     for name in ("input", "target"):
         bad = ~torch.isfinite(batch[name]).flatten(1).all(1)
         if bool(bad.any()):

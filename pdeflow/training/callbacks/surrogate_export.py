@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
+from pdeflow.data.normalisation import Normalisation
 from pdeflow.grid import Grid
 from pdeflow.surrogate import is_storable, save
 from pdeflow.training.callbacks.run_folder import run_folder
@@ -18,7 +21,8 @@ from pdeflow.training.task import TrainingTask
 class SurrogateExport(Callback):
     """When training ends, writes ``surrogate/`` in the run's folder from ``checkpoints/best.ckpt``.
 
-    A run without validation has no best checkpoint; the weights at the end are taken then. An operator
+    A run without validation has no best checkpoint; the weights at the end are taken then. The
+    normalisation is the one that stands beside the weights (float32), in the same checkpoint. An operator
     of the user's own class cannot be loaded from a surrogate: none is written, with a warning at the start.
 
     Parameters
@@ -54,19 +58,30 @@ class SurrogateExport(Callback):
             return
         folder = run_folder(trainer, self.folder)
         best = folder / "checkpoints" / "best.ckpt"
-        model, metrics = pl_module.model, _validation(trainer.callback_metrics)
+        model, state, metrics = pl_module.model, pl_module.state_dict(), trainer.callback_metrics
         if best.is_file():
             checkpoint = load_checkpoint(best)
-            prefix = "model."
-            weights = {
-                key.removeprefix(prefix): value
-                for key, value in checkpoint["state_dict"].items()
-                if key.startswith(prefix)
-            }
-            metrics = _validation(checkpoint["valid_metrics"])
+            state, metrics = checkpoint["state_dict"], checkpoint["valid_metrics"]
             model = type(model)(**model.settings)
-            model.load_state_dict(weights)
-        save(model, folder / "surrogate", pl_module.normalisation, grid=self._grid, metrics=metrics)
+            model.load_state_dict(_below("model.", state))
+        assert pl_module.normalisation is not None
+        save(
+            model,
+            folder / "surrogate",
+            _own_normalisation(pl_module.normalisation, state),
+            grid=self._grid,
+            metrics=_validation(metrics),
+        )
+
+
+def _own_normalisation(named: Normalisation, state: dict[str, Tensor]) -> Normalisation:
+    """The numbers that the weights in ``state`` were trained with, under the channel names of ``named``."""
+    numbers = {name: tuple(value.tolist()) for name, value in _below("normaliser.", state).items()}
+    return replace(named, **numbers)
+
+
+def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _validation(metrics: dict[str, Any]) -> dict[str, float]:

@@ -27,7 +27,8 @@ class TestResults(Callback):
     its n samples sorted by number, ``l2`` (n,) float64, the relative L2 errors, and ``index`` (n,);
     ``rank`` (3,), ``input``, ``target`` and ``prediction`` (3, channels, *shape) of the best, the median
     and the worst sample; and ``spectrum_error``, ``spectrum_truth`` (shells,), the mean energy at each
-    wavenumber. With several processes the three samples are chosen among those of the first one.
+    wavenumber. The ``.npz`` files of an earlier test are removed. With several processes the three samples
+    are chosen among those of the first one.
 
     Parameters
     ----------
@@ -65,6 +66,11 @@ class TestResults(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the files, from one process."""
         assert isinstance(pl_module, TrainingTask)
+        folder = run_folder(trainer, self.folder) / "test"
+        if trainer.is_global_zero:
+            # The report shows every file that is there; an old one is of another model.
+            for stale in folder.glob("*.npz"):
+                stale.unlink()
         table: dict[str, dict[str, float]] = {}
         for number, (name, evaluator) in enumerate(pl_module.test_evaluators.items()):
             assert isinstance(evaluator, Evaluator)
@@ -78,9 +84,9 @@ class TestResults(Callback):
             order = indices.argsort()
             arrays = {"l2": errors[order], "index": indices[order], **evaluator.spectra(), **fields}
             if trainer.is_global_zero:
-                _write_npz(run_folder(trainer, self.folder) / "test" / f"{name}.npz", arrays)
+                _write_npz(folder / f"{name}.npz", arrays)
         if trainer.is_global_zero:
-            write_json(run_folder(trainer, self.folder) / "test" / "metrics.json", table)
+            write_json(folder / "metrics.json", table)
 
     @torch.no_grad()
     def _fields(

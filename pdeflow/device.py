@@ -7,7 +7,7 @@ import torch
 from pdeflow.errors import InvalidInput
 
 
-def check_device(name: str) -> None:
+def check_device(name: str, argument: str = "device") -> None:
     """Refuse a device that this machine lacks, before any work.
 
     Raises
@@ -21,4 +21,4 @@ def check_device(name: str) -> None:
         here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         here += ["mps"] * torch.backends.mps.is_available()
         expected = f"a device of this machine: {', '.join(here)}"
-        raise InvalidInput("--device", name, expected, "Leave it out, or run: pdeflow doctor") from error
+        raise InvalidInput(argument, name, expected, "Leave it out, or run: pdeflow doctor") from error

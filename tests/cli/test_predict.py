@@ -1,0 +1,85 @@
+"""The inputs that ``predict`` finds in a file."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from pdeflow.cli.predict import open_inputs
+from pdeflow.data import WellWriter
+from pdeflow.errors import CorruptFile, InvalidInput, PdeflowError, UnsafeFile
+from pdeflow.grid import Grid
+
+
+def test_a_sample_whose_solve_failed_has_inputs_like_any_other(tmp_path):
+    grid = Grid(("x", "y"), (0.0, 0.0), (1.0, 1.0), (5, 4))
+    a = np.random.default_rng(0).random((6, 5, 4)).astype("f4")
+    u = np.stack([0 * a, a], axis=1)
+    u[2] = np.nan
+    with WellWriter(
+        tmp_path / "d.h5",
+        name="d",
+        grid=grid,
+        n=6,
+        fields={"u": 0},
+        constant_fields={"a": 0},
+        times=(0, 1),
+        attributes={"steady": True},
+        diagnostics={"status": "int8"},
+    ) as writer:
+        writer.write(0, {"a": a, "u": u, "status": np.array([0, 0, 1, 0, 0, 0], "int8")})
+    inputs = open_inputs(tmp_path / "d.h5", ["a"], 2)
+    assert inputs.n == 6
+    found = np.concatenate([inputs.read(0, 4), inputs.read(4, 6)])
+    np.testing.assert_array_equal(found, a[:, None])
+
+
+def test_channels_of_an_npz(tmp_path):
+    a, f = np.random.default_rng(0).random((2, 3, 5, 4))
+    np.savez(tmp_path / "d.npz", f=f, a=a, other=np.zeros(7))
+    inputs = open_inputs(tmp_path / "d.npz", ["a", "f"], 2)
+    np.testing.assert_array_equal(inputs.read(0, 3), np.stack([a, f], axis=1))
+    np.savez(tmp_path / "one.npz", f=f[0], a=a[0])
+    np.testing.assert_array_equal(open_inputs(tmp_path / "one.npz", ["a", "f"], 2).read(0, 1)[0, 0], a[0])
+    np.savez(tmp_path / "bad.npz", f=f[:2], a=a)
+    with pytest.raises(InvalidInput, match="all alike"):
+        open_inputs(tmp_path / "bad.npz", ["a", "f"], 2)
+
+
+@pytest.mark.parametrize("name", ["d.npz", "d.npy"])
+def test_damaged_numpy_files_are_named(tmp_path, name):
+    path = tmp_path / name
+    a = np.random.default_rng(0).random((3, 5, 4))
+    if name == "d.npz":
+        np.savez(path, a=a)
+    else:
+        np.save(path, a)
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 11):
+        path.write_bytes(whole[:size])
+        with pytest.raises(CorruptFile, match=name):
+            open_inputs(path, ["a"], 2)
+    for position in range(0, 128):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 8]) + whole[position + 1 :])
+        # A flip in a name or a shape is another file; anything else must be an error that a user can read.
+        with contextlib.suppress(PdeflowError):
+            open_inputs(path, ["a"], 2).read(0, 3)
+
+
+def test_pickles_are_refused(tmp_path):
+    objects = np.array([{"a": 1}], dtype=object)
+    np.savez(tmp_path / "d.npz", a=objects)
+    with pytest.raises(UnsafeFile, match=r"d\.npz.*pickled"):
+        open_inputs(tmp_path / "d.npz", ["a"], 1)
+    np.save(tmp_path / "d.npy", objects, allow_pickle=True)
+    with pytest.raises(CorruptFile, match=r"d\.npy"):
+        open_inputs(tmp_path / "d.npy", ["a"], 1)
+
+
+def test_an_archive_named_npy_is_refused(tmp_path):
+    np.savez(tmp_path / "d.npz", a=np.zeros((3, 4)))
+    (tmp_path / "d.npz").rename(tmp_path / "d.npy")
+    with pytest.raises(CorruptFile, match=r"d\.npy"):
+        open_inputs(tmp_path / "d.npy", ["a"], 1)
