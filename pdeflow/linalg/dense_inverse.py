@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from pdeflow.linalg.array_program import Dense, Span
 from pdeflow.linalg.stencil import boxes
 
 
@@ -16,6 +17,11 @@ class DenseInverse:
 
     Where the matrix maps constants to zero, constants are given a positive eigenvalue instead: the
     inverse is then that of A plus a multiple of the matrix of ones.
+
+    Attributes
+    ----------
+    b, x
+        ``(batch, size)``: what ``operation`` reads, and where it writes the product.
     """
 
     def __init__(
@@ -27,10 +33,10 @@ class DenseInverse:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
+        self.shape = tuple(shape)
         self._size = math.prod(shape)
-        self._dtype = dtype
         self._double = torch.complex128 if dtype.is_complex else torch.float64
-        number = torch.arange(self._size).reshape(tuple(shape))
+        number = torch.arange(self._size).reshape(self.shape)
         self._rows = {
             offset: [
                 ((slice(None), *rows), (number[rows] * self._size + number[columns]).flatten().to(device))
@@ -39,6 +45,9 @@ class DenseInverse:
             for offset in offsets
         }
         self._dense = torch.zeros((batch, self._size**2), dtype=self._double, device=device)
+        self._inverse = torch.zeros((batch, self._size**2), dtype=dtype, device=device)
+        self.b, self.x = (torch.zeros((batch, self._size), dtype=dtype, device=device) for _ in range(2))
+        self.operation = Dense(self._size, Span(self._inverse, 0), Span(self.x, 0), Span(self.b, 0))
 
     def fill(self, coefficients: Iterable[tuple[tuple[int, ...], Tensor]]) -> None:
         """Invert, in double precision, the stencil with these values: pairs (offset, ``(batch, *shape)``)."""
@@ -52,9 +61,5 @@ class DenseInverse:
         null = dense.sum(2).abs().amax(1) <= 1e-5 * largest
         diagonal += (diagonal == 0).to(self._double)
         dense = dense + torch.where(null, largest / self._size, 0.0).reshape(-1, 1, 1)
-        self._inverse = torch.linalg.inv_ex(dense)[0].to(self._dtype)
-
-    def apply(self, b: Tensor) -> Tensor:
-        """The product with ``b``, ``(batch, *shape)``, in the cycle's dtype."""
-        flat = b.to(self._dtype).reshape(b.shape[0], -1, 1)
-        return torch.matmul(self._inverse, flat).reshape(b.shape)
+        # By columns, as the operation wants it.
+        self._inverse.copy_(torch.linalg.inv_ex(dense)[0].mT.flatten(1))
