@@ -1,11 +1,11 @@
 """Where the points of a grid lie in memory: parted by the parity of their indices.
 
-Along every axis the points are parted into even and odd ones, so a field is 2^d arrays of a quarter (2D) or an
-eighth (3D) of the points. The points of one array are not coupled to each other by a stencil within
-{-1, 0, 1}^d: the arrays are the colours of a Gauss-Seidel sweep, and those with all indices odd are the coarse
-grid. Every neighbour of an array lies in one other array at a fixed shift. Flattened, that is a shift of the
-memory: on a bounded axis a neighbour outside of the box wraps to some other row, but its coefficient is zero;
-a periodic axis has a ghost point at both ends, which is filled before it is read.
+Along every axis the points are parted into even and odd ones, so a field is 2^d arrays of a quarter (2D) or
+an eighth (3D) of the points. The points of one array are not coupled to each other by a stencil within
+{-1, 0, 1}^d: the arrays are the colours of a Gauss-Seidel sweep, and those with all indices odd are the
+coarse grid. Every neighbour of an array lies in one other array at a fixed shift. Flattened, that is a shift
+of the memory: on a bounded axis a neighbour outside of the box wraps to some other row, but its coefficient is
+zero; a periodic axis has a ghost point at both ends, which is filled before it is read.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from pdeflow.linalg.array_program import Copy, OuterSpan, Rows, Span
+from pdeflow.linalg.array_program import LINE, Arena, Copy, Memory, OuterSpan, Rows, Span
 
 Offset = tuple[int, ...]
 
-ALIGNED = 16  # numbers: a cache line of float32
-PAGE = 1024  # numbers: a page of float32
-STAGGER = 11 * ALIGNED
+Values = dict[Offset, tuple[Span | OuterSpan, Sequence[int]]]
+"""Offset -> the coefficients in natural order, with their strides along the axes."""
 
 
 class ColourLayout:
@@ -42,16 +40,9 @@ class ColourLayout:
         The parities, those with an even sum first: for a 5- or 7-point stencil this is red-black.
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        periodic: Sequence[bool],
-        batch: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, shape: Sequence[int], periodic: Sequence[bool], arena: Arena) -> None:
         self.shape, self.periodic, self.dim = tuple(shape), tuple(periodic), len(shape)
-        self.batch, self.dtype, self.device = batch, dtype, device
+        self.arena = arena
         self.half = tuple((n + 1) // 2 for n in self.shape)
         padded = tuple(m + 2 * wraps for m, wraps in zip(self.half, self.periodic))
         self._padded = padded
@@ -61,27 +52,38 @@ class ColourLayout:
         self.colours: list[Offset] = sorted(parities, key=lambda parity: (sum(parity) % 2, parity))
         self.coarse: Offset = (1,) * self.dim
         # Shifted by one along every axis at once, an array must still be inside of its buffer.
-        self._guard = _aligned(sum(self.strides))
-        self._pitch = _aligned(self.n + sum(self.strides))
-        self._made = 0
+        self._guard = aligned(sum(self.strides))
+        self._pitch = aligned(self.n + sum(self.strides))
         self._first = sum(stride for stride, wraps in zip(self.strides, self.periodic) if wraps)
 
-    def new(self, arrays: int | None = None) -> Tensor:
-        """A buffer of zeros for one array a colour, or for that many."""
+    def new(self, arrays: int | None = None) -> Span:
+        """A place for one array a colour, or for that many, with the margins that shifts may run into."""
         count = len(self.colours) if arrays is None else arrays
-        length = self._guard + count * self._pitch
-        # Each begins at another place of a page: side by side in the cache they must not evict one another.
-        self._made = (self._made + STAGGER) % PAGE
-        shape = (self.batch, length + PAGE)
-        return torch.zeros(shape, dtype=self.dtype, device=self.device)[:, self._made : self._made + length]
+        return self.arena.new(self._guard + count * self._pitch)
 
-    def array(self, buffer: Tensor, number: int = 0) -> Span:
-        """An array of a buffer."""
-        return Span(buffer, self._guard + number * self._pitch)
+    def array(self, place: Span, number: int = 0) -> Span:
+        """An array of a place."""
+        return place.shifted(self._guard + number * self._pitch)
 
-    def colour(self, buffer: Tensor, colour: Offset) -> Span:
+    def colour(self, place: Span, colour: Offset) -> Span:
         """The array of a colour."""
-        return self.array(buffer, self.colours.index(colour))
+        return self.array(place, self.colours.index(colour))
+
+    def constant(self, values: Tensor | float) -> Span:
+        """An array ``(*half)``, or of one number everywhere, that all samples share; ghosts are filled."""
+        arena = Arena(self.arena.dtype, self.arena.device)
+        single = ColourLayout(self.shape, self.periodic, arena)
+        array = single.array(single.new(1))
+        memory = Memory(arena, 1)
+        if isinstance(values, Tensor):
+            memory.box(array.shifted(self._first), self.half, self.strides).copy_(values)
+            for copy in single.ghosts(array):
+                copy.run(memory, ())
+        else:
+            memory.values.fill_(values)
+        start = array.start - self._guard
+        length = self._guard + self._pitch
+        return self.array(self.arena.constant(memory.values[0, start : start + length]))
 
     def shift(self, steps: Offset) -> int:
         """The distance in memory to the neighbour that many places on along each axis."""
@@ -91,10 +93,6 @@ class ColourLayout:
         """The colour of the neighbours at an offset, and how far along they are in its array."""
         other = tuple((p + o) % 2 for p, o in zip(colour, offset))
         return other, tuple((p + o - q) // 2 for p, o, q in zip(colour, offset, other))
-
-    def inside(self, array: Span) -> Tensor:
-        """``(batch, *half)``, without the ghosts."""
-        return array.shifted(self._first).box(self.half, self.strides)
 
     def ghosts(self, array: Span, fold: bool = False) -> list[Copy]:
         """Fill the ghosts of an array, one periodic axis after the other so that the corners come right.
@@ -114,13 +112,13 @@ class ColourLayout:
 
     def rows(
         self,
-        buffer: Tensor,
+        place: Span,
         values: Span | OuterSpan,
         strides: Sequence[int],
         box: Sequence[tuple[int, int]] | None = None,
         merge: bool = False,
     ) -> list[Rows]:
-        """Part values in natural order, with these strides along the axes, into the arrays of ``buffer``.
+        """Part values in natural order, with these strides along the axes, into the arrays of the colours.
 
         ``box`` limits the points to a range along each axis; the others keep what is there. With ``merge``
         the values are put together from the arrays instead.
@@ -134,16 +132,18 @@ class ColourLayout:
             if stop <= first or min(counts, default=1) <= 0:
                 continue
             begin = sum(s * stride for s, stride in zip((*starts, first), strides))
-            parts = []
+            parts: list[Span] = []
             for number in (first, first + 1):
                 index = (*starts, number)
-                place = sum((i // 2) * stride for i, stride in zip(index, self.strides)) + self._first
+                at = sum((i // 2) * stride for i, stride in zip(index, self.strides)) + self._first
                 parity = tuple(i % 2 for i in index)
-                parts.append(self.colour(buffer, parity).shifted(place))
+                parts.append(self.colour(place, parity).shifted(at))
             values_at = values._replace(start=values.start + begin)
             row_strides = tuple(2 * stride for stride in strides[:-1])
             operations.append(
-                Rows(counts, stop - first, values_at, row_strides, *parts, self.strides[:-1], merge)
+                Rows(
+                    counts, stop - first, values_at, row_strides, parts[0], parts[1], self.strides[:-1], merge
+                )
             )
         return operations
 
@@ -152,5 +152,11 @@ class ColourLayout:
         return array.shifted(self._first), self.strides
 
 
-def _aligned(n: int) -> int:
-    return -(-n // ALIGNED) * ALIGNED
+def aligned(n: int) -> int:
+    """The next multiple of a cache line."""
+    return -(-n // LINE) * LINE
+
+
+def natural_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Of a contiguous array."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))

@@ -53,11 +53,12 @@ class ConjugateDirections(ShortRecurrence):
             rz=torch.ones_like(first.norm),
         )
 
-    def advance(self, state: Any, s: Any, steps: int) -> None:
+    def advance(self, state: Any, s: Any, steps: int) -> list[Tensor]:
         """Turn and step, ``steps`` times."""
         for _ in range(steps):
             self.turn(state, s)
             self.step(state, s)
+        return [s.norm.clone()]
 
     @abc.abstractmethod
     def turn(self, state: Any, s: Any) -> None:

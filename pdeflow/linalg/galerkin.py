@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
-
 from pdeflow.linalg.array_program import Operation, Products, Span, Strips
 from pdeflow.linalg.colour_layout import ColourLayout, Offset
 from pdeflow.linalg.interpolation import Weights
 
 
 def galerkin_product(
-    layout: ColourLayout, coefficients: Mapping[Offset, Tensor], weights: Weights, adjoint: Weights
+    layout: ColourLayout, coefficients: Mapping[Offset, Span], weights: Weights, adjoint: Weights
 ) -> tuple[dict[Offset, Span], list[Operation]]:
     """Where the coarse stencil will be, offset -> array on the coarse grid, and how to work it out.
 
@@ -22,21 +20,21 @@ def galerkin_product(
     """
     products: list[Products] = []
     coarse: dict[Offset, Span] = {}
-    buffers: dict[int, Span] = {}
+    spare: dict[int, Span] = {}
     for colour in layout.colours:
         targets: dict[Offset, list[tuple[Span, Span]]] = {}
-        for offset, buffer in coefficients.items():
+        for offset, values in coefficients.items():
             other, along = layout.neighbour(colour, offset)
-            a = layout.colour(buffer, colour)
+            a = layout.colour(values, colour)
             for (known, place), weight in weights.items():
                 if known == other:
                     target = tuple(s + p for s, p in zip(along, place))
                     targets.setdefault(target, []).append((a, weight.shifted(layout.shift(along))))
         rows: dict[Offset, Span] = {}
         for number, (target, terms) in enumerate(targets.items()):
-            if number not in buffers:
-                buffers[number] = layout.array(layout.new(1))
-            rows[target] = buffers[number]
+            if number not in spare:
+                spare[number] = layout.array(layout.new(1))
+            rows[target] = spare[number]
             products.append(Products(layout.n, rows[target], terms))
         sums: dict[tuple[Offset, Offset], list[tuple[Span, Span]]] = {}
         for (known, place), weight in adjoint.items():

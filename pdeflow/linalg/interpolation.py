@@ -1,21 +1,21 @@
 """Interpolation from a coarse grid, as weights on the colours of the fine one.
 
-A fine point that lies between coarse points along the axes of a set S (its even indices) takes a weighted sum of
-the 2^|S| coarse points around it.
+A fine point that lies between coarse points along the axes of a set S (its even indices) takes a weighted sum
+of the 2^|S| coarse points around it.
 
 - ``"linear"``: every weight is 2^-|S|.
-- ``"operator"``: the weights let the equation hold as well as they can, so that the interpolated function kinks
-  where the coefficient jumps (R. E. Alcouffe, A. Brandt, J. E. Dendy, J. W. Painter, "The multi-grid method for
-  the diffusion equation with strongly discontinuous coefficients", SIAM J. Sci. Stat. Comput. 2 (1981); J. E.
-  Dendy, "Black box multigrid", J. Comput. Phys. 48 (1982)). The stencil is summed over the axes outside of S,
-  which leaves a stencil L on S, and its equation is solved for the point::
+- ``"operator"``: the weights let the equation hold as well as they can, so that the interpolated function
+  kinks where the coefficient jumps (R. E. Alcouffe, A. Brandt, J. E. Dendy, J. W. Painter, "The multi-grid
+  method for the diffusion equation with strongly discontinuous coefficients", SIAM J. Sci. Stat. Comput. 2
+  (1981); J. E. Dendy, "Black box multigrid", J. Comput. Phys. 48 (1982)). The stencil is summed over the axes
+  outside of S, which leaves a stencil L on S, and its equation is solved for the point::
 
       u_i = -1/c sum_{o in {-1,0,1}^S, o != 0} L_o u_{i+o}
 
-  where the neighbours are coarse points or have been interpolated before. If S is all axes, c is the diagonal.
-  Otherwise c = -sum L_o, so that constants are kept although what the point loses through the other axes is not
-  seen; where a neighbour along S is outside of the grid, c is the sum of the diagonal and of what couples along
-  the other axes.
+  where the neighbours are coarse points or have been interpolated before. If S is all axes, c is the
+  diagonal. Otherwise c = -sum L_o, so that constants are kept whatever the point loses through the other
+  axes; where a neighbour along S is outside of the grid, c is the sum of the diagonal and of what couples
+  along the other axes.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import Tensor
 
-from pdeflow.linalg.array_program import Conjugate, Operation, Products, Reciprocal, Span
+from pdeflow.linalg.array_program import CONSTANT, Conjugate, Operation, Products, Reciprocal, Span
 from pdeflow.linalg.colour_layout import ColourLayout, Offset
 
 Weights = dict[tuple[Offset, Offset], Span]
@@ -41,9 +40,9 @@ class Interpolation:
     layout
         Of the fine grid.
     coefficients
-        Buffers of the stencil; those that leave a bounded axis are zero.
+        Places of the stencil; those that leave a bounded axis are zero.
     inverse_diagonal
-        Buffer of one over the diagonal.
+        Place of one over the diagonal.
     kind
         ``"linear"`` or ``"operator"``.
     hermitian
@@ -54,13 +53,13 @@ class Interpolation:
     def __init__(
         self,
         layout: ColourLayout,
-        coefficients: Mapping[Offset, Tensor],
-        inverse_diagonal: Tensor,
+        coefficients: Mapping[Offset, Span],
+        inverse_diagonal: Span,
         kind: str,
         hermitian: bool,
     ) -> None:
         self._layout, self._coefficients, self._inverse = layout, coefficients, inverse_diagonal
-        self.ones = _shared(torch.ones(1, 1, dtype=layout.dtype, device=layout.device), layout)
+        self.ones = layout.constant(1.0)
         self.weights: Weights = {(layout.coarse, (0,) * layout.dim): self.ones}
         self.operations: list[Operation] = []
         between = sorted((c for c in layout.colours if c != layout.coarse), key=lambda c: -sum(c))
@@ -70,7 +69,7 @@ class Interpolation:
                 between_axes = [axis for axis, parity in enumerate(colour) if parity == 0]
                 for place in places(colour):
                     sides = [(axis, place[axis]) for axis in between_axes]
-                    self.weights[colour, place] = _shared(share * (1 - self._outside(sides)), layout)
+                    self.weights[colour, place] = layout.constant(share * (1 - self._outside(sides)))
         else:
             stencil = self._hermitian_part(hermitian)
             for colour in between:
@@ -93,7 +92,7 @@ class Interpolation:
             inverse = layout.colour(self._inverse, colour)
         else:
             mask = self._outside((axis, side) for axis in between for side in (-1, 0))
-            edge, others = _shared(mask, layout), _shared(mask - 1, layout)
+            edge, others = layout.constant(mask), layout.constant(mask - 1)
             terms = [(edge, lumps[centre])] + [(others, lumps[o]) for o in lumps if o != centre]
             inverse = layout.array(layout.new(1))
             self.operations += [Products(n, inverse, terms), Reciprocal(n, inverse, inverse)]
@@ -117,15 +116,18 @@ class Interpolation:
         layout, coefficients = self._layout, self._coefficients
         if hermitian:
             return lambda colour, offset: [(self.ones, layout.colour(coefficients[offset], colour))]
-        half = _shared(torch.full((1, 1), 0.5, dtype=layout.dtype, device=layout.device), layout)
-        # The transposed entry is read at the neighbour, so ghosts are needed, and conjugates.
+        half = layout.constant(0.5)
+        # The transposed entry is read at the neighbour, hence from copies with ghosts: the Galerkin product
+        # counts on zeros in the ghosts of the coefficients themselves.
         turned = {}
-        for offset, buffer in coefficients.items():
-            turned[offset] = buffer if not layout.dtype.is_complex else layout.new()
+        for offset, place in coefficients.items():
+            turned[offset] = layout.new()
             for colour in layout.colours:
-                array = layout.colour(turned[offset], colour)
-                if layout.dtype.is_complex:
-                    self.operations.append(Conjugate(layout.n, array, layout.colour(buffer, colour)))
+                array, values = layout.colour(turned[offset], colour), layout.colour(place, colour)
+                if layout.arena.dtype.is_complex:
+                    self.operations.append(Conjugate(layout.n, array, values))
+                else:
+                    self.operations.append(Products(layout.n, array, (), init=values))
                 self.operations += layout.ghosts(array)
 
         def terms(colour: Offset, offset: Offset) -> list[tuple[Span, Span]]:
@@ -138,32 +140,27 @@ class Interpolation:
 
         return terms
 
-    def _outside(self, sides: Iterable[tuple[int, int]]) -> Tensor:
-        """1 where an even point has no neighbour on one of these sides (axis, -1 or 0), else 0; ``(1, n)``."""
+    def _outside(self, sides: Iterable[tuple[int, int]]) -> torch.Tensor:
+        """``(*half)``: 1 where a point lacks a neighbour on one of these sides (axis, -1 or 0), else 0."""
         layout = self._layout
-        mask = torch.zeros((1, *layout.half), dtype=layout.dtype, device=layout.device)
+        mask = torch.zeros(layout.half, dtype=torch.float64)
         for axis, side in sides:
             if layout.periodic[axis]:
                 continue
             if side < 0:
-                mask.select(axis + 1, 0).fill_(1)
+                mask.select(axis, 0).fill_(1)
             elif layout.shape[axis] % 2:
-                mask.select(axis + 1, layout.half[axis] - 1).fill_(1)
-        single = ColourLayout(layout.shape, layout.periodic, 1, layout.dtype, layout.device)
-        buffer = single.new(1)
-        single.inside(single.array(buffer)).copy_(mask)
-        for copy in single.ghosts(single.array(buffer)):
-            copy.run(())
-        return single.array(buffer).view(layout.n)
+                mask.select(axis, layout.half[axis] - 1).fill_(1)
+        return mask
 
     def _conjugate(self) -> Weights:
         """The weights of the restriction: the conjugates."""
-        if not self._layout.dtype.is_complex:
+        if not self._layout.arena.dtype.is_complex:
             return self.weights
         conjugate: Weights = {}
         for key, weight in self.weights.items():
             conjugate[key] = weight
-            if weight.buffer.stride(0):
+            if weight.slot != CONSTANT:
                 conjugate[key] = self._layout.array(self._layout.new(1))
                 self.operations.append(Conjugate(self._layout.n, conjugate[key], weight))
                 self.operations += self._layout.ghosts(conjugate[key])
@@ -173,14 +170,3 @@ class Interpolation:
 def places(colour: Offset) -> list[Offset]:
     """How far along, in the arrays, the coarse points around a point of that colour are."""
     return list(itertools.product(*((0,) if parity else (-1, 0) for parity in colour)))
-
-
-def _shared(values: Tensor, layout: ColourLayout) -> Span:
-    """Values ``(1, n)``, or one number, that all samples share, with the guards that shifts run into."""
-    margin = sum(layout.strides)
-    buffer = torch.zeros((1, layout.n + 2 * margin), dtype=layout.dtype, device=layout.device)
-    if values.shape[1] == 1:
-        buffer += values
-    else:
-        buffer[:, margin : margin + layout.n] = values
-    return Span(buffer.expand(layout.batch, -1), margin)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import torch
-
-from pdeflow.linalg.array_program import Operation, OuterSpan, Products, Reciprocal, Span
-from pdeflow.linalg.colour_layout import ColourLayout, Offset
+from pdeflow.linalg.array_program import Arena, Operation, Products, Reciprocal, Span
+from pdeflow.linalg.colour_layout import ColourLayout, Offset, Values
 from pdeflow.linalg.galerkin import galerkin_product
 from pdeflow.linalg.interpolation import Interpolation
 
-Values = dict[Offset, tuple[Span | OuterSpan, Sequence[int]]]
-"""Offset -> the coefficients in natural order, with their strides along the axes."""
-
 
 class Level:
-    """A stencil by colours, with the buffers of one cycle.
+    """A stencil by colours, with the arrays of one cycle.
 
     Parameters
     ----------
@@ -26,8 +21,8 @@ class Level:
         Points along each axis; at least 2.
     periodic
         Whether each axis wraps around; such an axis has an even number of points.
-    batch, dtype, device
-        Of all buffers.
+    arena
+        Where all arrays get their places.
     interpolation
         ``"operator"`` or ``"linear"``.
     hermitian
@@ -46,13 +41,11 @@ class Level:
         offsets: Iterable[Offset],
         shape: Sequence[int],
         periodic: Sequence[bool],
-        batch: int,
-        dtype: torch.dtype,
-        device: torch.device,
+        arena: Arena,
         interpolation: str,
         hermitian: bool,
     ) -> None:
-        self.layout = layout = ColourLayout(shape, periodic, batch, dtype, device)
+        self.layout = layout = ColourLayout(shape, periodic, arena)
         self.offsets = sorted(offsets, key=lambda offset: (any(offset), offset))
         self.coarse_shape = tuple(n // 2 for n in layout.shape)
         self.coefficients = {offset: layout.new() for offset in self.offsets}
@@ -136,7 +129,7 @@ class Level:
     def prolong(self) -> list[Operation]:
         """``x += P correction``, where the reverse sweep that follows looks at it."""
         layout = self.layout
-        operations: list[Operation] = layout.ghosts(self.correction)
+        operations: list[Operation] = [*layout.ghosts(self.correction)]
         seen: set[int] = set()
         for colour in reversed(layout.colours):
             x = layout.colour(self.x, colour)

@@ -107,8 +107,15 @@ class ShortRecurrence(Lockstep):
             raise InvalidInput("check_every", self.check_every, "at least 1, or None")
 
     @abc.abstractmethod
-    def advance(self, state: Any, s: Any, steps: int) -> None:
-        """Up to ``steps`` iterations of every system that runs; nothing is read by the host."""
+    def advance(self, state: Any, s: Any, steps: int) -> list[Tensor]:
+        """Up to ``steps`` iterations of every system that runs; nothing is read by the host.
+
+        Gives residual norms for the history: at least those at the end.
+        """
+
+    def steps_between_looks(self, state: Any) -> int:
+        """After how many steps the host looks at the status."""
+        return self.check_every or (1 if state.A.device.type == "cpu" else 8)
 
     @abc.abstractmethod
     def restart(self, state: Any, s: Any, again: Tensor) -> None:
@@ -116,14 +123,13 @@ class ShortRecurrence(Lockstep):
 
     def run(self, state: Any, s: Any, limit: int) -> None:
         """Advance, look, and at the end of all verify."""
-        every = self.check_every or (1 if state.A.device.type == "cpu" else 8)
+        every = self.steps_between_looks(state)
         best, taken = s.norm.clone(), 0
         while taken < limit and bool((s.status == RUNNING).any()):
             while taken < limit:
                 steps = min(every, limit - taken)
-                self.advance(state, s, steps)
+                s.history += self.advance(state, s, steps)
                 taken += steps
-                s.history.append(s.norm.clone())
                 if not bool((s.status == RUNNING).any()):
                     break
             best = self._verify(state, s, best)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,21 +14,27 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.array_program import (
+    Arena,
     Copy,
-    Dense,
+    Memory,
     Operation,
     OuterArray,
     OuterSpan,
     Program,
+    ProgramCall,
     Span,
 )
+from pdeflow.linalg.colour_layout import Offset, Values, natural_strides
 from pdeflow.linalg.dense_inverse import DenseInverse
-from pdeflow.linalg.level import Level, Values
+from pdeflow.linalg.level import Level
 from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.stencil import StencilOperator
 
-COARSEST = 32  # unknowns below which coarsening ends and a dense inverse takes over
+COARSEST = 32  # unknowns up to which a dense inverse takes over
+COARSEST_THIN = (
+    64  # the same where an axis has two or three points, which couple so strongly that halving fails
+)
 LARGEST_DENSE = 1024  # unknowns up to which it may take over earlier, on an odd periodic axis
 
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
@@ -42,8 +50,7 @@ class Multigrid(Preconditioner):
     - Coarse points: every second one, along all axes at once. Bounded axes may have any number of
       points; a periodic one is halved while it is even.
     - Interpolation P follows the operator (:mod:`~pdeflow.linalg.interpolation`), restriction is its adjoint,
-      coarse operators are ``P* A P``: jumps of a coefficient that no coarse grid resolves, by any factor, cost
-      few iterations.
+      coarse operators are ``P* A P``: jumps of the coefficient cost few iterations.
     - Smoother: Gauss-Seidel by the 2^d colours of :mod:`~pdeflow.linalg.colour_layout` (red-black for a 5- or
       7-point stencil), upwards in the reverse order: V and W cycles are Hermitian positive definite where the
       operator is, and legal preconditioners of CG.
@@ -58,8 +65,9 @@ class Multigrid(Preconditioner):
     Parameters
     ----------
     cycle
-        ``"V"``; ``"W"``: every coarse grid is visited twice as often as the one above; ``"F"``: an F cycle is
-        followed by a V cycle on every coarse grid. F is not quite symmetric: use FlexibleCG or GMRES with it.
+        ``"V"``; ``"W"``: every coarse grid is visited twice as often as the one above; ``"F"``: on every
+        coarse grid an F cycle is followed by a V cycle. F is not quite symmetric: use it with a flexible
+        method.
     interpolation
         ``"operator"``, or ``"linear"`` for stencils that are far from those of an elliptic equation.
     dtype
@@ -86,8 +94,14 @@ class Multigrid(Preconditioner):
         if self.dtype not in (None, torch.float32, torch.float64):
             raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
 
-    def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> MultigridCycle:
-        """Build the levels for A, in the buffers of ``previous`` (which is used up) where they fit."""
+    def init(
+        self, A: LinearOperator, previous: LinearOperator | None = None, *, in_turn: bool = False
+    ) -> MultigridCycle:
+        """Build the levels for A, in the memory of ``previous`` (which is used up) where it fits.
+
+        With ``in_turn`` there is memory for the levels of one system only, which are built anew for each:
+        for a compiled solver that is done with one system before it takes the next.
+        """
         if not isinstance(A, StencilOperator) or not 1 <= len(A.shape) <= 3:
             hint = "Use Jacobi() for an operator without a grid."
             raise InvalidInput("A", type(A).__name__, "a StencilOperator in one to three dimensions", hint)
@@ -96,56 +110,42 @@ class Multigrid(Preconditioner):
             raise InvalidInput("offsets", wide, "entries -1, 0 and 1", "Use Jacobi() for wider stencils.")
         if (0,) * len(A.shape) not in A.offsets:
             raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")
-        if isinstance(previous, MultigridCycle) and previous.fits(A, self):
+        if isinstance(previous, MultigridCycle) and previous.fits(A, self, in_turn):
             previous.fill(A)
             return previous
-        return MultigridCycle(A, self)
+        return MultigridCycle(A, self, in_turn)
 
 
-class MultigridCycle(LinearOperator):
-    """One cycle from a zero guess; it owns its buffers, so one thread at a time may apply it.
+class MultigridPlan:
+    """What depends on the grid alone: the levels and the programs that set them up and cycle through them."""
 
-    A float32 cycle takes and gives numbers within the range of float32 times that of A: scale a tiny or
-    huge x to order one first, as CG does.
-    """
-
-    def __init__(self, A: StencilOperator, settings: Multigrid) -> None:
-        super().__init__(A.shape, A.batch, A.dtype, A.device, A.tags)
-        self.settings = settings
-        dtype = settings.dtype or A.dtype
-        if A.dtype.is_complex and not dtype.is_complex:
-            dtype = _COMPLEX[dtype]
-        self._inner = dtype
-        self._plan(A)
-        self.fill(A)
-
-    def _plan(self, A: StencilOperator) -> None:
-        """The levels, and the programs that set them up and cycle through them."""
+    def __init__(
+        self,
+        offsets: Sequence[Offset],
+        shape: tuple[int, ...],
+        periodic: tuple[bool, ...],
+        dtype: torch.dtype,
+        device: torch.device,
+        hermitian: bool,
+        settings: Multigrid,
+    ) -> None:
+        self.arena = arena = Arena(dtype, device)
         self.levels: list[Level] = []
-        strides = natural_strides(A.shape)
-        kept = _kept_axes(A.shape)
-        shape, periodic = _pick(A.shape, kept), _pick(A.periodic, kept)
-        values: Values = {}
-        for k, offset in enumerate(A.offsets):
-            if not any(o for axis, o in enumerate(offset) if axis not in kept):
-                place = OuterSpan(1, k * A.size, len(A.offsets) * A.size)
-                values[_pick(offset, kept)] = place, _pick(strides, kept)
+        self._transfers: list[tuple[Sequence[Operation], Sequence[Operation]]] = []
+        size, whole, strides = math.prod(shape), shape, natural_strides(shape)
+        kept = _kept_axes(shape)
+        shape, periodic, strides = (_pick(values, kept) for values in (shape, periodic, strides))
+        values: Values = {
+            _pick(offset, kept): (OuterSpan(1, k * size, len(offsets) * size), strides)
+            for k, offset in enumerate(offsets)
+            if not any(o for axis, o in enumerate(offset) if axis not in kept)
+        }
+        b, x = ((OuterSpan(slot, 0, size), strides) for slot in (1, 2))
         set_up: list[Operation] = []
-        self._transfers: list[tuple[list[Operation], list[Operation]]] = []
-        b, x = ((OuterSpan(slot, 0, A.size), _pick(strides, kept)) for slot in (1, 2))
-        while math.prod(shape) > COARSEST and not any(w and n % 2 for n, w in zip(shape, periodic)):
-            level = Level(
-                values,
-                shape,
-                periodic,
-                A.batch,
-                self._inner,
-                A.device,
-                self.settings.interpolation,
-                Tag.SYMMETRIC in A.tags,
-            )
-            into, back = level.layout.rows(level.b, *b), level.layout.rows(level.x, *x, merge=True)
-            self._transfers.append((into, back))
+        while math.prod(shape) > _most_dense(shape) and not any(w and n % 2 for n, w in zip(shape, periodic)):
+            level = Level(values, shape, periodic, arena, settings.interpolation, hermitian)
+            rows = level.layout.rows
+            self._transfers.append((rows(level.b, *b), rows(level.x, *x, merge=True)))
             self.levels.append(level)
             set_up += level.set_up(values)
             kept = _kept_axes(level.coarse_shape)
@@ -155,33 +155,27 @@ class MultigridCycle(LinearOperator):
                 for offset, array in level.coarse.items()
                 if not any(o for axis, o in enumerate(offset) if axis not in kept)
             }
-            b, x = (
-                _on_axes(level.layout.coarse_rows(array), kept) for array in (level.restricted, level.correction)
-            )
+            ends = level.restricted, level.correction
+            b, x = (_on_axes(level.layout.coarse_rows(array), kept) for array in ends)
         if math.prod(shape) > LARGEST_DENSE:
             raise InvalidInput(
                 "A.shape",
-                A.shape,
+                whole,
                 f"periodic axes that can be halved until {LARGEST_DENSE} points are left",
                 "Take a power of two of points along the periodic axes.",
             )
-        self._coarsest = dense = DenseInverse(values, shape, periodic, A.batch, self._inner, A.device)
-        self._coarsest_values = values
-        common = A.batch, self._inner, A.device
-        self._set_up = Program(set_up, *common)
-        operations: list[Operation] = []
-        if self.levels:
-            inside = natural_strides(shape)
-            into = Copy(shape, Span(dense.b, 0), inside, *b)
-            self._transfers.append(([into], [Copy(shape, *x, Span(dense.x, 0), inside)]))
-            entry, leave = self._transfers[0]
-            operations = [*entry, *self._visit(0, self.settings.cycle), *leave]
-        self.program = Program(operations, *common)
+        self.coarsest = dense = DenseInverse(values, shape, periodic, arena)
+        inside = natural_strides(shape)
+        ends = [Copy(shape, dense.b, inside, *b)], [Copy(shape, *x, dense.x, inside)]
+        self._transfers.append(ends)
+        into, back = self._transfers[0]
+        self.set_up = Program([*set_up, *dense.set_up], arena)
+        self.cycle = Program([*into, *self._visit(0, settings.cycle), *back], arena)
 
     def _visit(self, k: int, cycle: str, zero_guess: bool = True) -> list[Operation]:
         """The cycle from level k downwards: ``x_k += M_k (b_k - A_k x_k)``."""
         if k == len(self.levels):
-            return [self._coarsest.operation]
+            return [self.coarsest.operation]
         level, (into, back) = self.levels[k], self._transfers[k + 1]
         operations = [*level.sweep(zero_guess=zero_guess), *level.restrict(zero_guess=zero_guess), *into]
         operations += self._visit(k + 1, cycle)
@@ -189,29 +183,64 @@ class MultigridCycle(LinearOperator):
             operations += self._visit(k + 1, "V" if cycle == "F" else cycle, zero_guess=False)
         return [*operations, *back, *level.prolong(), *level.sweep(reverse=True)]
 
-    def fits(self, A: StencilOperator, settings: Multigrid) -> bool:
+
+# Planning takes longer than solving, and is the same for all batches of a grid.
+_plan = functools.lru_cache(maxsize=32)(MultigridPlan)
+
+
+class MultigridCycle(LinearOperator):
+    """One cycle from a zero guess; it owns its memory, so one thread at a time may apply it.
+
+    A float32 cycle takes and gives numbers within the range of float32 times that of A: scale a tiny or
+    huge x to order one first, as CG does.
+    """
+
+    def __init__(self, A: StencilOperator, settings: Multigrid, in_turn: bool = False) -> None:
+        super().__init__(A.shape, A.batch, A.dtype, A.device, A.tags)
+        self.settings, self.in_turn = settings, in_turn
+        self._plan = self._plan_for(A, settings)
+        self._memory = Memory(self._plan.arena, 1 if in_turn else A.batch)
+        self.fill(A)
+
+    @staticmethod
+    def _plan_for(A: StencilOperator, settings: Multigrid) -> MultigridPlan:
+        dtype = settings.dtype or A.dtype
+        if A.dtype.is_complex and not dtype.is_complex:
+            dtype = _COMPLEX[dtype]
+        hermitian = Tag.SYMMETRIC in A.tags
+        return _plan(A.offsets, A.shape, A.periodic, dtype, A.device, hermitian, settings)
+
+    @property
+    def levels(self) -> list[Level]:
+        """From the finest to the one above the dense inverse."""
+        return self._plan.levels
+
+    @property
+    def compiled(self) -> ctypes.CDLL | None:
+        """The interpreter of the cycle, where it can be used."""
+        return self._plan.cycle.compiled
+
+    def calls(self, x: Tensor, out: Tensor) -> tuple[ProgramCall | None, ProgramCall]:
+        """For compiled loops: what sets up a system, if that is to be done in turn, and ``out = M x``."""
+        set_up = self._plan.set_up.call(self._memory, [self._coefficients]) if self.in_turn else None
+        return set_up, self._plan.cycle.call(self._memory, (OuterArray(x), OuterArray(out, self.scale)))
+
+    def fits(self, A: StencilOperator, settings: Multigrid, in_turn: bool) -> bool:
         """Whether :meth:`fill` can take ``A``."""
-        return settings == self.settings and _signature(A) == _signature(self._A)
+        same = (A.batch, A.dtype, A.device) == (self.batch, self.dtype, self.device)
+        return same and in_turn == self.in_turn and self._plan_for(A, settings) is self._plan
 
     def fill(self, A: StencilOperator) -> None:
-        """Build all levels for the coefficients of ``A``, in the buffers that are there."""
+        """Build all levels for the coefficients of ``A``, in the memory that is there."""
         self._A, self.tags = A, A.tags
         # float32 has a short range: the cycle works on the operator scaled to largest diagonal entry 1.
         largest = magnitude(A.coefficients[:, A.offsets.index((0,) * len(A.shape))])
-        scale = torch.where(torch.isfinite(largest) & (largest > 0), largest, 1.0).reciprocal()
-        self.scale = scale.to(torch.float64)
-        outer = OuterArray(A.coefficients.contiguous(), self.scale)
-        self._set_up.run(outer)
-        coarsest = {}
-        for offset, (place, strides) in self._coarsest_values.items():
-            if isinstance(place, Span):
-                coarsest[offset] = place.box(self._coarsest.shape, strides)
-            else:
-                coarsest[offset] = place.box(outer.values, self._coarsest.shape, strides) * self._column(scale)
-        self._coarsest.fill(coarsest.items())
-
-    def _column(self, values: Tensor) -> Tensor:
-        return values.reshape(-1, *(1,) * len(self._coarsest.shape))
+        self.scale = (
+            torch.where(torch.isfinite(largest) & (largest > 0), largest, 1.0).to(torch.float64).reciprocal()
+        )
+        self._coefficients = OuterArray(A.coefficients.contiguous(), self.scale)
+        if not self.in_turn:
+            self._plan.set_up.run(self._memory, self._coefficients)
 
     def apply(self, x: Tensor) -> Tensor:
         """``M x``."""
@@ -219,15 +248,15 @@ class MultigridCycle(LinearOperator):
 
     def apply_into(self, x: Tensor, out: Tensor) -> Tensor:
         """``M x`` written into ``out``, which may be x."""
-        if not self.levels:
-            dense = self._coarsest
-            dense.b.copy_(x.flatten(1))
-            dense.operation.run(())
-            # In the operator's dtype, because the scale may be beyond the range of float32.
-            scaled = dense.x.to(x.dtype) * self.scale.to(x.dtype).reshape(-1, 1)
-            return out.copy_(scaled.reshape(x.shape))
         to = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
-        self.program.run(OuterArray(x.contiguous()), OuterArray(to, self.scale))
+        x, plan, memory = x.contiguous(), self._plan, self._memory
+        if self.in_turn:
+            for i in range(self.batch):
+                own = slice(i, i + 1)
+                plan.set_up.run(memory, OuterArray(self._coefficients.values[own], self.scale[own]))
+                plan.cycle.run(memory, OuterArray(x[own]), OuterArray(to[own], self.scale[own]))
+        else:
+            plan.cycle.run(memory, OuterArray(x), OuterArray(to, self.scale))
         return to if to is out else out.copy_(to)
 
     def diagonal(self) -> Tensor:
@@ -247,9 +276,8 @@ class MultigridCycle(LinearOperator):
         return MultigridCycle(self._A.to(dtype, device), self.settings)
 
 
-def natural_strides(shape: Sequence[int]) -> tuple[int, ...]:
-    """Of a contiguous array."""
-    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+def _most_dense(shape: Sequence[int]) -> int:
+    return COARSEST_THIN if min(shape) < 4 else COARSEST
 
 
 def _kept_axes(shape: Sequence[int]) -> list[int]:
@@ -263,8 +291,3 @@ def _pick(values: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
 
 def _on_axes(rows: tuple[Span, tuple[int, ...]], axes: Sequence[int]) -> tuple[Span, tuple[int, ...]]:
     return rows[0], _pick(rows[1], axes)
-
-
-def _signature(A: StencilOperator) -> tuple[Any, ...]:
-    symmetric = Tag.SYMMETRIC in A.tags
-    return A.offsets, A.shape, A.periodic, A.batch, A.dtype, A.device, symmetric

@@ -105,7 +105,7 @@ class StencilOperator(LinearOperator):
 
     def apply_into(self, x: Tensor, out: Tensor) -> Tensor:
         """``A x`` written into ``out``, which must not share memory with x."""
-        if self._compiled is not None and x.is_contiguous() and out.is_contiguous():
+        if self.compiled is not None and x.is_contiguous() and out.is_contiguous():
             return self._apply_compiled(x, out)
         terms = self._terms
         if self._starts_full:
@@ -118,7 +118,7 @@ class StencilOperator(LinearOperator):
         return out
 
     @property
-    def _compiled(self) -> ctypes.CDLL | None:
+    def compiled(self) -> ctypes.CDLL | None:
         """The compiled product, where it can be used."""
         c = self.coefficients
         real = self.dtype in (torch.float32, torch.float64) and self.device.type == "cpu"

@@ -57,7 +57,12 @@ def consistent(A: StencilOperator) -> Tensor:
     return b - b.mean((1, 2), keepdim=True)
 
 
-PRECONDITIONERS = {"none": None, "jacobi": Jacobi(), "multigrid": Multigrid(), "multigrid64": Multigrid(None)}
+PRECONDITIONERS = {
+    "none": None,
+    "jacobi": Jacobi(),
+    "multigrid": Multigrid(),
+    "multigrid64": Multigrid(dtype=None),
+}
 OPERATORS = {
     "1D": lambda: darcy(2, (65,)),
     "2D": lambda: darcy(3, (20, 17)),
