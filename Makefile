@@ -1,4 +1,4 @@
-# make install | demo | test | test-all | lint | format | bench | clean
+# make install | demo | test | test-all | lint | format | bench | peers | clean
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS)
 
-.PHONY: help install demo test test-all lint format bench clean
+.PHONY: help install demo test test-all lint format bench peers clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -51,6 +51,18 @@ format: $(STAMP) ## Format and mend what can be mended
 bench: $(STAMP) ## The quick form of every benchmark
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.darcy_small --quick
 	$(BIN)/python -m benchmarks.first_run --quick
+	$(BIN)/python -m benchmarks.elliptic --quick
+
+# PETSc with hypre is not on PyPI; Debian's runs with the system's own Python, so it has an environment of its own.
+PETSC := python3-petsc4py python3-petsc4py-complex libopenblas0-serial
+
+peers: $(STAMP) ## The solvers that the benchmarks compare with (PETSc: Debian or Ubuntu, as root)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[peers]"
+	@{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; } || \
+	  { echo "PETSc comes from apt: run make peers as root on Debian or Ubuntu (the peers from PyPI are installed; without PETSc its rows say so)." >&2; exit 1; }
+	apt-get update
+	apt-get install -y --no-install-recommends $(PETSC)
+	/usr/bin/python3 -m venv --system-site-packages --without-pip .venv-peers
 
 clean: ## Remove what the demo and the tests made (not .venv)
 	rm -rf runs data .pytest_cache .ruff_cache .hypothesis dist build

@@ -15,6 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "benchmarks" / "work"
+NOT_MEASURED = "not measured"
 PACKAGES = ("pdeflow", "torch", "lightning", "neuraloperator", "numpy", "scipy", "h5py")
 
 
@@ -42,11 +43,22 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The options that every benchmark takes."""
+def parser(description: str, rows: Sequence[str] = (), device: bool = False) -> argparse.ArgumentParser:
+    """The options that every benchmark takes; those with ``rows`` can be asked for some of them only."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--quick", action="store_true", help="a shorter run, within five minutes")
     made.add_argument("--json", type=Path, help="write the results here")
+    if rows:
+
+        def named(text: str) -> list[str]:
+            found = text.split(",")
+            if unknown := set(found) - set(rows):
+                raise argparse.ArgumentTypeError(f"no rows {sorted(unknown)}; there are {', '.join(rows)}")
+            return found
+
+        made.add_argument("--rows", type=named, metavar="A,B", help=f"of {', '.join(rows)}")
+    if device:
+        made.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return made
 
 
