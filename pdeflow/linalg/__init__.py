@@ -5,6 +5,7 @@ none of the others. ``solve(A, b)`` is the front door.
 """
 
 from pdeflow.linalg.cg import CG
+from pdeflow.linalg.fast_poisson import FastPoisson
 from pdeflow.linalg.function_operator import FunctionOperator
 from pdeflow.linalg.jacobi import Jacobi
 from pdeflow.linalg.multigrid import Multigrid
@@ -16,6 +17,7 @@ from pdeflow.linalg.stencil import StencilOperator
 
 __all__ = [
     "CG",
+    "FastPoisson",
     "FunctionOperator",
     "Jacobi",
     "LinearOperator",

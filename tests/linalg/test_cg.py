@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import (
     CG,
+    FastPoisson,
     FunctionOperator,
     Jacobi,
     LinearOperator,
@@ -25,7 +26,7 @@ from pdeflow.linalg import (
 
 from .systems import SPD, darcy, dense, generator, hermitian, right_hand_side
 
-PRECONDITIONERS = [None, Jacobi(), Multigrid()]
+PRECONDITIONERS = [None, Jacobi(), Multigrid(), FastPoisson()]
 
 
 def test_cg_is_the_textbook_recursion() -> None:

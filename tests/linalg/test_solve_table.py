@@ -11,6 +11,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import (
     CG,
+    FastPoisson,
     FunctionOperator,
     Jacobi,
     LinearOperator,
@@ -62,6 +63,7 @@ PRECONDITIONERS = {
     "jacobi": Jacobi(),
     "multigrid": Multigrid(),
     "multigrid64": Multigrid(dtype=None),
+    "fast poisson": FastPoisson(scaling=True),
 }
 OPERATORS = {
     "1D": lambda: darcy(2, (65,)),
@@ -171,6 +173,14 @@ FAILURES = {
     "singular consistent": (lambda: periodic(12, 0.0), consistent, None, {}, "CONVERGED"),
     "singular consistent, jacobi": (lambda: periodic(12, 0.0), consistent, Jacobi(), {}, "CONVERGED"),
     "singular consistent, multigrid": (lambda: periodic(32, 0.0), consistent, Multigrid(), {}, "CONVERGED"),
+    "singular, fast poisson": (lambda: periodic(12, 0.0), right_hand_side, FastPoisson(), {}, "SINGULAR"),
+    "singular consistent, fast poisson": (
+        lambda: periodic(12, 0.0),
+        consistent,
+        FastPoisson(),
+        {},
+        "CONVERGED",
+    ),
     "overflow": (lambda: scaled(SPD_2D(), 2e304), right_hand_side, None, {}, "BREAKDOWN"),
 }
 
