@@ -7,6 +7,8 @@ none of the others. ``solve(A, b)`` is the front door.
 from pdeflow.linalg.cg import CG
 from pdeflow.linalg.fast_poisson import FastPoisson
 from pdeflow.linalg.function_operator import FunctionOperator
+from pdeflow.linalg.incomplete_cholesky import IC
+from pdeflow.linalg.incomplete_lu import ILU
 from pdeflow.linalg.jacobi import Jacobi
 from pdeflow.linalg.multigrid import Multigrid
 from pdeflow.linalg.operator import LinearOperator, Tag
@@ -17,6 +19,8 @@ from pdeflow.linalg.stencil import StencilOperator
 
 __all__ = [
     "CG",
+    "IC",
+    "ILU",
     "FastPoisson",
     "FunctionOperator",
     "Jacobi",

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import (
     CG,
+    IC,
     FastPoisson,
     FunctionOperator,
     Jacobi,
@@ -26,7 +27,7 @@ from pdeflow.linalg import (
 
 from .systems import SPD, darcy, dense, generator, hermitian, right_hand_side
 
-PRECONDITIONERS = [None, Jacobi(), Multigrid(), FastPoisson()]
+PRECONDITIONERS = [None, Jacobi(), Multigrid(), FastPoisson(), IC()]
 
 
 def test_cg_is_the_textbook_recursion() -> None:

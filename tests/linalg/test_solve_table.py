@@ -11,6 +11,8 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import (
     CG,
+    IC,
+    ILU,
     FastPoisson,
     FunctionOperator,
     Jacobi,
@@ -64,6 +66,8 @@ PRECONDITIONERS = {
     "multigrid": Multigrid(),
     "multigrid64": Multigrid(dtype=None),
     "fast poisson": FastPoisson(scaling=True),
+    "ic": IC(),
+    "ilu": ILU(),
 }
 OPERATORS = {
     "1D": lambda: darcy(2, (65,)),
@@ -174,6 +178,8 @@ FAILURES = {
     "singular consistent, jacobi": (lambda: periodic(12, 0.0), consistent, Jacobi(), {}, "CONVERGED"),
     "singular consistent, multigrid": (lambda: periodic(32, 0.0), consistent, Multigrid(), {}, "CONVERGED"),
     "singular, fast poisson": (lambda: periodic(12, 0.0), right_hand_side, FastPoisson(), {}, "SINGULAR"),
+    "singular, ic": (lambda: periodic(12, 0.0), right_hand_side, IC(), {}, "SINGULAR"),
+    "singular consistent, ic": (lambda: periodic(12, 0.0), consistent, IC(), {}, "CONVERGED"),
     "singular consistent, fast poisson": (
         lambda: periodic(12, 0.0),
         consistent,

@@ -44,49 +44,53 @@ static T FACTOR(inverse_pivot)(T pivot, T diagonal, T smallest, int positive) {
     return 1 / pivot;
 }
 
-/* ILU(0) of one sample in place. The slots hold the rows of A: `lower` below the diagonal, then the
+/* ILU(0) in place, sample after sample. The slots hold the rows of A: `lower` below the diagonal, then the
    diagonal, then `slots - lower - 1` above it. Products first[r] ... first[r + 1] - 1 belong to lower slot r:
    a[into] -= l * a[with] of the row that is eliminated. Leaves L, 1 / D, and U divided by its pivots. */
-void FACTOR(factor_lu)(int64_t n, int64_t stride, int64_t slots, int64_t lower, const int64_t *shift,
-                       const int64_t *first, const int64_t *with, const int64_t *into, double smallest,
-                       T *factors) {
-    T *inverse = factors + lower * stride;
-    for (int64_t i = 0; i < n; i++) {
-        T diagonal = inverse[i];
-        for (int64_t p = 0; p < lower; p++) {
-            T *entry = factors + p * stride + i;
-            if (*entry == 0) continue;
-            int64_t j = i + shift[p];
-            /* The upper slots of row j are divided by its pivot already, so the product takes l times pivot. */
-            T l_pivot = *entry;
-            for (int64_t r = first[p]; r < first[p + 1]; r++)
-                factors[into[r] * stride + i] -= l_pivot * factors[with[r] * stride + j];
-            *entry = l_pivot * inverse[j];
+void FACTOR(factor_lu)(int64_t batch, int64_t sample, int64_t n, int64_t stride, int64_t slots, int64_t lower,
+                       const int64_t *shift, const int64_t *first, const int64_t *with, const int64_t *into,
+                       double smallest, T *factors) {
+    for (; batch > 0; batch--, factors += sample) {
+        T *inverse = factors + lower * stride;
+        for (int64_t i = 0; i < n; i++) {
+            T diagonal = inverse[i];
+            for (int64_t p = 0; p < lower; p++) {
+                T *entry = factors + p * stride + i;
+                if (*entry == 0) continue;
+                int64_t j = i + shift[p];
+                /* The upper slots of row j are divided by its pivot already, so the product takes l times pivot. */
+                T l_pivot = *entry;
+                for (int64_t r = first[p]; r < first[p + 1]; r++)
+                    factors[into[r] * stride + i] -= l_pivot * factors[with[r] * stride + j];
+                *entry = l_pivot * inverse[j];
+            }
+            inverse[i] = FACTOR(inverse_pivot)(inverse[i], diagonal, (T)smallest, 0);
+            for (int64_t q = lower + 1; q < slots; q++) factors[q * stride + i] *= inverse[i];
         }
-        inverse[i] = FACTOR(inverse_pivot)(inverse[i], diagonal, (T)smallest, 0);
-        for (int64_t q = lower + 1; q < slots; q++) factors[q * stride + i] *= inverse[i];
     }
 }
 
-/* IC(0), as L D L^T, of one sample in place; slots: those below the diagonal, then the diagonal. Products:
+/* IC(0), as L D L^T, in place, sample after sample; slots: those below the diagonal, then the diagonal. Products:
    a[into] -= l d * l[with] of the row of the neighbour at shift[into], itself included. */
-void FACTOR(factor_cholesky)(int64_t n, int64_t stride, int64_t slots, int64_t lower, const int64_t *shift,
-                             const int64_t *first, const int64_t *with, const int64_t *into, double smallest,
-                             T *factors) {
-    T *inverse = factors + lower * stride;
+void FACTOR(factor_cholesky)(int64_t batch, int64_t sample, int64_t n, int64_t stride, int64_t slots,
+                             int64_t lower, const int64_t *shift, const int64_t *first, const int64_t *with,
+                             const int64_t *into, double smallest, T *factors) {
     (void)slots;
-    for (int64_t i = 0; i < n; i++) {
-        T diagonal = inverse[i], pivot = diagonal;
-        for (int64_t p = 0; p < lower; p++) {
-            T *entry = factors + p * stride + i;
-            if (*entry == 0) continue;
-            T l_pivot = *entry;
-            for (int64_t r = first[p]; r < first[p + 1]; r++)
-                factors[into[r] * stride + i] -= l_pivot * factors[with[r] * stride + i + shift[into[r]]];
-            *entry = l_pivot * inverse[i + shift[p]];
-            pivot -= l_pivot * *entry;
+    for (; batch > 0; batch--, factors += sample) {
+        T *inverse = factors + lower * stride;
+        for (int64_t i = 0; i < n; i++) {
+            T diagonal = inverse[i], pivot = diagonal;
+            for (int64_t p = 0; p < lower; p++) {
+                T *entry = factors + p * stride + i;
+                if (*entry == 0) continue;
+                T l_pivot = *entry;
+                for (int64_t r = first[p]; r < first[p + 1]; r++)
+                    factors[into[r] * stride + i] -= l_pivot * factors[with[r] * stride + i + shift[into[r]]];
+                *entry = l_pivot * inverse[i + shift[p]];
+                pivot -= l_pivot * *entry;
+            }
+            inverse[i] = FACTOR(inverse_pivot)(pivot, diagonal, (T)smallest, 1);
         }
-        inverse[i] = FACTOR(inverse_pivot)(pivot, diagonal, (T)smallest, 1);
     }
 }
 
@@ -109,7 +113,7 @@ static void NAME(far)(int64_t m, int64_t far, const T *const *a, const T *const 
 }
 
 #define LANES 4  /* samples whose recurrences along a row run side by side, to hide their latency */
-#define MOST 64  /* slots of a stencil */
+#define MOST 128 /* slots of a stencil */
 
 /* M x = scale U^-1 D^-1 L^-1 x for a batch. A sweep has `far` couplings to other rows of the grid, then
    `near` couplings inside the row of m points: to y[i + shift], with the value at slot + i + moved, where
