@@ -122,7 +122,7 @@ class Basis:
         return rest.squeeze(2), along.squeeze(2)
 
     def append(self, z: Tensor) -> None:
-        """Take ``A z`` from ``w``: orthogonalise it, see what it does to the least residual, keep z if need be."""
+        """Take ``A z`` from ``w``: orthogonalise it, see what it does to the least residual, keep z."""
         if self._compiled is not None:
             self._compiled.append(self.fixed, self.used, z)
         else:
@@ -136,13 +136,13 @@ class Basis:
         length = torch.linalg.vector_norm(w, dim=1)
         finite = torch.isfinite(length)
         some = finite & (length > 10 * self._epsilon * before)
+        if self.z is not None:
+            self.z[:, j] = torch.where(finite.unsqueeze(1), z, torch.zeros_like(z))
         v = torch.where(some.unsqueeze(1), w / length.unsqueeze(1), torch.zeros_like(w))
-        self.v.copy_(v)
+        self.v.copy_(v)  # which z may be
         self.rows[:, end] = v
         self.h[:, :end, j] = h
         self.h[:, end, j] = torch.where(some, length, torch.zeros_like(length))
-        if self.z is not None:
-            self.z[:, j] = torch.where(finite.unsqueeze(1), z, torch.zeros_like(z))
 
         product = (self._left[:, : j + 1] * h[:, self.fixed :]).sum(1)
         following = torch.where(some, -product / length, torch.zeros_like(product))

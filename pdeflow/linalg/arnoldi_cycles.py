@@ -148,7 +148,8 @@ class ArnoldiCycles(Lockstep):
         s.iterations += basis.count + basis.broken
         s.status = mark(s.status, basis.broken, Status.BREAKDOWN)
         y = basis.least_squares()
-        x = s.x + self.correction(state, y).reshape(s.x.shape).to(s.x.dtype)
+        change = self.correction(state, y)
+        x = s.x + change.reshape(s.x.shape).to(s.x.dtype)
         r = s.b - state.exact.apply(x.to(s.b.dtype))
         length = norm(r)
         running = s.status == RUNNING
@@ -156,20 +157,20 @@ class ArnoldiCycles(Lockstep):
         s.x = torch.where(column(shorter, x), x, s.x)
         s.r = torch.where(column(shorter, r), r, s.r)
         claimed = basis.norm <= s.target
-        enough = torch.where(claimed, 0.5, 1 - 1e-12) * s.true_norm
+        enough = torch.where(claimed, 0.5 * s.true_norm, (1 - 1e-12) * s.true_norm)
         s.stalls = torch.where(length <= enough, torch.zeros_like(s.stalls), s.stalls + int(full))
         given_up = (s.stalls >= self.patience) | (claimed & ~(length <= enough))
         s.true_norm = torch.where(shorter, length, s.true_norm)
         s.status = mark(s.status, running & given_up, Status.STAGNATED)
         s.status = mark(s.status, running & (s.true_norm <= s.target), Status.CONVERGED)
         s.norm = torch.where(running, s.true_norm, s.norm)
-        self.learn(state, s, y)
+        self.harvest(state, change)
 
     @abc.abstractmethod
     def correction(self, state: Any, y: Tensor) -> Tensor:
         """The change of x, ``(batch, size)``, that the columns with weights y make."""
 
-    def learn(self, state: Any, s: Stalls, y: Tensor) -> None:
+    def harvest(self, state: Any, change: Tensor) -> None:
         """Keep of the cycle what the next one can use."""
         return
 

@@ -26,7 +26,7 @@ from pdeflow.linalg.solution import Status
 
 @dataclass
 class Directions(Iterate):
-    """With ``p`` the direction, ``q = A p``, ``z = M r`` (r itself without M) and ``rz = r* z``.
+    """With ``p`` the direction, ``q = A p``, ``z = M r`` (r itself without M), ``rz = r* z``, the last alpha.
 
     A system that starts has p = 0 and rz = 1: the first turn makes p = z of it. All tensors are contiguous.
     """
@@ -35,6 +35,7 @@ class Directions(Iterate):
     q: Tensor
     z: Tensor
     rz: Tensor
+    alpha: Tensor
 
 
 class ConjugateDirections(ShortRecurrence):
@@ -48,9 +49,10 @@ class ConjugateDirections(ShortRecurrence):
         return Directions(
             **vars(first),
             p=torch.zeros_like(first.r),
-            q=torch.empty_like(first.r),
+            q=torch.zeros_like(first.r),
             z=first.r if state.M is None else torch.empty_like(first.r),
             rz=torch.ones_like(first.norm),
+            alpha=torch.zeros_like(first.norm),
         )
 
     def advance(self, state: Any, s: Any, steps: int) -> list[Tensor]:
@@ -72,8 +74,8 @@ class ConjugateDirections(ShortRecurrence):
         s.iterations += running
         s.status = mark(s.status, running & (curvature <= 0), Status.INDEFINITE_OPERATOR)
         s.status = mark(s.status, running & ~torch.isfinite(curvature), Status.BREAKDOWN)
-        alpha = torch.where(s.status == RUNNING, s.rz / curvature, 0.0)
-        weight = column(alpha, s.x).to(s.x.dtype)
+        s.alpha = torch.where(s.status == RUNNING, s.rz / curvature, 0.0)
+        weight = column(s.alpha, s.x).to(s.x.dtype)
         s.x.addcmul_(weight, s.p)
         s.r.addcmul_(weight, q, value=-1)
         running = s.status == RUNNING
@@ -100,3 +102,8 @@ def precondition(state: Prepared, s: Directions) -> Tensor:
     s.status = mark(s.status, running & (rz <= 0), Status.INDEFINITE_PRECONDITIONER)
     s.status = mark(s.status, running & ~torch.isfinite(rz), Status.BREAKDOWN)
     return rz
+
+
+def inner(x: Tensor, y: Tensor) -> Tensor:
+    """``x* y`` of every system."""
+    return torch.linalg.vecdot(x.flatten(1), y.flatten(1))

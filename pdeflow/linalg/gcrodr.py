@@ -10,10 +10,10 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.arnoldi import combine
-from pdeflow.linalg.arnoldi_cycles import ArnoldiCycles, ArnoldiState, Stalls, kept_correction
+from pdeflow.linalg.arnoldi_cycles import ArnoldiCycles, ArnoldiState, kept_correction
 from pdeflow.linalg.harmonic_ritz import harmonic_ritz
 from pdeflow.linalg.lockstep import Prepared
-from pdeflow.linalg.operator import LinearOperator
+from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.orthonormal import orthonormal_images
 from pdeflow.linalg.preconditioner import Preconditioner
 
@@ -134,14 +134,15 @@ class GCRODR(ArnoldiCycles):
         into_C = combine(y, basis.h[:, : basis.fixed, : basis.used].mT)
         return change + combine(basis.inside * unit - into_C, state.U)
 
-    def learn(self, state: RecyclingState, s: Stalls, y: Tensor) -> None:
+    def harvest(self, state: RecyclingState, change: Tensor) -> None:
         """Pick the next U and C from the space of the cycle."""
         basis = state.basis
         used, fixed = basis.used, basis.fixed
         rows = basis.rows[:, : fixed + used + 1]
         V = rows[:, fixed : fixed + used]
         Z = V if basis.z is None else basis.z[:, :used]
-        weights, images = harmonic_ritz(basis, state.before_M, self.recycle)
+        hermitian = state.M is None and Tag.SYMMETRIC in state.A.tags
+        weights, images = harmonic_ritz(basis, state.before_M, self.recycle, hermitian)
         C = torch.bmm(images.mT, rows)
         before_M = _combined(weights, state.before_M, V)
         state.U = before_M if state.M is None else _combined(weights, state.U, Z)

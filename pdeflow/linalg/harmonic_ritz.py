@@ -8,7 +8,9 @@ from torch import Tensor
 from pdeflow.linalg.arnoldi import Basis, without_zero_rows
 
 
-def harmonic_ritz(basis: Basis, before_M: Tensor | None, wanted: int) -> tuple[Tensor, Tensor]:
+def harmonic_ritz(
+    basis: Basis, before_M: Tensor | None, wanted: int, hermitian: bool
+) -> tuple[Tensor, Tensor]:
     """The harmonic Ritz vectors of smallest ``|theta|``, as weights of ``[U, Z]`` and of ``[C, V]``.
 
     With ``A [U, Z] = [C, V] G`` and ``S = [C, V]* [M^-1 U, V_(used)]`` the pairs solve
@@ -27,6 +29,8 @@ def harmonic_ritz(basis: Basis, before_M: Tensor | None, wanted: int) -> tuple[T
         ``(batch, fixed, size)``, M^-1 U; None where there is no U.
     wanted
         How many.
+    hermitian
+        Whether A M is Hermitian; ``Q* S R^-1`` then is, and its eigenvectors come sooner.
 
     Returns
     -------
@@ -43,7 +47,7 @@ def harmonic_ritz(basis: Basis, before_M: Tensor | None, wanted: int) -> tuple[T
     S = torch.eye(rows, columns, dtype=double, device=h.device).repeat(batch, 1, 1)
     S[:, :, fixed:] *= basis.valid.unsqueeze(1)
     if before_M is not None:
-        alive = basis.rows[:, :fixed].abs().amax(2) > 0
+        alive = torch.linalg.vector_norm(basis.rows[:, :fixed], dim=2) > 0
         G[:, :fixed, :fixed] = torch.diag_embed(alive.to(double))
         S[:, :, :fixed] = torch.bmm(basis.rows[:, :rows], before_M.conj().mT).conj()
     sound = (torch.isfinite(G).flatten(1).all(1) & torch.isfinite(S).flatten(1).all(1)).reshape(-1, 1, 1)
@@ -54,13 +58,13 @@ def harmonic_ritz(basis: Basis, before_M: Tensor | None, wanted: int) -> tuple[T
     inverse = torch.linalg.solve_triangular(R, torch.eye(columns, dtype=double, device=h.device), upper=True)
     T = torch.bmm(torch.bmm(Q.mH, S), inverse)
     T = torch.where(kept.unsqueeze(1) & kept.unsqueeze(2), T, torch.zeros_like(T))
-    values, vectors = torch.linalg.eig(T)
-    size = torch.where(kept.any(1, keepdim=True), values.abs(), 0.0)
+    values, vectors = torch.linalg.eigh((T + T.mH) / 2) if hermitian else torch.linalg.eig(T)
+    size = values.abs()
     order = torch.argsort(size, dim=1, descending=True, stable=True)[:, :wanted]
-    values = values.gather(1, order)
     vectors = vectors.gather(2, order.unsqueeze(1).expand(-1, columns, -1))
-    if not h.is_complex():
-        vectors = torch.where((values.imag >= 0).unsqueeze(1), vectors.real, vectors.imag)
+    if vectors.is_complex() and not h.is_complex():
+        upper = values.gather(1, order).imag >= 0
+        vectors = torch.where(upper.unsqueeze(1), vectors.real, vectors.imag)
     vectors = torch.where(kept.unsqueeze(2), vectors, torch.zeros_like(vectors))
     q, triangle = torch.linalg.qr(vectors)
     independent = torch.diagonal(triangle, dim1=1, dim2=2).abs() > 1e-10

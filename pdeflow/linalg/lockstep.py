@@ -76,6 +76,7 @@ class Lockstep(Solver):
         limit = min(10 * state.A.size + 100, 20_000) if max_iterations is None else max_iterations
         s = self.start(state, b, x0, rtol, atol)
         self.run(state, s, limit)
+        self.learn(state, s)
         return finish(state, s, self.suspects(s)), state
 
     @abc.abstractmethod
@@ -85,6 +86,10 @@ class Lockstep(Solver):
     @abc.abstractmethod
     def run(self, state: Any, s: Any, limit: int) -> None:
         """Iterate until every system has ended or ``limit`` iterations are taken, the last x being true."""
+
+    def learn(self, state: Any, s: Any) -> None:
+        """Put into the state what a similar system can use."""
+        return
 
     def suspects(self, s: Any) -> tuple[Tensor, ...]:
         """Vectors besides r and x that come near a null vector of A where the method fails."""

@@ -22,23 +22,18 @@ def orthonormal_images(images: Tensor, carried: Sequence[Tensor]) -> tuple[Tenso
     Reference: A. Stathopoulos and K. Wu, "A block orthogonalization procedure with constant
     synchronization requirements", SIAM J. Sci. Comput. 23 (2002).
     """
-    sound = torch.isfinite(images).flatten(1).all(1)
-    for vectors in carried:
-        sound = sound & torch.isfinite(vectors).flatten(1).all(1)
-    keep = sound.reshape(-1, 1, 1)
-    C = torch.where(keep, images, torch.zeros_like(images))
-    turned = [torch.where(keep, vectors, torch.zeros_like(vectors)) for vectors in carried]
     epsilon = torch.finfo(images.dtype).eps
+    length = torch.linalg.vector_norm(images, dim=2)
+    unit = torch.where(length > 0, length.reciprocal(), torch.zeros_like(length))
+    sound = torch.isfinite(unit).all(1).reshape(-1, 1, 1)
+    C = (images * unit.unsqueeze(2)).masked_fill_(~sound, 0)
+    whole = torch.diag_embed(unit).to(images.dtype)
     for _ in range(2):
-        length = torch.linalg.vector_norm(C, dim=2)
-        unit = torch.where(length > 0, length.reciprocal(), torch.zeros_like(length))
-        C = C * unit.unsqueeze(2)
         gram = torch.bmm(C, C.mH).conj()
         values, vectors = torch.linalg.eigh(gram)
         independent = values > 100 * epsilon * values[:, -1:]
         root = torch.where(independent, values.clamp(min=epsilon**2).rsqrt(), torch.zeros_like(values))
         turn = (vectors * root.unsqueeze(1)).mT
         C = torch.bmm(turn, C)
-        turn = turn * unit.unsqueeze(1)
-        turned = [torch.bmm(turn, vectors) for vectors in turned]
-    return C, turned
+        whole = torch.bmm(turn, whole)
+    return C, [torch.bmm(whole, vectors).masked_fill_(~sound, 0) for vectors in carried]

@@ -129,6 +129,12 @@ int64_t NAME(append)(const Basis *s, int64_t j, const void *z)
             length = NAME(length)(w, n);
         }
         const int finite = isfinite(length), some = finite && length > 10 * EPSILON * before;
+        if (s->z) { /* before v is written, which z may be */
+            REAL *to = (REAL *)s->z + (sample * total + j) * n;
+            const REAL *from = (const REAL *)z + sample * n;
+            for (int64_t x = 0; x < n; x++)
+                to[x] = finite ? from[x] : 0;
+        }
         REAL *next = rows + end * n;
         const REAL inverse = some ? (REAL)(1 / length) : 0;
         for (int64_t x = 0; x < n; x++)
@@ -140,12 +146,6 @@ int64_t NAME(append)(const Basis *s, int64_t j, const void *z)
         H[end * total * reals] = some ? (REAL)length : 0;
         if (s->is_complex)
             H[end * total * reals + 1] = 0;
-        if (s->z) {
-            REAL *to = (REAL *)s->z + (sample * total + j) * n;
-            const REAL *from = (const REAL *)z + sample * n;
-            for (int64_t x = 0; x < n; x++)
-                to[x] = finite ? from[x] : 0;
-        }
         if (!finite) {
             s->broken[sample] = 1;
             s->active[sample] = 0;
