@@ -4,7 +4,9 @@ Every tensor is ``(batch, *shape)``; the systems of a batch are independent and 
 none of the others. ``solve(A, b)`` is the front door.
 """
 
+from pdeflow.linalg.block_jacobi import BlockJacobi
 from pdeflow.linalg.cg import CG
+from pdeflow.linalg.chebyshev import Chebyshev
 from pdeflow.linalg.fast_poisson import FastPoisson
 from pdeflow.linalg.function_operator import FunctionOperator
 from pdeflow.linalg.incomplete_cholesky import IC
@@ -15,12 +17,16 @@ from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Solution, SolveError, Status
 from pdeflow.linalg.solver import Solver, solve
+from pdeflow.linalg.ssor import SSOR
 from pdeflow.linalg.stencil import StencilOperator
 
 __all__ = [
     "CG",
     "IC",
     "ILU",
+    "SSOR",
+    "BlockJacobi",
+    "Chebyshev",
     "FastPoisson",
     "FunctionOperator",
     "Jacobi",
