@@ -5,7 +5,9 @@ none of the others. ``solve(A, b)`` is the front door.
 """
 
 from pdeflow.linalg.bicgstab import BiCGStab
+from pdeflow.linalg.block_jacobi import BlockJacobi
 from pdeflow.linalg.cg import CG
+from pdeflow.linalg.chebyshev import Chebyshev
 from pdeflow.linalg.deflated_cg import DeflatedCG
 from pdeflow.linalg.fast_poisson import FastPoisson
 from pdeflow.linalg.fgmres import FGMRES
@@ -24,6 +26,7 @@ from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.sequence import Sequence
 from pdeflow.linalg.solution import Solution, SolveError, Status
 from pdeflow.linalg.solver import Solver, solve
+from pdeflow.linalg.ssor import SSOR
 from pdeflow.linalg.stencil import StencilOperator
 
 __all__ = [
@@ -35,7 +38,10 @@ __all__ = [
     "ILU",
     "LGMRES",
     "MINRES",
+    "SSOR",
     "BiCGStab",
+    "BlockJacobi",
+    "Chebyshev",
     "DeflatedCG",
     "FastPoisson",
     "FlexibleCG",

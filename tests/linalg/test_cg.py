@@ -13,6 +13,9 @@ from pdeflow.errors import InvalidInput
 from pdeflow.linalg import (
     CG,
     IC,
+    SSOR,
+    BlockJacobi,
+    Chebyshev,
     FastPoisson,
     FunctionOperator,
     Jacobi,
@@ -27,7 +30,7 @@ from pdeflow.linalg import (
 
 from .systems import SPD, darcy, dense, generator, hermitian, right_hand_side
 
-PRECONDITIONERS = [None, Jacobi(), Multigrid(), FastPoisson(), IC()]
+PRECONDITIONERS = [None, Jacobi(), Multigrid(), FastPoisson(), IC(), Chebyshev(), BlockJacobi(), SSOR()]
 
 
 def test_cg_is_the_textbook_recursion() -> None:

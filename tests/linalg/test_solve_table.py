@@ -13,6 +13,9 @@ from pdeflow.linalg import (
     CG,
     IC,
     ILU,
+    SSOR,
+    BlockJacobi,
+    Chebyshev,
     FastPoisson,
     FunctionOperator,
     Jacobi,
@@ -68,6 +71,9 @@ PRECONDITIONERS = {
     "fast poisson": FastPoisson(scaling=True),
     "ic": IC(),
     "ilu": ILU(),
+    "chebyshev": Chebyshev(),
+    "block jacobi": BlockJacobi(),
+    "ssor": SSOR(),
 }
 OPERATORS = {
     "1D": lambda: darcy(2, (65,)),
@@ -92,6 +98,8 @@ OPERATORS = {
 @pytest.mark.parametrize("preconditioner", PRECONDITIONERS)
 def test_positive_definite_systems_converge_to_the_direct_solution(name: str, preconditioner: str) -> None:
     A = OPERATORS[name]()
+    if (name, preconditioner) == ("periodic, odd", "ssor"):
+        pytest.skip("an odd ring has no two colours, and SSOR says so")
     b = right_hand_side(A)
     unpreconditioned = name == "bad rows" and preconditioner == "none"
     solution = solve(
