@@ -5,13 +5,16 @@ none of the others. ``solve(A, b)`` is the front door.
 """
 
 from pdeflow.linalg.cg import CG
+from pdeflow.linalg.diffusion import control_volumes, diffusion_stencil
 from pdeflow.linalg.function_operator import FunctionOperator
 from pdeflow.linalg.jacobi import Jacobi
 from pdeflow.linalg.multigrid import Multigrid
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
+from pdeflow.linalg.scipy_interop import as_scipy, from_scipy
 from pdeflow.linalg.solution import Solution, SolveError, Status
 from pdeflow.linalg.solver import Solver, solve
+from pdeflow.linalg.sparse import SparseOperator
 from pdeflow.linalg.stencil import StencilOperator
 
 __all__ = [
@@ -24,8 +27,13 @@ __all__ = [
     "Solution",
     "SolveError",
     "Solver",
+    "SparseOperator",
     "Status",
     "StencilOperator",
     "Tag",
+    "as_scipy",
+    "control_volumes",
+    "diffusion_stencil",
+    "from_scipy",
     "solve",
 ]

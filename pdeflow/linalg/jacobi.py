@@ -36,4 +36,5 @@ class Jacobi(Preconditioner):
             A.tags,
             adjoint=lambda r: inverse.conj() * r,
             diagonal=inverse,
+            broadcasts=True,
         )

@@ -15,6 +15,8 @@ from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
 if TYPE_CHECKING:
     import scipy.sparse
 
+    from pdeflow.linalg.sparse import SparseOperator
+
 Box = tuple[slice, ...]
 
 
@@ -56,6 +58,8 @@ class StencilOperator(LinearOperator):
     InvalidInput
         If the shapes do not fit together or an offset comes twice.
     """
+
+    broadcasts = True
 
     def __init__(
         self,
@@ -138,9 +142,20 @@ class StencilOperator(LinearOperator):
         return StencilOperator(self.offsets, coefficients, self.periodic, self.tags)
 
     @property
-    def requires_grad(self) -> bool:
-        """Whether the coefficients ask for a derivative."""
-        return self.coefficients.requires_grad
+    def parameter(self) -> Tensor:
+        """The coefficients."""
+        return self.coefficients
+
+    def with_parameter(self, parameter: Tensor) -> StencilOperator:
+        """The same stencil with other coefficients."""
+        return StencilOperator(self.offsets, parameter, self.periodic, self.tags)
+
+    def parameter_gradient(self, x: Tensor, y: Tensor) -> Tensor:
+        """``y[i] conj(x[i + offset])``, and zero for coefficients that are never used."""
+        gradient = x.new_zeros((x.shape[0], *self.coefficients.shape[1:]))
+        for k, rows, columns in self._terms:
+            gradient[:, k][rows] = y[rows] * x[columns].conj()
+        return gradient
 
     def is_finite(self) -> Tensor:
         """Which systems have only finite coefficients."""
@@ -170,3 +185,9 @@ class StencilOperator(LinearOperator):
         ij = (torch.cat(rows).numpy(), torch.cat(columns).numpy())
         matrix = scipy.sparse.coo_array((torch.cat(values).numpy(), ij), shape=(self.size, self.size))
         return matrix.tocsr()
+
+    def to_sparse(self) -> SparseOperator:
+        """The same operator with its entries stored by rows, sharing nothing."""
+        from pdeflow.linalg.sparse import SparseOperator  # here, because it needs this module
+
+        return SparseOperator.from_stencil(self)
