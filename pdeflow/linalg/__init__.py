@@ -4,8 +4,10 @@ Every tensor is ``(batch, *shape)``; the systems of a batch are independent and 
 none of the others. ``solve(A, b)`` is the front door.
 """
 
+from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
 from pdeflow.linalg.cg import CG
 from pdeflow.linalg.diffusion import control_volumes, diffusion_stencil
+from pdeflow.linalg.frozen import Frozen
 from pdeflow.linalg.function_operator import FunctionOperator
 from pdeflow.linalg.jacobi import Jacobi
 from pdeflow.linalg.multigrid import Multigrid
@@ -15,10 +17,13 @@ from pdeflow.linalg.scipy_interop import as_scipy, from_scipy
 from pdeflow.linalg.solution import Solution, SolveError, Status
 from pdeflow.linalg.solver import Solver, solve
 from pdeflow.linalg.sparse import SparseOperator
+from pdeflow.linalg.sparse_direct import SparseDirect
 from pdeflow.linalg.stencil import StencilOperator
 
 __all__ = [
     "CG",
+    "AlgebraicMultigrid",
+    "Frozen",
     "FunctionOperator",
     "Jacobi",
     "LinearOperator",
@@ -27,6 +32,7 @@ __all__ = [
     "Solution",
     "SolveError",
     "Solver",
+    "SparseDirect",
     "SparseOperator",
     "Status",
     "StencilOperator",
