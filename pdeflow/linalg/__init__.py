@@ -4,14 +4,17 @@ Every tensor is ``(batch, *shape)``; the systems of a batch are independent and 
 none of the others. ``solve(A, b)`` is the front door.
 """
 
+from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
 from pdeflow.linalg.bicgstab import BiCGStab
 from pdeflow.linalg.block_jacobi import BlockJacobi
 from pdeflow.linalg.cg import CG
 from pdeflow.linalg.chebyshev import Chebyshev
 from pdeflow.linalg.deflated_cg import DeflatedCG
+from pdeflow.linalg.diffusion import control_volumes, diffusion_stencil
 from pdeflow.linalg.fast_poisson import FastPoisson
 from pdeflow.linalg.fgmres import FGMRES
 from pdeflow.linalg.flexible_cg import FlexibleCG
+from pdeflow.linalg.frozen import Frozen
 from pdeflow.linalg.function_operator import FunctionOperator
 from pdeflow.linalg.gcrodr import GCRODR
 from pdeflow.linalg.gmres import GMRES
@@ -23,9 +26,12 @@ from pdeflow.linalg.minres import MINRES
 from pdeflow.linalg.multigrid import Multigrid
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
+from pdeflow.linalg.scipy_interop import as_scipy, from_scipy
 from pdeflow.linalg.sequence import Sequence
 from pdeflow.linalg.solution import Solution, SolveError, Status
 from pdeflow.linalg.solver import Solver, solve
+from pdeflow.linalg.sparse import SparseOperator
+from pdeflow.linalg.sparse_direct import SparseDirect
 from pdeflow.linalg.ssor import SSOR
 from pdeflow.linalg.stencil import StencilOperator
 
@@ -39,12 +45,14 @@ __all__ = [
     "LGMRES",
     "MINRES",
     "SSOR",
+    "AlgebraicMultigrid",
     "BiCGStab",
     "BlockJacobi",
     "Chebyshev",
     "DeflatedCG",
     "FastPoisson",
     "FlexibleCG",
+    "Frozen",
     "FunctionOperator",
     "Jacobi",
     "LinearOperator",
@@ -54,8 +62,14 @@ __all__ = [
     "Solution",
     "SolveError",
     "Solver",
+    "SparseDirect",
+    "SparseOperator",
     "Status",
     "StencilOperator",
     "Tag",
+    "as_scipy",
+    "control_volumes",
+    "diffusion_stencil",
+    "from_scipy",
     "solve",
 ]

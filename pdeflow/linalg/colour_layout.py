@@ -4,8 +4,8 @@ Along every axis the points are parted into even and odd ones, so a field is 2^d
 an eighth (3D) of the points. The points of one array are not coupled to each other by a stencil within
 {-1, 0, 1}^d: the arrays are the colours of a Gauss-Seidel sweep, and those with all indices odd are the
 coarse grid. Every neighbour of an array lies in one other array at a fixed shift. Flattened, that is a shift
-of the memory: on a bounded axis a neighbour outside of the box wraps to some other row, but its coefficient is
-zero; a periodic axis has a ghost point at both ends, which is filled before it is read.
+of the memory: on a bounded axis a neighbour outside of the box wraps to some other row, but its coefficient
+is zero; a periodic axis has a ghost point at both ends, which is filled before it is read.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ class FunctionOperator(LinearOperator):
         The conjugate transpose. An operator tagged ``SYMMETRIC`` is its own.
     diagonal
         The diagonal, ``(batch, *shape)``; only needed by preconditioners that use it.
+    broadcasts
+        Whether the functions of an operator of batch 1 take any number of vectors at once.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class FunctionOperator(LinearOperator):
         tags: Iterable[Tag] = (),
         adjoint: Callable[[Tensor], Tensor] | None = None,
         diagonal: Tensor | None = None,
+        broadcasts: bool = False,
     ) -> None:
         super().__init__(shape, batch, dtype, torch.device(device), tags)
+        self.broadcasts = broadcasts
         self._function = function
         self._adjoint = function if adjoint is None and Tag.SYMMETRIC in self.tags else adjoint
         expected = (batch, *self.shape)
@@ -74,6 +78,7 @@ class FunctionOperator(LinearOperator):
             self.tags,
             self._function,
             diagonal,
+            self.broadcasts,
         )
 
     def to(
@@ -82,7 +87,15 @@ class FunctionOperator(LinearOperator):
         """The same operator in another dtype or on another device."""
         dtype, device = dtype or self.dtype, torch.device(device or self.device)
         return FunctionOperator(
-            self._function, self.shape, self.batch, dtype, device, self.tags, self._adjoint, self._diagonal
+            self._function,
+            self.shape,
+            self.batch,
+            dtype,
+            device,
+            self.tags,
+            self._adjoint,
+            self._diagonal,
+            self.broadcasts,
         )
 
     def is_finite(self) -> Tensor:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import abc
+import copy
 import enum
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 
+Self = TypeVar("Self", bound="LinearOperator")
+
 
 class Tag(enum.Enum):
     """A property that a solver may rely on; the caller vouches for it.
 
-    ``SYMMETRIC`` means Hermitian where the operator is complex.
+    ``SYMMETRIC`` means Hermitian where the operator is complex. ``CONSTANT_NULL_SPACE`` says that the
+    operator and its adjoint map constants, and nothing else, to zero: pure Neumann and periodic problems.
+    :func:`~pdeflow.linalg.solve` then gives the solution whose mean is zero.
     """
 
     SYMMETRIC = "symmetric"
     POSITIVE_DEFINITE = "positive definite"
+    CONSTANT_NULL_SPACE = "constant null space"
 
 
 class LinearOperator(abc.ABC):
@@ -36,7 +43,11 @@ class LinearOperator(abc.ABC):
         Of the coefficients and of the tensors that are applied to.
     tags
         Properties the caller vouches for.
+    broadcasts
+        Whether an operator of batch 1 can be applied to any number of vectors at once.
     """
+
+    broadcasts: bool = False
 
     def __init__(
         self,
@@ -86,9 +97,28 @@ class LinearOperator(abc.ABC):
         return math.prod(self.shape)
 
     @property
+    def parameter(self) -> Tensor | None:
+        """The tensor of coefficients that ``A x`` is linear in, if the operator has one."""
+        return None
+
+    def with_parameter(self: Self, parameter: Tensor) -> Self:
+        """The same operator with other coefficients."""
+        raise InvalidInput("A", type(self).__name__, "an operator with a tensor of coefficients")
+
+    def parameter_gradient(self, x: Tensor, y: Tensor) -> Tensor:
+        """The derivative of ``y* A x`` by the (conjugate) coefficients, one slice a sample of x and y."""
+        raise InvalidInput("A", type(self).__name__, "an operator with a tensor of coefficients")
+
+    @property
     def requires_grad(self) -> bool:
         """Whether a derivative of ``A x`` by the coefficients of A is asked for."""
-        return False
+        return self.parameter is not None and self.parameter.requires_grad
+
+    def retagged(self: Self, tags: Iterable[Tag]) -> Self:
+        """The same operator, sharing everything, with these tags instead of its own."""
+        other = copy.copy(self)
+        other.tags = frozenset(tags)
+        return other
 
     def is_finite(self) -> Tensor:
         """Which systems are free of NaN and infinity, as far as the operator can know: ``(batch,)`` bool."""
@@ -97,6 +127,12 @@ class LinearOperator(abc.ABC):
     def pieces(self, samples: int) -> Sequence[LinearOperator]:
         """The batch cut into runs of at most ``samples`` systems; an operator that cannot be cut is one."""
         return [self]
+
+    def expand(self, batch: int) -> LinearOperator:
+        """An operator of batch 1 for ``batch`` right-hand sides; nothing is copied."""
+        from pdeflow.linalg.expanded import ExpandedOperator  # here, because it needs this module
+
+        return ExpandedOperator(self, batch)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``A x``, with shape, dtype and device checked."""

@@ -70,7 +70,16 @@ class Sequence:
     ) -> Solution:
         """The next system; arguments and errors are those of :func:`~pdeflow.linalg.solver.solve`."""
         tolerances = Tolerances(rtol, atol, max_iterations)
-        check_system(A, b, x0, self.solver, tolerances, on_failure)
+        if not isinstance(A, LinearOperator):
+            raise InvalidInput(
+                "A", type(A).__name__, "a LinearOperator", "Use from_scipy(A) for a SciPy matrix."
+            )
+        check_system(A, b, x0, tolerances, on_failure)
+        wants_grad = A.requires_grad or b.requires_grad or (x0 is not None and x0.requires_grad)
+        if wants_grad and torch.is_grad_enabled():
+            hint = "Use linalg.solve, which differentiates, or detach A and b."
+            raise InvalidInput("requires_grad", True, "tensors that ask for no derivative", hint)
+        self.solver.check(A)
         preconditioner = self.preconditioner
         if preconditioner is not None and self._keep:
             preconditioner = Kept(preconditioner)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.expanded import Shared, broadcast
 from pdeflow.linalg.operator import LinearOperator, Tag, check_vector
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Solution, SolveError, Status
@@ -58,12 +59,12 @@ class Solver(abc.ABC):
 
 
 def solve(
-    A: LinearOperator,
-    b: Tensor,
+    A: LinearOperator | Any,
+    b: Tensor | Any,
     *,
     solver: Solver | None = None,
     preconditioner: Preconditioner | None = None,
-    x0: Tensor | None = None,
+    x0: Tensor | Any = None,
     rtol: float = 1e-8,
     atol: float = 0.0,
     max_iterations: int | None = None,
@@ -74,14 +75,21 @@ def solve(
     On a CPU a large batch is worked through in pieces that fit in the cache; the systems are independent,
     so this changes nothing but the time.
 
+    Where b, or the coefficients of A, ask for a derivative, x can be differentiated: the backward pass
+    solves the adjoint system (:mod:`~pdeflow.linalg.implicit_gradient`). Where A is tagged
+    ``CONSTANT_NULL_SPACE``, x is the solution of mean zero, and an inconsistent b ends as ``SINGULAR``
+    (:mod:`~pdeflow.linalg.null_space`).
+
     Parameters
     ----------
     A
-        The operators, one a sample.
+        The operators, one a sample; or a SciPy sparse matrix, a SciPy LinearOperator or a dense NumPy
+        matrix, with NumPy arrays for b and x0, ``(n,)`` or ``(n, k)``, and for the x that comes back.
     b, x0
-        Right-hand sides and, optionally, initial guesses, ``(batch, *shape)``, in A's dtype and device.
+        Right-hand sides and, optionally, initial guesses, ``(batch, *shape)``, in A's dtype and device. An
+        A of batch 1 serves any number of them; its preconditioner is made once.
     solver
-        The method; :class:`~pdeflow.linalg.cg.CG` by default.
+        The method. By default :class:`~pdeflow.linalg.cg.CG` where A is tagged ``SYMMETRIC``, else GMRES.
     preconditioner
         None, or for example ``Jacobi()`` or ``Multigrid()``.
     max_iterations
@@ -92,16 +100,41 @@ def solve(
     Raises
     ------
     InvalidInput
-        If shapes, dtypes, devices or tolerances do not fit, the method does not suit the operator, or a
-        derivative is asked for, which an iteration cannot give.
+        If shapes, dtypes, devices or tolerances do not fit, or the method does not suit the operator.
     SolveError
         If a system failed and ``on_failure`` is ``"raise"``; its ``solution`` holds all the others.
     """
-    from pdeflow.linalg.cg import CG  # here, because a solver needs this module
+    options: dict[str, Any] = {
+        "solver": solver,
+        "preconditioner": preconditioner,
+        "x0": x0,
+        "rtol": rtol,
+        "atol": atol,
+        "max_iterations": max_iterations,
+        "on_failure": on_failure,
+    }
+    if not isinstance(A, LinearOperator):
+        from pdeflow.linalg.scipy_interop import solve_arrays
 
-    solver = CG() if solver is None else solver
+        return solve_arrays(A, b, **options)
+    wide = broadcast(A, b)
     tolerances = Tolerances(rtol, atol, max_iterations)
-    check_system(A, b, x0, solver, tolerances, on_failure)
+    check_system(wide, b, x0, tolerances, on_failure)
+    if torch.is_grad_enabled() and (
+        A.requires_grad or b.requires_grad or getattr(x0, "requires_grad", False)
+    ):
+        from pdeflow.linalg.implicit_gradient import solve_with_gradient
+
+        return solve_with_gradient(A, b, **options)
+    if Tag.CONSTANT_NULL_SPACE in A.tags:
+        from pdeflow.linalg.null_space import solve_without_constants
+
+        return solve_without_constants(A, b, **options)
+    if wide is not A:
+        preconditioner = None if preconditioner is None else Shared(preconditioner, A)
+        A = wide
+    solver = default_solver(A) if solver is None else solver
+    solver.check(A)
     solution, _ = solve_pieces(A, b, x0, solver, preconditioner, tolerances)
     return deliver(solution, on_failure)
 
@@ -116,11 +149,9 @@ class Tolerances:
 
 
 def check_system(
-    A: LinearOperator, b: Tensor, x0: Tensor | None, solver: Solver, tolerances: Tolerances, on_failure: str
+    A: LinearOperator, b: Tensor, x0: Tensor | None, tolerances: Tolerances, on_failure: str
 ) -> None:
     """Raise InvalidInput unless the arguments of a solve fit together."""
-    if not isinstance(A, LinearOperator):
-        raise InvalidInput("A", type(A).__name__, "a LinearOperator", "See StencilOperator.")
     check_vector("b", b, A)
     if x0 is not None:
         check_vector("x0", x0, A)
@@ -134,11 +165,6 @@ def check_system(
         raise InvalidInput("max_iterations", max_iterations, "at least 0, or None")
     if on_failure not in ("raise", "return"):
         raise InvalidInput("on_failure", on_failure, "'raise' or 'return'", choices=["raise", "return"])
-    wants_grad = A.requires_grad or b.requires_grad or (x0 is not None and x0.requires_grad)
-    if wants_grad and torch.is_grad_enabled():
-        hint = "Detach A and b, or call solve under torch.no_grad()."
-        raise InvalidInput("requires_grad", True, "tensors that ask for no derivative", hint)
-    solver.check(A)
 
 
 def solve_pieces(
@@ -179,3 +205,11 @@ def deliver(solution: Solution, on_failure: str) -> Solution:
     if on_failure == "raise" and bool((solution.status != Status.CONVERGED).any()):
         raise SolveError(solution)
     return solution
+
+
+def default_solver(A: LinearOperator) -> Solver:
+    """CG where A is tagged ``SYMMETRIC``, else GMRES."""
+    from pdeflow.linalg.cg import CG  # here, because a solver needs this module
+    from pdeflow.linalg.gmres import GMRES
+
+    return CG() if Tag.SYMMETRIC in A.tags else GMRES()

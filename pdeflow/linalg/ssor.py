@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.level import Level
+from pdeflow.linalg.array_program import Arena, Memory, OuterArray, OuterSpan, Program
+from pdeflow.linalg.colour_layout import Values, natural_strides
+from pdeflow.linalg.coloured_stencil import ColouredStencil
 from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.stencil import StencilOperator
@@ -65,12 +67,27 @@ class SSOR(Preconditioner):
 
 
 class SSORSweeps(LinearOperator):
-    """A sweep forth and a sweep back; it owns its buffers, so one thread at a time may apply it."""
+    """A sweep forth and a sweep back; it owns its memory, so one thread at a time may apply it."""
 
     def __init__(self, A: StencilOperator, omega: float) -> None:
         super().__init__(A.shape, A.batch, A.dtype, A.device, A.tags)
         self._omega = omega
-        self._level = Level(A.offsets, A.shape, A.periodic, A.batch, A.dtype, A.device)
+        arena = Arena(A.dtype, A.device)
+        strides = natural_strides(A.shape)
+        stencil = ColouredStencil(A.offsets, A.shape, A.periodic, arena)
+        # The coefficients come in twice: those off the diagonal times omega, and the diagonal as it is.
+        values: Values = {
+            offset: (OuterSpan(1 if any(offset) else 2, k * A.size, len(A.offsets) * A.size), strides)
+            for k, offset in enumerate(A.offsets)
+        }
+        into = stencil.layout.rows(stencil.b, OuterSpan(1, 0, A.size), strides)
+        back = stencil.layout.rows(stencil.x, OuterSpan(2, 0, A.size), strides, merge=True)
+        # y = (D + omega L)^-1 b, then y + (D + omega U)^-1 (b - (D + omega L + omega U) y), where the bracket
+        # is - omega U y, and the whole is (D + omega U)^-1 D y.
+        sweeps = [*stencil.sweep(zero_guess=True), *stencil.sweep(reverse=True)]
+        self._set_up = Program(stencil.set_up(values), arena)
+        self._program = Program([*into, *sweeps, *back], arena)
+        self._memory = Memory(arena, A.batch)
         self.fill(A)
 
     def fits(self, A: StencilOperator, omega: float) -> bool:
@@ -82,26 +99,25 @@ class SSORSweeps(LinearOperator):
         )
 
     def fill(self, A: StencilOperator) -> None:
-        """Take the coefficients of A, in the buffers that are there."""
+        """Take the coefficients of A, in the memory that is there."""
         self._A, self.tags = A, A.tags
-        self._level.fill(
-            (offset, A.coefficients[:, k] * (self._omega if any(offset) else 1.0))
-            for k, offset in enumerate(A.offsets)
-        )
+        coefficients = A.coefficients.contiguous()
+        omega = self._factor(self._omega)
+        self._set_up.run(self._memory, OuterArray(coefficients, omega), OuterArray(coefficients))
+
+    def _factor(self, value: float) -> Tensor:
+        return torch.full((self.batch,), value, dtype=torch.float64, device=self.device)
 
     def apply(self, x: Tensor) -> Tensor:
         """``M x``."""
-        return self.apply_into(x, torch.empty_like(x))
+        return self.apply_into(x, torch.empty_like(x, memory_format=torch.contiguous_format))
 
     def apply_into(self, x: Tensor, out: Tensor) -> Tensor:
         """``M x`` written into ``out``, which may be x."""
-        level = self._level
-        level.part(x, level.b)
-        # y = (D + omega L)^-1 b, then y + (D + omega U)^-1 (b - (D + omega L + omega U) y), where the bracket
-        # is - omega U y, and the whole is (D + omega U)^-1 D y.
-        level.smooth_down()
-        level.smooth_up()
-        return out.copy_(level.join(level.x)).mul_(self._omega * (2 - self._omega))
+        to = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
+        factor = self._factor(self._omega * (2 - self._omega))
+        self._program.run(self._memory, OuterArray(x.contiguous()), OuterArray(to, factor))
+        return to if to is out else out.copy_(to)
 
     def diagonal(self) -> Tensor:
         """Not known: raises InvalidInput."""

@@ -17,6 +17,8 @@ from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
 if TYPE_CHECKING:
     import scipy.sparse
 
+    from pdeflow.linalg.sparse import SparseOperator
+
 Box = tuple[slice, ...]
 
 MOST_BOXES = 128  # that the compiled product has room for
@@ -60,6 +62,8 @@ class StencilOperator(LinearOperator):
     InvalidInput
         If the shapes do not fit together or an offset comes twice.
     """
+
+    broadcasts = True
 
     def __init__(
         self,
@@ -105,7 +109,7 @@ class StencilOperator(LinearOperator):
 
     def apply_into(self, x: Tensor, out: Tensor) -> Tensor:
         """``A x`` written into ``out``, which must not share memory with x."""
-        if self.compiled is not None and x.is_contiguous() and out.is_contiguous():
+        if self.compiled is not None and self._is_plain(x) and self._is_plain(out):
             return self._apply_compiled(x, out)
         terms = self._terms
         if self._starts_full:
@@ -116,6 +120,12 @@ class StencilOperator(LinearOperator):
         for k, rows, columns in terms:
             out[rows].addcmul_(self.coefficients[:, k][rows], x[columns])
         return out
+
+    def _is_plain(self, x: Tensor) -> bool:
+        """Whether the compiled product may read or write x as an array."""
+        fits = x.dtype == self.dtype and x.device.type == "cpu" and tuple(x.shape[1:]) == self.shape
+        samples = self.batch in (1, x.shape[0])
+        return fits and samples and x.is_contiguous() and not (x.requires_grad and torch.is_grad_enabled())
 
     @property
     def compiled(self) -> ctypes.CDLL | None:
@@ -142,7 +152,8 @@ class StencilOperator(LinearOperator):
         library = native.library("stencil")
         assert library is not None
         function = library.apply_f32 if self.dtype == torch.float32 else library.apply_f64
-        numbers = (self.batch, self.coefficients.stride(0), self.size)
+        # One operator may be applied to many vectors.
+        numbers = (x.shape[0], self.coefficients.stride(0) if self.batch > 1 else 0, self.size)
         function(
             ctypes.c_void_p(self.plan.data_ptr()),
             *(ctypes.c_int64(number) for number in numbers),
@@ -178,9 +189,20 @@ class StencilOperator(LinearOperator):
         return StencilOperator(self.offsets, coefficients, self.periodic, self.tags)
 
     @property
-    def requires_grad(self) -> bool:
-        """Whether the coefficients ask for a derivative."""
-        return self.coefficients.requires_grad
+    def parameter(self) -> Tensor:
+        """The coefficients."""
+        return self.coefficients
+
+    def with_parameter(self, parameter: Tensor) -> StencilOperator:
+        """The same stencil with other coefficients."""
+        return StencilOperator(self.offsets, parameter, self.periodic, self.tags)
+
+    def parameter_gradient(self, x: Tensor, y: Tensor) -> Tensor:
+        """``y[i] conj(x[i + offset])``, and zero for coefficients that are never used."""
+        gradient = x.new_zeros((x.shape[0], *self.coefficients.shape[1:]))
+        for k, rows, columns in self._terms:
+            gradient[:, k][rows] = y[rows] * x[columns].conj()
+        return gradient
 
     def is_finite(self) -> Tensor:
         """Which systems have only finite coefficients."""
@@ -210,3 +232,9 @@ class StencilOperator(LinearOperator):
         ij = (torch.cat(rows).numpy(), torch.cat(columns).numpy())
         matrix = scipy.sparse.coo_array((torch.cat(values).numpy(), ij), shape=(self.size, self.size))
         return matrix.tocsr()
+
+    def to_sparse(self) -> SparseOperator:
+        """The same operator with its entries stored by rows, sharing nothing."""
+        from pdeflow.linalg.sparse import SparseOperator  # here, because it needs this module
+
+        return SparseOperator.from_stencil(self)

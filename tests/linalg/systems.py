@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pdeflow.linalg import StencilOperator, Tag
+from pdeflow.linalg import StencilOperator, Tag, diffusion_stencil
 
 SPD = (Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE)
 HERMITIAN = (Tag.SYMMETRIC,)
@@ -18,25 +18,14 @@ def generator(seed: int) -> torch.Generator:
 def diffusion(
     coefficient: Tensor, periodic: tuple[bool, ...] | None = None, reaction: float = 0.0
 ) -> StencilOperator:
-    """-div(a grad u) + c u by harmonic means, for a on all nodes, ``(batch, *nodes)``.
+    """-div(a grad u) + c u for a on all nodes, ``(batch, *nodes)``, vouched for as positive definite.
 
     The outermost nodes of a bounded axis are the eliminated boundary. The spacing is 1 / (nodes - 1).
     """
-    dim = coefficient.ndim - 1
-    periodic = periodic or (False,) * dim
-    inside = (slice(None), *(slice(None) if wraps else slice(1, -1) for wraps in periodic))
-    middle = coefficient[inside]
-    centre = torch.full_like(middle, reaction)
-    offsets, values = [(0,) * dim], [centre]
-    for axis in range(dim):
-        h = 1 / (coefficient.shape[axis + 1] - (0 if periodic[axis] else 1))
-        for step in (-1, 1):
-            neighbour = coefficient.roll(-step, axis + 1)[inside]
-            face = 2 / (1 / middle + 1 / neighbour) / h**2
-            offsets.append(tuple(step if a == axis else 0 for a in range(dim)))
-            values.append(-face)
-            centre += face
-    return StencilOperator(offsets, torch.stack(values, 1), periodic, SPD)
+    periodic = periodic or (False,) * (coefficient.ndim - 1)
+    spacing = [1 / (n - (not wraps)) for n, wraps in zip(coefficient.shape[1:], periodic)]
+    boundary = ["periodic" if wraps else "dirichlet" for wraps in periodic]
+    return diffusion_stencil(coefficient, spacing, boundary, reaction).retagged(SPD)
 
 
 def jumps(batch: int, shape: tuple[int, ...], seed: int = 0, low: float = 3.0, high: float = 12.0) -> Tensor:

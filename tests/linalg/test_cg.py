@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pdeflow.errors import InvalidInput
 from pdeflow.linalg import (
     CG,
     IC,
@@ -258,17 +257,6 @@ def test_strided_right_hand_sides() -> None:
     torch.testing.assert_close(solve(A, b.mT, x0=x0.mT, preconditioner=Multigrid()).x, expected)
     ones = torch.ones(1, 1, 1, dtype=torch.float64).expand(2, 12, 12)
     torch.testing.assert_close(solve(A, ones).x, solve(A, ones.clone()).x)
-
-
-def test_derivatives_are_refused_not_forgotten() -> None:
-    A = darcy(2, (12, 12))
-    b = right_hand_side(A).requires_grad_()
-    with pytest.raises(InvalidInput, match="requires_grad"):
-        solve(A, b)
-    with pytest.raises(InvalidInput, match="requires_grad"):
-        solve(StencilOperator(A.offsets, A.coefficients.clone().requires_grad_(), tags=SPD), b.detach())
-    with torch.no_grad():
-        assert not solve(A, b, preconditioner=Multigrid()).x.requires_grad
 
 
 def test_linalg_imports_torch_only() -> None:

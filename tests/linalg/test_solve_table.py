@@ -11,6 +11,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import (
     CG,
+    GMRES,
     IC,
     ILU,
     SSOR,
@@ -28,6 +29,7 @@ from pdeflow.linalg import (
     Tag,
     solve,
 )
+from pdeflow.linalg.solver import default_solver
 
 from .systems import HERMITIAN, SPD, darcy, dense, diffusion, helmholtz, hermitian, right_hand_side
 
@@ -293,7 +295,9 @@ def test_cg_wants_a_symmetric_operator() -> None:
     A = SPD_2D()
     untagged = StencilOperator(A.offsets, A.coefficients)
     with pytest.raises(InvalidInput, match="SYMMETRIC"):
-        solve(untagged, right_hand_side(A))
+        solve(untagged, right_hand_side(A), solver=CG())
+    assert isinstance(default_solver(untagged), GMRES)
+    assert isinstance(default_solver(A), CG)
     with pytest.raises(InvalidInput, match="LinearOperator"):
         solve(dense(A), right_hand_side(A))  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="check_every"):
