@@ -21,9 +21,13 @@ UNKNOWNS_IN_CACHE = 262144
 
 
 class Solver(abc.ABC):
-    """The mathematics of a method; inputs have been checked by :func:`solve` before they come here."""
+    """The mathematics of a method; inputs have been checked by :func:`solve` before they come here.
+
+    ``couples`` says that the systems of a batch help each other, so that it must not be cut.
+    """
 
     requires: ClassVar[frozenset[Tag]] = frozenset()
+    couples: ClassVar[bool] = False
 
     def check(self, A: LinearOperator) -> None:
         """Raise InvalidInput unless A has the tags that the method relies on."""
@@ -143,7 +147,8 @@ def solve(
     solver = default_solver(A) if solver is None else solver
     solver.check(A)
 
-    samples = max(1, UNKNOWNS_IN_CACHE // A.size) if A.device.type == "cpu" else A.batch
+    cut = A.device.type == "cpu" and not solver.couples
+    samples = max(1, UNKNOWNS_IN_CACHE // A.size) if cut else A.batch
     parts, start, state = [], 0, None
     for piece in A.pieces(samples):
         rows = slice(start, start + piece.batch)
