@@ -86,7 +86,7 @@ class BlockCG(ShortRecurrence):
     def restart(self, state: Any, s: Any, again: Tensor) -> None:
         """A new block from the residuals of the systems that run."""
         r = torch.where(column(again, s.r), s.r, torch.zeros_like(s.r)).flatten(1)
-        s.S, s.q, s.z = self._factor(state, s, r)
+        s.S, s.q, s.z = self._factor(state, s, r, passes=2)
         s.p = s.z.clone()
 
     def advance(self, state: Any, s: Any, steps: int) -> None:
@@ -98,7 +98,7 @@ class BlockCG(ShortRecurrence):
             s.iterations += running
             step = torch.where(running[:, None], s.S @ C, 0.0)
             s.x.add_((step @ s.p).view_as(s.x))
-            Z, s.q, s.z = self._factor(state, s, torch.addmm(s.q, C, s.w, alpha=-1))
+            Z, s.q, s.z = self._factor(state, s, torch.addmm(s.q, C, s.w, alpha=-1), passes=1)
             s.S = s.S @ Z
             s.p = torch.addmm(s.z, Z.mH, s.p)
             lengths = norm(s.S) if state.M is None else norm(s.S @ s.q)
@@ -107,11 +107,14 @@ class BlockCG(ShortRecurrence):
             s.status = mark(s.status, running & ~torch.isfinite(lengths), Status.BREAKDOWN)
             s.status = mark(s.status, (s.status == RUNNING) & (lengths <= s.target), Status.CONVERGED)
 
-    def _factor(self, state: Prepared, s: BlockIterate, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _factor(
+        self, state: Prepared, s: BlockIterate, r: Tensor, passes: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """``r = Z q`` with rows of q that are orthonormal in the inner product of M or zero; Z, q, M q."""
         z = r if state.M is None else state.M.apply(r.view_as(s.x)).flatten(1)
         total: Tensor | None = None
-        for _ in range(2):  # the second pass removes what rounding left in the first
+        # A second pass removes what rounding left in the first: for residuals that come as they like.
+        for _ in range(passes):
             G = gram(r, z)
             self._judge(s, ~torch.isfinite(G).all(), Status.BREAKDOWN)
             size = torch.diagonal(G).real.abs().sqrt()
