@@ -260,7 +260,7 @@ def drift(step: float) -> StencilOperator:
     return diffusion_stencil(a * (step * 3 * change).exp(), 1 / 21)
 
 
-@pytest.mark.parametrize("inner", [SparseDirect(), Multigrid(None), Jacobi()])
+@pytest.mark.parametrize("inner", [SparseDirect(), Multigrid(dtype=None), Jacobi()])
 def test_frozen_keeps_while_it_is_good_enough(inner: Preconditioner) -> None:
     counting = Counting(inner)
     M = Frozen(counting)

@@ -108,7 +108,7 @@ def elliptic(draw) -> StencilOperator:
 @given(elliptic())
 @settings(max_examples=40)
 def test_cycle_is_symmetric_positive_definite_and_close_to_the_inverse(A: StencilOperator) -> None:
-    M = dense(Multigrid(None).init(A))  # type: ignore[arg-type]
+    M = dense(Multigrid(dtype=None).init(A))  # type: ignore[arg-type]
     torch.testing.assert_close(M, M.mT, atol=1e-12 * M.abs().max().item(), rtol=0)
     spectrum = torch.linalg.eigvals(M @ dense(A)).real
     # The error after a symmetric cycle is positive semi-definite: the spectrum of M A ends at 1.
@@ -117,14 +117,14 @@ def test_cycle_is_symmetric_positive_definite_and_close_to_the_inverse(A: Stenci
 
 
 def test_complex_cycle_is_hermitian() -> None:
-    M = dense(Multigrid(None).init(hermitian(2, 12)))  # type: ignore[arg-type]
+    M = dense(Multigrid(dtype=None).init(hermitian(2, 12)))  # type: ignore[arg-type]
     torch.testing.assert_close(M, M.mH, atol=1e-12 * M.abs().max().item(), rtol=0)
     assert (torch.linalg.eigvalsh(M) > 0).all()
 
 
 @pytest.mark.parametrize(("shape", "periodic"), [((20, 13), (False, False)), ((16, 20), (True, False))])
 def test_adjoint_of_the_cycle_of_any_operator(shape, periodic) -> None:
-    M = Multigrid(None).init(full_stencil(2, shape, periodic))
+    M = Multigrid(dtype=None).init(full_stencil(2, shape, periodic))
     x, y = torch.randn(2, 2, *shape, dtype=torch.float64, generator=generator(1))
     left = torch.linalg.vecdot(M(x).flatten(1), y.flatten(1))
     right = torch.linalg.vecdot(x.flatten(1), M.adjoint(y).flatten(1))
@@ -187,7 +187,7 @@ def test_previous_is_reused_where_it_fits() -> None:
     assert again is M
     assert torch.equal(again(x), expected)
     assert Multigrid().init(darcy(2, (41, 40)), M) is not M
-    assert Multigrid(None).init(B, M) is not M
+    assert Multigrid(dtype=None).init(B, M) is not M
 
 
 def test_to() -> None:

@@ -125,11 +125,11 @@ def test_several_right_hand_sides() -> None:
 
 def test_projected_preconditioner_is_symmetric_and_reused() -> None:
     A = singular("periodic 2D")
-    M = Projected(Multigrid(None)).init(A)
+    M = Projected(Multigrid(dtype=None)).init(A)
     matrix = dense(M)  # type: ignore[arg-type]
     torch.testing.assert_close(matrix, matrix.mT, rtol=0, atol=1e-12 * matrix.abs().max().item())
     assert matrix.sum(2).abs().max() < 1e-12 * matrix.abs().max()
-    again = Projected(Multigrid(None)).init(A, M)
+    again = Projected(Multigrid(dtype=None)).init(A, M)
     assert again.inner is M.inner  # type: ignore[attr-defined]
     torch.testing.assert_close(M.adjoint(right_hand_side(A)), M(right_hand_side(A)))
 

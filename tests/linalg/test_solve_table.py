@@ -62,7 +62,7 @@ PRECONDITIONERS = {
     "none": None,
     "jacobi": Jacobi(),
     "multigrid": Multigrid(),
-    "multigrid64": Multigrid(None),
+    "multigrid64": Multigrid(dtype=None),
     "direct": SparseDirect(),
 }
 OPERATORS = {
