@@ -20,9 +20,13 @@ UNKNOWNS_IN_CACHE = 262144
 
 
 class Solver(abc.ABC):
-    """The mathematics of a method; inputs have been checked by :func:`solve` before they come here."""
+    """The mathematics of a method; inputs have been checked by :func:`solve` before they come here.
+
+    ``couples`` says that the systems of a batch help each other, so that it must not be cut.
+    """
 
     requires: ClassVar[frozenset[Tag]] = frozenset()
+    couples: ClassVar[bool] = False
 
     def check(self, A: LinearOperator) -> None:
         """Raise InvalidInput unless A has the tags that the method relies on."""
@@ -182,7 +186,8 @@ def solve_pieces(
     its own. Without it the pieces, which have nothing to do with each other, share memory but no
     knowledge, and only the last state is left.
     """
-    samples = max(1, UNKNOWNS_IN_CACHE // A.size) if A.device.type == "cpu" else A.batch
+    cut = A.device.type == "cpu" and not solver.couples
+    samples = max(1, UNKNOWNS_IN_CACHE // A.size) if cut else A.batch
     parts, states, start = [], [], 0
     state = None
     for i, piece in enumerate(A.pieces(samples)):
