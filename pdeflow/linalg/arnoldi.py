@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.linalg.native import library
+from pdeflow.linalg.operator import magnitude
 
 
 class Basis:
@@ -131,18 +132,23 @@ class Basis:
 
     def _append(self, z: Tensor) -> None:
         j, end = self.used, self.fixed + self.used + 1
-        before = torch.linalg.vector_norm(self.w, dim=1)
-        w, h = self._outside(self.w, end)
+        # Squares are taken of w at order one: those of a large A would leave the range.
+        largest = magnitude(self.w)
+        finite = torch.isfinite(largest)
+        exponent = torch.frexp(torch.where(finite & (largest > 0), largest, 1.0))[1]
+        scaled = self.w * torch.ldexp(torch.ones_like(largest), -exponent).unsqueeze(1)
+        before = torch.linalg.vector_norm(scaled, dim=1)
+        w, h = self._outside(scaled, end)
         length = torch.linalg.vector_norm(w, dim=1)
-        finite = torch.isfinite(length)
         some = finite & (length > 10 * self._epsilon * before)
         if self.z is not None:
             self.z[:, j] = torch.where(finite.unsqueeze(1), z, torch.zeros_like(z))
         v = torch.where(some.unsqueeze(1), w / length.unsqueeze(1), torch.zeros_like(w))
         self.v.copy_(v)  # which z may be
         self.rows[:, end] = v
-        self.h[:, :end, j] = h
-        self.h[:, end, j] = torch.where(some, length, torch.zeros_like(length))
+        up = torch.ldexp(torch.ones_like(largest), exponent)
+        self.h[:, :end, j] = h * up.unsqueeze(1)
+        self.h[:, end, j] = torch.where(some, length * up, torch.zeros_like(length))
 
         product = (self._left[:, : j + 1] * h[:, self.fixed :]).sum(1)
         following = torch.where(some, -product / length, torch.zeros_like(product))

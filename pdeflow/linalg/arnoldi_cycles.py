@@ -39,7 +39,7 @@ class ArnoldiState(Prepared):
 
 @dataclass
 class Stalls(Iterate):
-    """Adds the cycles in a row that did not shorten the residual."""
+    """Adds the cycles in a row that gained nothing."""
 
     stalls: Tensor
 
@@ -48,8 +48,8 @@ class ArnoldiCycles(Lockstep):
     """Cycles over a :class:`~pdeflow.linalg.arnoldi.Basis`, each from the true residual of the last.
 
     At the end of a cycle the residual is worked out in float64 from x. A correction that does not shorten
-    it is not made; after ``patience`` such cycles in a row, or where a residual that the cycle took for
-    short enough was not even halved, the system has ``STAGNATED``.
+    it is not made. After ``patience`` cycles in a row that did not shorten it, or took it for short enough
+    when it was not even halved, the system has ``STAGNATED``.
 
     On a CPU the host reads after every iteration whether a system still takes part, elsewhere once a cycle.
     """
@@ -158,8 +158,9 @@ class ArnoldiCycles(Lockstep):
         s.r = torch.where(column(shorter, r), r, s.r)
         claimed = basis.norm <= s.target
         enough = torch.where(claimed, 0.5 * s.true_norm, (1 - 1e-12) * s.true_norm)
-        s.stalls = torch.where(length <= enough, torch.zeros_like(s.stalls), s.stalls + int(full))
-        given_up = (s.stalls >= self.patience) | (claimed & ~(length <= enough))
+        counts = claimed if not full else torch.ones_like(claimed)
+        s.stalls = torch.where(length <= enough, torch.zeros_like(s.stalls), s.stalls + counts)
+        given_up = s.stalls >= self.patience
         s.true_norm = torch.where(shorter, length, s.true_norm)
         s.status = mark(s.status, running & given_up, Status.STAGNATED)
         s.status = mark(s.status, running & (s.true_norm <= s.target), Status.CONVERGED)

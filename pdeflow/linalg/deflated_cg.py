@@ -86,7 +86,7 @@ class DeflatedCG(ConjugateDirections):
     """
 
     recycle: int = 16
-    window: int = 32
+    window: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()

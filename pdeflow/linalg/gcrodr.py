@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.arnoldi import combine
-from pdeflow.linalg.arnoldi_cycles import ArnoldiCycles, ArnoldiState, kept_correction
+from pdeflow.linalg.arnoldi_cycles import ArnoldiCycles, ArnoldiState, Stalls, kept_correction
 from pdeflow.linalg.harmonic_ritz import harmonic_ritz
 from pdeflow.linalg.lockstep import Prepared
 from pdeflow.linalg.operator import LinearOperator, Tag
@@ -107,14 +107,25 @@ class GCRODR(ArnoldiCycles):
             return state
         if previous.U.shape[1] != self.recycle:
             return state
-        assert previous.before_M is not None
-        shape = (-1, *A.shape)
-        images = torch.stack([state.A.apply(u.reshape(shape)).flatten(1) for u in previous.U.unbind(1)], 1)
-        carried = [previous.U] if state.M is None else [previous.U, previous.before_M]
-        C, turned = orthonormal_images(images, carried)
-        state.basis.rows[:, : self.recycle] = C
-        state.U, state.before_M = turned[0], turned[-1]
+        state.U, state.before_M = previous.U, previous.before_M
+        self._renew(state)
         return state
+
+    def _renew(self, state: RecyclingState) -> None:
+        """C from A U."""
+        assert state.U is not None
+        assert state.before_M is not None
+        shape = (-1, *state.A.shape)
+        images = torch.stack([state.A.apply(u.reshape(shape)).flatten(1) for u in state.U.unbind(1)], 1)
+        carried = [state.U] if state.M is None else [state.U, state.before_M]
+        state.basis.rows[:, : self.recycle], turned = orthonormal_images(images, carried)
+        state.U, state.before_M = turned[0], turned[-1]
+
+    def open(self, state: RecyclingState, s: Stalls) -> int:
+        """Begin the basis, and where rounding has parted C from A U, make C anew first."""
+        if state.U is not None and bool((s.stalls > 0).any()):
+            self._renew(state)
+        return super().open(state, s)
 
     def forget(self, state: RecyclingState) -> RecyclingState:
         """The buffers without the space."""

@@ -39,38 +39,34 @@ def harmonic_ritz(
     """
     fixed, used = basis.fixed, basis.used
     h = basis.h[:, : fixed + used + 1, :used]
-    double = torch.complex128 if h.is_complex() else torch.float64
     batch, rows, _ = h.shape
     columns = rows - 1
-    G = torch.zeros(batch, rows, columns, dtype=double, device=h.device)
-    G[:, :, fixed:] = torch.where(basis.valid.unsqueeze(1), h, torch.zeros_like(h))
-    S = torch.eye(rows, columns, dtype=double, device=h.device).repeat(batch, 1, 1)
-    S[:, :, fixed:] *= basis.valid.unsqueeze(1)
+    double = torch.complex128 if h.is_complex() else torch.float64
+    identity = torch.eye(rows, columns, dtype=double, device=h.device).expand(batch, -1, -1)
+    counts, S, G = basis.valid, identity, h.to(double)
     if before_M is not None:
-        alive = torch.linalg.vector_norm(basis.rows[:, :fixed], dim=2) > 0
-        G[:, :fixed, :fixed] = torch.diag_embed(alive.to(double))
-        S[:, :, :fixed] = torch.bmm(basis.rows[:, :rows], before_M.conj().mT).conj()
-    sound = (torch.isfinite(G).flatten(1).all(1) & torch.isfinite(S).flatten(1).all(1)).reshape(-1, 1, 1)
-    G, S = (torch.where(sound, X, torch.zeros_like(X)) for X in (G, S))
-
+        C = basis.rows[:, :fixed]
+        counts = torch.cat([torch.linalg.vector_norm(C, dim=2) > 0, counts], 1)
+        along = torch.bmm(basis.rows[:, :rows], before_M.conj().mT).conj().to(double)
+        S = torch.cat([along, identity[:, :, fixed:]], 2)
+        G = torch.cat([identity[:, :, :fixed], G], 2)
+    G = torch.where(counts.unsqueeze(1), G, torch.zeros_like(G))
     Q, R = torch.linalg.qr(G)
     R, kept = without_zero_rows(R, torch.finfo(h.dtype).eps)
-    inverse = torch.linalg.solve_triangular(R, torch.eye(columns, dtype=double, device=h.device), upper=True)
-    T = torch.bmm(torch.bmm(Q.mH, S), inverse)
-    T = torch.where(kept.unsqueeze(1) & kept.unsqueeze(2), T, torch.zeros_like(T))
+    T = torch.linalg.solve_triangular(R, torch.bmm(Q.mH, S), upper=True, left=False)
+    # No eigensolver takes NaN, and one system's must not stop the others.
+    sound = kept.unsqueeze(1) & kept.unsqueeze(2) & torch.isfinite(T)
+    T = torch.where(sound, T, torch.zeros_like(T))
     values, vectors = torch.linalg.eigh((T + T.mH) / 2) if hermitian else torch.linalg.eig(T)
-    size = values.abs()
-    order = torch.argsort(size, dim=1, descending=True, stable=True)[:, :wanted]
+    order = torch.argsort(values.abs(), dim=1, descending=True, stable=True)[:, :wanted]
     vectors = vectors.gather(2, order.unsqueeze(1).expand(-1, columns, -1))
     if vectors.is_complex() and not h.is_complex():
         upper = values.gather(1, order).imag >= 0
         vectors = torch.where(upper.unsqueeze(1), vectors.real, vectors.imag)
-    vectors = torch.where(kept.unsqueeze(2), vectors, torch.zeros_like(vectors))
-    q, triangle = torch.linalg.qr(vectors)
+    q, triangle = torch.linalg.qr(torch.where(kept.unsqueeze(2), vectors, torch.zeros_like(vectors)))
     independent = torch.diagonal(triangle, dim1=1, dim2=2).abs() > 1e-10
-    q = torch.where(independent.unsqueeze(1), q, torch.zeros_like(q))
-    weights, images = torch.bmm(inverse, q), torch.bmm(Q, q)
-    weights = torch.where(kept.unsqueeze(2), weights, torch.zeros_like(weights))
+    q = torch.where(kept.unsqueeze(2) & independent.unsqueeze(1), q, torch.zeros_like(q))
+    weights, images = torch.linalg.solve_triangular(R, q, upper=True), torch.bmm(Q, q)
     missing = wanted - q.shape[2]
     if missing > 0:
         weights = torch.nn.functional.pad(weights, (0, missing))

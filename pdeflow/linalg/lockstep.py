@@ -8,7 +8,7 @@ end, and what the caller is told are worked out here, the same for all.
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -105,7 +105,7 @@ class ShortRecurrence(Lockstep):
     starts again from it, and ends as ``STAGNATED`` once that does not halve it.
     """
 
-    check_every: int | None = None
+    check_every: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.check_every is not None and self.check_every < 1:
@@ -237,6 +237,9 @@ def _examine_failures(state: Prepared, s: Iterate, suspects: tuple[Tensor, ...])
     null = torch.zeros_like(undecided)
     for v in (r, x, *(suspect.to(r.dtype) for suspect in suspects)):
         null |= _in_null_space(state.exact, v)
+    # Where the iteration could not go on, the usual null vector of a differential operator counts too.
+    stuck = (s.status == Status.STAGNATED) | (s.status == Status.BREAKDOWN)
+    null |= stuck & _in_null_space(state.exact, torch.ones_like(r))
     if Tag.SYMMETRIC not in state.exact.tags:
         # What no x can reach is a null vector of the adjoint, which another A need not share.
         adjoint = _adjoint(state.exact)

@@ -25,7 +25,7 @@ def orthonormal_images(images: Tensor, carried: Sequence[Tensor]) -> tuple[Tenso
     epsilon = torch.finfo(images.dtype).eps
     length = torch.linalg.vector_norm(images, dim=2)
     unit = torch.where(length > 0, length.reciprocal(), torch.zeros_like(length))
-    sound = torch.isfinite(unit).all(1).reshape(-1, 1, 1)
+    sound = torch.isfinite(length + unit).all(1).reshape(-1, 1, 1)
     C = (images * unit.unsqueeze(2)).masked_fill_(~sound, 0)
     whole = torch.diag_embed(unit).to(images.dtype)
     for _ in range(2):

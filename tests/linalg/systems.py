@@ -72,3 +72,33 @@ def dense(A: StencilOperator) -> Tensor:
         unit[:, j] = 1
         columns.append(A.apply(unit.reshape(A.batch, *A.shape)).flatten(1))
     return torch.stack(columns, 2)
+
+
+def bumps(batch: int, n: int, seed: int) -> Tensor:
+    """A smooth random field within [-1, 1], ``(batch, n, n)``."""
+    noise = torch.randn(batch, n, n, generator=generator(seed), dtype=torch.float64)
+    wave = torch.fft.fftfreq(n, dtype=torch.float64) * n
+    decay = torch.exp(-(wave[:, None] ** 2 + wave**2) / 18)
+    field = torch.fft.ifft2(torch.fft.fft2(noise) * decay).real
+    return field / field.abs().amax((1, 2), keepdim=True)
+
+
+def waves(batch: int, n: int, k: float, seed: int = 0, damping: float = 0.0) -> StencilOperator:
+    """-Laplace u - k(x)^2 u on the unit square, k^2 varying by 30 %; complex symmetric where damped."""
+    square = k**2 * (1 + 0.3 * bumps(batch, n, seed))
+    edge = torch.full_like(square, float((n + 1) ** 2))
+    values = torch.stack([4 * edge - square, -edge, -edge, -edge, -edge], 1)
+    offsets = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]
+    if not damping:
+        return StencilOperator(offsets, values, tags=HERMITIAN)
+    values = values.to(torch.complex128)
+    values[:, 0] += 1j * damping
+    return StencilOperator(offsets, values)
+
+
+def convection(batch: int, n: int, speed: float = 20.0) -> StencilOperator:
+    """-Laplace u + speed u_x on the unit square by central differences: not symmetric."""
+    edge = torch.full((batch, n, n), float((n + 1) ** 2), dtype=torch.float64)
+    drift = torch.full_like(edge, speed * (n + 1) / 2) * torch.linspace(1, 1.5, batch).reshape(-1, 1, 1)
+    values = torch.stack([4 * edge, -edge, -edge, -edge + drift, -edge - drift], 1)
+    return StencilOperator([(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)], values)
