@@ -52,8 +52,8 @@ class Chebyshev(Preconditioner):
         If degree or ratio are out of range; from ``init``, if the operator does not know its diagonal.
     """
 
-    degree: int = 4
-    ratio: float = 30.0
+    degree: int = 6
+    ratio: float = 100.0
 
     def __post_init__(self) -> None:
         if self.degree < 0:

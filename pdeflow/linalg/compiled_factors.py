@@ -27,19 +27,23 @@ def usable(A: StencilOperator) -> bool:
 
 
 class CompiledFactors:
-    """Factors of every system of a batch; ``symmetric`` makes them L D L^T, from the lower part of A.
+    """Factors of every system of a batch; ``symmetric`` makes them L D L^T.
+
+    ``relaxation`` is the share of the dropped fill that is added to the diagonal.
 
     They own their buffers, so one thread at a time may use them.
     """
 
-    def __init__(self, A: StencilOperator, symmetric: bool, dtype: torch.dtype) -> None:
-        self._symmetric, self._dtype = symmetric, dtype
+    def __init__(self, A: StencilOperator, symmetric: bool, dtype: torch.dtype, relaxation: float) -> None:
+        self._symmetric, self._dtype, self._relaxation = symmetric, dtype, relaxation
+        # The fill that is dropped shows only where the upper part is there too.
+        self._half = symmetric and not relaxation
         self._batch, self._size, self._row = A.batch, A.size, A.shape[-1]
         strides = [torch.Size(A.shape[axis + 1 :]).numel() for axis in range(len(A.shape))]
         # Offsets longer than the grid lead nowhere; of the others, only the centre has shift zero.
         inside = {k: boxes(A.shape, offset, A.periodic) for k, offset in enumerate(A.offsets)}
         shift = {k: sum(o * s for o, s in zip(A.offsets[k], strides)) for k in inside if inside[k]}
-        slots = sorted((k for k in shift if shift[k] <= 0 or not symmetric), key=lambda k: shift[k])
+        slots = sorted((k for k in shift if shift[k] <= 0 or not self._half), key=lambda k: shift[k])
         self._sources = [(k, (slice(None), *inside[k][0][0])) for k in slots]
         self._offsets, self._shifts = [A.offsets[k] for k in slots], [shift[k] for k in slots]
         self._lower = sum(s < 0 for s in self._shifts)
@@ -60,22 +64,27 @@ class CompiledFactors:
         self._library = library
 
     def _list_products(self) -> list[Tensor]:
-        """For every slot below the diagonal, what its entry is multiplied with and subtracted from."""
+        """For every slot below the diagonal, what its entry is multiplied with and subtracted from.
+
+        The last array has the weights of these products: one, or less where they stand for dropped fill.
+        """
         place = {offset: slot for slot, offset in enumerate(self._offsets)}
         below, above = self._offsets[: self._lower], self._offsets[self._lower + 1 :]
-        first, factor, into = [0], [], []
+        first, factor, into, weight = [0], [], [], []
         for p in below:
-            if self._symmetric:
+            if self._half:
                 # Row i + t of L holds, at p - t, what couples it to the pivot's row i + p.
                 pairs = [(tuple(a - b for a, b in zip(p, t)), t) for t in below]
                 pairs = [(other, t) for other, t in pairs if other in below]
             else:
                 pairs = [(q, tuple(a + b for a, b in zip(p, q))) for q in above]
-                pairs = [(q, t) for q, t in pairs if t in place]
+                pairs = [(q, t) for q, t in pairs if t in place or self._relaxation]
             factor += [place[other] for other, _ in pairs]
-            into += [place[t] for _, t in pairs]
+            into += [place.get(t, self._lower) for _, t in pairs]
+            weight += [1.0 if t in place else self._relaxation for _, t in pairs]
             first.append(len(into))
-        return [torch.tensor(numbers, dtype=torch.int64) for numbers in (first, factor, into)]
+        arrays = [torch.tensor(numbers, dtype=torch.int64) for numbers in (first, factor, into)]
+        return [*arrays, torch.tensor(weight, dtype=torch.float64)]
 
     def _list_sweeps(self, adjoint: bool) -> list[Tensor]:
         """For both sweeps the number of couplings to other rows of the grid and inside a row; then, of each
@@ -103,11 +112,12 @@ class CompiledFactors:
         for slot, (k, rows) in enumerate(self._sources):
             torch.mul(A.coefficients[:, k][rows], column, out=values[:, slot][rows])
         self._scale.copy_(scale)
-        kind = "cholesky" if self._symmetric else "lu"
+        kind = "cholesky" if self._half else "lu"
         _call(
             getattr(self._library, f"factor_{kind}_{_NAMES[self._dtype]}"),
             *(A.batch, self._factors.shape[1], A.size, self._stride, len(self._sources), self._lower),
-            *(self._shift_array, *self._products, SPOILT * torch.finfo(self._dtype).eps, self._slots),
+            *(self._shift_array, *self._products, SPOILT * torch.finfo(self._dtype).eps),
+            *(int(self._symmetric), self._slots),
         )
 
     def solve(self, x: Tensor, out: Tensor) -> None:

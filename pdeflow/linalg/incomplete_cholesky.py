@@ -33,6 +33,11 @@ class IC(Preconditioner):
 
     Parameters
     ----------
+    relaxation
+        The share of the dropped fill that is subtracted from the diagonal instead: 0 (default) is IC(0); 1
+        is the modified factorisation, which keeps row sums (I. Gustafsson, "A class of first order
+        factorization methods", BIT 18 (1978)). For diffusion on large grids, 0.97 to 0.99 takes a half to a
+        third of the iterations of 0.
     dtype
         Of the factors; None (default) is the operator's. float32 inside float64 reads half the memory, which
         pays on large grids, but takes more iterations where coefficients jump by powers of ten.
@@ -44,9 +49,12 @@ class IC(Preconditioner):
         diagonal.
     """
 
+    relaxation: float = 0.0
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
+        if not 0 <= self.relaxation <= 1:
+            raise InvalidInput("relaxation", self.relaxation, "a number from 0 to 1")
         if self.dtype not in (None, torch.float32, torch.float64):
             raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
 
@@ -55,4 +63,4 @@ class IC(Preconditioner):
         if Tag.SYMMETRIC not in A.tags:
             hint = "Tag the operator if it is Hermitian, or use ILU()."
             raise InvalidInput("A.tags", sorted(tag.name for tag in A.tags), "SYMMETRIC among them", hint)
-        return incomplete_inverse(A, previous, self.dtype, symmetric=True)
+        return incomplete_inverse(A, previous, self.dtype, self.relaxation, symmetric=True)

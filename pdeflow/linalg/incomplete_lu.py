@@ -38,6 +38,11 @@ class ILU(Preconditioner):
 
     Parameters
     ----------
+    relaxation
+        The share of the dropped fill that is subtracted from the diagonal instead: 0 (default) is ILU(0); 1
+        is the modified factorisation, which keeps row sums (I. Gustafsson, "A class of first order
+        factorization methods", BIT 18 (1978)). For diffusion on large grids, 0.97 to 0.99 takes a half to a
+        third of the iterations of 0.
     dtype
         Of the factors; None (default) is the operator's. float32 inside float64 reads half the memory, which
         pays on large grids, but takes more iterations where coefficients jump by powers of ten.
@@ -48,30 +53,37 @@ class ILU(Preconditioner):
         From ``init``: for an operator that is not a stencil with an entry on the diagonal.
     """
 
+    relaxation: float = 0.0
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
+        if not 0 <= self.relaxation <= 1:
+            raise InvalidInput("relaxation", self.relaxation, "a number from 0 to 1")
         if self.dtype not in (None, torch.float32, torch.float64):
             raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> IncompleteInverse:
         """Factor A, in the buffers of ``previous`` (which is used up) where they fit."""
-        return incomplete_inverse(A, previous, self.dtype, symmetric=False)
+        return incomplete_inverse(A, previous, self.dtype, self.relaxation, symmetric=False)
 
 
 def incomplete_inverse(
-    A: LinearOperator, previous: LinearOperator | None, dtype: torch.dtype | None, symmetric: bool
+    A: LinearOperator,
+    previous: LinearOperator | None,
+    dtype: torch.dtype | None,
+    relaxation: float,
+    symmetric: bool,
 ) -> IncompleteInverse:
-    """Factors of A, or of its lower part, in the buffers of ``previous`` where they fit."""
+    """Factors of A, in the buffers of ``previous`` where they fit; see :class:`ILU` and ``IC``."""
     if not isinstance(A, StencilOperator):
         hint = "Use Jacobi() for an operator without a grid."
         raise InvalidInput("A", type(A).__name__, "a StencilOperator", hint)
     if (0,) * len(A.shape) not in A.offsets:
         raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")
-    if isinstance(previous, IncompleteInverse) and previous.fits(A, dtype, symmetric):
+    if isinstance(previous, IncompleteInverse) and previous.fits(A, dtype, relaxation, symmetric):
         previous.fill(A)
         return previous
-    return IncompleteInverse(A, dtype, symmetric)
+    return IncompleteInverse(A, dtype, relaxation, symmetric)
 
 
 class IncompleteInverse(LinearOperator):
@@ -81,25 +93,27 @@ class IncompleteInverse(LinearOperator):
     within the range of float32 times that of A.
     """
 
-    def __init__(self, A: StencilOperator, dtype: torch.dtype | None, symmetric: bool) -> None:
+    def __init__(
+        self, A: StencilOperator, dtype: torch.dtype | None, relaxation: float, symmetric: bool
+    ) -> None:
         super().__init__(A.shape, A.batch, A.dtype, A.device, A.tags)
-        self._dtype, self._symmetric, self._turned = dtype, symmetric, False
+        self._dtype, self._relaxation, self._symmetric, self._turned = dtype, relaxation, symmetric, False
         working = dtype or A.dtype
         if A.dtype.is_complex and not working.is_complex:
             working = _COMPLEX[working]
         self._compiled = usable(A)
-        self._factors = (CompiledFactors if self._compiled else LevelFactors)(A, symmetric, working)
+        self._factors = (CompiledFactors if self._compiled else LevelFactors)(
+            A, symmetric, working, relaxation
+        )
         self.fill(A)
 
-    def fits(self, A: StencilOperator, dtype: torch.dtype | None, symmetric: bool) -> bool:
-        """Whether :meth:`fill` can take A."""
+    def fits(self, A: StencilOperator, dtype: torch.dtype | None, relaxation: float, symmetric: bool) -> bool:
+        """Whether :meth:`fill` can take A, and the result is what these settings ask for."""
         mine = self._A
-        return not self._turned and (
-            (A.offsets, A.shape, A.periodic, A.batch, A.dtype, A.device, dtype, symmetric, usable(A))
-            == (
-                *(mine.offsets, mine.shape, mine.periodic, mine.batch, mine.dtype, mine.device),
-                *(self._dtype, self._symmetric, self._compiled),
-            )
+        settings = (dtype, relaxation, symmetric, usable(A), False)
+        return (A.offsets, A.shape, A.periodic, A.batch, A.dtype, A.device, *settings) == (
+            *(mine.offsets, mine.shape, mine.periodic, mine.batch, mine.dtype, mine.device),
+            *(self._dtype, self._relaxation, self._symmetric, self._compiled, self._turned),
         )
 
     def fill(self, A: StencilOperator) -> None:
@@ -137,5 +151,5 @@ class IncompleteInverse(LinearOperator):
         self, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> IncompleteInverse:
         """The factors of the operator in another dtype or on another device."""
-        other = IncompleteInverse(self._A.to(dtype, device), self._dtype, self._symmetric)
+        other = IncompleteInverse(self._A.to(dtype, device), self._dtype, self._relaxation, self._symmetric)
         return other.adjoint if self._turned else other

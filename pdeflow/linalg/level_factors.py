@@ -19,11 +19,14 @@ SPOILT = 64.0
 
 
 class LevelFactors:
-    """Factors of every system of a batch; ``symmetric`` makes them L D L*, from the lower part of A."""
+    """Factors of every system of a batch; ``symmetric`` makes them L D L*, from the lower part of A.
 
-    def __init__(self, A: StencilOperator, symmetric: bool, dtype: torch.dtype) -> None:
-        self._plan = _plan(A.offsets, A.shape, A.periodic, symmetric, A.device)
-        self._symmetric, self._dtype = symmetric, dtype
+    ``relaxation`` is the share of the dropped fill that is added to the diagonal.
+    """
+
+    def __init__(self, A: StencilOperator, symmetric: bool, dtype: torch.dtype, relaxation: float) -> None:
+        self._plan = _plan(A.offsets, A.shape, A.periodic, symmetric, relaxation > 0, A.device)
+        self._symmetric, self._dtype, self._relaxation = symmetric, dtype, relaxation
 
     def fill(self, A: StencilOperator, scale: Tensor) -> None:
         """Factor ``scale A``, with one scale a system."""
@@ -35,7 +38,7 @@ class LevelFactors:
             values[:, plan.above] = values[:, plan.mirrored].conj()
         self._scale = scale.reshape(-1, *(1,) * len(A.shape))
         smallest = SPOILT * torch.finfo(self._dtype).eps
-        plan.elimination.factor(values, smallest, self._symmetric)
+        plan.elimination.factor(values, smallest, self._symmetric, self._relaxation)
         self._values = values
         self._inverse = values[:, plan.elimination.diagonal].reciprocal()
         self._entries = [plan.lower.gather(values), plan.upper.gather(values)]
@@ -69,6 +72,7 @@ class _Plan:
         shape: tuple[int, ...],
         periodic: Sequence[bool],
         symmetric: bool,
+        relaxed: bool,
         device: torch.device,
     ) -> None:
         self._device, self.size = device, torch.Size(shape).numel()
@@ -87,7 +91,7 @@ class _Plan:
         self.count = len(merged)
         self.source, self.target = source.to(device), torch.searchsorted(merged, keys).to(device)
         self._rows, self._columns = merged // self.size, merged % self.size
-        self.elimination = Elimination(self._rows, self._columns, self.size, device)
+        self.elimination = Elimination(self._rows, self._columns, self.size, relaxed, device)
         if symmetric:
             above = (self._rows < self._columns).nonzero()[:, 0]
             turned = self._columns[above] * self.size + self._rows[above]
@@ -113,6 +117,7 @@ def _plan(
     shape: tuple[int, ...],
     periodic: tuple[bool, ...],
     symmetric: bool,
+    relaxed: bool,
     device: torch.device,
 ) -> _Plan:
-    return _Plan(offsets, shape, periodic, symmetric, device)
+    return _Plan(offsets, shape, periodic, symmetric, relaxed, device)

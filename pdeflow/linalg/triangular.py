@@ -94,13 +94,15 @@ class Sweep:
 class Step(NamedTuple):
     """What becomes known at one level of an elimination: places in the values.
 
-    ``values[into] -= values[left] values[right]``; then ``lower`` is divided by ``pivot``, and the
+    ``values[into] -= values[left] values[right]``, or a share of it where the place of the product was
+    ``dropped`` and ``into`` is the diagonal instead; then ``lower`` is divided by ``pivot``, and the
     ``diagonal`` of ``row`` is a pivot.
     """
 
     into: Tensor
     left: Tensor
     right: Tensor
+    dropped: Tensor
     lower: Tensor
     pivot: Tensor
     diagonal: Tensor
@@ -116,11 +118,13 @@ class Elimination:
         Of the entries of the matrix, ascending by rows, then columns, with the whole diagonal.
     size
         Rows of the matrix.
+    relaxed
+        Whether a share of the dropped fill goes to the diagonal.
     device
         Of the values.
     """
 
-    def __init__(self, rows: Tensor, columns: Tensor, size: int, device: torch.device) -> None:
+    def __init__(self, rows: Tensor, columns: Tensor, size: int, relaxed: bool, device: torch.device) -> None:
         below, above = (rows > columns).nonzero()[:, 0], (rows < columns).nonzero()[:, 0]
         diagonal = (rows == columns).nonzero()[:, 0]
         # For every entry (i, k) below the diagonal all (k, j) above it, and the place of (i, j), if any.
@@ -129,13 +133,15 @@ class Elimination:
         left, right = torch.repeat_interleave(below, stop - start), ranges(start, stop)
         keys, wanted = rows * size + columns, rows[left] * size + columns[right]
         into = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
-        found = keys[into] == wanted
-        into, left, right = into[found], left[found], right[found]
+        dropped = keys[into] != wanted
+        into = torch.where(dropped, diagonal[rows[left]], into)
+        if not relaxed:
+            into, left, right, dropped = (t[~dropped] for t in (into, left, right, dropped))
         edges = torch.cat([left, right, pivot]), torch.cat([into, into, below])
         level = longest_chains(*edges, len(rows))
         count = int(level.max()) + 1
         cut = [
-            *(_by_level(level[into], t, count) for t in (into, left, right)),
+            *(_by_level(level[into], t, count) for t in (into, left, right, dropped)),
             *(_by_level(level[below], t, count) for t in (below, pivot)),
             *(_by_level(level[diagonal], t, count) for t in (diagonal, torch.arange(size))),
         ]
@@ -143,7 +149,7 @@ class Elimination:
         self._above, self._pivot_above = above.to(device), diagonal[rows[above]].to(device)
         self.diagonal = diagonal.to(device)
 
-    def factor(self, values: Tensor, smallest: float, positive: bool) -> None:
+    def factor(self, values: Tensor, smallest: float, positive: bool, relaxation: float) -> None:
         """Replace the values, ``(batch, nnz)``, by those of L, D and ``D^-1 U``, without the unit diagonals.
 
         A pivot no larger than ``smallest`` times the diagonal of the matrix, in magnitude or, where it should
@@ -153,6 +159,9 @@ class Elimination:
         for step in self._steps:
             if len(step.into):
                 products = values[:, step.left] * values[:, step.right]
+                # The diagonal of a Hermitian matrix stays real.
+                share = relaxation * (products.real if positive else products)
+                products = torch.where(step.dropped, share.to(products.dtype), products)
                 values.index_add_(1, step.into, products, alpha=-1)
             if len(step.lower):
                 values[:, step.lower] = values[:, step.lower] / values[:, step.pivot]

@@ -15,10 +15,10 @@ from pdeflow.linalg.triangular import Sweep, longest_chains
 
 from .systems import HERMITIAN, SPD, darcy, dense, diffusion, generator, hermitian, right_hand_side
 
-RECIPES = [IC(), ILU()]
+RECIPES = [IC(), ILU(), IC(0.95), ILU(1.0)]
 
 
-def textbook_ilu(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def textbook_ilu(A: np.ndarray, relaxation: float = 0.0, real: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """ILU(0), the IKJ variant, of a dense matrix with the pattern of its non-zeros."""
     a, n = A.copy(), len(A)
     for i in range(n):
@@ -28,6 +28,9 @@ def textbook_ilu(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 for j in range(k + 1, n):
                     if A[i, j] != 0:
                         a[i, j] -= a[i, k] * a[k, j]
+                    elif A[k, j] != 0:
+                        fill = a[i, k] * a[k, j]
+                        a[i, i] -= relaxation * (fill.real if real else fill)
     return np.tril(a, -1) + np.eye(n), np.triu(a)
 
 
@@ -109,6 +112,25 @@ def test_cholesky_is_the_textbook_factorisation(A: StencilOperator) -> None:
     torch.testing.assert_close(dense(ILU().init(A)), M, atol=1e-13, rtol=1e-12)  # type: ignore[arg-type]
 
 
+@given(stencils(), st.sampled_from([0.5, 1.0]))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_relaxed_factors_are_the_textbook_ones(A: StencilOperator, relaxation: float) -> None:
+    S = symmetrised(A)
+    for B, recipe in ((A, ILU(relaxation)), (S, ILU(relaxation)), (S, IC(relaxation))):
+        M, matrices = dense(recipe.init(B)), dense(B)  # type: ignore[arg-type]
+        for found, matrix in zip(M, matrices):
+            L, U = textbook_ilu(matrix.numpy(), relaxation, real=isinstance(recipe, IC))
+            np.testing.assert_allclose(found.numpy(), np.linalg.inv(L @ U), atol=1e-12)
+    torch.testing.assert_close(M, M.mH, atol=1e-14, rtol=1e-12)
+
+
+def test_the_modified_factors_keep_row_sums() -> None:
+    A = darcy(2, (9, 8))
+    ones = torch.ones(2, 9, 8, dtype=torch.float64)
+    torch.testing.assert_close(IC(1.0).init(A)(A(ones)), ones)
+    assert (IC(0.9).init(A)(A(ones)) - ones).abs().max() > 1e-3
+
+
 @given(stencils(), st.sampled_from(RECIPES))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_adjoint_identity_and_batch_is_a_loop(A: StencilOperator, recipe) -> None:
@@ -149,14 +171,14 @@ def test_compiled_form_is_the_eager_form(shape, recipe, batch: int, monkeypatch:
     for dtype in (torch.float32, torch.float64):
         C = A.to(dtype)
         monkeypatch.setenv("PDEFLOW_NATIVE", "0")
-        eager = type(recipe)(torch.float32).init(C)(x.to(dtype))
+        eager = type(recipe)(recipe.relaxation, torch.float32).init(C)(x.to(dtype))
         monkeypatch.undo()
         assert usable(C)
         torch.testing.assert_close(
-            type(recipe)(torch.float32).init(C)(x.to(dtype)), eager, rtol=1e-4, atol=1e-6
+            type(recipe)(recipe.relaxation, torch.float32).init(C)(x.to(dtype)), eager, rtol=1e-4, atol=1e-6
         )
         assert eager.dtype == dtype
-    wide = type(recipe)(torch.float64).init(A.to(torch.float32))(x.float())
+    wide = type(recipe)(recipe.relaxation, torch.float64).init(A.to(torch.float32))(x.float())
     torch.testing.assert_close(wide, compiled(x).float(), rtol=1e-5, atol=1e-7)
 
 
@@ -217,7 +239,7 @@ def test_zero_pivots_and_zero_diagonals(native: str, monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(M, torch.linalg.inv(L @ U))
 
 
-@pytest.mark.parametrize("recipe", [IC(), ILU(), IC(torch.float32), ILU(torch.float32)])
+@pytest.mark.parametrize("recipe", [IC(), ILU(), IC(dtype=torch.float32), ILU(dtype=torch.float32)])
 @pytest.mark.parametrize("native", ["0", "1"])
 def test_nan_stays_in_its_sample(recipe, native: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PDEFLOW_NATIVE", native)
@@ -245,11 +267,11 @@ def test_previous_is_reused_where_it_fits(recipe, monkeypatch: pytest.MonkeyPatc
         assert again is M
         torch.testing.assert_close(again(x), expected, rtol=1e-4, atol=1e-8)
         assert recipe.init(darcy(2, (9, 7)), M) is not M
-        assert type(recipe)(torch.float32).init(B, M) is not M
+        assert type(recipe)(recipe.relaxation, torch.float32).init(B, M) is not M
         assert recipe.init(B, M.adjoint) is not M
 
 
-@pytest.mark.parametrize("recipe", [IC(), ILU(), IC(torch.float32), ILU(torch.float32)])
+@pytest.mark.parametrize("recipe", [IC(), ILU(), IC(dtype=torch.float32), ILU(dtype=torch.float32)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128])
 def test_dtypes_and_meta(recipe, dtype: torch.dtype) -> None:
     A = hermitian(2, 7) if dtype.is_complex else darcy(2, (5, 4, 3))
@@ -258,7 +280,7 @@ def test_dtypes_and_meta(recipe, dtype: torch.dtype) -> None:
     M = recipe.init(A)
     assert M(x).dtype == dtype
     wide = torch.complex128 if dtype.is_complex else torch.float64
-    exact = type(recipe)().init(A.to(wide))(x.to(wide)).to(dtype)
+    exact = type(recipe)(recipe.relaxation).init(A.to(wide))(x.to(wide)).to(dtype)
     torch.testing.assert_close(M(x), exact, rtol=1e-3, atol=1e-6)
     single = torch.complex64 if dtype.is_complex else torch.float32
     torch.testing.assert_close(M.to(single)(x.to(single)), exact.to(single), rtol=1e-3, atol=1e-6)
@@ -276,6 +298,7 @@ def test_iterations() -> None:
     assert iterations(darcy(2, (32, 32))) <= 45
     assert iterations(darcy(2, (16, 16, 16))) <= 30
     assert iterations(diffusion(torch.ones(2, 32, 32, dtype=torch.float64), (True, True), 1.0)) <= 40
+    assert iterations(darcy(2, (32, 32)), relaxation=0.97) <= 30
     assert iterations(darcy(2, (20, 20), low=1.0, high=1e4)) <= 55
     for A in (darcy(2, (32, 32)), hermitian(2, 20)):
         assert abs(iterations(A) - iterations(A, dtype=torch.float32)) <= 1
@@ -303,8 +326,11 @@ def test_errors() -> None:
         with pytest.raises(InvalidInput, match="diagonal"):
             recipe.init(StencilOperator([(1,)], torch.ones(1, 1, 9), tags=HERMITIAN))
         with pytest.raises(InvalidInput, match="dtype"):
-            type(recipe)(torch.float16)
+            type(recipe)(dtype=torch.float16)
         with pytest.raises(InvalidInput, match="diagonal"):
             recipe.init(A).diagonal()
+        for relaxation in (-0.1, 1.1, float("nan")):
+            with pytest.raises(InvalidInput, match="relaxation"):
+                type(recipe)(relaxation)
     with pytest.raises(InvalidInput, match="SYMMETRIC"):
         IC().init(StencilOperator(A.offsets, A.coefficients, tags=[Tag.POSITIVE_DEFINITE]))

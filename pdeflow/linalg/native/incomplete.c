@@ -45,11 +45,11 @@ static T FACTOR(inverse_pivot)(T pivot, T diagonal, T smallest, int positive) {
 }
 
 /* ILU(0) in place, sample after sample. The slots hold the rows of A: `lower` below the diagonal, then the
-   diagonal, then `slots - lower - 1` above it. Products first[r] ... first[r + 1] - 1 belong to lower slot r:
-   a[into] -= l * a[with] of the row that is eliminated. Leaves L, 1 / D, and U divided by its pivots. */
+   diagonal, then `slots - lower - 1` above it. Products first[p] ... first[p + 1] - 1 belong to lower slot p:
+   a[into] -= weight * l * a[with] of the row that is eliminated. Leaves L, 1 / D, and U divided by its pivots. */
 void FACTOR(factor_lu)(int64_t batch, int64_t sample, int64_t n, int64_t stride, int64_t slots, int64_t lower,
                        const int64_t *shift, const int64_t *first, const int64_t *with, const int64_t *into,
-                       double smallest, T *factors) {
+                       const double *weight, double smallest, int64_t positive, T *factors) {
     for (; batch > 0; batch--, factors += sample) {
         T *inverse = factors + lower * stride;
         for (int64_t i = 0; i < n; i++) {
@@ -61,10 +61,10 @@ void FACTOR(factor_lu)(int64_t batch, int64_t sample, int64_t n, int64_t stride,
                 /* The upper slots of row j are divided by its pivot already, so the product takes l times pivot. */
                 T l_pivot = *entry;
                 for (int64_t r = first[p]; r < first[p + 1]; r++)
-                    factors[into[r] * stride + i] -= l_pivot * factors[with[r] * stride + j];
+                    factors[into[r] * stride + i] -= (T)weight[r] * l_pivot * factors[with[r] * stride + j];
                 *entry = l_pivot * inverse[j];
             }
-            inverse[i] = FACTOR(inverse_pivot)(inverse[i], diagonal, (T)smallest, 0);
+            inverse[i] = FACTOR(inverse_pivot)(inverse[i], diagonal, (T)smallest, (int)positive);
             for (int64_t q = lower + 1; q < slots; q++) factors[q * stride + i] *= inverse[i];
         }
     }
@@ -74,8 +74,9 @@ void FACTOR(factor_lu)(int64_t batch, int64_t sample, int64_t n, int64_t stride,
    a[into] -= l d * l[with] of the row of the neighbour at shift[into], itself included. */
 void FACTOR(factor_cholesky)(int64_t batch, int64_t sample, int64_t n, int64_t stride, int64_t slots,
                              int64_t lower, const int64_t *shift, const int64_t *first, const int64_t *with,
-                             const int64_t *into, double smallest, T *factors) {
-    (void)slots;
+                             const int64_t *into, const double *weight, double smallest, int64_t positive,
+                             T *factors) {
+    (void)slots, (void)weight;
     for (; batch > 0; batch--, factors += sample) {
         T *inverse = factors + lower * stride;
         for (int64_t i = 0; i < n; i++) {
@@ -89,7 +90,7 @@ void FACTOR(factor_cholesky)(int64_t batch, int64_t sample, int64_t n, int64_t s
                 *entry = l_pivot * inverse[i + shift[p]];
                 pivot -= l_pivot * *entry;
             }
-            inverse[i] = FACTOR(inverse_pivot)(pivot, diagonal, (T)smallest, 1);
+            inverse[i] = FACTOR(inverse_pivot)(pivot, diagonal, (T)smallest, (int)positive);
         }
     }
 }
