@@ -4,23 +4,53 @@ Every tensor is ``(batch, *shape)``; the systems of a batch are independent and 
 none of the others. ``solve(A, b)`` is the front door.
 """
 
+from pdeflow.linalg.bicgstab import BiCGStab
+from pdeflow.linalg.block_jacobi import BlockJacobi
 from pdeflow.linalg.cg import CG
+from pdeflow.linalg.chebyshev import Chebyshev
+from pdeflow.linalg.deflated_cg import DeflatedCG
+from pdeflow.linalg.fast_poisson import FastPoisson
+from pdeflow.linalg.fgmres import FGMRES
+from pdeflow.linalg.flexible_cg import FlexibleCG
 from pdeflow.linalg.function_operator import FunctionOperator
+from pdeflow.linalg.gcrodr import GCRODR
+from pdeflow.linalg.gmres import GMRES
+from pdeflow.linalg.incomplete_cholesky import IC
+from pdeflow.linalg.incomplete_lu import ILU
 from pdeflow.linalg.jacobi import Jacobi
+from pdeflow.linalg.lgmres import LGMRES
+from pdeflow.linalg.minres import MINRES
 from pdeflow.linalg.multigrid import Multigrid
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
+from pdeflow.linalg.sequence import Sequence
 from pdeflow.linalg.solution import Solution, SolveError, Status
 from pdeflow.linalg.solver import Solver, solve
+from pdeflow.linalg.ssor import SSOR
 from pdeflow.linalg.stencil import StencilOperator
 
 __all__ = [
     "CG",
+    "FGMRES",
+    "GCRODR",
+    "GMRES",
+    "IC",
+    "ILU",
+    "LGMRES",
+    "MINRES",
+    "SSOR",
+    "BiCGStab",
+    "BlockJacobi",
+    "Chebyshev",
+    "DeflatedCG",
+    "FastPoisson",
+    "FlexibleCG",
     "FunctionOperator",
     "Jacobi",
     "LinearOperator",
     "Multigrid",
     "Preconditioner",
+    "Sequence",
     "Solution",
     "SolveError",
     "Solver",

@@ -1,60 +1,45 @@
-"""The coarsest level of a multigrid hierarchy: a batch of small dense inverses."""
+"""The coarsest level of a multigrid hierarchy: a small dense inverse."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
+from pdeflow.linalg.array_program import Arena, Copy, Dense, Invert, Operation, Products
+from pdeflow.linalg.colour_layout import Values, natural_strides
 from pdeflow.linalg.stencil import boxes
 
 
 class DenseInverse:
-    """The inverse of a stencil on a few points, one dense matrix a sample.
+    """The inverse of a stencil on a few points as a dense matrix; see :class:`Invert` for null spaces.
 
-    Where the matrix maps constants to zero, constants are given a positive eigenvalue instead: the
-    inverse is then that of A plus a multiple of the matrix of ones.
+    Attributes
+    ----------
+    shape
+        Of the grid.
+    b, x
+        Where ``operation`` reads, and where it writes the product.
+    set_up
+        The operations that work out the inverse.
     """
 
-    def __init__(
-        self,
-        offsets: Iterable[tuple[int, ...]],
-        shape: Sequence[int],
-        periodic: Sequence[bool],
-        batch: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        self._size = math.prod(shape)
-        self._dtype = dtype
-        self._double = torch.complex128 if dtype.is_complex else torch.float64
-        number = torch.arange(self._size).reshape(tuple(shape))
-        self._rows = {
-            offset: [
-                ((slice(None), *rows), (number[rows] * self._size + number[columns]).flatten().to(device))
-                for rows, columns in boxes(shape, offset, periodic)
-            ]
-            for offset in offsets
-        }
-        self._dense = torch.zeros((batch, self._size**2), dtype=self._double, device=device)
-
-    def fill(self, coefficients: Iterable[tuple[tuple[int, ...], Tensor]]) -> None:
-        """Invert, in double precision, the stencil with these values: pairs (offset, ``(batch, *shape)``)."""
-        self._dense.zero_()
-        for offset, values in coefficients:
-            for rows, entries in self._rows[offset]:
-                self._dense.index_add_(1, entries, values[rows].flatten(1).to(self._double))
-        dense = self._dense.view(-1, self._size, self._size)
-        diagonal = torch.diagonal(dense, dim1=1, dim2=2)
-        largest = diagonal.abs().amax(1)
-        null = dense.sum(2).abs().amax(1) <= 1e-5 * largest
-        diagonal += (diagonal == 0).to(self._double)
-        dense = dense + torch.where(null, largest / self._size, 0.0).reshape(-1, 1, 1)
-        self._inverse = torch.linalg.inv_ex(dense)[0].to(self._dtype)
-
-    def apply(self, b: Tensor) -> Tensor:
-        """The product with ``b``, ``(batch, *shape)``, in the cycle's dtype."""
-        flat = b.to(self._dtype).reshape(b.shape[0], -1, 1)
-        return torch.matmul(self._inverse, flat).reshape(b.shape)
+    def __init__(self, values: Values, shape: Sequence[int], periodic: Sequence[bool], arena: Arena) -> None:
+        self.shape = tuple(shape)
+        size = math.prod(shape)
+        matrix, self.b, self.x = arena.new(size**2), arena.new(size), arena.new(size)
+        self.set_up: list[Operation] = [Products(size**2, matrix, ())]
+        natural = natural_strides(shape)
+        for offset, (place, strides) in values.items():
+            for rows, columns in boxes(shape, offset, periodic):
+                # By columns, as the product wants it: from row to row the diagonal is size + 1 numbers on.
+                first = sum(
+                    stride * (c.start * size + r.start) for stride, r, c in zip(natural, rows, columns)
+                )
+                source = place._replace(start=place.start + sum(s * r.start for s, r in zip(strides, rows)))
+                counts = tuple(r.stop - r.start for r in rows)
+                steps = tuple(stride * (size + 1) for stride in natural)
+                self.set_up.append(
+                    Copy(counts, matrix.shifted(first), steps, source, tuple(strides), add=True)
+                )
+        self.set_up.append(Invert(size, matrix))
+        self.operation = Dense(size, matrix, self.x, self.b)

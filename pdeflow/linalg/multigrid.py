@@ -2,44 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ctypes
+import functools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.array_program import (
+    Arena,
+    Copy,
+    Memory,
+    Operation,
+    OuterArray,
+    OuterSpan,
+    Program,
+    ProgramCall,
+    Span,
+)
+from pdeflow.linalg.colour_layout import Offset, Values, natural_strides
 from pdeflow.linalg.dense_inverse import DenseInverse
 from pdeflow.linalg.level import Level
-from pdeflow.linalg.operator import LinearOperator, magnitude
+from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.stencil import StencilOperator
 
-COARSEST = 64  # unknowns below which coarsening ends and a dense inverse takes over
+COARSEST = 32  # unknowns up to which a dense inverse takes over
+COARSEST_THIN = (
+    64  # the same where an axis has two or three points, which couple so strongly that halving fails
+)
 LARGEST_DENSE = 1024  # unknowns up to which it may take over earlier, on an odd periodic axis
 
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
+Cycle = Literal["V", "W", "F"]
+InterpolationKind = Literal["operator", "linear"]
+
 
 @dataclass(frozen=True)
 class Multigrid(Preconditioner):
-    """A symmetric V(1,1) cycle for stencils within {-1, 0, 1}^d in one, two or three dimensions.
+    """A symmetric cycle for stencils within {-1, 0, 1}^d in one, two or three dimensions.
 
     - Coarse points: every second one, along all axes at once. Bounded axes may have any number of
       points; a periodic one is halved while it is even.
-    - Interpolation P is multilinear, restriction its transpose, coarse operators are ``P^T A P``, so that
-      jumps of a coefficient that no coarse grid resolves still enter as averages.
-    - Smoother: Gauss-Seidel by the 2^d colours of :mod:`~pdeflow.linalg.level` (red-black for a 5- or
-      7-point stencil), upwards in the reverse order: the cycle is Hermitian positive definite where the
-      operator is, and a legal preconditioner of CG.
+    - Interpolation P follows the operator (:mod:`~pdeflow.linalg.interpolation`), restriction is its adjoint,
+      coarse operators are ``P* A P``: jumps of the coefficient cost few iterations.
+    - Smoother: Gauss-Seidel by the 2^d colours of :mod:`~pdeflow.linalg.colour_layout` (red-black for a 5- or
+      7-point stencil), upwards in the reverse order: V and W cycles are Hermitian positive definite where the
+      operator is, and legal preconditioners of CG.
     - Coarsest level: the dense inverse. Where A maps constants to zero (periodic, no reaction term), the
       constant is given a positive value instead.
+
+    On a CPU, for real numbers, the cycle runs in compiled loops (:mod:`pdeflow.linalg.native`).
 
     References: W. L. Briggs, V. E. Henson, S. F. McCormick, *A Multigrid Tutorial*, 2nd ed., SIAM 2000;
     O. Tatebe, "The multigrid preconditioned conjugate gradient method", NASA CP 3224 (1993).
 
     Parameters
     ----------
+    cycle
+        ``"V"``; ``"W"``: every coarse grid is visited twice as often as the one above; ``"F"``: on every
+        coarse grid an F cycle is followed by a V cycle. F is not quite symmetric: use it with a flexible
+        method.
+    interpolation
+        ``"operator"``, or ``"linear"`` for stencils that are far from those of an elliptic equation.
     dtype
         Of the cycle: float32 (default) takes half the time and costs no accuracy, because the Krylov
         method around it keeps residuals in its own; None is the operator's.
@@ -51,102 +81,183 @@ class Multigrid(Preconditioner):
         becomes odd while the grid is still large.
     """
 
+    cycle: Cycle = "V"
+    interpolation: InterpolationKind = "operator"
     dtype: torch.dtype | None = torch.float32
 
     def __post_init__(self) -> None:
+        for name, known in (("cycle", Cycle), ("interpolation", InterpolationKind)):
+            if getattr(self, name) not in get_args(known):
+                raise InvalidInput(
+                    name, getattr(self, name), f"one of {get_args(known)}", choices=get_args(known)
+                )
         if self.dtype not in (None, torch.float32, torch.float64):
             raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
 
-    def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> MultigridCycle:
-        """Build the levels for A, in the buffers of ``previous`` (which is used up) where they fit."""
+    def init(
+        self, A: LinearOperator, previous: LinearOperator | None = None, *, in_turn: bool = False
+    ) -> MultigridCycle:
+        """Build the levels for A, in the memory of ``previous`` (which is used up) where it fits.
+
+        With ``in_turn`` there is memory for the levels of one system only, which are built anew for each:
+        for a compiled solver that is done with one system before it takes the next.
+        """
         if not isinstance(A, StencilOperator) or not 1 <= len(A.shape) <= 3:
             hint = "Use Jacobi() for an operator without a grid."
             raise InvalidInput("A", type(A).__name__, "a StencilOperator in one to three dimensions", hint)
         wide = [offset for offset in A.offsets if any(abs(step) > 1 for step in offset)]
         if wide:
             raise InvalidInput("offsets", wide, "entries -1, 0 and 1", "Use Jacobi() for wider stencils.")
-        dtype = self.dtype or A.dtype
-        if A.dtype.is_complex and not dtype.is_complex:
-            dtype = _COMPLEX[dtype]
         if (0,) * len(A.shape) not in A.offsets:
             raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")
-        if isinstance(previous, MultigridCycle) and previous.fits(A, dtype):
+        if isinstance(previous, MultigridCycle) and previous.fits(A, self, in_turn):
             previous.fill(A)
             return previous
-        return MultigridCycle(A, dtype)
+        return MultigridCycle(A, self, in_turn)
+
+
+class MultigridPlan:
+    """What depends on the grid alone: the levels and the programs that set them up and cycle through them."""
+
+    def __init__(
+        self,
+        offsets: Sequence[Offset],
+        shape: tuple[int, ...],
+        periodic: tuple[bool, ...],
+        dtype: torch.dtype,
+        device: torch.device,
+        hermitian: bool,
+        settings: Multigrid,
+    ) -> None:
+        self.arena = arena = Arena(dtype, device)
+        self.levels: list[Level] = []
+        self._transfers: list[tuple[Sequence[Operation], Sequence[Operation]]] = []
+        size, whole, strides = math.prod(shape), shape, natural_strides(shape)
+        kept = _kept_axes(shape)
+        shape, periodic, strides = (_pick(values, kept) for values in (shape, periodic, strides))
+        values: Values = {
+            _pick(offset, kept): (OuterSpan(1, k * size, len(offsets) * size), strides)
+            for k, offset in enumerate(offsets)
+            if not any(o for axis, o in enumerate(offset) if axis not in kept)
+        }
+        b, x = ((OuterSpan(slot, 0, size), strides) for slot in (1, 2))
+        set_up: list[Operation] = []
+        while math.prod(shape) > _most_dense(shape) and not any(w and n % 2 for n, w in zip(shape, periodic)):
+            level = Level(values, shape, periodic, arena, settings.interpolation, hermitian)
+            rows = level.layout.rows
+            self._transfers.append((rows(level.b, *b), rows(level.x, *x, merge=True)))
+            self.levels.append(level)
+            set_up += level.set_up(values)
+            kept = _kept_axes(level.coarse_shape)
+            shape, periodic = _pick(level.coarse_shape, kept), _pick(periodic, kept)
+            values = {
+                _pick(offset, kept): _on_axes(level.layout.coarse_rows(array), kept)
+                for offset, array in level.coarse.items()
+                if not any(o for axis, o in enumerate(offset) if axis not in kept)
+            }
+            ends = level.restricted, level.correction
+            b, x = (_on_axes(level.layout.coarse_rows(array), kept) for array in ends)
+        if math.prod(shape) > LARGEST_DENSE:
+            raise InvalidInput(
+                "A.shape",
+                whole,
+                f"periodic axes that can be halved until {LARGEST_DENSE} points are left",
+                "Take a power of two of points along the periodic axes.",
+            )
+        self.coarsest = dense = DenseInverse(values, shape, periodic, arena)
+        inside = natural_strides(shape)
+        ends = [Copy(shape, dense.b, inside, *b)], [Copy(shape, *x, dense.x, inside)]
+        self._transfers.append(ends)
+        into, back = self._transfers[0]
+        self.set_up = Program([*set_up, *dense.set_up], arena)
+        self.cycle = Program([*into, *self._visit(0, settings.cycle), *back], arena)
+
+    def _visit(self, k: int, cycle: str, zero_guess: bool = True) -> list[Operation]:
+        """The cycle from level k downwards: ``x_k += M_k (b_k - A_k x_k)``."""
+        if k == len(self.levels):
+            return [self.coarsest.operation]
+        level, (into, back) = self.levels[k], self._transfers[k + 1]
+        operations = [*level.sweep(zero_guess=zero_guess), *level.restrict(zero_guess=zero_guess), *into]
+        operations += self._visit(k + 1, cycle)
+        if cycle != "V" and k + 1 < len(self.levels):
+            operations += self._visit(k + 1, "V" if cycle == "F" else cycle, zero_guess=False)
+        return [*operations, *back, *level.prolong(), *level.sweep(reverse=True)]
+
+
+# Planning takes longer than solving, and is the same for all batches of a grid.
+_plan = functools.lru_cache(maxsize=32)(MultigridPlan)
 
 
 class MultigridCycle(LinearOperator):
-    """One V(1,1) cycle from a zero guess; it owns its buffers, so one thread at a time may apply it.
+    """One cycle from a zero guess; it owns its memory, so one thread at a time may apply it.
 
     A float32 cycle takes and gives numbers within the range of float32 times that of A: scale a tiny or
     huge x to order one first, as CG does.
     """
 
-    def __init__(self, A: StencilOperator, dtype: torch.dtype) -> None:
+    def __init__(self, A: StencilOperator, settings: Multigrid, in_turn: bool = False) -> None:
         super().__init__(A.shape, A.batch, A.dtype, A.device, A.tags)
-        self._cycle_dtype = dtype
-        self.levels: list[Level] = []
-        offsets, shape = list(A.offsets), A.shape
-        while _size(shape) > COARSEST and not _odd(shape, A.periodic):
-            level = Level(offsets, shape, A.periodic, A.batch, dtype, A.device)
-            self.levels.append(level)
-            offsets, shape = list(level.coarse), level.half
-        if _size(shape) > LARGEST_DENSE:
-            raise InvalidInput(
-                "A.shape",
-                A.shape,
-                f"periodic axes that can be halved until {LARGEST_DENSE} points are left",
-                "Take a power of two of points along the periodic axes.",
-            )
-        self._coarsest = DenseInverse(offsets, shape, A.periodic, A.batch, dtype, A.device)
+        self.settings, self.in_turn = settings, in_turn
+        self._plan = self._plan_for(A, settings)
+        self._memory = Memory(self._plan.arena, 1 if in_turn else A.batch)
         self.fill(A)
 
-    def fits(self, A: StencilOperator, dtype: torch.dtype) -> bool:
+    @staticmethod
+    def _plan_for(A: StencilOperator, settings: Multigrid) -> MultigridPlan:
+        dtype = settings.dtype or A.dtype
+        if A.dtype.is_complex and not dtype.is_complex:
+            dtype = _COMPLEX[dtype]
+        hermitian = Tag.SYMMETRIC in A.tags
+        return _plan(A.offsets, A.shape, A.periodic, dtype, A.device, hermitian, settings)
+
+    @property
+    def levels(self) -> list[Level]:
+        """From the finest to the one above the dense inverse."""
+        return self._plan.levels
+
+    @property
+    def compiled(self) -> ctypes.CDLL | None:
+        """The interpreter of the cycle, where it can be used."""
+        return self._plan.cycle.compiled
+
+    def calls(self, x: Tensor, out: Tensor) -> tuple[ProgramCall | None, ProgramCall]:
+        """For compiled loops: what sets up a system, if that is to be done in turn, and ``out = M x``."""
+        set_up = self._plan.set_up.call(self._memory, [self._coefficients]) if self.in_turn else None
+        return set_up, self._plan.cycle.call(self._memory, (OuterArray(x), OuterArray(out, self.scale)))
+
+    def fits(self, A: StencilOperator, settings: Multigrid, in_turn: bool) -> bool:
         """Whether :meth:`fill` can take ``A``."""
-        mine = self._A
-        return (A.offsets, A.shape, A.periodic, A.batch, A.dtype, A.device, dtype) == (
-            *(mine.offsets, mine.shape, mine.periodic, mine.batch, mine.dtype, mine.device),
-            self._cycle_dtype,
-        )
+        same = (A.batch, A.dtype, A.device) == (self.batch, self.dtype, self.device)
+        return same and in_turn == self.in_turn and self._plan_for(A, settings) is self._plan
 
     def fill(self, A: StencilOperator) -> None:
-        """Build all levels for the coefficients of ``A``, in the buffers that are there."""
+        """Build all levels for the coefficients of ``A``, in the memory that is there."""
         self._A, self.tags = A, A.tags
         # float32 has a short range: the cycle works on the operator scaled to largest diagonal entry 1.
         largest = magnitude(A.coefficients[:, A.offsets.index((0,) * len(A.shape))])
-        scale = torch.where(torch.isfinite(largest) & (largest > 0), largest, 1.0).reciprocal()
-        scale = scale.reshape(-1, *(1,) * len(A.shape))
-        self._scale = scale
-        scaled = torch.empty_like(A.coefficients[:, 0])
-        # One buffer serves all offsets: a level copies each before the next is worked out.
-        coefficients: Iterable[tuple[tuple[int, ...], Tensor]] = (
-            (offset, torch.mul(A.coefficients[:, k], scale, out=scaled)) for k, offset in enumerate(A.offsets)
+        self.scale = (
+            torch.where(torch.isfinite(largest) & (largest > 0), largest, 1.0).to(torch.float64).reciprocal()
         )
-        for level in self.levels:
-            level.fill(coefficients)
-            coefficients = level.galerkin().items()
-        self._coarsest.fill(coefficients)
+        self._coefficients = OuterArray(A.coefficients.contiguous(), self.scale)
+        if not self.in_turn:
+            self._plan.set_up.run(self._memory, self._coefficients)
 
     def apply(self, x: Tensor) -> Tensor:
         """``M x``."""
-        return self.apply_into(x, torch.empty_like(x))
+        return self.apply_into(x, torch.empty_like(x, memory_format=torch.contiguous_format))
 
     def apply_into(self, x: Tensor, out: Tensor) -> Tensor:
         """``M x`` written into ``out``, which may be x."""
-        restricted = x
-        for level in self.levels:
-            level.part(restricted, level.b)
-            level.smooth_down()
-            restricted = level.restrict()
-        # The levels carry minus the residual downwards and subtract what comes up.
-        correction = self._coarsest.apply(restricted)
-        for level in reversed(self.levels):
-            level.prolong(correction)
-            level.smooth_up()
-            correction = level.join(level.x)
-        # In the operator's dtype, because the scale may be beyond the range of float32.
-        return out.copy_(correction).mul_(self._scale)
+        to = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
+        x, plan, memory = x.contiguous(), self._plan, self._memory
+        if self.in_turn:
+            for i in range(self.batch):
+                own = slice(i, i + 1)
+                plan.set_up.run(memory, OuterArray(self._coefficients.values[own], self.scale[own]))
+                plan.cycle.run(memory, OuterArray(x[own]), OuterArray(to[own], self.scale[own]))
+        else:
+            plan.cycle.run(memory, OuterArray(x), OuterArray(to, self.scale))
+        return to if to is out else out.copy_(to)
 
     def diagonal(self) -> Tensor:
         """Not known: raises InvalidInput."""
@@ -154,20 +265,29 @@ class MultigridCycle(LinearOperator):
 
     @property
     def adjoint(self) -> MultigridCycle:
-        """The conjugate transpose."""
+        """The conjugate transpose (of V and W cycles)."""
         # The sweep up of A* is the adjoint of the sweep down of A, so the cycle of A* is the adjoint cycle.
-        return MultigridCycle(self._A.adjoint, self._cycle_dtype)
+        return MultigridCycle(self._A.adjoint, self.settings)
 
     def to(
         self, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> MultigridCycle:
         """The cycle of the operator in another dtype or on another device."""
-        return MultigridCycle(self._A.to(dtype, device), self._cycle_dtype)
+        return MultigridCycle(self._A.to(dtype, device), self.settings)
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    return torch.Size(shape).numel()
+def _most_dense(shape: Sequence[int]) -> int:
+    return COARSEST_THIN if min(shape) < 4 else COARSEST
 
 
-def _odd(shape: tuple[int, ...], periodic: tuple[bool, ...]) -> bool:
-    return any(wraps and n % 2 for n, wraps in zip(shape, periodic))
+def _kept_axes(shape: Sequence[int]) -> list[int]:
+    """The axes with more than one point; an axis is kept at least."""
+    return [axis for axis, n in enumerate(shape) if n > 1] or [0]
+
+
+def _pick(values: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
+    return tuple(values[axis] for axis in axes)
+
+
+def _on_axes(rows: tuple[Span, tuple[int, ...]], axes: Sequence[int]) -> tuple[Span, tuple[int, ...]]:
+    return rows[0], _pick(rows[1], axes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -51,6 +52,10 @@ class Solver(abc.ABC):
     ) -> tuple[Solution, Any]:
         """Solve for one right-hand side a system and give the state to go on with."""
 
+    def forget(self, state: Any) -> Any:
+        """The state without what it learned of its systems; memory that serves unrelated ones may stay."""
+        return state
+
 
 def solve(
     A: LinearOperator,
@@ -94,11 +99,32 @@ def solve(
     """
     from pdeflow.linalg.cg import CG  # here, because a solver needs this module
 
+    solver = CG() if solver is None else solver
+    tolerances = Tolerances(rtol, atol, max_iterations)
+    check_system(A, b, x0, solver, tolerances, on_failure)
+    solution, _ = solve_pieces(A, b, x0, solver, preconditioner, tolerances)
+    return deliver(solution, on_failure)
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """When an iteration ends: the options of :func:`solve` by the same names."""
+
+    rtol: float
+    atol: float
+    max_iterations: int | None
+
+
+def check_system(
+    A: LinearOperator, b: Tensor, x0: Tensor | None, solver: Solver, tolerances: Tolerances, on_failure: str
+) -> None:
+    """Raise InvalidInput unless the arguments of a solve fit together."""
     if not isinstance(A, LinearOperator):
         raise InvalidInput("A", type(A).__name__, "a LinearOperator", "See StencilOperator.")
     check_vector("b", b, A)
     if x0 is not None:
         check_vector("x0", x0, A)
+    rtol, atol, max_iterations = tolerances.rtol, tolerances.atol, tolerances.max_iterations
     for name, value in (("rtol", rtol), ("atol", atol)):
         if not 0 <= value < float("inf"):
             raise InvalidInput(name, value, "a finite number, at least 0")
@@ -112,19 +138,44 @@ def solve(
     if wants_grad and torch.is_grad_enabled():
         hint = "Detach A and b, or call solve under torch.no_grad()."
         raise InvalidInput("requires_grad", True, "tensors that ask for no derivative", hint)
-    solver = CG() if solver is None else solver
     solver.check(A)
 
+
+def solve_pieces(
+    A: LinearOperator,
+    b: Tensor,
+    x0: Tensor | None,
+    solver: Solver,
+    preconditioner: Preconditioner | None,
+    tolerances: Tolerances,
+    earlier: list[Any] | None = None,
+) -> tuple[Solution, list[Any]]:
+    """Solve the batch in the pieces that A is cut into, and give the state of each.
+
+    ``earlier`` holds the states of the pieces of the system before in a sequence: each piece goes on from
+    its own. Without it the pieces, which have nothing to do with each other, share memory but no
+    knowledge, and only the last state is left.
+    """
     samples = max(1, UNKNOWNS_IN_CACHE // A.size) if A.device.type == "cpu" else A.batch
-    parts, start, state = [], 0, None
-    for piece in A.pieces(samples):
+    parts, states, start = [], [], 0
+    state = None
+    for i, piece in enumerate(A.pieces(samples)):
         rows = slice(start, start + piece.batch)
         start += piece.batch
-        state = solver.init(piece, preconditioner, state)  # in the buffers of the piece before
+        if earlier is None:
+            previous = None if state is None else solver.forget(state)
+        else:
+            previous = earlier[i] if i < len(earlier) else None
+        state = solver.init(piece, preconditioner, previous)
         guess = None if x0 is None else x0[rows]
-        part, state = solver.solve(state, b[rows], guess, rtol=rtol, atol=atol, max_iterations=max_iterations)
+        part, state = solver.solve(state, b[rows], guess, **vars(tolerances))
         parts.append(part)
-    solution = Solution.concatenate(parts)
+        states = [state] if earlier is None else [*states, state]
+    return Solution.concatenate(parts), states
+
+
+def deliver(solution: Solution, on_failure: str) -> Solution:
+    """The solution, or the SolveError that its failures call for."""
     if on_failure == "raise" and bool((solution.status != Status.CONVERGED).any()):
         raise SolveError(solution)
     return solution

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -10,12 +11,15 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg import native
 from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
 
 if TYPE_CHECKING:
     import scipy.sparse
 
 Box = tuple[slice, ...]
+
+MOST_BOXES = 128  # that the compiled product has room for
 
 
 def boxes(shape: Sequence[int], offset: Sequence[int], periodic: Sequence[bool]) -> list[tuple[Box, Box]]:
@@ -93,6 +97,7 @@ class StencilOperator(LinearOperator):
             for rows, columns in boxes(self.shape, offsets[k], periodic)
         ]
         self._starts_full = not any(offsets[order[0]])
+        self._plan: Tensor | None = None
 
     def apply(self, x: Tensor) -> Tensor:
         """``A x``."""
@@ -100,6 +105,8 @@ class StencilOperator(LinearOperator):
 
     def apply_into(self, x: Tensor, out: Tensor) -> Tensor:
         """``A x`` written into ``out``, which must not share memory with x."""
+        if self.compiled is not None and x.is_contiguous() and out.is_contiguous():
+            return self._apply_compiled(x, out)
         terms = self._terms
         if self._starts_full:
             torch.mul(self.coefficients[:, terms[0][0]], x, out=out)
@@ -108,6 +115,39 @@ class StencilOperator(LinearOperator):
             out.zero_()
         for k, rows, columns in terms:
             out[rows].addcmul_(self.coefficients[:, k][rows], x[columns])
+        return out
+
+    @property
+    def compiled(self) -> ctypes.CDLL | None:
+        """The compiled product, where it can be used."""
+        c = self.coefficients
+        real = self.dtype in (torch.float32, torch.float64) and self.device.type == "cpu"
+        fits = len(self.shape) <= 3 and len(self._terms) <= MOST_BOXES and c[:1].is_contiguous()
+        return native.library("stencil") if real and fits and not c.requires_grad else None
+
+    @property
+    def plan(self) -> Tensor:
+        """Shape and boxes as integers, as ``native/stencil_real.h`` reads them."""
+        if self._plan is None:
+            fill = 3 - len(self.shape)
+            numbers = [*(1,) * fill, *self.shape, len(self._terms)]
+            for k, rows, columns in self._terms:
+                pairs = list(zip(rows[1:], columns[1:]))
+                ends = [end for row, _ in pairs for end in (row.start, row.stop)]
+                numbers += [k, *(0, 1) * fill, *ends, *(0,) * fill, *(c.start - r.start for r, c in pairs)]
+            self._plan = torch.tensor(numbers, dtype=torch.int64)
+        return self._plan
+
+    def _apply_compiled(self, x: Tensor, out: Tensor) -> Tensor:
+        library = native.library("stencil")
+        assert library is not None
+        function = library.apply_f32 if self.dtype == torch.float32 else library.apply_f64
+        numbers = (self.batch, self.coefficients.stride(0), self.size)
+        function(
+            ctypes.c_void_p(self.plan.data_ptr()),
+            *(ctypes.c_int64(number) for number in numbers),
+            *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (self.coefficients, x, out)),
+        )
         return out
 
     def diagonal(self) -> Tensor:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import Multigrid, StencilOperator, solve
+from pdeflow.linalg.array_program import Arena, Memory, OuterArray, OuterSpan, Products, Span
+from pdeflow.linalg.colour_layout import Values, natural_strides
 from pdeflow.linalg.level import Level
 from pdeflow.linalg.multigrid import COARSEST, MultigridCycle
 
@@ -25,15 +27,73 @@ def full_stencil(
     return StencilOperator(offsets, values, periodic)
 
 
-def filled_level(A: StencilOperator) -> Level:
-    level = Level(A.offsets, A.shape, A.periodic, A.batch, A.dtype, A.device)
-    level.fill((offset, A.coefficients[:, k]) for k, offset in enumerate(A.offsets))
-    return level
+class FilledLevel:
+    """A level with the coefficients of A, its program steps run one by one."""
+
+    def __init__(self, A: StencilOperator, interpolation: str = "linear", hermitian: bool = False) -> None:
+        self.arena = Arena(A.dtype, A.device)
+        strides = natural_strides(A.shape)
+        values: Values = {
+            offset: (OuterSpan(1, k * A.size, len(A.offsets) * A.size), strides)
+            for k, offset in enumerate(A.offsets)
+        }
+        self.level = Level(A.offsets, A.shape, A.periodic, self.arena, interpolation, hermitian)
+        self.operations = self.level.set_up(values)
+        self.natural = OuterSpan(1, 0, A.size), strides
+        self.A, self._memory = A, None
+
+    @property
+    def memory(self) -> Memory:
+        # Made late, when the operations that the test plans have got their places too.
+        if self._memory is None:
+            self._memory = Memory(self.arena, self.A.batch)
+            self.run(self.operations, self.A.coefficients)
+        return self._memory
+
+    def run(self, operations, *outer: torch.Tensor) -> None:
+        for operation in operations:
+            operation.run(self.memory, [OuterArray(values) for values in outer])
+
+    def field(self, place: Span) -> torch.Tensor:
+        out = torch.zeros(self.A.batch, *self.A.shape, dtype=self.A.dtype)
+        self.run(self.level.layout.rows(place, *self.natural, merge=True), out)
+        return out
+
+    def coarse(self, array: Span) -> torch.Tensor:
+        place, strides = self.level.layout.coarse_rows(array)
+        return self.memory.box(place, self.level.coarse_shape, strides)
+
+    def prolongation(self) -> torch.Tensor:
+        """P as matrices, from what the weights do to unit vectors."""
+        level, layout = self.level, self.level.layout
+        size = torch.Size(level.coarse_shape).numel()
+        columns = []
+        for j in range(size):
+            unit = torch.zeros(self.A.batch, size, dtype=self.A.dtype)
+            unit[:, j] = 1
+            self.coarse(level.correction).copy_(unit.reshape(-1, *level.coarse_shape))
+            self.run(layout.ghosts(level.correction))
+            for colour in layout.colours:
+                terms = [
+                    (weight, level.correction.shifted(layout.shift(place)))
+                    for (known, place), weight in level.interpolation.weights.items()
+                    if known == colour
+                ]
+                self.run([Products(layout.n, layout.colour(level.x, colour), terms)])
+            columns.append(self.field(level.x).flatten(1))
+        return torch.stack(columns, 2)
+
+
+def linear_interpolation(shape, periodic) -> torch.Tensor:
+    P = torch.ones(1, 1, dtype=torch.float64)
+    for n, wraps in zip(shape, periodic):
+        P = torch.kron(P, interpolation(n, wraps))
+    return P
 
 
 def interpolation(n: int, periodic: bool) -> torch.Tensor:
     """Linear interpolation to n points from those with odd numbers, as a matrix."""
-    P = torch.zeros(n, (n + 1) // 2, dtype=torch.float64)
+    P = torch.zeros(n, n // 2, dtype=torch.float64)
     for j in range(P.shape[1]):
         for step, weight in ((-1, 0.5), (0, 1.0), (1, 0.5)):
             i = 2 * j + 1 + step
@@ -51,51 +111,117 @@ SHAPES = [
     ((6, 4), (True, True)),
     ((3, 4, 5), (False, False, False)),
     ((4, 3, 6), (False, False, True)),
-    ((1, 5), (False, False)),
+    ((2, 5), (False, False)),
     ((2, 2), (True, True)),
 ]
 
 
 @pytest.mark.parametrize(("shape", "periodic"), SHAPES)
-def test_coarse_operator_is_the_galerkin_product(shape, periodic) -> None:
+def test_linear_interpolation(shape, periodic) -> None:
+    filled = FilledLevel(full_stencil(2, shape, periodic))
+    expected = linear_interpolation(shape, periodic)
+    torch.testing.assert_close(filled.prolongation(), expected.expand(2, *expected.shape))
+
+
+@pytest.mark.parametrize("kind", ["linear", "operator"])
+@pytest.mark.parametrize(("shape", "periodic"), SHAPES)
+def test_coarse_operator_is_the_galerkin_product(shape, periodic, kind) -> None:
     A = full_stencil(2, shape, periodic)
-    P = torch.ones(1, 1, dtype=torch.float64)
-    for n, wraps in zip(shape, periodic):
-        P = torch.kron(P, interpolation(n, wraps))
-    level = filled_level(A)
-    coarse = level.galerkin()
+    filled = FilledLevel(A, kind)
+    P = filled.prolongation()
+    coarse = {offset: filled.coarse(array) for offset, array in filled.level.coarse.items()}
     C = StencilOperator(list(coarse), torch.stack(list(coarse.values()), 1), periodic)
     torch.testing.assert_close(dense(C), P.mT @ dense(A) @ P)
 
 
 @pytest.mark.parametrize(("shape", "periodic"), SHAPES)
-def test_sweeps_and_transfers_against_matrices(shape, periodic) -> None:
+def test_operator_dependent_interpolation_of_a_laplacian(shape, periodic) -> None:
+    """Constants are kept away from Dirichlet sides, and a kink follows the coefficient."""
+    nodes = tuple(n if wraps else n + 2 for n, wraps in zip(shape, periodic))
+    P = FilledLevel(
+        diffusion(torch.ones(1, *nodes, dtype=torch.float64), periodic), "operator"
+    ).prolongation()
+    ones = P[0].sum(1).reshape(shape)
+    inside = tuple(
+        slice(None) if wraps else slice(1, (n - 1) // 2 * 2 - 1) for n, wraps in zip(shape, periodic)
+    )
+    torch.testing.assert_close(ones[inside], torch.ones_like(ones[inside]))
+
+
+def test_operator_dependent_interpolation_in_1d_is_exact() -> None:
+    """In 1D it solves the equation between the coarse points, so that the Schur complement is the product."""
+    A = darcy(2, (9,))
+    filled = FilledLevel(A, "operator", hermitian=True)
+    P, matrix = filled.prolongation(), dense(A)
+    even, odd = torch.arange(0, 9, 2), torch.arange(1, 9, 2)
+    exact = -torch.linalg.solve(matrix[:, even][:, :, even], matrix[:, even][:, :, odd])
+    torch.testing.assert_close(P[:, even], exact)
+
+
+@pytest.mark.parametrize("kind", ["linear", "operator"])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("shape", "periodic"), SHAPES)
+def test_sweeps_and_transfers_against_matrices(shape, periodic, first, kind) -> None:
     A = full_stencil(2, shape, periodic)
-    level = filled_level(A)
-    P = torch.ones(1, 1, dtype=torch.float64)
-    for n, wraps in zip(shape, periodic):
-        P = torch.kron(P, interpolation(n, wraps))
+    filled = FilledLevel(A, kind)
+    level, layout = filled.level, filled.level.layout
+    P = filled.prolongation()
     colour = torch.zeros(shape, dtype=torch.int64)
-    for rank, parity in enumerate(level.colours):
+    for rank, parity in enumerate(layout.colours):
         colour[tuple(slice(p, None, 2) for p in parity)] = rank
     colour = colour.flatten()
     matrix = dense(A)
     lower = torch.where(colour[:, None] >= colour[None, :], matrix, 0.0)
     upper = torch.where(colour[:, None] <= colour[None, :], matrix, 0.0)
-    b = right_hand_side(A)
-    level.part(b, level.b)
-    level.smooth_down()
-    x = torch.linalg.solve(lower, b.flatten(1))
-    torch.testing.assert_close(level.join(level.x).flatten(1), x)
+    b, guess = right_hand_side(A), right_hand_side(A, 7)
+    for place, values in ((level.b, b), (level.x, guess)):
+        filled.run(layout.rows(place, *filled.natural), values)
+        for parity in layout.colours:
+            filled.run(layout.ghosts(layout.colour(place, parity)))
+    x = torch.zeros_like(b).flatten(1) if first else guess.flatten(1)
+    filled.run(level.sweep(zero_guess=first))
+    x = x + torch.linalg.solve(lower, b.flatten(1) - (matrix @ x[..., None])[..., 0])
+    torch.testing.assert_close(filled.field(level.x).flatten(1), x)
+    filled.run(level.restrict(zero_guess=first))
     residual = b.flatten(1) - (matrix @ x[..., None])[..., 0]
-    torch.testing.assert_close(-level.restrict().flatten(1), residual @ P)
-    e = torch.randn(2, *level.half, dtype=torch.float64, generator=generator(3))
-    level.prolong(e)
-    x = x - e.flatten(1) @ P.mT
-    torch.testing.assert_close(level.join(level.x).flatten(1), x)
-    level.smooth_up()
+    restricted = (P.mT @ residual[..., None])[..., 0]
+    torch.testing.assert_close(filled.coarse(level.restricted).flatten(1), restricted)
+    e = torch.randn(2, *level.coarse_shape, dtype=torch.float64, generator=generator(3))
+    filled.coarse(level.correction).copy_(e)
+    filled.run(level.prolong() + level.sweep(reverse=True))
+    x = x + (P @ e.flatten(1)[..., None])[..., 0]
     x = x + torch.linalg.solve(upper, b.flatten(1) - (matrix @ x[..., None])[..., 0])
-    torch.testing.assert_close(level.join(level.x).flatten(1), x)
+    torch.testing.assert_close(filled.field(level.x).flatten(1), x)
+
+
+@pytest.mark.parametrize("cycle", ["V", "W", "F"])
+@pytest.mark.parametrize("kind", ["linear", "operator"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("shape", "periodic"), [*SHAPES, ((37, 40), (False, True)), ((1, 70), (False, False))]
+)
+def test_compiled_cycle_gives_the_numbers_of_the_eager_one(
+    shape, periodic, dtype, kind, cycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    A = full_stencil(3, shape, periodic)
+    x = right_hand_side(A)
+    settings = Multigrid(cycle, interpolation=kind, dtype=dtype)
+    M = settings.init(A)
+    assert M.compiled is not None, "the tests need a C compiler"
+    compiled = M(x)
+    in_turn = settings.init(A, in_turn=True)(x)
+    monkeypatch.setenv("PDEFLOW_NATIVE", "0")
+    eager = settings.init(A)
+    assert eager.compiled is None
+    tolerance = {torch.float32: 1e-4, torch.float64: 1e-11}[dtype] * compiled.abs().max().item()
+    torch.testing.assert_close(compiled, eager(x), rtol=0, atol=tolerance)
+    assert torch.equal(in_turn, compiled)
+
+
+def test_plans_are_made_once_for_a_grid() -> None:
+    first = Multigrid().init(darcy(2, (40, 41)))
+    assert Multigrid().init(darcy(5, (40, 41)))._plan is first._plan
+    assert Multigrid("W").init(darcy(2, (40, 41)))._plan is not first._plan
 
 
 @st.composite
@@ -105,10 +231,12 @@ def elliptic(draw) -> StencilOperator:
     return darcy(2, shape, draw(st.integers(0, 50)))
 
 
-@given(elliptic())
-@settings(max_examples=40)
-def test_cycle_is_symmetric_positive_definite_and_close_to_the_inverse(A: StencilOperator) -> None:
-    M = dense(Multigrid(None).init(A))  # type: ignore[arg-type]
+@given(elliptic(), st.sampled_from(["V", "W"]), st.sampled_from(["operator", "linear"]))
+@settings(max_examples=60)
+def test_cycle_is_symmetric_positive_definite_and_close_to_the_inverse(
+    A: StencilOperator, cycle: str, kind: str
+) -> None:
+    M = dense(Multigrid(cycle, kind, dtype=None).init(A))  # type: ignore[arg-type]
     torch.testing.assert_close(M, M.mT, atol=1e-12 * M.abs().max().item(), rtol=0)
     spectrum = torch.linalg.eigvals(M @ dense(A)).real
     # The error after a symmetric cycle is positive semi-definite: the spectrum of M A ends at 1.
@@ -117,14 +245,14 @@ def test_cycle_is_symmetric_positive_definite_and_close_to_the_inverse(A: Stenci
 
 
 def test_complex_cycle_is_hermitian() -> None:
-    M = dense(Multigrid(None).init(hermitian(2, 12)))  # type: ignore[arg-type]
+    M = dense(Multigrid(dtype=None).init(hermitian(2, 12)))  # type: ignore[arg-type]
     torch.testing.assert_close(M, M.mH, atol=1e-12 * M.abs().max().item(), rtol=0)
     assert (torch.linalg.eigvalsh(M) > 0).all()
 
 
 @pytest.mark.parametrize(("shape", "periodic"), [((20, 13), (False, False)), ((16, 20), (True, False))])
 def test_adjoint_of_the_cycle_of_any_operator(shape, periodic) -> None:
-    M = Multigrid(None).init(full_stencil(2, shape, periodic))
+    M = Multigrid(dtype=None).init(full_stencil(2, shape, periodic))
     x, y = torch.randn(2, 2, *shape, dtype=torch.float64, generator=generator(1))
     left = torch.linalg.vecdot(M(x).flatten(1), y.flatten(1))
     right = torch.linalg.vecdot(x.flatten(1), M.adjoint(y).flatten(1))
@@ -173,6 +301,19 @@ def test_other_coefficients() -> None:
     assert iterations(hermitian(2, 64)) <= 40
 
 
+@pytest.mark.parametrize("shape", [(64, 64), (65, 64), (16, 17, 16)])
+def test_interpolation_that_follows_the_operator_stands_large_jumps(shape) -> None:
+    A = darcy(4, shape, low=1.0, high=1e4)
+    assert iterations(A) < 0.5 * iterations(A, interpolation="linear")
+    assert iterations(A) <= 40
+
+
+def test_w_and_f_cycles_need_no_more_iterations_than_v() -> None:
+    A = darcy(2, (96, 96))
+    V, W, F = (iterations(A, cycle=cycle) for cycle in "VWF")
+    assert W <= F <= V
+
+
 def test_float32_cycle_costs_no_iterations() -> None:
     A = darcy(2, (64, 64))
     assert abs(iterations(A) - iterations(A, dtype=None)) <= 1
@@ -187,7 +328,7 @@ def test_previous_is_reused_where_it_fits() -> None:
     assert again is M
     assert torch.equal(again(x), expected)
     assert Multigrid().init(darcy(2, (41, 40)), M) is not M
-    assert Multigrid(None).init(B, M) is not M
+    assert Multigrid(dtype=None).init(B, M) is not M
 
 
 def test_to() -> None:
@@ -208,8 +349,12 @@ def test_errors() -> None:
     odd = diffusion(torch.ones(1, 37, 37, dtype=torch.float64), (True, True), 1.0)
     with pytest.raises(InvalidInput, match="periodic"):
         Multigrid().init(odd)
+    with pytest.raises(InvalidInput, match="cycle"):
+        Multigrid("K")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="interpolation"):
+        Multigrid(interpolation="cubic")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="dtype"):
-        Multigrid(torch.float16)
+        Multigrid(dtype=torch.float16)
     with pytest.raises(InvalidInput, match="diagonal"):
         Multigrid().init(darcy(1, (4, 4))).diagonal()
     assert COARSEST < 37 * 37

@@ -1,0 +1,158 @@
+"""GCRO-DR: GMRES that carries a deflation space from cycle to cycle and from system to system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arnoldi import combine
+from pdeflow.linalg.arnoldi_cycles import ArnoldiCycles, ArnoldiState, kept_correction
+from pdeflow.linalg.harmonic_ritz import harmonic_ritz
+from pdeflow.linalg.lockstep import Prepared
+from pdeflow.linalg.operator import LinearOperator, Tag
+from pdeflow.linalg.orthonormal import orthonormal_images
+from pdeflow.linalg.preconditioner import Preconditioner
+
+
+@dataclass
+class RecyclingState(ArnoldiState):
+    """Adds the space that is carried along, ``(batch, recycle, size)``, or None before there is one.
+
+    ``A U = C`` with orthonormal C, which stands in the first rows of the basis; ``U`` is in the space of x.
+    ``before_M`` is U as it was before the preconditioner, ``M^-1 U``: the same tensor without one, and
+    approximate once M has changed. A vector that was dropped is zero in all three.
+    """
+
+    U: Tensor | None
+    before_M: Tensor | None
+
+
+@dataclass(frozen=True)
+class GCRODR(ArnoldiCycles):
+    """GCRO-DR(m, k) for sequences of any nonsingular systems, preconditioned from the right.
+
+    The state holds k vectors U with ``A U = C``, C orthonormal. A cycle first takes from the residual its
+    part in C, then builds m - k vectors of the Krylov space of ``(I - C C*) A M`` from the rest::
+
+        A [U, Z] = [C, V] G,   Z = M V_(m-k),   G = [[I, B], [0, H]],   B = C* A Z
+        y = argmin || r - [C, V] G y ||;   x += [U, Z] y
+
+    and from that space it picks the next U: the k harmonic Ritz vectors of smallest ``|theta|``,
+    ``G* G z = theta G* [C, V]* [M^-1 U, V_(m-k)] z``. These approximate the eigenvectors that slow GMRES
+    down. The first cycle of the first system is one of GMRES(m).
+
+    For the next system of a sequence, ``init(A, preconditioner, previous=state)`` computes A U for the new
+    A and orthonormalises it; directions that depend on others are dropped. U is kept in the space of x,
+    preconditioned, so that k products with A are all that a new system costs, whatever its preconditioner;
+    this also makes the method flexible: M may change from step to step. A sample that failed
+    hands nothing on; where the batch has another size, shape or dtype, the sequence starts afresh.
+
+    Stopping and statuses are those of :class:`~pdeflow.linalg.gmres.GMRES`.
+
+    References: M. L. Parks, E. de Sturler, G. Mackey, D. D. Johnson, S. Maiti, "Recycling Krylov subspaces
+    for sequences of linear systems", SIAM J. Sci. Comput. 28 (2006); the flexible form:
+    L. M. Carvalho, S. Gratton, R. Lago, X. Vasseur, "A flexible generalized conjugate residual method with
+    inner orthogonalization and deflated restarting", SIAM J. Matrix Anal. Appl. 32 (2011).
+
+    Parameters
+    ----------
+    restart
+        m: vectors of a cycle, those of C included.
+    recycle
+        k: vectors that are carried along, less than m. A system takes memory for m + k + 1 vectors, and
+        with a preconditioner for m + k more.
+    dtype
+        Of the cycles, as for GMRES.
+
+    Raises
+    ------
+    InvalidInput
+        Unless 1 <= recycle < restart, or for another dtype.
+    """
+
+    restart: int = 40
+    recycle: int = 20
+    dtype: torch.dtype | None = None
+
+    patience: ClassVar[int] = 2  # a cycle that gains nothing may still find the vectors for the next
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.recycle < self.restart:
+            raise InvalidInput("recycle", self.recycle, f"at least 1, and less than restart={self.restart}")
+        super().__post_init__()
+
+    @property
+    def total(self) -> int:
+        """m."""
+        return self.restart
+
+    def keeps(self, state: Prepared) -> bool:
+        """All, unless they are the v_j."""
+        return state.M is not None
+
+    def init(
+        self,
+        A: LinearOperator,
+        preconditioner: Preconditioner | None = None,
+        previous: RecyclingState | None = None,
+    ) -> RecyclingState:
+        """Prepare preconditioner and basis, and carry the space of ``previous`` over to the new A."""
+        ready = super().init(A, preconditioner, previous)
+        state = RecyclingState(**vars(ready), U=None, before_M=None)
+        if previous is None or previous.U is None or previous.basis is not state.basis:
+            return state
+        if previous.U.shape[1] != self.recycle:
+            return state
+        assert previous.before_M is not None
+        shape = (-1, *A.shape)
+        images = torch.stack([state.A.apply(u.reshape(shape)).flatten(1) for u in previous.U.unbind(1)], 1)
+        carried = [previous.U] if state.M is None else [previous.U, previous.before_M]
+        C, turned = orthonormal_images(images, carried)
+        state.basis.rows[:, : self.recycle] = C
+        state.U, state.before_M = turned[0], turned[-1]
+        return state
+
+    def forget(self, state: RecyclingState) -> RecyclingState:
+        """The buffers without the space."""
+        return RecyclingState(**{**vars(state), "U": None, "before_M": None})
+
+    def fixed(self, state: RecyclingState) -> int:
+        """The rows of C."""
+        return 0 if state.U is None else self.recycle
+
+    def correction(self, state: RecyclingState, y: Tensor) -> Tensor:
+        """``[U, Z] y``; what a z_j brings into C is taken out again by the column of U that makes it."""
+        basis = state.basis
+        change = kept_correction(basis, y)
+        if state.U is None:
+            return change
+        unit = basis.length.unsqueeze(1).to(basis.inside.dtype)
+        into_C = combine(y, basis.h[:, : basis.fixed, : basis.used].mT)
+        return change + combine(basis.inside * unit - into_C, state.U)
+
+    def harvest(self, state: RecyclingState, change: Tensor) -> None:
+        """Pick the next U and C from the space of the cycle."""
+        basis = state.basis
+        used, fixed = basis.used, basis.fixed
+        rows = basis.rows[:, : fixed + used + 1]
+        V = rows[:, fixed : fixed + used]
+        Z = V if basis.z is None else basis.z[:, :used]
+        hermitian = state.M is None and Tag.SYMMETRIC in state.A.tags
+        weights, images = harmonic_ritz(basis, state.before_M, self.recycle, hermitian)
+        C = torch.bmm(images.mT, rows)
+        before_M = _combined(weights, state.before_M, V)
+        state.U = before_M if state.M is None else _combined(weights, state.U, Z)
+        state.before_M = before_M
+        basis.rows[:, : self.recycle] = C
+
+
+def _combined(weights: Tensor, first: Tensor | None, second: Tensor) -> Tensor:
+    """``[first, second] weights`` for rows that are vectors."""
+    if first is None:
+        return torch.bmm(weights.mT, second)
+    fixed = first.shape[1]
+    return torch.baddbmm(torch.bmm(weights[:, :fixed].mT, first), weights[:, fixed:].mT, second)

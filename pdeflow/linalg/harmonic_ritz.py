@@ -1,0 +1,78 @@
+"""Harmonic Ritz vectors of the space that a cycle of GCRO-DR has built."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pdeflow.linalg.arnoldi import Basis, without_zero_rows
+
+
+def harmonic_ritz(
+    basis: Basis, before_M: Tensor | None, wanted: int, hermitian: bool
+) -> tuple[Tensor, Tensor]:
+    """The harmonic Ritz vectors of smallest ``|theta|``, as weights of ``[U, Z]`` and of ``[C, V]``.
+
+    With ``A [U, Z] = [C, V] G`` and ``S = [C, V]* [M^-1 U, V_(used)]`` the pairs solve
+    ``G* G z = theta G* S z``. By ``G = Q R`` and ``q = R z`` this is the standard problem
+    ``(Q* S R^-1) q = q / theta``. An orthonormal basis of the span of the q wanted gives both sets
+    of weights: ``[U, Z] R^-1 q`` is mapped to ``[C, V] Q q``, which is orthonormal.
+
+    A real system gets the real and imaginary parts of conjugate pairs. Where a system has fewer columns
+    than are wanted, the last vectors are zero.
+
+    Parameters
+    ----------
+    basis
+        After a cycle of ``used`` columns with ``fixed`` vectors in C.
+    before_M
+        ``(batch, fixed, size)``, M^-1 U; None where there is no U.
+    wanted
+        How many.
+    hermitian
+        Whether A M is Hermitian; ``Q* S R^-1`` then is, and its eigenvectors come sooner.
+
+    Returns
+    -------
+    weights, images
+        ``(batch, fixed + used, wanted)`` and ``(batch, fixed + used + 1, wanted)``.
+    """
+    fixed, used = basis.fixed, basis.used
+    h = basis.h[:, : fixed + used + 1, :used]
+    double = torch.complex128 if h.is_complex() else torch.float64
+    batch, rows, _ = h.shape
+    columns = rows - 1
+    G = torch.zeros(batch, rows, columns, dtype=double, device=h.device)
+    G[:, :, fixed:] = torch.where(basis.valid.unsqueeze(1), h, torch.zeros_like(h))
+    S = torch.eye(rows, columns, dtype=double, device=h.device).repeat(batch, 1, 1)
+    S[:, :, fixed:] *= basis.valid.unsqueeze(1)
+    if before_M is not None:
+        alive = torch.linalg.vector_norm(basis.rows[:, :fixed], dim=2) > 0
+        G[:, :fixed, :fixed] = torch.diag_embed(alive.to(double))
+        S[:, :, :fixed] = torch.bmm(basis.rows[:, :rows], before_M.conj().mT).conj()
+    sound = (torch.isfinite(G).flatten(1).all(1) & torch.isfinite(S).flatten(1).all(1)).reshape(-1, 1, 1)
+    G, S = (torch.where(sound, X, torch.zeros_like(X)) for X in (G, S))
+
+    Q, R = torch.linalg.qr(G)
+    R, kept = without_zero_rows(R, torch.finfo(h.dtype).eps)
+    inverse = torch.linalg.solve_triangular(R, torch.eye(columns, dtype=double, device=h.device), upper=True)
+    T = torch.bmm(torch.bmm(Q.mH, S), inverse)
+    T = torch.where(kept.unsqueeze(1) & kept.unsqueeze(2), T, torch.zeros_like(T))
+    values, vectors = torch.linalg.eigh((T + T.mH) / 2) if hermitian else torch.linalg.eig(T)
+    size = values.abs()
+    order = torch.argsort(size, dim=1, descending=True, stable=True)[:, :wanted]
+    vectors = vectors.gather(2, order.unsqueeze(1).expand(-1, columns, -1))
+    if vectors.is_complex() and not h.is_complex():
+        upper = values.gather(1, order).imag >= 0
+        vectors = torch.where(upper.unsqueeze(1), vectors.real, vectors.imag)
+    vectors = torch.where(kept.unsqueeze(2), vectors, torch.zeros_like(vectors))
+    q, triangle = torch.linalg.qr(vectors)
+    independent = torch.diagonal(triangle, dim1=1, dim2=2).abs() > 1e-10
+    q = torch.where(independent.unsqueeze(1), q, torch.zeros_like(q))
+    weights, images = torch.bmm(inverse, q), torch.bmm(Q, q)
+    weights = torch.where(kept.unsqueeze(2), weights, torch.zeros_like(weights))
+    missing = wanted - q.shape[2]
+    if missing > 0:
+        weights = torch.nn.functional.pad(weights, (0, missing))
+        images = torch.nn.functional.pad(images, (0, missing))
+    return weights.to(h.dtype), images.to(h.dtype)

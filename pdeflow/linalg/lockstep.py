@@ -1,0 +1,291 @@
+"""What every batched iteration shares: scaling, masks, true residuals and honest endings.
+
+The systems of a batch step together. One that has ended is masked out and keeps its x; nothing that
+happens to it reaches the others. A method brings its recurrence; when it starts, what it claims at the
+end, and what the caller is told are worked out here, the same for all.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
+from pdeflow.linalg.preconditioner import Preconditioner
+from pdeflow.linalg.solution import Solution, Status
+from pdeflow.linalg.solver import Solver
+
+RUNNING = -1  # a system that has no status yet
+
+
+@dataclass
+class Prepared:
+    """An operator, the same in float64 for true residuals, and its preconditioner."""
+
+    A: LinearOperator
+    exact: LinearOperator
+    M: LinearOperator | None
+
+
+@dataclass
+class Iterate:
+    """The vectors of one solve, ``(batch, *shape)``, and its numbers, ``(batch,)``, for b divided by scale.
+
+    ``b`` and the norms are in double precision; ``norm`` is what the recursion says of r, ``true_norm``
+    was worked out from x. The status is ``RUNNING`` or a Status. A method adds what it needs beyond this.
+    """
+
+    b: Tensor
+    b_norm: Tensor
+    scale: Tensor
+    target: Tensor
+    x: Tensor
+    r: Tensor
+    norm: Tensor
+    true_norm: Tensor
+    status: Tensor
+    iterations: Tensor
+    history: list[Tensor]
+
+
+class Lockstep(Solver):
+    """A solver whose systems step together; a method fills in :meth:`start` and :meth:`run`."""
+
+    def init(
+        self, A: LinearOperator, preconditioner: Preconditioner | None = None, previous: Any = None
+    ) -> Any:
+        """Prepare the preconditioner, reusing that of ``previous`` where it fits."""
+        return prepare(A, preconditioner, previous)
+
+    def solve(
+        self,
+        state: Any,
+        b: Tensor,
+        x0: Tensor | None = None,
+        *,
+        rtol: float,
+        atol: float,
+        max_iterations: int | None,
+    ) -> tuple[Solution, Any]:
+        """Iterate from x0, or from zero."""
+        limit = min(10 * state.A.size + 100, 20_000) if max_iterations is None else max_iterations
+        s = self.start(state, b, x0, rtol, atol)
+        self.run(state, s, limit)
+        self.learn(state, s)
+        return finish(state, s, self.suspects(s)), state
+
+    @abc.abstractmethod
+    def start(self, state: Any, b: Tensor, x0: Tensor | None, rtol: float, atol: float) -> Any:
+        """All that the first step needs, from :func:`begin`."""
+
+    @abc.abstractmethod
+    def run(self, state: Any, s: Any, limit: int) -> None:
+        """Iterate until every system has ended or ``limit`` iterations are taken, the last x being true."""
+
+    def learn(self, state: Any, s: Any) -> None:
+        """Put into the state what a similar system can use."""
+        return
+
+    def suspects(self, s: Any) -> tuple[Tensor, ...]:
+        """Vectors besides r and x that come near a null vector of A where the method fails."""
+        return ()
+
+
+@dataclass(frozen=True)
+class ShortRecurrence(Lockstep):
+    """A method that steps from a few vectors and can start again from any x.
+
+    The host reads only whether any system is still running, every ``check_every`` steps. When all have
+    ended, the residual is recomputed in float64 from x; where it belies the recursive one, the iteration
+    starts again from it, and ends as ``STAGNATED`` once that does not halve it.
+    """
+
+    check_every: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.check_every is not None and self.check_every < 1:
+            raise InvalidInput("check_every", self.check_every, "at least 1, or None")
+
+    @abc.abstractmethod
+    def advance(self, state: Any, s: Any, steps: int) -> list[Tensor]:
+        """Up to ``steps`` iterations of every system that runs; nothing is read by the host.
+
+        Gives residual norms for the history: at least those at the end.
+        """
+
+    def steps_between_looks(self, state: Any) -> int:
+        """After how many steps the host looks at the status."""
+        return self.check_every or (1 if state.A.device.type == "cpu" else 8)
+
+    @abc.abstractmethod
+    def restart(self, state: Any, s: Any, again: Tensor) -> None:
+        """Forget the directions of the systems in the mask ``again``, which go on from the r in place."""
+
+    def run(self, state: Any, s: Any, limit: int) -> None:
+        """Advance, look, and at the end of all verify."""
+        every = self.steps_between_looks(state)
+        best, taken = s.norm.clone(), 0
+        while taken < limit and bool((s.status == RUNNING).any()):
+            while taken < limit:
+                steps = min(every, limit - taken)
+                s.history += self.advance(state, s, steps)
+                taken += steps
+                if not bool((s.status == RUNNING).any()):
+                    break
+            best = self._verify(state, s, best)
+
+    def _verify(self, state: Prepared, s: Iterate, best: Tensor) -> Tensor:
+        """Recompute the residual from x; where it is not there after all, but halved, run again."""
+        r = s.b - state.exact.apply(s.x.to(s.b.dtype))
+        s.true_norm = norm(r)
+        belied = (s.status == Status.CONVERGED) & (s.true_norm > s.target)
+        again = belied & (s.true_norm <= 0.5 * best)
+        s.status = mark(s.status, belied, Status.STAGNATED)
+        s.status = torch.where(again, torch.full_like(s.status, RUNNING), s.status)
+        if bool(again.any()):
+            s.r.copy_(torch.where(column(again, r), r.to(s.r.dtype), s.r))
+            s.norm = torch.where(again, s.true_norm, s.norm)
+            self.restart(state, s, again)
+        return torch.where(again, s.true_norm, best)
+
+
+def prepare(
+    A: LinearOperator,
+    preconditioner: Preconditioner | None,
+    previous: Prepared | None,
+    dtype: torch.dtype | None = None,
+) -> Prepared:
+    """What every method needs of an operator, to iterate in ``dtype`` or else in that of A.
+
+    ``previous`` gives the parts of its preconditioner for reuse.
+    """
+    double = torch.complex128 if A.dtype.is_complex else torch.float64
+    exact = A if A.dtype == double else A.to(double)
+    working = A if dtype in (None, A.dtype) else A.to(dtype)
+    earlier = None if previous is None else previous.M
+    return Prepared(working, exact, None if preconditioner is None else preconditioner.init(working, earlier))
+
+
+def begin(state: Prepared, b: Tensor, x0: Tensor | None, rtol: float, atol: float) -> Iterate:
+    """The first residual and status, for b scaled to order one.
+
+    The scale is a power of two, so that no number is rounded; it keeps norms within the range of the
+    dtype, and residuals within that of a float32 preconditioner.
+    """
+    largest = magnitude(b)
+    usable = torch.isfinite(largest) & (largest > 0)
+    # Not below the smallest normal number, so that the reciprocal is finite too.
+    largest_or_one = torch.where(usable, largest, 1.0).clamp(min=torch.finfo(largest.dtype).tiny)
+    scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest_or_one)[1] - 1)
+    b = (b * column(scale.reciprocal(), b)).contiguous()
+    finite = state.exact.is_finite() & torch.isfinite(largest)
+    x = torch.zeros_like(b)
+    if x0 is not None:
+        finite = finite & torch.isfinite(magnitude(x0))
+        # With b = 0 the answer is 0, whatever the guess.
+        x = torch.where(column(largest > 0, b), x0 * column(scale.reciprocal(), b), x).contiguous()
+    exact_b = b.to(state.exact.dtype)
+    true = exact_b if x0 is None else exact_b - state.exact.apply(x.to(exact_b.dtype))
+    r = true.clone() if b.dtype == true.dtype else true.to(b.dtype)
+    b_norm, first = norm(exact_b), norm(true)
+    scale = scale.to(torch.float64)
+    target = torch.maximum(rtol * b_norm, atol / scale)
+    status = torch.full((b.shape[0],), RUNNING, dtype=torch.int8, device=b.device)
+    status = mark(status, first <= target, Status.CONVERGED)
+    status = mark(status, ~finite, Status.NONFINITE_INPUT)
+    return Iterate(
+        b=exact_b,
+        b_norm=b_norm,
+        scale=scale,
+        target=target,
+        x=x,
+        r=r,
+        norm=first.clone(),  # a method may change it in place
+        true_norm=first,
+        status=status,
+        iterations=torch.zeros(b.shape[0], dtype=torch.int64, device=b.device),
+        history=[first],
+    )
+
+
+def finish(state: Prepared, s: Iterate, suspects: tuple[Tensor, ...] = ()) -> Solution:
+    """Judge the systems that still run, look into failures, and undo the scaling."""
+    s.status = mark(s.status, s.status == RUNNING, Status.MAX_ITERATIONS)
+    at_goal = (s.status == Status.MAX_ITERATIONS) & (s.true_norm <= s.target)
+    s.status = mark(s.status, at_goal, Status.CONVERGED)
+    if bool((s.status != Status.CONVERGED).any()):
+        _examine_failures(state, s, suspects)
+    x = s.x.mul_(column(s.scale, s.x).to(s.x.dtype))
+    # Relative to b, which has been scaled like r; absolute where b is zero.
+    unit = torch.where(s.b_norm > 0, s.b_norm, s.scale.reciprocal())
+    return Solution(x, s.status, s.iterations, s.true_norm / unit, torch.stack(s.history) / unit)
+
+
+def _examine_failures(state: Prepared, s: Iterate, suspects: tuple[Tensor, ...]) -> None:
+    """Give failed systems a finite x if there is one, and tell a singular operator from other causes."""
+    s.x.masked_fill_(column(~torch.isfinite(norm(s.x)), s.x), 0)
+    s.x.masked_fill_(column(s.status == Status.NONFINITE_INPUT, s.x), float("nan"))
+    x = s.x.to(s.b.dtype)
+    r = s.b - state.exact.apply(x)
+    s.true_norm = norm(r)
+    undecided = (s.status != Status.CONVERGED) & (s.status != Status.NONFINITE_INPUT)
+    null = torch.zeros_like(undecided)
+    for v in (r, x, *(suspect.to(r.dtype) for suspect in suspects)):
+        null |= _in_null_space(state.exact, v)
+    if Tag.SYMMETRIC not in state.exact.tags:
+        # What no x can reach is a null vector of the adjoint, which another A need not share.
+        adjoint = _adjoint(state.exact)
+        if adjoint is not None:
+            null |= _in_null_space(adjoint, r)
+    s.status = mark(s.status, undecided & null, Status.SINGULAR)
+
+
+def _adjoint(A: LinearOperator) -> LinearOperator | None:
+    try:
+        return A.adjoint
+    except InvalidInput:  # an operator need not know it
+        return None
+
+
+def dot(x: Tensor, y: Tensor) -> Tensor:
+    """The real part of ``x* y`` of every system."""
+    product = torch.linalg.vecdot(x.flatten(1), y.flatten(1))
+    return product.real if product.is_complex() else product
+
+
+def norm(x: Tensor) -> Tensor:
+    """The 2-norm of every system, in float64."""
+    return torch.linalg.vector_norm(x.flatten(1), dim=1).to(torch.float64)
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """One number a system, in a shape that multiplies ``like``."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def mark(status: Tensor, where: Tensor, value: Status) -> Tensor:
+    """The status with ``value`` in place of what is in the mask."""
+    return torch.where(where, torch.full_like(status, int(value)), status)
+
+
+def _in_null_space(A: LinearOperator, v: Tensor) -> Tensor:
+    """Where ``v`` is a null vector of A up to rounding: both A v and v* A v are tiny against ||A||.
+
+    v* A v is quadratically small near a null vector, so it tells one from a small eigenvalue; A v guards
+    against the sign changes of an indefinite operator. ||A|| is bounded below by four power steps.
+    """
+    length = norm(v)
+    v = v / column(length, v)
+    image = A.apply(v)
+    w = torch.linspace(1, 2, A.size, dtype=torch.float64, device=v.device).sin().reshape(1, *A.shape)
+    w = w.to(v.dtype).expand_as(v)
+    for _ in range(4):
+        w = A.apply(w / column(norm(w).clamp(min=1e-300), w))
+    largest = torch.maximum(norm(w), norm(image))
+    known = (length > 0) & torch.isfinite(largest)
+    return known & (norm(image) <= 1e-5 * largest) & (dot(v, image).abs() <= 1e-12 * largest)

@@ -1,0 +1,123 @@
+"""Compiled loops against their eager forms, and what happens where nothing can be compiled."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pdeflow.linalg import CG, Jacobi, Multigrid, Preconditioner, StencilOperator, Tag, native, solve
+
+from .systems import darcy, diffusion, right_hand_side
+
+SHAPES = [(9,), (1,), (2, 3), (20, 17), (3, 2), (8, 9, 10), (4, 1, 5)]
+
+
+def random_stencil(shape: tuple[int, ...], periodic: tuple[bool, ...], reach: int, dtype) -> StencilOperator:
+    generator = torch.Generator().manual_seed(len(shape) + reach)
+    dim = len(shape)
+    offsets = {
+        tuple(torch.randint(-reach, reach + 1, (dim,), generator=generator).tolist()) for _ in range(9)
+    }
+    values = torch.randn(3, len(offsets), *shape, generator=generator, dtype=dtype)
+    return StencilOperator(sorted(offsets), values, periodic)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("wraps", [False, True])
+@pytest.mark.parametrize("reach", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_stencil_product(shape, wraps, reach, dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    A = random_stencil(shape, (wraps,) * len(shape), reach, dtype)
+    x = right_hand_side(A)
+    assert A.compiled is not None, "the tests need a C compiler"
+    compiled = A(x)
+    monkeypatch.setenv("PDEFLOW_NATIVE", "0")
+    assert A.compiled is None
+    torch.testing.assert_close(compiled, A(x))
+
+
+@pytest.mark.parametrize("M", [None, Jacobi(), Multigrid(), Multigrid("W", dtype=None)])
+@pytest.mark.parametrize("periodic", [(False, False), (True, False)])
+def test_cg(M: Preconditioner | None, periodic, monkeypatch: pytest.MonkeyPatch) -> None:
+    A = diffusion(darcy(4, (30, 31)).diagonal(), periodic, 1.0)
+    b = right_hand_side(A)
+    b[1] = 0
+    compiled = solve(A, b, preconditioner=M, rtol=1e-9)
+    monkeypatch.setenv("PDEFLOW_NATIVE", "0")
+    eager = solve(A, b, preconditioner=M, rtol=1e-9)
+    assert (compiled.iterations - eager.iterations).abs().max() <= 1
+    torch.testing.assert_close(compiled.x, eager.x, rtol=1e-6, atol=1e-8 * eager.x.abs().max().item())
+    # Rounding moves the later steps.
+    torch.testing.assert_close(compiled.history[:7], eager.history[:7], rtol=1e-4, atol=0)
+
+
+def test_a_system_that_needs_many_looks_goes_on() -> None:
+    A = darcy(2, (70, 70))
+    solution = solve(A, right_hand_side(A))
+    assert (solution.iterations > 64).all()
+    assert solution.history.shape[0] == solution.iterations.max() + 1
+
+
+def test_derivatives_are_not_lost() -> None:
+    A = darcy(2, (5, 5))
+    assert StencilOperator(A.offsets, A.coefficients.requires_grad_(), tags=[Tag.SYMMETRIC]).compiled is None
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+SOLVE = """
+import torch
+from pdeflow.linalg import StencilOperator, Tag, solve
+values = torch.tensor([2.0, -1.0, -1.0]).double()[None, :, None].expand(1, 3, 9).contiguous()
+A = StencilOperator([(0,), (-1,), (1,)], values, tags=[Tag.SYMMETRIC])
+print(solve(A, torch.ones(1, 9).double()).x[0, 4].item())
+"""
+
+
+def test_without_a_compiler_the_eager_forms_serve_and_a_warning_says_so(tmp_path: Path) -> None:
+    done = run(SOLVE, CC="no-such-compiler", PDEFLOW_CACHE=str(tmp_path))
+    assert done.returncode == 0
+    assert float(done.stdout) == pytest.approx(12.5)
+    assert "no C compiler" in done.stderr
+    assert "PDEFLOW_NATIVE=0" in done.stderr
+    assert run(SOLVE, CC="no-such-compiler", PDEFLOW_NATIVE="0", PDEFLOW_CACHE=str(tmp_path)).stderr == ""
+
+
+def test_a_compiled_library_is_kept(tmp_path: Path) -> None:
+    code = SOLVE + "\nfrom pdeflow.linalg import native; print(sorted(native.compile_seconds))"
+    first = run(code, PDEFLOW_CACHE=str(tmp_path))
+    assert "stencil" in first.stdout
+    kept = sorted(path.name for path in (tmp_path / "native").iterdir())
+    assert all(name.endswith(".so") for name in kept)
+    assert run(code, PDEFLOW_CACHE=str(tmp_path)).stdout.endswith("[]\n")
+    assert sorted(path.name for path in (tmp_path / "native").iterdir()) == kept
+
+
+def test_a_cache_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / "native"
+    folder.mkdir()
+    folder.chmod(0o777)
+    done = run(SOLVE, PDEFLOW_CACHE=str(tmp_path))
+    assert float(done.stdout) == pytest.approx(12.5)
+    assert "can be written by others" in done.stderr
+    assert not list(folder.iterdir())
+
+
+def test_explicit_looks_keep_the_eager_form() -> None:
+    A = darcy(2, (12, 12))
+    solution = solve(A, right_hand_side(A), solver=CG(check_every=5))
+    assert solution.history.shape[0] < solution.iterations.max()
+    assert native.enabled()
