@@ -39,7 +39,7 @@ from pdeflow.problems.discretise import System
 
 RESIDUAL = 1e-8
 LIMIT = 20.0
-"""Seconds after which one solve of a peer is stopped and the peer left out."""
+"""Seconds after which a solve of a peer is stopped and the setting left out; 8 in a quick run."""
 
 COEFFICIENTS = {
     "darcy": ThresholdedField(3.0, 12.0),
@@ -169,8 +169,8 @@ class Ours:
 class Contender:
     """One peer on one case."""
 
-    def __init__(self, peer: Peer, worker: Worker, arrays: dict[str, np.ndarray]) -> None:
-        self.peer, self.worker, self.arrays = peer, worker, arrays
+    def __init__(self, peer: Peer, worker: Worker, arrays: dict[str, np.ndarray], limit: float) -> None:
+        self.peer, self.worker, self.arrays, self.limit = peer, worker, arrays, limit
         self.settings: list[Any] = []  # those that work, the fastest first
         self.measured = Measured()
 
@@ -179,7 +179,7 @@ class Contender:
         answer = WORK / "answer.npy"
         request = {"method": self.peer.method, "setting": setting, "system": system, "answer": str(answer)}
         try:
-            told = self.worker.ask(request, LIMIT)
+            told = self.worker.ask(request, self.limit)
         except Absent:
             told = {"error": "ModuleNotFoundError"}
         if "error" in told:
@@ -190,11 +190,16 @@ class Contender:
         measured.add(told["seconds"], told["iterations"], residual)
 
     def choose(self, dim: int) -> None:
-        """Order the settings by their time on two systems; the first solve of each is a warm-up."""
+        """Order the settings by their time on two systems; the first solve of each is a warm-up.
+
+        A setting whose warm-up takes three times the best so far is not tried further.
+        """
         times: list[tuple[float, int]] = []
         for number, setting in enumerate(self.peer.settings[dim]):
             warm, trial = Measured(), Measured()
             self.solve(setting, 0, warm)
+            if times and not warm.failure and warm.milliseconds[0] > 3 * min(times)[0]:
+                continue
             for system in (0, 1 % len(self.arrays["b"])):
                 if not warm.failure and not trial.failure:
                     self.solve(setting, system, trial)
@@ -206,8 +211,14 @@ class Contender:
             self.measured.failure = ""
 
     def round(self, number: int, count: int) -> None:
-        """A few systems, others in every round. A setting that fails gives way to the next."""
+        """A few systems, others in every round. A setting that fails gives way to the next.
+
+        A slow peer stops once it has three times and has taken half its limit.
+        """
         for k in range(count):
+            spent = self.measured.milliseconds
+            if len(spent) >= 3 and sum(spent) > 500 * self.limit:
+                break
             system = (number * count + k) % len(self.arrays["b"])
             while self.settings:
                 self.solve(self.settings[0], system, self.measured)
@@ -229,6 +240,7 @@ def measure(
     workers: dict[str, Worker],
     *,
     rounds: int,
+    limit: float = LIMIT,
     device: str = "cpu",
     peers: tuple[Peer, ...] = PEERS,
 ) -> list[dict[str, Any]]:
@@ -247,10 +259,10 @@ def measure(
                 continue
 
     load()
-    contenders = [Contender(peer, workers[peer.worker], arrays) for peer in peers]
+    contenders = [Contender(peer, workers[peer.worker], arrays, limit) for peer in peers]
     for contender in contenders:
         contender.choose(case.dim)
-    load()  # forgets the settings that were not chosen
+    load()  # fresh processes, without what the other settings left behind
     for contender in contenders:  # the warm-up of those that were
         if contender.settings:
             contender.solve(contender.settings[0], 0, Measured())
@@ -335,7 +347,8 @@ def main() -> None:
         versions = peer_versions(workers)
         for case in chosen:
             if device_is_there:
-                rows += measure(case, workers, rounds=3 if options.quick else 7, device=options.device)
+                rounds, limit = (3, 8.0) if options.quick else (7, LIMIT)
+                rows += measure(case, workers, rounds=rounds, limit=limit, device=options.device)
             else:
                 rows += unmeasured_rows(case)
             print(table(rows[-len(PEERS) :]), flush=True)

@@ -71,7 +71,7 @@ PEERS = (
         "SuperLU (SciPy)",
         "python",
         "superlu",
-        _both([{"permc_spec": "COLAMD"}, {"permc_spec": "MMD_AT_PLUS_A", "symmetric": True}]),
+        _both([{"permc_spec": "MMD_AT_PLUS_A", "symmetric": True}, {"permc_spec": "COLAMD"}]),
     ),
     Peer(
         "PyAMG Ruge-Stuben + CG",
@@ -106,10 +106,10 @@ PEERS = (
         "torch_sla",
         _both(
             [
-                {"backend": "scipy", "method": "lu"},
                 {"backend": "pytorch", "method": "cg", "preconditioner": "pyamg"},
                 {"backend": "pytorch", "method": "cg", "preconditioner": "jacobi"},
                 {"backend": "pyamg", "method": "ruge_stuben"},
+                {"backend": "scipy", "method": "lu"},
             ]
         ),
     ),
@@ -127,8 +127,8 @@ PEERS = (
         "ksp",
         _both(
             [
-                f"{CHOLESKY} petsc -pc_factor_mat_ordering_type nd",
                 f"{CHOLESKY} cholmod",
+                f"{CHOLESKY} petsc -pc_factor_mat_ordering_type nd",
                 f"{CHOLESKY} mumps -mat_mumps_icntl_7 5",
             ]
         ),

@@ -20,16 +20,11 @@ from benchmarks.peers.protocol import RTOL, serve
 class Petsc:
     def __init__(self) -> None:
         self.solvers: dict[str, Any] = {}
-        self.count = 0
 
     def versions(self) -> dict[str, str | None]:
         return {"petsc": ".".join(map(str, PETSc.Sys.getVersion())), "numpy (of PETSc)": np.__version__}
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
-        for solver in self.solvers.values():
-            solver.destroy()
-        self.solvers.clear()
-        PETSc.garbage_cleanup()
         self.data, self.right = arrays["data"], arrays["b"]
         self.pattern = arrays["indptr"].astype(PETSc.IntType), arrays["indices"].astype(PETSc.IntType)
         size = self.right.shape[1]
@@ -82,8 +77,7 @@ class Petsc:
         return self.struct
 
     def _solver(self, setting: str) -> Any:
-        self.count += 1
-        prefix = f"s{self.count}_"
+        prefix = f"s{len(self.solvers)}_"
         options = PETSc.Options(prefix)
         words = setting.split()
         for name, value in zip(words[::2], words[1::2]):

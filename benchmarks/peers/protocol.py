@@ -22,7 +22,7 @@ class Peer(Protocol):
     def versions(self) -> dict[str, str | None]: ...
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take a set of systems, and forget what was prepared for the one before."""
+        """Take a set of systems; once in a process."""
         ...
 
     def solve(self, method: str, setting: Any, system: int) -> tuple[float, int | None, np.ndarray]:

@@ -54,7 +54,8 @@ class Worker:
         return self._exchange(request, limit)
 
     def load(self, path: Path) -> None:
-        """Give the peer a set of systems."""
+        """Give the peer a set of systems, in a fresh process."""
+        self.stop()
         self._loaded = path
         answer = self.ask({"load": str(path)}, 120)
         if "error" in answer:
