@@ -25,7 +25,12 @@ from .systems import darcy, dense, generator, helmholtz, hermitian, jumps
 
 BlockCG = pytest.importorskip("pdeflow.linalg.block_cg").BlockCG
 
-PRECONDITIONERS = {"none": None, "jacobi": Jacobi(), "multigrid": Multigrid(), "multigrid64": Multigrid(dtype=None)}
+PRECONDITIONERS = {
+    "none": None,
+    "jacobi": Jacobi(),
+    "multigrid": Multigrid(),
+    "multigrid64": Multigrid(dtype=None),
+}
 OPERATORS = {
     "1D": lambda: darcy(1, (65,)),
     "2D": lambda: darcy(1, (20, 17)),
