@@ -5,12 +5,12 @@ between grids and a Galerkin product are all of one form::
 
     out[i] = scale[i] (init[i] + sign sum_t a_t[i] y_t[i])
 
-An :class:`~pdeflow.linalg.arena.Arena` hands out places for arrays, the same for every sample and every batch,
-and a program, planned once for a grid, is a list of :mod:`~pdeflow.linalg.array_operations` on such places. It
-runs on a :class:`~pdeflow.linalg.arena.Memory`, the arena filled with a batch: in torch, one operation after
-the other over the whole batch, on any device; or, for real numbers on a CPU, in a compiled interpreter that
-takes one sample after the other, whose arrays then stay in the cache. Both give the same numbers up to
-rounding.
+An :class:`~pdeflow.linalg.arena.Arena` hands out places for arrays, the same for every sample and every
+batch, and a program, planned once for a grid, is a list of :mod:`~pdeflow.linalg.array_operations` on such
+places. It runs on a :class:`~pdeflow.linalg.arena.Memory`, the arena filled with a batch: in torch, one
+operation after the other over the whole batch, on any device; or, for real numbers on a CPU, in a compiled
+interpreter that takes one sample after the other, whose arrays then stay in the cache. Both give the same
+numbers up to rounding.
 """
 
 from __future__ import annotations
