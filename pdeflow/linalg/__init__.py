@@ -5,6 +5,7 @@ none of the others. ``solve(A, b)`` is the front door.
 """
 
 from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
+from pdeflow.linalg.auto import Auto, Candidate
 from pdeflow.linalg.bicgstab import BiCGStab
 from pdeflow.linalg.block_cg import BlockCG
 from pdeflow.linalg.block_jacobi import BlockJacobi
@@ -29,7 +30,7 @@ from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.scipy_interop import as_scipy, from_scipy
 from pdeflow.linalg.sequence import Sequence
-from pdeflow.linalg.solution import Solution, SolveError, Status
+from pdeflow.linalg.solution import Choice, Solution, SolveError, Status, Trial
 from pdeflow.linalg.solver import Solver, solve
 from pdeflow.linalg.sparse import SparseOperator
 from pdeflow.linalg.sparse_direct import SparseDirect
@@ -47,10 +48,13 @@ __all__ = [
     "MINRES",
     "SSOR",
     "AlgebraicMultigrid",
+    "Auto",
     "BiCGStab",
     "BlockCG",
     "BlockJacobi",
+    "Candidate",
     "Chebyshev",
+    "Choice",
     "DeflatedCG",
     "FastPoisson",
     "FlexibleCG",
@@ -69,6 +73,7 @@ __all__ = [
     "Status",
     "StencilOperator",
     "Tag",
+    "Trial",
     "as_scipy",
     "control_volumes",
     "diffusion_stencil",

@@ -49,6 +49,47 @@ _ADVICE = {
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What a pilot saw of one candidate.
+
+    Attributes
+    ----------
+    name
+        Solver and preconditioner.
+    seconds
+        For the systems that it was tried on, set-up included.
+    systems
+        How many those were.
+    iterations
+        Their mean.
+    verdict
+        ``"chosen"``, ``"slower"``, or why it is out of the question.
+    """
+
+    name: str
+    seconds: float
+    systems: int
+    iterations: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which method :class:`~pdeflow.linalg.auto.Auto` has chosen, and the evidence, the fastest first."""
+
+    name: str
+    trials: tuple[Trial, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}, after a pilot of {len(self.trials)} candidates:"]
+        for trial in self.trials:
+            each = 1e3 * trial.seconds / max(1, trial.systems)
+            effort = f"{each:9.2f} ms a system, {trial.iterations:6.1f} iterations" if trial.systems else ""
+            lines.append(f"  {trial.name:<40} {effort:<42} {trial.verdict}".rstrip())
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
 class Solution:
     """The answers of a batch of systems ``A x = b``.
 
@@ -67,6 +108,8 @@ class Solution:
     history
         ``(checks, batch)`` float64: the same ratio as the iteration saw it, at the start and whenever the
         stopping test was read.
+    choice
+        What ``Auto`` chose, and why; None for any other solver.
     """
 
     x: Tensor
@@ -74,6 +117,7 @@ class Solution:
     iterations: Tensor
     residual_norm: Tensor
     history: Tensor
+    choice: Choice | None = None
 
     @property
     def converged(self) -> Tensor:
@@ -114,6 +158,7 @@ class Solution:
             torch.cat([part.iterations for part in parts]),
             torch.cat([part.residual_norm for part in parts]),
             torch.cat(history, 1),
+            parts[-1].choice,
         )
 
 

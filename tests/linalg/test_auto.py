@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from pdeflow.errors import InvalidInput
+from pdeflow.linalg import (
+    CG,
+    GCRODR,
+    GMRES,
+    Auto,
+    Candidate,
+    FunctionOperator,
+    Jacobi,
+    Multigrid,
+    Sequence,
+    SolveError,
+    Solver,
+    StencilOperator,
+    Tag,
+    solve,
+)
+from pdeflow.linalg.auto import default_candidates
+
+from .systems import HERMITIAN, darcy, dense, helmholtz, right_hand_side
+
+
+@dataclass(frozen=True)
+class Slow(CG):
+    """CG that takes ``first`` seconds for the first system of a sequence and ``later`` for the others."""
+
+    first: float = 0.0
+    later: float = 0.0
+
+    def init(self, A, preconditioner=None, previous=None):
+        if A.batch > 1:  # not in the warm-up on one system
+            time.sleep(self.first if previous is None else self.later)
+        return super().init(A, preconditioner, previous)
+
+
+def names(solution) -> dict[str, str]:
+    return {trial.name: trial.verdict for trial in solution.choice.trials}
+
+
+def test_the_faster_one_is_chosen_and_the_evidence_shown() -> None:
+    A = darcy(3, (12, 12))
+    b = right_hand_side(A)
+    auto = Auto((Candidate(Slow(first=0.3, later=0.3)), Candidate(CG(), Jacobi())), pilot=1)
+    solution = solve(A, b, solver=auto)
+    assert solution.choice is not None
+    assert solution.choice.name == "CG + Jacobi"
+    assert [trial.verdict for trial in solution.choice.trials] == ["chosen", "slower"]
+    assert [trial.systems for trial in solution.choice.trials] == [3, 3]
+    assert solution.choice.trials[1].seconds > 0.3
+    assert "CG + Jacobi" in str(solution.choice)
+    expected = torch.linalg.solve(dense(A), b.flatten(1)).reshape(b.shape)
+    torch.testing.assert_close(solution.x, expected, rtol=1e-5, atol=1e-7 * expected.abs().max().item())
+
+
+def test_what_pays_only_later_in_the_sequence_is_chosen_after_the_pilot() -> None:
+    later, even = Candidate(Slow(first=0.6, later=0.0)), Candidate(Slow(first=0.2, later=0.2))
+    chain = Sequence(Auto((even, later), pilot=2))
+    chosen = []
+    for seed in range(4):
+        A = darcy(2, (10, 10), seed)
+        solution = chain.solve(A, right_hand_side(A))
+        assert solution.converged.all()
+        chosen.append(solution.choice.name)  # type: ignore[union-attr]
+    assert chosen == [even.name, later.name, later.name, later.name]
+
+
+def test_the_pilot_ends() -> None:
+    calls = []
+
+    @dataclass(frozen=True)
+    class Counting(CG):
+        label: str = ""
+
+        def solve(self, state, b, x0=None, **options):
+            if b.shape[0] > 1:
+                calls.append(self.label)
+            return super().solve(state, b, x0, **options)
+
+    chain = Sequence(Auto((Candidate(Counting(label="one")), Candidate(Counting(label="two"))), pilot=2))
+    for seed in range(5):
+        A = darcy(2, (5, 5), seed)
+        chain.solve(A, right_hand_side(A))
+    assert {"one", "two"} == set(calls[:4])
+    assert len(calls) <= 2 * 2 + 3
+    assert len(set(calls[-3:])) == 1
+
+
+def test_one_that_fails_is_out() -> None:
+    A = helmholtz(30, 200.0)
+    solution = solve(A, right_hand_side(A), solver=Auto((Candidate(CG()), Candidate(GMRES())), pilot=1))
+    assert solution.converged.all()
+    assert names(solution) == {"GMRES": "chosen", "CG": "INDEFINITE_OPERATOR"}
+
+
+def test_one_that_does_not_suit_the_operator_is_out() -> None:
+    A = darcy(2, (9, 9))
+    F = FunctionOperator(A.apply, A.shape, A.batch, tags=HERMITIAN)
+    solution = solve(F, right_hand_side(A), solver=Auto((Candidate(CG(), Multigrid()), Candidate(CG()))))
+    assert "StencilOperator" in names(solution)["CG + Multigrid"]
+    with pytest.raises(InvalidInput, match="StencilOperator"):
+        solve(F, right_hand_side(A), solver=Auto((Candidate(CG(), Multigrid()),)))
+
+
+def test_where_all_fail_the_best_answer_comes_with_its_status() -> None:
+    A = darcy(2, (30, 30))
+    auto = Auto((Candidate(CG()), Candidate(CG(), Jacobi())))
+    with pytest.raises(SolveError, match="MAX_ITERATIONS"):
+        solve(A, right_hand_side(A), solver=auto, max_iterations=3)
+    chain = Sequence(auto)
+    for _ in range(2):  # and the next system is given another chance
+        solution = chain.solve(A, right_hand_side(A), max_iterations=3, on_failure="return")
+        assert not solution.converged.any()
+        assert solution.choice.name == "none"  # type: ignore[union-attr]
+    assert chain.solve(A, right_hand_side(A)).converged.all()
+
+
+def test_after_a_failure_of_the_chosen_one_there_is_another_pilot() -> None:
+    good, bad = darcy(2, (30,)), helmholtz(30, 200.0)
+    good = StencilOperator(good.offsets, good.coefficients, tags=HERMITIAN)
+    bad = StencilOperator(bad.offsets, bad.coefficients, tags=HERMITIAN)
+    chain = Sequence(Auto((Candidate(CG()), Candidate(GMRES())), pilot=1))
+    chain.solve(good, right_hand_side(good))
+    first = chain.solve(bad, right_hand_side(bad), on_failure="return")
+    second = chain.solve(bad, right_hand_side(bad))
+    assert second.converged.all()
+    assert first.converged.all() or names(second) == {"GMRES": "chosen", "CG": "INDEFINITE_OPERATOR"}
+
+
+def test_pieces_of_a_large_batch_are_a_pilot_too() -> None:
+    A = darcy(24, (120, 120))
+    candidates = (Candidate(CG(), Jacobi()), Candidate(CG(), Multigrid()))
+    solution = solve(A, right_hand_side(A), solver=Auto(candidates, pilot=1))
+    assert solution.converged.all()
+    assert solution.choice.name == "CG + Multigrid"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("make", "solver"),
+    [
+        (lambda: darcy(2, (20, 20)), CG),
+        (lambda: darcy(2, (20, 20)).to_sparse(), CG),
+        (lambda: StencilOperator(darcy(1, (9,)).offsets, darcy(1, (9,)).coefficients), GCRODR),
+        (lambda: FunctionOperator(lambda x: 2 * x, (9,), 1, tags=[Tag.SYMMETRIC]), CG),
+    ],
+)
+def test_default_candidates_suit_the_operator(make, solver: type[Solver]) -> None:
+    A = make()
+    assert any(isinstance(candidate.solver, solver) for candidate in default_candidates(A))
+    assert solve(A, torch.ones(A.batch, *A.shape, dtype=A.dtype), solver=Auto()).converged.all()
+
+
+def test_arguments() -> None:
+    A = darcy(1, (5, 5))
+    with pytest.raises(InvalidInput, match="pilot"):
+        Auto(pilot=0)
+    with pytest.raises(InvalidInput, match="preconditioner"):
+        solve(A, right_hand_side(A), solver=Auto(), preconditioner=Jacobi())
+    assert Candidate(GMRES(restart=7), Jacobi()).name == "GMRES(restart=7) + Jacobi"
