@@ -141,7 +141,7 @@ def test_gcrodr_finds_the_small_eigenspace(kind: str) -> None:
 @pytest.mark.parametrize("preconditioner", [None, Jacobi()])
 def test_deflated_cg_finds_the_small_eigenspace(preconditioner: Preconditioner | None) -> None:
     A = darcy(1, (14, 14), low=1.0, high=100.0 if preconditioner else 3.0)
-    solver, state = DeflatedCG(8, 48), None
+    solver, state = DeflatedCG(16, 64), None
     for seed in range(4):
         state = solver.init(A, preconditioner, state)
         _, state = solver.solve(state, right_hand_side(A, seed), rtol=1e-10, atol=0.0, max_iterations=1000)
@@ -150,10 +150,10 @@ def test_deflated_cg_finds_the_small_eigenspace(preconditioner: Preconditioner |
     matrix = dense(A)[0]
     root = torch.diagonal(matrix).rsqrt() if preconditioner else torch.ones(A.size, dtype=torch.float64)
     _, vectors = torch.linalg.eigh(root[:, None] * matrix * root)
-    true, _ = torch.linalg.qr(root[:, None] * vectors[:, :4])
-    assert angles(state.W[0].mT, true).max() < 1e-2
+    true, _ = torch.linalg.qr(root[:, None] * vectors[:, :3])
+    assert angles(state.W[0].mT, true).max() < 1e-3
     energy = state.W[0] @ matrix @ state.W[0].mT
-    torch.testing.assert_close(energy, torch.eye(8, dtype=torch.float64), rtol=0, atol=1e-8)
+    torch.testing.assert_close(energy, torch.eye(16, dtype=torch.float64), rtol=0, atol=1e-8)
 
 
 def unrelated() -> StencilOperator:
