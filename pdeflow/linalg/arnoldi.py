@@ -105,6 +105,7 @@ class Basis:
         self._goal.copy_(goal)
         torch.mul(length, left, out=self._start)
         self.norm.copy_(torch.where(active, self._start, length))
+        self.h.zero_()  # below the subdiagonal nothing is written
         self.count.zero_()
         self.broken.zero_()
         self._left[:, 0] = 1

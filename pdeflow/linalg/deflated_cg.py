@@ -109,16 +109,21 @@ class DeflatedCG(ConjugateDirections):
         if (tuple(W.shape), W.dtype, W.device) != form:
             return state
         AW = torch.stack([A.apply(w.reshape(-1, *A.shape)).flatten(1) for w in W.unbind(1)], 1)
-        energy = torch.bmm(W.conj(), AW.mT)
-        sound = torch.isfinite(energy).flatten(1).all(1).reshape(-1, 1, 1)
-        energy = torch.where(sound, energy, torch.zeros_like(energy))
-        values, vectors = torch.linalg.eigh((energy + energy.mH) / 2)
-        rounding = 100 * torch.finfo(A.dtype).eps
-        independent = values > rounding * values[:, -1:].abs()
-        root = torch.where(independent, values.abs().rsqrt(), torch.zeros_like(values))
-        turn = vectors * root.unsqueeze(1)
-        state.W, state.AW = (torch.bmm(turn.mT, rows).masked_fill_(~sound, 0) for rows in (W, AW))
-        state.gram = torch.bmm(turn.mH, torch.bmm(gram, turn))
+        sound = torch.isfinite(AW).flatten(1).all(1).reshape(-1, 1, 1)
+        W, AW, gram = (torch.where(sound, X, torch.zeros_like(X)) for X in (W, AW, gram))
+        for _ in range(2):  # the first pass leaves rounding times the condition of W* A W
+            energy = torch.bmm(W.conj(), AW.mT)
+            diagonal = torch.diagonal(energy, dim1=1, dim2=2).real
+            scale = torch.where(diagonal > 0, diagonal.rsqrt(), torch.zeros_like(diagonal)).unsqueeze(2)
+            energy = scale * energy * scale.mT
+            values, vectors = torch.linalg.eigh((energy + energy.mH) / 2)
+            # Lanczos vectors that have lost their orthogonality come several times over.
+            independent = values > torch.finfo(A.dtype).eps ** 0.5 * values[:, -1:].abs()
+            root = torch.where(independent, values.abs().rsqrt(), torch.zeros_like(values))
+            turn = scale * vectors * root.unsqueeze(1)
+            W, AW = torch.bmm(turn.mT, W), torch.bmm(turn.mT, AW)
+            gram = torch.bmm(turn.mH, torch.bmm(gram, turn))
+        state.W, state.AW, state.gram = W, AW, gram
         return state
 
     def forget(self, state: DeflationState) -> DeflationState:

@@ -17,6 +17,9 @@ from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.orthonormal import orthonormal_images
 from pdeflow.linalg.preconditioner import Preconditioner
 
+# A space that is further from invariant than this, as the mean square of its cosines, is not carried on.
+LEAST_COSINE = 0.8
+
 
 @dataclass
 class RecyclingState(ArnoldiState):
@@ -49,7 +52,9 @@ class GCRODR(ArnoldiCycles):
     A and orthonormalises it; directions that depend on others are dropped. U is kept in the space of x,
     preconditioned, so that k products with A are all that a new system costs, whatever its preconditioner;
     this also makes the method flexible: M may change from step to step. A sample that failed
-    hands nothing on; where the batch has another size, shape or dtype, the sequence starts afresh.
+    hands nothing on; where the batch has another size, shape or dtype, the sequence starts afresh. So does a
+    sample whose A is not tagged symmetric and turns the space far away, so that U means nothing to it:
+    to project out such a C would spoil the convergence (a Hermitian operator stays Hermitian under it).
 
     Stopping and statuses are those of :class:`~pdeflow.linalg.gmres.GMRES`.
 
@@ -109,7 +114,49 @@ class GCRODR(ArnoldiCycles):
             return state
         state.U, state.before_M = previous.U, previous.before_M
         self._renew(state)
+        if state.M is not None:
+            self._rescale(state)
+        if Tag.SYMMETRIC not in A.tags:
+            self._drop_unrelated(state)
         return state
+
+    def _rescale(self, state: RecyclingState) -> None:
+        """Fit the size of ``M^-1 U`` to the new M, by one application.
+
+        Vectors that seem too large before M pass for eigenvectors of tiny eigenvalues, and would never leave.
+        """
+        assert state.U is not None
+        assert state.before_M is not None
+        assert state.M is not None
+        image = state.M.apply(state.before_M.sum(1).reshape(-1, *state.A.shape)).flatten(1)
+        ratio = torch.linalg.vector_norm(state.U.sum(1), dim=1) / torch.linalg.vector_norm(image, dim=1)
+        usable = torch.isfinite(ratio) & (ratio > 0)
+        state.before_M = state.before_M * torch.where(usable, ratio, torch.ones_like(ratio)).reshape(-1, 1, 1)
+
+    def _drop_unrelated(self, state: RecyclingState) -> None:
+        """Give up the spaces that the new operator turns too far; the host reads whether any is left.
+
+        The square of the cosine between A M W and W, on average over the directions of ``W = M^-1 U``, is
+        1 for an invariant space.
+        """
+        assert state.U is not None
+        assert state.before_M is not None
+        W, C = state.before_M, state.basis.rows[:, : self.recycle]
+        double = torch.complex128 if W.is_complex() else torch.float64
+        gram, across = (torch.bmm(X.conj(), W.mT).to(double) for X in (W, C))
+        scale = torch.diagonal(gram, dim1=1, dim2=2).real.clamp(min=1e-300).rsqrt().unsqueeze(1)
+        values, vectors = torch.linalg.eigh(scale * gram * scale.mT)
+        independent = values > 1e-12 * values[:, -1:]
+        root = torch.where(independent, values.clamp(min=1e-300).rsqrt(), torch.zeros_like(values))
+        cosines = torch.bmm(across * scale, vectors * root.unsqueeze(1))
+        kept = cosines.abs().square().sum((1, 2)) >= LEAST_COSINE * independent.sum(1)
+        if not bool(kept.any()):
+            state.U = state.before_M = None
+            return
+        keep = kept.reshape(-1, 1, 1).to(W.dtype)
+        state.basis.rows[:, : self.recycle] *= keep
+        state.before_M = W * keep
+        state.U = state.before_M if state.M is None else state.U * keep
 
     def _renew(self, state: RecyclingState) -> None:
         """C from A U."""

@@ -31,8 +31,8 @@ class LGMRES(ArnoldiCycles):
 
         Z = [M v_1, ..., M v_m, errors];  A Z = V H;  y = argmin || ||r|| e_1 - H y ||;  x += Z y
 
-    This breaks the pattern of restarted GMRES that residuals two cycles apart point the same way. For the
-    next system of a sequence, ``init(A, preconditioner, previous=state)`` keeps the corrections of the last.
+    This breaks the pattern of restarted GMRES that residuals two cycles apart point the same way. Nothing is
+    carried to the next system: the corrections belong to a right-hand side as much as to A.
 
     Stopping and statuses are those of :class:`~pdeflow.linalg.gmres.GMRES`.
 
@@ -79,16 +79,9 @@ class LGMRES(ArnoldiCycles):
         preconditioner: Preconditioner | None = None,
         previous: AugmentedState | None = None,
     ) -> AugmentedState:
-        """Prepare preconditioner and basis, and keep the corrections of ``previous`` if they fit."""
+        """Prepare the preconditioner and the basis, in the buffers of ``previous`` where they fit."""
         ready = super().init(A, preconditioner, previous)
-        errors = ready.basis.v.new_zeros(A.batch, 0, A.size)
-        if previous is not None and previous.basis is ready.basis:
-            errors = previous.errors
-        return AugmentedState(**vars(ready), errors=errors)
-
-    def forget(self, state: AugmentedState) -> AugmentedState:
-        """The buffers without the corrections."""
-        return AugmentedState(**{**vars(state), "errors": state.errors[:, :0]})
+        return AugmentedState(**vars(ready), errors=ready.basis.v.new_zeros(A.batch, 0, A.size))
 
     def open(self, state: Any, s: Stalls) -> int:
         """Begin the basis; there are fewer corrections than k at first."""
