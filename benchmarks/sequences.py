@@ -37,16 +37,21 @@ class SystemSequence:
     """Systems ``A_i x_i = b_i`` in their order.
 
     ``operator`` and ``b`` hold one system a sample. ``parameters``, (systems, numbers), is what the matrices
-    are made of, for sorting; None where the order is a part of the problem.
+    are made of, for sorting; None where the order is given. Where it is ``sequential``, a system is known
+    only once the one before is solved, so that no two can be solved together.
     """
 
     operator: StencilOperator | SparseOperator
     b: Tensor
     parameters: Tensor | None = None
+    sequential: bool = False
 
-    @property
-    def systems(self) -> list[LinearOperator]:
-        return list(self.operator.pieces(1))
+    def pick(self, indices: list[int]) -> tuple[LinearOperator, Tensor]:
+        """Some of the systems as a batch."""
+        held = self.operator
+        if isinstance(held, SparseOperator):
+            return SparseOperator(held.pattern, held.values[indices], held.shape, held.tags), self.b[indices]
+        return StencilOperator(held.offsets, held.coefficients[indices], tags=held.tags), self.b[indices]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As the peers take them; see ``peers/protocol.py``."""
@@ -178,7 +183,7 @@ def convection(n: int, peclet: float, count: int, kind: str) -> SystemSequence:
     for i in range(count):
         rows.append(u / step + f[0])
         u = torch.from_numpy(_direct(operator.to_scipy(i), rows[-1].numpy().ravel())).reshape(n, n)
-    return SystemSequence(operator, torch.stack(rows))
+    return SystemSequence(operator, torch.stack(rows), sequential=True)
 
 
 def _direct(A: Any, b: np.ndarray) -> np.ndarray:
@@ -292,7 +297,8 @@ def newton(n: int, count: int, steps: int = 4) -> SystemSequence:
         rows.append(-quasilinear_residual(u, load * f))
         u = u + torch.from_numpy(_direct(operators[-1].to_scipy(), rows[-1].numpy().ravel())).reshape(n, n)
     coefficients = torch.cat([operator.coefficients for operator in operators])
-    return SystemSequence(StencilOperator(operators[0].offsets, coefficients), torch.stack(rows))
+    operator = StencilOperator(operators[0].offsets, coefficients)
+    return SystemSequence(operator, torch.stack(rows), sequential=True)
 
 
 @dataclass(frozen=True)
