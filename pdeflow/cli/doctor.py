@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -32,6 +33,7 @@ REQUIRED = (
 )
 OPTIONAL = {
     "the-well": "reads The Well's own data sets",
+    "pyamg": "algebraic multigrid for sparse matrices",
     "torch-geometric": "operators on meshes",
     "shtab": "shell completion",
     "rich": "coloured tables",
@@ -161,6 +163,25 @@ def check_torch() -> list[Finding]:
     return findings
 
 
+def check_compiler() -> list[Finding]:
+    """The loops of the linear solvers compile here; what that costs, once a machine."""
+    from pdeflow.linalg import native
+
+    if not native.enabled():
+        return [Finding(WARN, "compiled loops", "off: PDEFLOW_NATIVE is 0", "Unset it: solves are slower.")]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            for source in sorted(native.SOURCES.glob("*.c")):
+                native.library(source.stem)
+    except RuntimeWarning as error:
+        first, *advice = str(error).splitlines()
+        return [Finding(WARN, "compiled loops", first, " ".join(advice))]
+    spent = sum(native.compile_seconds.values())
+    how = f"compiled in {spent:.1f} s" if spent else "compiled earlier"
+    return [Finding(OK, "compiled loops", f"{how}, kept in {native.cache_folder()}")]
+
+
 def check_disk() -> list[Finding]:
     """The current folder can be written to and has room."""
     here = Path.cwd()
@@ -199,6 +220,7 @@ CHECKS: tuple[Callable[[], list[Finding]], ...] = (
     check_packages,
     check_lightning,
     check_torch,
+    check_compiler,
     check_disk,
     check_shipped,
 )

@@ -6,6 +6,7 @@ none of the others. ``solve(A, b)`` is the front door.
 
 from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
 from pdeflow.linalg.bicgstab import BiCGStab
+from pdeflow.linalg.block_cg import BlockCG
 from pdeflow.linalg.block_jacobi import BlockJacobi
 from pdeflow.linalg.cg import CG
 from pdeflow.linalg.chebyshev import Chebyshev
@@ -47,6 +48,7 @@ __all__ = [
     "SSOR",
     "AlgebraicMultigrid",
     "BiCGStab",
+    "BlockCG",
     "BlockJacobi",
     "Chebyshev",
     "DeflatedCG",

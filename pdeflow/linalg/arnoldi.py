@@ -184,20 +184,20 @@ class Basis:
         H = torch.where(self.valid.unsqueeze(1), H, torch.zeros_like(H))
         Q, R = torch.linalg.qr(H)
         right = Q[:, 0].conj() * self._start.unsqueeze(1)
-        R, independent = without_zero_rows(R, self._epsilon)
+        R, independent = without_dependent_rows(R, self._epsilon)
         right = torch.where(independent, right, torch.zeros_like(right))
         y = torch.linalg.solve_triangular(R, right.unsqueeze(2), upper=True).squeeze(2)
         return torch.where(torch.isfinite(y), y, torch.zeros_like(y)).to(self.h.dtype)
 
 
-def without_zero_rows(R: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """R with rows of the identity in place of those whose diagonal is zero up to rounding.
+def without_dependent_rows(R: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """R with rows of the identity in place of those whose column lies in the span of the earlier ones.
 
     Also tells which rows are left, ``(batch, n)``. A triangular solve with zeros on the right of the others
-    then gives zeros for them.
+    then gives zeros for them. Every column is its own scale, because they may differ by any factor.
     """
     diagonal = torch.diagonal(R, dim1=1, dim2=2).abs()
-    left = diagonal > 10 * epsilon * diagonal.amax(1, keepdim=True)
+    left = diagonal > 10 * epsilon * R.abs().amax(1)
     identity = torch.eye(R.shape[1], dtype=R.dtype, device=R.device)
     return torch.where(left.unsqueeze(2), R, identity), left
 

@@ -74,11 +74,6 @@ class BiCGStab(ShortRecurrence):
         """The next step starts afresh."""
         s.fresh = s.fresh | again
 
-    def advance(self, state: Any, s: Any, steps: int) -> None:
-        """``steps`` steps of every system."""
-        for _ in range(steps):
-            self.step(state, s)
-
     def step(self, state: Any, s: Any) -> None:
         """One step along p and one along r; nothing is read by the host."""
         running = s.status == RUNNING

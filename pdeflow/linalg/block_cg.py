@@ -89,23 +89,22 @@ class BlockCG(ShortRecurrence):
         s.S, s.q, s.z = self._factor(state, s, r, passes=2)
         s.p = s.z.clone()
 
-    def advance(self, state: Any, s: Any, steps: int) -> None:
-        """``steps`` steps of the block; nothing is read by the host."""
-        for _ in range(steps):
-            state.A.apply_into(s.p.view_as(s.x), s.w.view_as(s.x))
-            C = self._inverse(s, gram(s.p, s.w))
-            running = s.status == RUNNING
-            s.iterations += running
-            step = torch.where(running[:, None], s.S @ C, 0.0)
-            s.x.add_((step @ s.p).view_as(s.x))
-            Z, s.q, s.z = self._factor(state, s, torch.addmm(s.q, C, s.w, alpha=-1), passes=1)
-            s.S = s.S @ Z
-            s.p = torch.addmm(s.z, Z.mH, s.p)
-            lengths = norm(s.S) if state.M is None else norm(s.S @ s.q)
-            running = s.status == RUNNING
-            s.norm = torch.where(running, lengths, s.norm)
-            s.status = mark(s.status, running & ~torch.isfinite(lengths), Status.BREAKDOWN)
-            s.status = mark(s.status, (s.status == RUNNING) & (lengths <= s.target), Status.CONVERGED)
+    def step(self, state: Any, s: Any) -> None:
+        """One step of the block; nothing is read by the host."""
+        state.A.apply_into(s.p.view_as(s.x), s.w.view_as(s.x))
+        C = self._inverse(s, gram(s.p, s.w))
+        running = s.status == RUNNING
+        s.iterations += running
+        step = torch.where(running[:, None], s.S @ C, 0.0)
+        s.x.add_((step @ s.p).view_as(s.x))
+        Z, s.q, s.z = self._factor(state, s, torch.addmm(s.q, C, s.w, alpha=-1), passes=1)
+        s.S = s.S @ Z
+        s.p = torch.addmm(s.z, Z.mH, s.p)
+        lengths = norm(s.S) if state.M is None else norm(s.S @ s.q)
+        running = s.status == RUNNING
+        s.norm = torch.where(running, lengths, s.norm)
+        s.status = mark(s.status, running & ~torch.isfinite(lengths), Status.BREAKDOWN)
+        s.status = mark(s.status, (s.status == RUNNING) & (lengths <= s.target), Status.CONVERGED)
 
     def _factor(
         self, state: Prepared, s: BlockIterate, r: Tensor, passes: int

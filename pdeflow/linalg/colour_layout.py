@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pdeflow.linalg.array_program import LINE, Arena, Copy, Memory, OuterSpan, Rows, Span
+from pdeflow.linalg.arena import LINE, Arena, Memory, OuterSpan, Span
+from pdeflow.linalg.array_operations import Copy, Rows
 
 Offset = tuple[int, ...]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pdeflow.linalg.array_program import Arena, Operation, Products, Reciprocal, Span
+from pdeflow.linalg.arena import Arena, Span
+from pdeflow.linalg.array_operations import Operation, Products, Reciprocal
 from pdeflow.linalg.colour_layout import ColourLayout, Offset, Values
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pdeflow.linalg.array_program import Arena, Copy, Dense, Invert, Operation, Products
+from pdeflow.linalg.arena import Arena
+from pdeflow.linalg.array_operations import Copy, Dense, Invert, Operation, Products
 from pdeflow.linalg.colour_layout import Values, natural_strides
 from pdeflow.linalg.stencil import boxes
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pdeflow.linalg.array_program import Operation, Products, Span, Strips
+from pdeflow.linalg.arena import Span
+from pdeflow.linalg.array_operations import Operation, Products, Strips
 from pdeflow.linalg.colour_layout import ColourLayout, Offset
 from pdeflow.linalg.interpolation import Weights
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pdeflow.linalg.arnoldi import Basis, without_zero_rows
+from pdeflow.linalg.arnoldi import Basis, without_dependent_rows
 
 
 def harmonic_ritz(
@@ -52,7 +52,7 @@ def harmonic_ritz(
         G = torch.cat([identity[:, :, :fixed], G], 2)
     G = torch.where(counts.unsqueeze(1), G, torch.zeros_like(G))
     Q, R = torch.linalg.qr(G)
-    R, kept = without_zero_rows(R, torch.finfo(h.dtype).eps)
+    R, kept = without_dependent_rows(R, torch.finfo(h.dtype).eps)
     T = torch.linalg.solve_triangular(R, torch.bmm(Q.mH, S), upper=True, left=False)
     # No eigensolver takes NaN, and one system's must not stop the others.
     sound = kept.unsqueeze(1) & kept.unsqueeze(2) & torch.isfinite(T)

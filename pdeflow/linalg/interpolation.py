@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
-from pdeflow.linalg.array_program import CONSTANT, Conjugate, Operation, Products, Reciprocal, Span
+from pdeflow.linalg.arena import CONSTANT, Span
+from pdeflow.linalg.array_operations import Conjugate, Operation, Products, Reciprocal
 from pdeflow.linalg.colour_layout import ColourLayout, Offset
 
 Weights = dict[tuple[Offset, Offset], Span]

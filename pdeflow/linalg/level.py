@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pdeflow.linalg.array_program import Arena, Operation, Products
+from pdeflow.linalg.arena import Arena
+from pdeflow.linalg.array_operations import Operation, Products
 from pdeflow.linalg.colour_layout import Offset, Values
 from pdeflow.linalg.coloured_stencil import ColouredStencil
 from pdeflow.linalg.galerkin import galerkin_product

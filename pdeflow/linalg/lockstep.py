@@ -112,11 +112,14 @@ class ShortRecurrence(Lockstep):
             raise InvalidInput("check_every", self.check_every, "at least 1, or None")
 
     @abc.abstractmethod
-    def advance(self, state: Any, s: Any, steps: int) -> list[Tensor]:
-        """Up to ``steps`` iterations of every system that runs; nothing is read by the host.
+    def step(self, state: Any, s: Any) -> None:
+        """One iteration of every system that runs; nothing is read by the host."""
 
-        Gives residual norms for the history: at least those at the end.
-        """
+    def advance(self, state: Any, s: Any, steps: int) -> list[Tensor]:
+        """Up to ``steps`` iterations; gives residual norms for the history, at least those at the end."""
+        for _ in range(steps):
+            self.step(state, s)
+        return [s.norm.clone()]
 
     def steps_between_looks(self, state: Any) -> int:
         """After how many steps the host looks at the status."""

@@ -116,11 +116,6 @@ class MINRES(ShortRecurrence):
         s.status = mark(s.status, running & ~torch.isfinite(square), Status.BREAKDOWN)
         return square.clamp(min=0).sqrt()
 
-    def advance(self, state: Any, s: Any, steps: int) -> None:
-        """``steps`` steps of every system."""
-        for _ in range(steps):
-            self.step(state, s)
-
     def step(self, state: Any, s: Any) -> None:
         """One Lanczos vector, one rotation, one direction; nothing is read by the host."""
         running = s.status == RUNNING

@@ -13,17 +13,9 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.array_program import (
-    Arena,
-    Copy,
-    Memory,
-    Operation,
-    OuterArray,
-    OuterSpan,
-    Program,
-    ProgramCall,
-    Span,
-)
+from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan, Span
+from pdeflow.linalg.array_operations import Copy, Operation
+from pdeflow.linalg.array_program import Program, ProgramCall
 from pdeflow.linalg.colour_layout import Offset, Values, natural_strides
 from pdeflow.linalg.dense_inverse import DenseInverse
 from pdeflow.linalg.level import Level

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.array_program import Arena, Memory, OuterArray, OuterSpan, Program
+from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan
+from pdeflow.linalg.array_program import Program
 from pdeflow.linalg.colour_layout import Values, natural_strides
 from pdeflow.linalg.coloured_stencil import ColouredStencil
 from pdeflow.linalg.operator import LinearOperator

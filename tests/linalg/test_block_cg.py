@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import (
+    BlockCG,
     FunctionOperator,
     Jacobi,
     LinearOperator,
@@ -22,8 +23,6 @@ from pdeflow.linalg import (
 )
 
 from .systems import darcy, dense, generator, helmholtz, hermitian, jumps
-
-BlockCG = pytest.importorskip("pdeflow.linalg.block_cg").BlockCG
 
 PRECONDITIONERS = {
     "none": None,

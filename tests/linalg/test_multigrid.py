@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import Multigrid, StencilOperator, solve
-from pdeflow.linalg.array_program import Arena, Memory, OuterArray, OuterSpan, Products, Span
+from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan, Span
+from pdeflow.linalg.array_operations import Products
 from pdeflow.linalg.colour_layout import Values, natural_strides
 from pdeflow.linalg.level import Level
 from pdeflow.linalg.multigrid import COARSEST, MultigridCycle

@@ -2,7 +2,7 @@
 
    A program is a stream of 64-bit integers, one operation after the other, each beginning with its kind and
    its length in integers. An array is given by two of them: slot 0 for the sample's own memory or 1 for what all
-   samples share, and the place in it. See array_program.py, which writes them. */
+   samples share, and the place in it. See array_operations.py, which writes them. */
 
 #define STRIP 512
 
@@ -193,7 +193,7 @@ static void NAME(dense)(const int64_t *op, const NAME(Places) *places) {
     }
 }
 
-/* The inverse of a dense matrix in place, as Invert of array_program.py words it: Gauss and Jordan with row pivots. */
+/* The inverse of a dense matrix in place, as Invert of array_operations.py words it: Gauss and Jordan with row pivots. */
 static void NAME(invert)(const int64_t *op, const NAME(Places) *places) {
     const int64_t n = op[2];
     REAL *matrix = NAME(at)(op + 3, places);
