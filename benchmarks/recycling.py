@@ -16,27 +16,23 @@ systems missed the residual within 10,000 iterations; a ratio to those is a lowe
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.elliptic import RESIDUAL, true_residual
+from benchmarks.contenders import TURN, Chain, PeerRun, fastest, take_turns
 from benchmarks.peers import recycling as peers
 from benchmarks.peers.worker import Absent, Worker, petsc_worker, scipy_worker
 from benchmarks.result import NOT_MEASURED, WORK, finish, parser, table
-from benchmarks.sequences import FAMILIES, Family, SystemSequence, nearest_neighbours
+from benchmarks.sequences import FAMILIES, Family, SystemSequence
 from pdeflow import linalg
 from pdeflow.linalg import Tag
 
-TURN = 10
-LIMIT = 20.0
-MOST = 10_000
+BUDGET = 20.0
+"""Seconds for a contender on a sequence, and the most for one system; 2 and 10 in a quick run."""
 SAME, BEST = "same preconditioner", "best against best"
 QUICK = {
     "helmholtz_2d_64_k8": 20,
@@ -54,151 +50,6 @@ PRECONDITIONERS: dict[str, linalg.Preconditioner | None] = {
     "ilu": linalg.ILU(),
     "multigrid": linalg.Multigrid(),
 }
-
-
-@dataclass
-class Tally:
-    """What a contender did so far, system by system."""
-
-    seconds: list[float] = field(default_factory=list)
-    products: list[int] = field(default_factory=list)
-    failed: int = 0
-    residual: float = 0.0
-    error: str = ""
-
-    def add(self, seconds: float, products: int | None, residual: float) -> None:
-        self.seconds.append(seconds)
-        if products is not None:
-            self.products.append(products)
-        if residual <= RESIDUAL:
-            self.residual = max(self.residual, residual)
-        else:
-            self.failed += 1
-
-    @property
-    def ms(self) -> float:
-        return 1e3 * float(np.mean(self.seconds))
-
-    @property
-    def iterations(self) -> float | str:
-        return float(np.mean(self.products)) if self.products else "-"
-
-
-class Chain:
-    """Ours: a solver and a preconditioner on the sequence, in ``chains`` pieces side by side."""
-
-    def __init__(
-        self,
-        name: str,
-        sequence: SystemSequence,
-        arrays: dict[str, np.ndarray],
-        solver: linalg.Solver,
-        preconditioner: linalg.Preconditioner | None,
-        *,
-        device: str,
-        chains: int = 1,
-        sort: bool = False,
-    ) -> None:
-        self.name, self.sequence, self.arrays, self.device = name, sequence, arrays, device
-        self.setting = f"{solver}, {preconditioner}, chains={chains}"
-        self.recycle = solver.recycle if isinstance(solver, linalg.GCRODR) else 0
-        start, order = time.perf_counter(), list(range(len(sequence.b)))
-        if sort:
-            assert sequence.parameters is not None
-            order = nearest_neighbours(sequence.parameters)
-        self.sorting = time.perf_counter() - start  # counted with the first system
-        length = -(-len(order) // chains)
-        self.steps = [order[k::length] for k in range(length)]
-        self.chain = linalg.Sequence(solver, preconditioner)
-        self.tally = Tally()
-
-    def turn(self, systems: int) -> None:
-        """Solve about as many of the systems that are left."""
-        while systems > 0 and self.steps:
-            indices = self.steps.pop(0)
-            systems -= len(indices)
-            A, b = self.sequence.pick(indices)
-            A, b = A.to(device=self.device), b.to(self.device)
-            first = not self.tally.seconds
-            start = self._now()
-            solution = self.chain.solve(A, b, rtol=RESIDUAL, max_iterations=MOST, on_failure="return")
-            seconds = self._now() - start + (self.sorting if first else 0)
-            carried = 0 if first else self.recycle
-            for index, x, steps in zip(indices, solution.x.flatten(1), solution.iterations.tolist()):
-                residual = true_residual(self.arrays, index, x.cpu().numpy())
-                self.tally.add(seconds / len(indices), steps + carried, residual)
-
-    def _now(self) -> float:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
-
-class PeerRun:
-    """A peer's method with one setting, on the sequence in its order."""
-
-    def __init__(
-        self, peer: peers.Peer, setting: Any, worker: Worker, arrays: dict[str, np.ndarray], limit: float
-    ) -> None:
-        self.name, self.peer, self.worker, self.arrays, self.limit = peer.name, peer, worker, arrays, limit
-        self.value = setting
-        self.setting = setting if isinstance(setting, str) else json.dumps(setting)
-        self.next, self.tally = 0, Tally()
-
-    def turn(self, systems: int) -> None:
-        """Solve as many of the systems that are left; none once the peer has failed to answer."""
-        answer = WORK / "answer.npy"
-        for _ in range(min(systems, len(self.arrays["b"]) - self.next)):
-            if self.tally.error:
-                return
-            request = {"method": self.peer.method, "setting": self.value, "system": self.next}
-            try:
-                told = self.worker.ask({**request, "answer": str(answer)}, self.limit)
-            except Absent:
-                told = {"error": "ModuleNotFoundError"}
-            if "error" in told:
-                absent = told["error"].startswith(("ModuleNotFoundError", "ImportError"))
-                self.tally.error = "not installed" if absent else told["error"].split("\n")[0]
-                return
-            residual = true_residual(self.arrays, self.next, np.load(answer))
-            self.tally.add(told["seconds"], told["iterations"], residual)
-            self.next += 1
-
-
-def take_turns(runners: list[Any], count: int, limit: float) -> None:
-    """Go round until all are through, or out of time."""
-    for number in range(0, count, TURN):
-        shift = (number // TURN) % len(runners)
-        for runner in runners[shift:] + runners[:shift]:
-            if sum(runner.tally.seconds) < limit:
-                runner.turn(TURN)
-
-
-def fastest(make: list[Callable[[], Any]], systems: int) -> Any:
-    """A fresh runner like the one that was fastest on the first systems without a failure.
-
-    The first system warms up and is not counted, unless there is no other.
-    """
-    best, chosen, error = float("inf"), None, "no setting"
-    for build in make:
-        runner = build()
-        runner.turn(1)
-        if runner.tally.error or runner.tally.failed:
-            error = runner.tally.error or "missed the residual"
-            continue
-        if chosen is not None and runner.tally.seconds[0] > 5 * best:
-            continue
-        runner.turn(systems)
-        counted = runner.tally.seconds[1:] or runner.tally.seconds
-        if runner.tally.error or runner.tally.failed:
-            error = runner.tally.error or "missed the residual"
-        elif float(np.mean(counted)) < best:
-            best, chosen = float(np.mean(counted)), build
-    if chosen is None:
-        runner = make[0]()
-        runner.tally.error = error
-        return runner
-    return chosen()
 
 
 def same_preconditioner(
@@ -219,8 +70,16 @@ def same_preconditioner(
     if sequence.parameters is not None:
         runners.append(chain("pdeflow GCRO-DR, sorted", RECYCLING, sort=True))
     for peer in peers.same_preconditioner(name):
-        runners.append(PeerRun(peer, peer.settings[0], workers[peer.worker], arrays, limit))
+        runners.append(_peer_at_best(peer, workers[peer.worker], arrays, limit))
     return runners
+
+
+def _peer_at_best(peer: peers.Peer, worker: Worker, arrays: dict[str, np.ndarray], limit: float) -> PeerRun:
+    def build(setting: Any) -> Callable[[], PeerRun]:
+        return lambda: PeerRun(peer, setting, worker, arrays, limit)
+
+    made = [build(setting) for setting in peer.settings]
+    return made[0]() if len(made) == 1 else fastest(made, 3)
 
 
 def ours_at_best(
@@ -232,7 +91,8 @@ def ours_at_best(
     recycling, gmres, bicgstab = RECYCLING, linalg.GMRES(40), linalg.BiCGStab()
     if Tag.POSITIVE_DEFINITE in tags:
         amg = linalg.Multigrid() if grid else linalg.AlgebraicMultigrid()
-        tried += [(linalg.CG(), M) for M in (amg, linalg.Frozen(amg), linalg.IC())]
+        tried += [(linalg.CG(), M) for M in (amg, linalg.Frozen(amg))]
+        tried += [(linalg.CG(), linalg.IC())] if grid else []
     else:
         tried += [(s, linalg.ILU()) for s in (recycling, gmres, bicgstab)]
         if grid:
@@ -260,11 +120,7 @@ def best_against_best(
     runners: list[Any] = [fastest(ours_at_best(sequence, arrays, device), TURN)]
     real = not sequence.b.is_complex()
     for peer in peers.best(Tag.POSITIVE_DEFINITE in tags, Tag.SYMMETRIC in tags, real):
-
-        def build(setting: Any, peer: peers.Peer = peer) -> Callable[[], PeerRun]:
-            return lambda: PeerRun(peer, setting, workers[peer.worker], arrays, limit)
-
-        runners.append(fastest([build(setting) for setting in peer.settings], 3))
+        runners.append(_peer_at_best(peer, workers[peer.worker], arrays, limit))
     return runners
 
 
@@ -302,13 +158,13 @@ def rows_of(contest: str, family: Family, preconditioner: str, runners: list[Any
 
 
 def measure(
-    family: Family, count: int, workers: dict[str, Worker], limit: float, device: str
+    family: Family, count: int, workers: dict[str, Worker], budget: float, device: str
 ) -> list[dict[str, Any]]:
     """Both contests on one sequence."""
     WORK.mkdir(parents=True, exist_ok=True)
     sequence = family.make(count)
     arrays = sequence.arrays()
-    path = WORK / "sequence.npz"
+    path, limit = WORK / "sequence.npz", max(10.0, budget)
     np.savez(path, **arrays)
     workers = {"scipy": workers["scipy"], "petsc": workers["complex" if sequence.b.is_complex() else "real"]}
 
@@ -323,12 +179,13 @@ def measure(
     for name in family.preconditioners:
         fresh()
         runners = same_preconditioner(sequence, arrays, name, workers, limit, device)
-        take_turns(runners, count, limit)
+        fresh()
+        take_turns(runners, count, budget)
         rows += rows_of(SAME, family, name, runners)
     fresh()
     runners = best_against_best(sequence, arrays, workers, limit, device)
     fresh()
-    take_turns(runners, count, limit)
+    take_turns(runners, count, budget)
     rows += rows_of(BEST, family, "best", runners)
     for worker in workers.values():
         worker.stop()
@@ -406,7 +263,7 @@ def main() -> None:
                 rows.append({"case": family.name, "dim": family.dim, "ratio": NOT_MEASURED})
                 continue
             count = QUICK.get(family.name, 10) if options.quick else 100
-            rows += measure(family, count, workers, 2.0 if options.quick else LIMIT, options.device)
+            rows += measure(family, count, workers, 2.0 if options.quick else BUDGET, options.device)
             print(table([row for row in rows if row["case"] == family.name]), flush=True)
     finally:
         for worker in workers.values():
