@@ -95,6 +95,11 @@ def python_worker() -> Worker:
     return Worker([sys.executable, "-m", "benchmarks.peers.python_worker"], {})
 
 
+def scipy_worker() -> Worker:
+    """SciPy's Krylov methods on sequences, with pdeflow's preconditioners."""
+    return Worker([sys.executable, "-m", "benchmarks.peers.scipy_worker"], {"PYTHONPATH": str(ROOT)})
+
+
 def petsc_worker(scalar: str = "real") -> Worker:
     """PETSc, in the environment that ``make peers`` makes; ``scalar`` is ``real`` or ``complex``."""
     build = next(iter(sorted(PETSC_BUILDS.glob(f"petsc*/*-{scalar}"))), None)

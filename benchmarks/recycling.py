@@ -1,0 +1,277 @@
+"""Sequences of linear systems: what recycling a Krylov space brings, and who is fastest.
+
+Two contests in one table, on the sequences of ``sequences.py``, all to a true relative residual of 1e-8 that
+is recomputed here in float64, one thread each, set-up included. *Same preconditioner*: ours without
+recycling, recycling in the given order and sorted by nearest neighbours, and the Krylov methods of SciPy and
+PETSc with and without what they carry along; all keep 40 vectors. *Best against best*: everyone's fastest of
+several settings on the first systems, direct solvers included; ours may solve several chains in lockstep
+where the systems are known beforehand.
+
+Contenders take turns of a few systems, so that a busy machine hits all alike, and each goes on where it was;
+one that has used up its time stops there, and its figures are means over the systems that it did solve. An
+iteration is a product with the matrix; what carrying a space to the next matrix costs is counted. ``failed``
+systems missed the residual within 10,000 iterations; a ratio to those is a lower bound.
+``python -m benchmarks.recycling [--quick] [--rows A,B] [--device cpu|cuda] [--json FILE]``
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.contenders import TURN, Chain, PeerRun, fastest, take_turns
+from benchmarks.peers import recycling as peers
+from benchmarks.peers.worker import Absent, Worker, petsc_worker, scipy_worker
+from benchmarks.result import NOT_MEASURED, WORK, finish, parser, table
+from benchmarks.sequences import FAMILIES, Family, SystemSequence
+from pdeflow import linalg
+from pdeflow.linalg import Tag
+
+BUDGET = 20.0
+"""Seconds for a contender on a sequence, and the most for one system; 2 and 10 in a quick run."""
+SAME, BEST = "same preconditioner", "best against best"
+QUICK = {
+    "helmholtz_2d_64_k8": 20,
+    "helmholtz_2d_128_k11": 10,
+    "helmholtz_3d_32_k11": 10,
+    "convection_time_128_pe1": 20,
+    "convection_sweep_128_pe10": 20,
+    "elements_2d_16000": 10,
+    "newton_2d_128": 20,
+}
+RECYCLING = linalg.GCRODR(restart=40, recycle=20)
+PRECONDITIONERS: dict[str, linalg.Preconditioner | None] = {
+    "none": None,
+    "jacobi": linalg.Jacobi(),
+    "ilu": linalg.ILU(),
+    "multigrid": linalg.Multigrid(),
+}
+
+
+def same_preconditioner(
+    sequence: SystemSequence,
+    arrays: dict[str, np.ndarray],
+    name: str,
+    workers: dict[str, Worker],
+    limit: float,
+    device: str,
+) -> list[Any]:
+    """All contenders under one preconditioner; the last of ours is the one that ratios are taken of."""
+    M = PRECONDITIONERS[name]
+
+    def chain(label: str, solver: linalg.Solver, **more: Any) -> Chain:
+        return Chain(label, sequence, arrays, solver, M, device=device, **more)
+
+    runners: list[Any] = [chain("pdeflow GMRES(40)", linalg.GMRES(40)), chain("pdeflow GCRO-DR", RECYCLING)]
+    if sequence.parameters is not None:
+        runners.append(chain("pdeflow GCRO-DR, sorted", RECYCLING, sort=True))
+    for peer in peers.same_preconditioner(name):
+        runners.append(_peer_at_best(peer, workers[peer.worker], arrays, limit))
+    return runners
+
+
+def _peer_at_best(peer: peers.Peer, worker: Worker, arrays: dict[str, np.ndarray], limit: float) -> PeerRun:
+    def build(setting: Any) -> Callable[[], PeerRun]:
+        return lambda: PeerRun(peer, setting, worker, arrays, limit)
+
+    made = [build(setting) for setting in peer.settings]
+    return made[0]() if len(made) == 1 else fastest(made, 3)
+
+
+def ours_at_best(
+    sequence: SystemSequence, arrays: dict[str, np.ndarray], device: str
+) -> list[Callable[[], Chain]]:
+    """What of ours suits the operator."""
+    tags, grid = sequence.operator.tags, len(sequence.operator.shape) > 1
+    tried: list[tuple[linalg.Solver, linalg.Preconditioner | None]] = []
+    recycling, gmres, bicgstab = RECYCLING, linalg.GMRES(40), linalg.BiCGStab()
+    if Tag.POSITIVE_DEFINITE in tags:
+        amg = linalg.Multigrid() if grid else linalg.AlgebraicMultigrid()
+        tried += [(linalg.CG(), M) for M in (amg, linalg.Frozen(amg))]
+        tried += [(linalg.CG(), linalg.IC())] if grid else []
+    else:
+        tried += [(s, linalg.ILU()) for s in (recycling, gmres, bicgstab)]
+        if grid:
+            tried += [(s, linalg.FastPoisson()) for s in (recycling, gmres)]
+            tried += [(s, linalg.Multigrid()) for s in (recycling, gmres, bicgstab)]
+            tried += [(recycling, linalg.FastPoisson(shift=0.1j))]
+    tried += [(gmres, linalg.SparseDirect()), (gmres, linalg.Frozen(linalg.SparseDirect()))]
+    lockstep = (1,) if sequence.sequential else (1, 5)
+
+    def build(solver: linalg.Solver, M: linalg.Preconditioner | None, chains: int) -> Callable[[], Chain]:
+        return lambda: Chain("pdeflow", sequence, arrays, solver, M, device=device, chains=chains)
+
+    return [build(solver, M, chains) for solver, M in tried for chains in lockstep]
+
+
+def best_against_best(
+    sequence: SystemSequence,
+    arrays: dict[str, np.ndarray],
+    workers: dict[str, Worker],
+    limit: float,
+    device: str,
+) -> list[Any]:
+    """Everyone with the setting that was fastest on the first systems."""
+    tags = sequence.operator.tags
+    runners: list[Any] = [fastest(ours_at_best(sequence, arrays, device), TURN)]
+    real = not sequence.b.is_complex()
+    for peer in peers.best(Tag.POSITIVE_DEFINITE in tags, Tag.SYMMETRIC in tags, real):
+        runners.append(_peer_at_best(peer, workers[peer.worker], arrays, limit))
+    return runners
+
+
+def rows_of(contest: str, family: Family, preconditioner: str, runners: list[Any]) -> list[dict[str, Any]]:
+    """One row a contender, with its ratio to the last of ours."""
+    ours = [r for r in runners if isinstance(r, Chain)][-1]
+    rows = []
+    for runner in runners:
+        tally = runner.tally
+        measured = not tally.error and tally.seconds and ours.tally.seconds and not ours.tally.error
+        counted = measured and tally.products and ours.tally.products
+        rows.append(
+            {
+                "contest": contest,
+                "case": family.name,
+                "dim": family.dim,
+                "preconditioner": preconditioner,
+                "peer": runner.name,
+                "systems": len(tally.seconds),
+                "failed": tally.failed,
+                "peer_ms": tally.error or (tally.ms if tally.seconds else NOT_MEASURED),
+                "peer_iterations": tally.iterations,
+                "peer_residual": tally.residual,
+                "pdeflow_ms": ours.tally.ms if ours.tally.seconds else NOT_MEASURED,
+                "pdeflow_iterations": ours.tally.iterations,
+                "pdeflow_failed": ours.tally.failed,
+                "ratio": tally.ms / ours.tally.ms if measured else NOT_MEASURED,
+                "iteration_ratio": np.mean(tally.products) / np.mean(ours.tally.products)
+                if counted
+                else NOT_MEASURED,
+                "setting": runner.setting,
+            }
+        )
+    return rows
+
+
+def measure(
+    family: Family, count: int, workers: dict[str, Worker], budget: float, device: str
+) -> list[dict[str, Any]]:
+    """Both contests on one sequence."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    sequence = family.make(count)
+    arrays = sequence.arrays()
+    path, limit = WORK / "sequence.npz", max(10.0, budget)
+    np.savez(path, **arrays)
+    workers = {"scipy": workers["scipy"], "petsc": workers["complex" if sequence.b.is_complex() else "real"]}
+
+    def fresh() -> None:
+        for worker in workers.values():
+            try:
+                worker.load(path)
+            except Absent:
+                continue
+
+    rows: list[dict[str, Any]] = []
+    for name in family.preconditioners:
+        fresh()
+        runners = same_preconditioner(sequence, arrays, name, workers, limit, device)
+        fresh()
+        take_turns(runners, count, budget)
+        rows += rows_of(SAME, family, name, runners)
+    fresh()
+    runners = best_against_best(sequence, arrays, workers, limit, device)
+    fresh()
+    take_turns(runners, count, budget)
+    rows += rows_of(BEST, family, "best", runners)
+    for worker in workers.values():
+        worker.stop()
+    return rows
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Least ratios over the rows; where ours failed, there is no ratio to speak of and it counts as 0."""
+
+    def least(key: str, chosen: list[dict[str, Any]]) -> float | str:
+        values = [0.0 if r["pdeflow_failed"] else r[key] for r in chosen if isinstance(r[key], float)]
+        return min(values) if values else NOT_MEASURED
+
+    def best_of(chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The fastest peer that solved everything, of each case under each preconditioner."""
+        groups: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in chosen:
+            if row["peer"].startswith("pdeflow") or row["failed"] or not isinstance(row["ratio"], float):
+                continue
+            key = row["case"], row["preconditioner"]
+            if key not in groups or row["ratio"] < groups[key]["ratio"]:
+                groups[key] = row
+        return list(groups.values())
+
+    def of(contest: str, *starts: str, preconditioner: str = "") -> list[dict[str, Any]]:
+        return [
+            row
+            for row in rows
+            if row["contest"] == contest
+            and row["case"].startswith(starts)
+            and row["preconditioner"].startswith(preconditioner)
+        ]
+
+    summary: dict[str, Any] = {}
+    for suffix, name in (("", "none"), ("_ilu", "ilu")):
+        waves = [
+            row
+            for row in of(SAME, "helmholtz", preconditioner=name)
+            if float(row["case"].rpartition("_k")[2]) <= 11
+        ]
+        restarted = [row for row in waves if row["peer"] in ("SciPy gmres(40)", "PETSc GMRES(40)")]
+        recycled = [row for row in waves if row["peer"] == "SciPy gcrotmk, recycled"]
+        summary[f"helmholtz_iteration_ratio{suffix}"] = least("iteration_ratio", restarted)
+        summary[f"helmholtz_time_ratio{suffix}"] = least("ratio", restarted)
+        summary[f"helmholtz_vs_gcrotmk{suffix}"] = least("ratio", recycled)
+    related = best_of(of(SAME, "convection_time", "convection_sweep"))
+    summary["convection_time_ratio"] = least("ratio", related)
+    best = best_of([row for row in rows if row["contest"] == BEST])
+    flat = [row for row in best if row["dim"] == 2 and "_64_" not in row["case"]]
+    summary["best_vs_best_2d"] = least("ratio", flat)
+    summary["best_vs_best_2d_64"] = least("ratio", [r for r in best if "_64_" in r["case"]])
+    summary["best_vs_best_3d"] = least("ratio", [row for row in best if row["dim"] == 3])
+    return summary
+
+
+def main() -> None:
+    options = parser(__doc__ or "", rows=[f.name for f in FAMILIES], device=True).parse_args()
+    torch.set_num_threads(1)
+    load = os.getloadavg()
+    named = options.rows or [f.name for f in FAMILIES if not options.quick or f.name in QUICK]
+    workers = {"scipy": scipy_worker(), "real": petsc_worker(), "complex": petsc_worker("complex")}
+    rows: list[dict[str, Any]] = []
+    versions: dict[str, str | None] = {}
+    there = options.device == "cpu" or torch.cuda.is_available()
+    try:
+        for name, worker in workers.items():
+            try:
+                versions |= worker.ask({"versions": True}, 120)["versions"]
+            except Absent:
+                versions[name] = None
+        for family in FAMILIES:
+            if family.name not in named:
+                continue
+            if not there:
+                rows.append({"case": family.name, "dim": family.dim, "ratio": NOT_MEASURED})
+                continue
+            count = QUICK.get(family.name, 10) if options.quick else 100
+            rows += measure(family, count, workers, 2.0 if options.quick else BUDGET, options.device)
+            print(table([row for row in rows if row["case"] == family.name]), flush=True)
+    finally:
+        for worker in workers.values():
+            worker.stop()
+    summary = summarise(rows) if there else {}
+    more = {"peers": versions, "load_average": load, "device": options.device}
+    finish(options.json, rows, {**summary, "quick": options.quick}, **more)
+
+
+if __name__ == "__main__":
+    main()
