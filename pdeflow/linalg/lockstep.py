@@ -144,7 +144,8 @@ class ShortRecurrence(Lockstep):
 
     def _verify(self, state: Prepared, s: Iterate, best: Tensor) -> Tensor:
         """Recompute the residual from x; where it is not there after all, but halved, run again."""
-        r = s.b - state.exact.apply(s.x.to(s.b.dtype))
+        image = state.exact.apply(s.x.to(s.b.dtype))
+        r = torch.sub(s.b, image, out=image)
         s.true_norm = norm(r)
         belied = (s.status == Status.CONVERGED) & (s.true_norm > s.target)
         again = belied & (s.true_norm <= 0.5 * best)
