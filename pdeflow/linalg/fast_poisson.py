@@ -28,11 +28,13 @@ class FastPoisson(Preconditioner):
 
         x^ = (Q_1 x ... x Q_d)^T x;   x^[k] /= alpha + sum_d beta_d t_d[k_d];   M x = (Q_1 x ... x Q_d) x^
 
-    The transforms are products with the dense Q_d, shared by the batch: up to a few hundred points an axis
-    these are faster than a DST made of an FFT, and they serve every combination of ends. Poisson, Helmholtz
-    (alpha negative or complex) and heat steps (alpha = 1 / dt) with constant coefficients are solved exactly,
-    in one application. If constants are mapped to zero (Neumann or periodic ends, no reaction), M is the
-    pseudo-inverse: what it gives has mean zero.
+    The transforms are products with the dense Q_d, shared by the batch, and they serve every combination of
+    ends. On one core, at 128 points an axis, they take 0.1 to 0.6 of the time of transforms made of
+    ``torch.fft``; at 256 to 1024 points 0.2 to 2.7, depending on the factors of n.
+
+    Poisson, Helmholtz (alpha negative or complex) and heat steps (alpha = 1 / dt) with constant coefficients
+    are solved exactly, in one application. If constants are mapped to zero (Neumann or periodic ends, no
+    reaction), M is the pseudo-inverse: what it gives has mean zero, weighted by the cells.
 
     Of a stencil with variable coefficients, each system takes ``beta_d = - mean_i sum_o o_d^2 a[o, i] / 2``
     over its offsets o, and for alpha the mean row sum away from Dirichlet ends. The spectrum of M A then is
