@@ -22,16 +22,35 @@ LEAST_COSINE = 0.8
 
 
 @dataclass
-class RecyclingState(ArnoldiState):
-    """Adds the space that is carried along, ``(batch, recycle, size)``, or None before there is one.
+class Space:
+    """A space U with ``A U = C`` and orthonormal C, which stands in the first rows of the basis.
 
-    ``A U = C`` with orthonormal C, which stands in the first rows of the basis; ``U`` is in the space of x.
-    ``before_M`` is U as it was before the preconditioner, ``M^-1 U``: the same tensor without one, and
-    approximate once M has changed. A vector that was dropped is zero in all three.
+    A vector that was dropped is zero in U, before_M and C.
+
+    Attributes
+    ----------
+    U
+        ``(batch, recycle, size)``, in the space of x.
+    before_M
+        U as it was before the preconditioner, ``M^-1 U``: the same tensor without one, and approximate once M
+        has changed.
+    inner
+        ``C* M^-1 U``, ``(batch, recycle, recycle)`` in double precision.
+    alive
+        ``(batch, recycle)`` bool: which vectors were not dropped.
     """
 
-    U: Tensor | None
-    before_M: Tensor | None
+    U: Tensor
+    before_M: Tensor
+    inner: Tensor
+    alive: Tensor
+
+
+@dataclass
+class RecyclingState(ArnoldiState):
+    """Adds the space that is carried along, or None before there is one."""
+
+    space: Space | None
 
 
 @dataclass(frozen=True)
@@ -107,105 +126,106 @@ class GCRODR(ArnoldiCycles):
     ) -> RecyclingState:
         """Prepare preconditioner and basis, and carry the space of ``previous`` over to the new A."""
         ready = super().init(A, preconditioner, previous)
-        state = RecyclingState(**vars(ready), U=None, before_M=None)
-        if previous is None or previous.U is None or previous.basis is not state.basis:
+        state = RecyclingState(**vars(ready), space=None)
+        if previous is None or previous.space is None or previous.basis is not state.basis:
             return state
-        if previous.U.shape[1] != self.recycle:
+        if previous.space.U.shape[1] != self.recycle:
             return state
-        state.U, state.before_M = previous.U, previous.before_M
-        self._renew(state)
+        state.space = self._carried(state, previous.space)
         if state.M is not None:
-            self._rescale(state)
-        if Tag.SYMMETRIC not in A.tags:
-            self._drop_unrelated(state)
+            self._rescale(state, state.space)
+        if Tag.SYMMETRIC not in A.tags and not self._keep_related(state, state.space):
+            state.space = None
         return state
 
-    def _rescale(self, state: RecyclingState) -> None:
+    def _carried(self, state: RecyclingState, space: Space) -> Space:
+        """The space with C made from A U."""
+        shape = (-1, *state.A.shape)
+        images = torch.stack([state.A.apply(u.reshape(shape)).flatten(1) for u in space.U.unbind(1)], 1)
+        plain = space.before_M is space.U
+        C, turned = orthonormal_images(images, [space.U] if plain else [space.U, space.before_M])
+        state.basis.rows[:, : self.recycle] = C
+        before_M = turned[-1]
+        inner = torch.bmm(C, before_M.conj().mT).conj().to(state.exact.dtype)
+        return Space(turned[0], before_M, inner, torch.linalg.vector_norm(C, dim=2) > 0)
+
+    def _rescale(self, state: RecyclingState, space: Space) -> None:
         """Fit the size of ``M^-1 U`` to the new M, by one application.
 
         Vectors that seem too large before M pass for eigenvectors of tiny eigenvalues, and would never leave.
         """
-        assert state.U is not None
-        assert state.before_M is not None
         assert state.M is not None
-        image = state.M.apply(state.before_M.sum(1).reshape(-1, *state.A.shape)).flatten(1)
-        ratio = torch.linalg.vector_norm(state.U.sum(1), dim=1) / torch.linalg.vector_norm(image, dim=1)
+        image = state.M.apply(space.before_M.sum(1).reshape(-1, *state.A.shape)).flatten(1)
+        ratio = torch.linalg.vector_norm(space.U.sum(1), dim=1) / torch.linalg.vector_norm(image, dim=1)
         usable = torch.isfinite(ratio) & (ratio > 0)
-        state.before_M = state.before_M * torch.where(usable, ratio, torch.ones_like(ratio)).reshape(-1, 1, 1)
+        ratio = torch.where(usable, ratio, torch.ones_like(ratio)).reshape(-1, 1, 1)
+        space.before_M = space.before_M * ratio
+        space.inner = space.inner * ratio
 
-    def _drop_unrelated(self, state: RecyclingState) -> None:
-        """Give up the spaces that the new operator turns too far; the host reads whether any is left.
+    def _keep_related(self, state: RecyclingState, space: Space) -> bool:
+        """Drop the spaces that the new operator turns too far; the host reads whether any is left.
 
         The square of the cosine between A M W and W, on average over the directions of ``W = M^-1 U``, is
         1 for an invariant space.
         """
-        assert state.U is not None
-        assert state.before_M is not None
-        W, C = state.before_M, state.basis.rows[:, : self.recycle]
-        double = torch.complex128 if W.is_complex() else torch.float64
-        gram, across = (torch.bmm(X.conj(), W.mT).to(double) for X in (W, C))
+        gram = torch.bmm(space.before_M.conj(), space.before_M.mT).to(space.inner.dtype)
         scale = torch.diagonal(gram, dim1=1, dim2=2).real.clamp(min=1e-300).rsqrt().unsqueeze(1)
         values, vectors = torch.linalg.eigh(scale * gram * scale.mT)
         independent = values > 1e-12 * values[:, -1:]
         root = torch.where(independent, values.clamp(min=1e-300).rsqrt(), torch.zeros_like(values))
-        cosines = torch.bmm(across * scale, vectors * root.unsqueeze(1))
+        cosines = torch.bmm(space.inner * scale, vectors * root.unsqueeze(1))
         kept = cosines.abs().square().sum((1, 2)) >= LEAST_COSINE * independent.sum(1)
-        if not bool(kept.any()):
-            state.U = state.before_M = None
-            return
-        keep = kept.reshape(-1, 1, 1).to(W.dtype)
+        keep = kept.reshape(-1, 1, 1)
         state.basis.rows[:, : self.recycle] *= keep
-        state.before_M = W * keep
-        state.U = state.before_M if state.M is None else state.U * keep
-
-    def _renew(self, state: RecyclingState) -> None:
-        """C from A U."""
-        assert state.U is not None
-        assert state.before_M is not None
-        shape = (-1, *state.A.shape)
-        images = torch.stack([state.A.apply(u.reshape(shape)).flatten(1) for u in state.U.unbind(1)], 1)
-        carried = [state.U] if state.M is None else [state.U, state.before_M]
-        state.basis.rows[:, : self.recycle], turned = orthonormal_images(images, carried)
-        state.U, state.before_M = turned[0], turned[-1]
+        before_M = space.before_M * keep
+        space.U = before_M if space.before_M is space.U else space.U * keep
+        space.before_M, space.inner = before_M, space.inner * keep
+        space.alive = space.alive & kept.unsqueeze(1)
+        return bool(kept.any())
 
     def open(self, state: RecyclingState, s: Stalls) -> int:
         """Begin the basis, and where rounding has parted C from A U, make C anew first."""
-        if state.U is not None and bool((s.stalls > 0).any()):
-            self._renew(state)
+        if state.space is not None and bool((s.stalls > 0).any()):
+            state.space = self._carried(state, state.space)
         return super().open(state, s)
 
     def forget(self, state: RecyclingState) -> RecyclingState:
         """The buffers without the space."""
-        return RecyclingState(**{**vars(state), "U": None, "before_M": None})
+        return RecyclingState(**{**vars(state), "space": None})
 
     def fixed(self, state: RecyclingState) -> int:
         """The rows of C."""
-        return 0 if state.U is None else self.recycle
+        return 0 if state.space is None else self.recycle
 
     def correction(self, state: RecyclingState, y: Tensor) -> Tensor:
         """``[U, Z] y``; what a z_j brings into C is taken out again by the column of U that makes it."""
         basis = state.basis
         change = kept_correction(basis, y)
-        if state.U is None:
+        if state.space is None:
             return change
         unit = basis.length.unsqueeze(1).to(basis.inside.dtype)
         into_C = combine(y, basis.h[:, : basis.fixed, : basis.used].mT)
-        return change + combine(basis.inside * unit - into_C, state.U)
+        return change + combine(basis.inside * unit - into_C, state.space.U)
 
     def harvest(self, state: RecyclingState, change: Tensor) -> None:
         """Pick the next U and C from the space of the cycle."""
-        basis = state.basis
+        basis, space = state.basis, state.space
         used, fixed = basis.used, basis.fixed
         rows = basis.rows[:, : fixed + used + 1]
         V = rows[:, fixed : fixed + used]
-        Z = V if basis.z is None else basis.z[:, :used]
+        along = None
+        if space is not None:
+            below = torch.bmm(rows[:, fixed:], space.before_M.conj().mT).conj()
+            along = torch.cat([space.inner, below.to(space.inner.dtype)], 1)
         hermitian = state.M is None and Tag.SYMMETRIC in state.A.tags
-        weights, images = harmonic_ritz(basis, state.before_M, self.recycle, hermitian)
+        alive = None if space is None else space.alive
+        weights, images, inner = harmonic_ritz(basis, along, alive, self.recycle, hermitian)
         C = torch.bmm(images.mT, rows)
-        before_M = _combined(weights, state.before_M, V)
-        state.U = before_M if state.M is None else _combined(weights, state.U, Z)
-        state.before_M = before_M
+        before_M = U = _combined(weights, None if space is None else space.before_M, V)
+        if basis.z is not None:
+            U = _combined(weights, None if space is None else space.U, basis.z[:, :used])
         basis.rows[:, : self.recycle] = C
+        state.space = Space(U, before_M, inner, images.abs().amax(1) > 0)
 
 
 def _combined(weights: Tensor, first: Tensor | None, second: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from pdeflow.linalg.arnoldi import Basis, without_dependent_rows
 
 
 def harmonic_ritz(
-    basis: Basis, before_M: Tensor | None, wanted: int, hermitian: bool
-) -> tuple[Tensor, Tensor]:
+    basis: Basis, along: Tensor | None, alive: Tensor | None, wanted: int, hermitian: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """The harmonic Ritz vectors of smallest ``|theta|``, as weights of ``[U, Z]`` and of ``[C, V]``.
 
     With ``A [U, Z] = [C, V] G`` and ``S = [C, V]* [M^-1 U, V_(used)]`` the pairs solve
@@ -25,8 +25,9 @@ def harmonic_ritz(
     ----------
     basis
         After a cycle of ``used`` columns with ``fixed`` vectors in C.
-    before_M
-        ``(batch, fixed, size)``, M^-1 U; None where there is no U.
+    along, alive
+        ``[C, V]* M^-1 U``, ``(batch, fixed + used + 1, fixed)`` in double precision, and which of the U are
+        not dropped, ``(batch, fixed)``; None where there is no U.
     wanted
         How many.
     hermitian
@@ -36,6 +37,8 @@ def harmonic_ritz(
     -------
     weights, images
         ``(batch, fixed + used, wanted)`` and ``(batch, fixed + used + 1, wanted)``.
+    inner
+        ``(batch, wanted, wanted)``, the new ``C* M^-1 U`` in double precision.
     """
     fixed, used = basis.fixed, basis.used
     h = basis.h[:, : fixed + used + 1, :used]
@@ -44,10 +47,8 @@ def harmonic_ritz(
     double = torch.complex128 if h.is_complex() else torch.float64
     identity = torch.eye(rows, columns, dtype=double, device=h.device).expand(batch, -1, -1)
     counts, S, G = basis.valid, identity, h.to(double)
-    if before_M is not None:
-        C = basis.rows[:, :fixed]
-        counts = torch.cat([torch.linalg.vector_norm(C, dim=2) > 0, counts], 1)
-        along = torch.bmm(basis.rows[:, :rows], before_M.conj().mT).conj().to(double)
+    if along is not None and alive is not None:
+        counts = torch.cat([alive, counts], 1)
         S = torch.cat([along, identity[:, :, fixed:]], 2)
         G = torch.cat([identity[:, :, :fixed], G], 2)
     G = torch.where(counts.unsqueeze(1), G, torch.zeros_like(G))
@@ -67,8 +68,10 @@ def harmonic_ritz(
     independent = torch.diagonal(triangle, dim1=1, dim2=2).abs() > 1e-10
     q = torch.where(kept.unsqueeze(2) & independent.unsqueeze(1), q, torch.zeros_like(q))
     weights, images = torch.linalg.solve_triangular(R, q, upper=True), torch.bmm(Q, q)
+    inner = torch.bmm(images.mH, torch.bmm(S, weights))
     missing = wanted - q.shape[2]
     if missing > 0:
+        inner = torch.nn.functional.pad(inner, (0, missing, 0, missing))
         weights = torch.nn.functional.pad(weights, (0, missing))
         images = torch.nn.functional.pad(images, (0, missing))
-    return weights.to(h.dtype), images.to(h.dtype)
+    return weights.to(h.dtype), images.to(h.dtype), inner

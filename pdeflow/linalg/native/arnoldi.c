@@ -13,8 +13,10 @@ typedef struct {
     double *left, *growth, *norm, *start, *goal;   /* left is complex where the dtype is */
     int64_t *count;
     uint8_t *active, *broken;
-    void *scratch, *column;                        /* a vector; four columns of h */
+    void *scratch, *column;                        /* a vector; a column of h */
 } Basis;
+
+enum { BLOCK = 8 }; /* rows whose products with w are taken together */
 
 #define REAL float
 #define EPSILON FLT_EPSILON

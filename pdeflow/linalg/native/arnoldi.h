@@ -80,31 +80,37 @@ static double NAME(length)(const REAL *w, int64_t n)
     return ldexp(sqrt(sum), exponent);
 }
 
-/* One Gram-Schmidt pass of w against the rows; the coefficients are added to h, one or two REALs each. */
-static void NAME(pass)(const Basis *s, const REAL *rows, int64_t count, REAL *w, REAL *h, REAL *part)
+/* One Gram-Schmidt pass of w against the rows; the coefficients are added to h, one or two REALs each.
+ *
+ * A block of rows is used twice, for its products and to be subtracted, while it is in the cache.
+ */
+static void NAME(pass)(const Basis *s, const REAL *rows, int64_t count, REAL *w, REAL *h)
 {
     const int64_t n = s->size;
-    if (!s->is_complex) {
-        NAME(dots)(rows, count, w, n, part);
-        NAME(subtract)(rows, count, part, n, w);
-        for (int64_t i = 0; i < count; i++)
-            h[i] += part[i];
-        return;
+    REAL part[BLOCK], imag[BLOCK], *turned = s->scratch;
+    for (int64_t i = 0; i < count; i += BLOCK, rows += BLOCK * n) {
+        const int64_t block = count - i < BLOCK ? count - i : BLOCK;
+        if (!s->is_complex) {
+            NAME(dots)(rows, block, w, n, part);
+            NAME(subtract)(rows, block, part, n, w);
+            for (int64_t k = 0; k < block; k++)
+                h[i + k] += part[k];
+            continue;
+        }
+        /* <v, w> = v . w + i v . turned, with turned = -i w; and h v = re(h) v + i im(h) v. */
+        for (int64_t x = 0; x < n; x += 2)
+            turned[x] = w[x + 1], turned[x + 1] = -w[x];
+        NAME(dots)(rows, block, w, n, part);
+        NAME(dots)(rows, block, turned, n, imag);
+        NAME(subtract)(rows, block, part, n, w);
+        for (int64_t x = 0; x < n; x++)
+            turned[x] = 0;
+        NAME(subtract)(rows, block, imag, n, turned);
+        for (int64_t x = 0; x < n; x += 2)
+            w[x] -= turned[x + 1], w[x + 1] += turned[x];
+        for (int64_t k = 0; k < block; k++)
+            h[2 * (i + k)] += part[k], h[2 * (i + k) + 1] += imag[k];
     }
-    /* <v, w> = v . w + i v . turned, with turned = -i w; and h v = re(h) v + i im(h) v. */
-    REAL *turned = s->scratch, *imag = part + count;
-    for (int64_t x = 0; x < n; x += 2)
-        turned[x] = w[x + 1], turned[x + 1] = -w[x];
-    NAME(dots)(rows, count, w, n, part);
-    NAME(dots)(rows, count, turned, n, imag);
-    NAME(subtract)(rows, count, part, n, w);
-    for (int64_t x = 0; x < n; x++)
-        turned[x] = 0;
-    NAME(subtract)(rows, count, imag, n, turned);
-    for (int64_t x = 0; x < n; x += 2)
-        w[x] -= turned[x + 1], w[x + 1] += turned[x];
-    for (int64_t i = 0; i < count; i++)
-        h[2 * i] += part[i], h[2 * i + 1] += imag[i];
 }
 
 /* Append A z_j to every system that takes part, and tell how many still do. */
@@ -113,7 +119,7 @@ int64_t NAME(append)(const Basis *s, int64_t j, const void *z)
     const int64_t n = s->size, fixed = s->fixed, total = s->total, end = fixed + j + 1;
     const int64_t reals = s->is_complex ? 2 : 1;
     int64_t left_over = 0;
-    REAL *h = s->column, *part = h + reals * (total + 1);
+    REAL *h = s->column;
     for (int64_t sample = 0; sample < s->batch; sample++) {
         if (!s->active[sample])
             continue;
@@ -122,10 +128,10 @@ int64_t NAME(append)(const Basis *s, int64_t j, const void *z)
         for (int64_t i = 0; i < reals * end; i++)
             h[i] = 0;
         const double before = NAME(length)(w, n);
-        NAME(pass)(s, rows, end, w, h, part);
+        NAME(pass)(s, rows, end, w, h);
         double length = NAME(length)(w, n);
         if (length < 0.2 * before) {
-            NAME(pass)(s, rows, end, w, h, part);
+            NAME(pass)(s, rows, end, w, h);
             length = NAME(length)(w, n);
         }
         const int finite = isfinite(length), some = finite && length > 10 * EPSILON * before;
