@@ -9,6 +9,12 @@ import difflib
 from collections.abc import Iterable
 
 
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that look most like a mistyped one; upper and lower case count as the same."""
+    by_lower = {choice.lower(): choice for choice in known}
+    return [by_lower[near] for near in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
+
+
 class PdeflowError(Exception):
     """Base of every error that pdeflow raises on purpose; the command line prints it without a traceback."""
 
@@ -38,7 +44,7 @@ class InvalidInput(PdeflowError, ValueError):
         shown = shown if len(shown) <= 120 else shown[:117] + "..."
         lines = [f"{name}: got {shown}, expected {expected}."]
         known = sorted(choices)
-        near = difflib.get_close_matches(str(got), known, n=3, cutoff=0.5) if known else []
+        near = nearest(str(got), known)
         if near:
             lines.append(f"Nearest: {', '.join(near)}.")
         elif known:

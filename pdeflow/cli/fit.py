@@ -53,6 +53,10 @@ def run(arguments: Sequence[str]) -> int:
 
     quiet()
     cli = TrainingCLI("fit", rest, given.allow, OPTIONS, DESCRIPTION)
+    if cli.config.trainer.max_epochs == 0:
+        raise UsageError(
+            "trainer.max_epochs", 0, "at least 1, or -1 for no end", "--print_config shows the config."
+        )
     checkpoint = _checkpoint(cli, resumed) if resumed else None
     cli.build()
     if cli.config.trainer.fast_dev_run:
@@ -142,8 +146,9 @@ def _finish(cli: TrainingCLI, folder: RunFolder) -> None:
         key: float(value) for key, value in cli.trainer.callback_metrics.items() if key.startswith("valid/")
     }
     shown = ", ".join(f"{key} {value:.4g}" for key, value in sorted(metrics.items()))
+    epochs = cli.trainer.current_epoch
     lines = [
-        f"Trained {cli.trainer.current_epoch} epochs. {shown}",
+        f"Trained {epochs} epoch{'s' * (epochs != 1)}. {shown}",
         f"  config       {folder.config}",
         f"  checkpoints  {folder.checkpoints}/{{best,last}}.ckpt",
     ]

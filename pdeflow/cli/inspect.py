@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pdeflow.cli.failure import UsageError
 from pdeflow.cli.own_options import Parser
 
 
@@ -28,6 +29,12 @@ def run(arguments: Sequence[str]) -> int:
         raise FileNotFoundError(2, "no such file", str(given.file))
     from pdeflow.data import WellReader, inspect, plot
 
+    if given.plot is not None:
+        from matplotlib.backend_bases import FigureCanvasBase
+
+        kinds = FigureCanvasBase.get_supported_filetypes()
+        if given.plot.suffix.lstrip(".").lower() not in kinds:
+            raise UsageError("--plot", str(given.plot), f"a picture: {', '.join(sorted(kinds))}")
     print(inspect(given.file).text())
     if given.verify:
         with WellReader(given.file) as reader:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pdeflow.cli.allowlist import is_allowed
 from pdeflow.cli.failure import UsageError
+from pdeflow.errors import nearest
 
 _DENIED = re.compile(r"Importing '([^']+)' is not allowed, denied by the '([^']+)' entry")
 _NO_OPTION = re.compile(r"Option '([^']+)' is not accepted")
@@ -70,7 +71,11 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
         name = found[1].split()[0].split("=")[0]
         if not name.startswith("-"):
             return UsageError("command", name, "an option such as --trainer.max_epochs=10", listing)
-        return _unknown(name, name, "an option", ["--" + key for key in _keys(parser)], listing)
+        options = ["--" + key for key in _keys(parser)]
+        if name == "--device" and "--trainer.accelerator" in options:
+            hint = f"The trainer chooses: pdeflow {verb} ... --trainer.accelerator=cpu (or gpu)"
+            return UsageError(name, name, "an option", hint)
+        return _unknown(name, name, "an option", options, listing)
     if found := _ONE_ARGUMENT.search(message):
         return UsageError(found[1], "nothing", "a value", f"For example: {found[1]}=VALUE. {listing}")
     if message.startswith("Problems parsing config") or "parsing a" in message:
@@ -104,6 +109,9 @@ def _unaccepted(name: str, keys: list[str], classes: list[str], parser: Any, ver
         key = _join(keys, f"init_args.{name}")
         hint = f"Run: pdeflow {verb} --{keys[0] if keys else 'model'}.help {owner}"
         return _unknown(key, name, f"an argument of {owner}", _arguments(classes[-1]), hint)
+    if verb == "generate" and name.split(".")[0] in ("model", "objective", "data", "optimizer", "trainer"):
+        hint = f"This is a config of pdeflow fit. Run: pdeflow generate -c {_RECIPE}"
+        return UsageError("-c/--config", f"a config with the key {name}", "a recipe", hint)
     known = _keys(parser)
     known += [key.split(".")[0] for key in known]
     head = name.split(".")[0]
@@ -123,12 +131,9 @@ def _missing(names: str, keys: list[str], classes: list[str], verb: str) -> Usag
         return UsageError(
             _join(keys, f"init_args.{first}"), "nothing", f"a value: {owner} needs {names}", hint
         )
-    return UsageError(
-        names,
-        "nothing",
-        "a config that gives them",
-        f"For example: pdeflow {verb} -c configs/darcy_fno.yaml",
-    )
+    example = _RECIPE if verb == "generate" else "configs/darcy_fno.yaml"
+    hint = f"For example: pdeflow {verb} -c {example}"
+    return UsageError(names, "nothing", "a config that gives them", hint)
 
 
 def _wrong_value(message: str, keys: list[str], listing: str) -> UsageError:
@@ -199,9 +204,7 @@ def _arguments(class_path: str) -> list[str]:
 
 def _near_only(name: str, choices: Iterable[str]) -> list[str]:
     """The choices near ``name`` and no others: a list of everything would hide what matters."""
-    import difflib
-
-    return difflib.get_close_matches(name, list(choices), n=3, cutoff=0.5)
+    return nearest(name, choices)
 
 
 def _class_names(top: str) -> list[str]:
@@ -237,3 +240,5 @@ _BASES = {
     "solver": [("pdeflow.linalg", "Solver")],
     "preconditioner": [("pdeflow.linalg", "Preconditioner")],
 }
+
+_RECIPE = "datasets/darcy/recipe.yaml -o data/darcy.h5"

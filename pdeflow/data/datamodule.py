@@ -130,6 +130,8 @@ class GridData(LightningDataModule):
         """Open the files and check what the stage (fit, validate, test, predict) uses, before it starts."""
         if stage == TrainerFn.FITTING:
             _ = self._loaded_train, self.normalisation
+            if self.test_resolutions or self.test_paths:
+                _ = self._tests  # what is wrong with them is said before the training, not after it
         if stage in (TrainerFn.FITTING, TrainerFn.VALIDATING):
             _ = self._loaded_valid
         if stage in (TrainerFn.TESTING, TrainerFn.PREDICTING):

@@ -216,7 +216,7 @@ def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any
             "output",
             str(output),
             "a new file, or one made by `pdeflow generate` (its .manifest.json is missing)",
-            "Choose another -o, or replace it with --overwrite.",
+            "Choose another -o, or replace it with --overwrite (in Python: overwrite=True).",
         )
     done = _read_record(record)
     ours = json.loads(json.dumps(recipe.describe()))
@@ -225,14 +225,14 @@ def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any
             "output",
             str(output),
             f"an output of this recipe; {differing_key(ours, done['recipe'])}",
-            "Choose another -o, or replace it with --overwrite.",
+            "Choose another -o, or replace it with --overwrite (in Python: overwrite=True).",
         )
     if sha256(output) != done["sha256"]:
         raise InvalidInput(
             "output",
             str(output),
             f"the file that {record.name} describes; its bytes have changed",
-            "Generate it again with --overwrite.",
+            "Generate it again with --overwrite (in Python: overwrite=True).",
         )
     return done
 

@@ -64,7 +64,16 @@ class Manifest:
         """
         file = self._lock()
         with file:
-            yield
+            try:
+                yield
+            finally:
+                self._discard_if_empty()
+
+    def _discard_if_empty(self) -> None:
+        """Remove the folder if it holds no shard and no list, so that a refusal leaves nothing behind."""
+        if self.folder.is_dir() and {path.name for path in self.folder.iterdir()} <= {"lock"}:
+            (self.folder / "lock").unlink(missing_ok=True)
+            self.folder.rmdir()
 
     def _lock(self) -> IO[str]:
         lock = self.folder / "lock"

@@ -145,7 +145,11 @@ class TrainingTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and, where there is one, the schedule."""
-        optimizer = self.make_optimizer(self.model.parameters())
+        try:
+            optimizer = self.make_optimizer(self.model.parameters())
+        except ValueError as error:  # torch's word for a rate or a decay that is out of range
+            hint = "Mend it in the config, or say it on the command line: --optimizer.lr=1e-3."
+            raise InvalidInput("optimizer", str(error), "arguments that it takes", hint) from error
         if self.make_scheduler is None:
             return optimizer
         if isinstance(self.make_scheduler, Schedule):
