@@ -65,7 +65,7 @@ def open_npz(path: Path, wishes: Wishes) -> Foreign:
     """Arrays ``(N, *S)``, ``(N, C, *S)`` or ``(N,)``; with ``time``, targets are ``(N, T, *S)``.
 
     ``inputs`` and ``targets`` name them. Without these, the target is ``u``, or ``y`` renamed so, and all
-    other arrays with as many samples are inputs, ``x`` renamed to ``a``. One-dimensional arrays
+    other arrays of more than one axis are inputs, ``x`` renamed to ``a``. One-dimensional arrays
     ``x``, ``y``, ``z`` are the coordinates of the grid. The arrays are read in blocks, never unpickled.
 
     Raises
@@ -83,7 +83,12 @@ def open_npz(path: Path, wishes: Wishes) -> Foreign:
     stored = {**inputs, **targets}
     counts = {name: headers[key].shape[0] for name, key in stored.items()}
     if len(set(counts.values())) != 1:
-        raise InvalidInput(str(path), counts, "the same number of samples (the first axis) in all arrays")
+        raise InvalidInput(
+            str(path),
+            counts,
+            "the same number of samples (the first axis) in all arrays",
+            "Mend the archive, or name the arrays that are to be used: inputs, targets.",
+        )
     n = next(iter(counts.values()))
 
     steady = wishes.time is None
@@ -158,13 +163,10 @@ def _chosen(path: Path, headers: dict[str, Header], wishes: Wishes) -> tuple[dic
             )
         targets = {"u": target}
     if not inputs:
-        count = (
-            headers[next(iter(targets.values()))].shape[:1] if set(targets.values()) <= set(headers) else ()
-        )
         inputs = {
             "a" if key == "x" else key: key
             for key, header in headers.items()
-            if header.shape[:1] == count and key not in targets.values() and len(header.shape) > 1
+            if key not in targets.values() and len(header.shape) > 1
         }
     for key in (*inputs.values(), *targets.values()):
         if key not in headers:
