@@ -9,6 +9,15 @@ import difflib
 from collections.abc import Iterable
 
 
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The names nearest to one that is not among them, at most three, best first; case does not count."""
+    spellings: dict[str, list[str]] = {}
+    for entry in known:
+        spellings.setdefault(entry.lower(), []).append(entry)
+    near = difflib.get_close_matches(name.lower(), spellings, n=3, cutoff=0.5)
+    return [spelling for entry in near for spelling in spellings[entry]][:3]
+
+
 class PdeflowError(Exception):
     """Base of every error that pdeflow raises on purpose; the command line prints it without a traceback."""
 
@@ -38,7 +47,7 @@ class InvalidInput(PdeflowError, ValueError):
         shown = shown if len(shown) <= 120 else shown[:117] + "..."
         lines = [f"{name}: got {shown}, expected {expected}."]
         known = sorted(choices)
-        near = difflib.get_close_matches(str(got), known, n=3, cutoff=0.5) if known else []
+        near = nearest(str(got), known)
         if near:
             lines.append(f"Nearest: {', '.join(near)}.")
         elif known:

@@ -37,4 +37,6 @@ def take(
     own.add_argument("--allow", action="append", default=[])
     given, rest = own.parse_known_args(list(arguments))
     given.config = [lookup.find(name, kind) for name in given.config]
+    for path in given.config:
+        lookup.check_text(path)
     return given, [part for path in given.config for part in ("--config", str(path))] + rest

@@ -10,6 +10,7 @@ from typing import Any
 
 from pdeflow.cli.allowlist import is_allowed
 from pdeflow.cli.failure import UsageError
+from pdeflow.errors import PdeflowError, nearest
 
 _DENIED = re.compile(r"Importing '([^']+)' is not allowed, denied by the '([^']+)' entry")
 _NO_OPTION = re.compile(r"Option '([^']+)' is not accepted")
@@ -32,6 +33,17 @@ _TYPE_NAMES = {
     "str": "text",
     "bool": "true or false",
     "NoneType": "null",
+}
+
+# What the two verbs that take a file of their own kind call it, and keys that no file of the other kind has.
+EXAMPLES = {
+    "fit": "pdeflow fit -c configs/darcy_fno.yaml",
+    "generate": "pdeflow generate -c datasets/darcy/recipe.yaml -o data/darcy.h5",
+}
+_KINDS = {"fit": "a training config", "generate": "a recipe"}
+_MARKS = {
+    "fit": ("model", "objective", "data", "optimizer", "lr_scheduler", "trainer", "seed_everything"),
+    "generate": ("problem", "samples", "chain", "solver", "preconditioner", "resolution", "rtol"),
 }
 
 
@@ -70,6 +82,8 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
         name = found[1].split()[0].split("=")[0]
         if not name.startswith("-"):
             return UsageError("command", name, "an option such as --trainer.max_epochs=10", listing)
+        if name == "--device":
+            return UsageError(name, name, "an option", "Give --trainer.accelerator=cuda (or cpu, gpu, mps).")
         return _unknown(name, name, "an option", ["--" + key for key in _keys(parser)], listing)
     if found := _ONE_ARGUMENT.search(message):
         return UsageError(found[1], "nothing", "a value", f"For example: {found[1]}=VALUE. {listing}")
@@ -83,6 +97,22 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
             "-c/--config", line, "YAML", f"{why.strip()}. Check the indentation, colons and brackets there."
         )
     return _wrong_value(message, keys, listing)
+
+
+def instantiate(parser: Any, config: Any) -> Any:
+    """``parser.instantiate(config)``; the error of a class that refuses its arguments is its own.
+
+    jsonargparse wraps it where the argument's type is a union, as that of every class argument is.
+    """
+    try:
+        return parser.instantiate(config)
+    except ValueError as error:
+        inner: BaseException | None = error
+        while inner is not None and not isinstance(inner, PdeflowError):
+            inner = inner.__cause__
+        if inner is None or inner is error:
+            raise
+        raise inner from None
 
 
 def _unknown_class(name: str, keys: list[str], verb: str) -> UsageError:
@@ -108,6 +138,15 @@ def _unaccepted(name: str, keys: list[str], classes: list[str], parser: Any, ver
     known += [key.split(".")[0] for key in known]
     head = name.split(".")[0]
     wrong = head if head not in known else name
+    for other, example in EXAMPLES.items():
+        if other != verb and wrong in _MARKS[other]:
+            what, wanted = _KINDS[other], _KINDS[verb]
+            return UsageError(
+                "-c/--config",
+                wrong,
+                f"{wanted}; a file with this key is {what}",
+                f"For {wanted}: {EXAMPLES[verb]}\nFor {what}: {example}",
+            )
     return _unknown(wrong, wrong, "a key of a config", known, f"Run: pdeflow {verb} --help")
 
 
@@ -127,7 +166,7 @@ def _missing(names: str, keys: list[str], classes: list[str], verb: str) -> Usag
         names,
         "nothing",
         "a config that gives them",
-        f"For example: pdeflow {verb} -c configs/darcy_fno.yaml",
+        f"For example: {EXAMPLES.get(verb, EXAMPLES['fit'])}",
     )
 
 
@@ -199,9 +238,7 @@ def _arguments(class_path: str) -> list[str]:
 
 def _near_only(name: str, choices: Iterable[str]) -> list[str]:
     """The choices near ``name`` and no others: a list of everything would hide what matters."""
-    import difflib
-
-    return difflib.get_close_matches(name, list(choices), n=3, cutoff=0.5)
+    return nearest(name, choices)
 
 
 def _class_names(top: str) -> list[str]:
