@@ -39,7 +39,8 @@ def _fit(first: str, rest: Sequence[str]) -> list[str]:
 
 
 def _describe(error: BaseException, arguments: Sequence[str]) -> tuple[int, list[str]]:
-    text = str(error).strip()
+    # The library names an argument as Python does.
+    text = str(error).strip().replace("overwrite=True", "--overwrite")
     if isinstance(error, Interrupted):
         return INTERRUPTED, text.splitlines()
     if isinstance(error, KeyboardInterrupt):
