@@ -27,6 +27,10 @@ def run(arguments: Sequence[str]) -> int:
     if not given.file.exists():
         raise FileNotFoundError(2, "no such file", str(given.file))
     from pdeflow.data import WellReader, inspect, plot
+    from pdeflow.data.inspect import check_picture_name
+
+    if given.plot is not None:
+        check_picture_name(given.plot)
 
     print(inspect(given.file).text())
     if given.verify:
