@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: $(STAMP) ## Generate data, train an FNO, test it at two resolutions, write a report (five minutes)
+demo: $(STAMP) ## Generate data, train an FNO, test it at two resolutions, write a report (about two minutes on two idle cores after the install)
 	@rm -rf runs/demo data/demo
 	$(BIN)/pdeflow generate -c datasets/darcy/recipe.yaml -o data/demo/darcy.h5
 	$(BIN)/pdeflow fit -c configs/darcy_fno.yaml --data.init_args.path data/demo/darcy.h5 --run runs/demo
