@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: $(STAMP) ## Generate data, train an FNO, test it at two resolutions, write a report (two minutes on two idle cores)
+demo: $(STAMP) ## Generate data, train an FNO, test it at two resolutions, write a report (about two minutes on two idle cores after the install)
 	@rm -rf runs/demo data/demo
 	$(BIN)/pdeflow generate -c datasets/darcy/recipe.yaml -o data/demo/darcy.h5
 	$(BIN)/pdeflow fit -c configs/darcy_fno.yaml --data.init_args.path data/demo/darcy.h5 --run runs/demo
@@ -52,7 +52,6 @@ bench: $(STAMP) ## The quick form of every benchmark
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.darcy_small --quick
 	$(BIN)/python -m benchmarks.first_run --quick
 	$(BIN)/python -m benchmarks.elliptic --quick
-	$(BIN)/python -m benchmarks.recycling --quick
 
 # PETSc with hypre is not on PyPI; Debian's runs with the system's own Python, so it has an environment of its own.
 PETSC := python3-petsc4py python3-petsc4py-complex libopenblas0-serial

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The known names that look most like a mistyped one; upper and lower case count as the same."""
-    by_lower = {choice.lower(): choice for choice in known}
-    return [by_lower[near] for near in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
+    """The names nearest to one that is not among them, at most three, best first; case does not count."""
+    spellings: dict[str, list[str]] = {}
+    for entry in known:
+        spellings.setdefault(entry.lower(), []).append(entry)
+    near = difflib.get_close_matches(name.lower(), spellings, n=3, cutoff=0.5)
+    return [spelling for entry in near for spelling in spellings[entry]][:3]
 
 
 class PdeflowError(Exception):

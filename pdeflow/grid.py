@@ -96,8 +96,8 @@ class Grid:
         counts = (points,) * self.dim if isinstance(points, int) else tuple(points)
         return Grid(self.axes, self.lower, self.upper, counts, self.periodic)
 
-    def strides_to(self, points: int | Sequence[int]) -> tuple[int, ...]:
-        """Strides that pick a coarser grid of the same box out of this one.
+    def strides_to(self, points: int | Sequence[int], name: str = "resolution") -> tuple[int, ...]:
+        """Strides that pick a coarser grid of the same box out of this one; errors call ``points`` ``name``.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Grid:
         """
         counts = (points,) * self.dim if isinstance(points, int) else tuple(points)
         if len(counts) != self.dim:
-            raise InvalidInput("resolution", points, f"one number, or {self.dim} of them")
+            raise InvalidInput(name, points, f"one number, or {self.dim} of them")
         strides = []
         for axis, have, want, wraps in zip(self.axes, self.points, counts, self.periodic):
             cells, wanted = (have, want) if wraps else (have - 1, want - 1)
@@ -114,7 +114,7 @@ class Grid:
                 extra = 0 if wraps else 1
                 sizes = [cells // s + extra for s in range(1, cells + 1) if cells % s == 0 and cells // s > 1]
                 raise InvalidInput(
-                    "resolution",
+                    name,
                     want,
                     f"a size that whole strides can pick out of {have} points along {axis!r}: "
                     f"{', '.join(map(str, sizes))}",

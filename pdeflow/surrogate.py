@@ -64,6 +64,14 @@ class Surrogate:
             self._normaliser.set(normalisation)
         self.to(next(model.parameters()).device)
 
+    def __repr__(self) -> str:
+        names = ", ".join(self.input_names), ", ".join(self.target_names)
+        facts = [f"{type(self.model).__name__}: {names[0]} -> {names[1]}"]
+        if self.grid is not None:
+            facts.append(f"trained on {'x'.join(map(str, self.grid.points))}")
+        facts += [f"{name} {value:.3g}" for name, value in self.metrics.items()]
+        return f"Surrogate({', '.join(facts)})"
+
     @property
     def input_names(self) -> tuple[str, ...]:
         """A name for each input channel."""

@@ -1,45 +1,73 @@
-"""What stands in the README runs as it stands there."""
+"""What README.md shows can be copied: its Python runs, and its commands name what exists."""
 
 from __future__ import annotations
 
 import re
+import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+import pdeflow
 from pdeflow.cli.main import VERBS
+from pdeflow.generate import Recipe, generate
+from pdeflow.operators import FNO
+from pdeflow.problems import Darcy
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+# The one change to the Python of the README: a smaller data set.
+SMALLER = ("samples=1000", "samples=8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
-def test_python_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks in order, in one namespace; data and a run lie where the commands before put them."""
     monkeypatch.chdir(tmp_path)
-    shared: dict[str, object] = {"__name__": "readme"}
-    run = 0
-    for block in blocks("python"):
-        if "pdeflow.load" in block:
-            continue  # needs a training; tests/cli runs these lines on a run of its own
-        # The size of the data set is all that is changed.
-        exec(block.replace("samples=1000", "samples=8").replace("resolution=65", "resolution=17"), shared)
-        run += 1
-    assert run == 3
-    assert tuple(shared["u"].shape) == (8, 65, 65)  # type: ignore[attr-defined]
-    assert (tmp_path / "data" / "screened.h5").exists()
+    generate(Recipe(Darcy(), resolution=65, samples=8), _path("data/darcy.h5"), progress=False)
+    pdeflow.save(FNO(modes=[4, 4], width=4, layers=1), "runs/darcy_fno")
+    shown = blocks("python")
+    assert sum(SMALLER[0] in block for block in shown) == 1
+    names: dict[str, object] = {"__name__": "readme"}
+    for block in shown:
+        exec(compile(block.replace(*SMALLER), "README.md", "exec"), names)
+    assert names["solution"].x.shape == (8, 63, 63)  # type: ignore[attr-defined]
+    assert names["u"].shape == (8, 65, 65)  # type: ignore[attr-defined]
+    assert len(names["answers"]) == 8  # type: ignore[arg-type]
 
 
-def test_commands_name_verbs_and_files_that_exist() -> None:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    verbs = [line.split()[1] for line in lines if line.startswith("pdeflow ")]
-    assert verbs
-    assert set(verbs) <= set(VERBS)
-    named = re.findall(r"(?:configs|datasets)/[\w/]+\.(?:yaml|md)", README)
-    assert named
-    for name in named:
-        assert (ROOT / name).is_file(), name
-    for target in re.findall(r"`?make ([a-z-]+)", README):
-        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+def _path(name: str) -> Path:
+    Path(name).parent.mkdir(parents=True)
+    return Path(name)
+
+
+def test_commands_name_what_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    # What the commands make: data files by -o, pictures by --plot, the environment by make demo.
+    made = {".venv/bin/activate"}
+    for line in "".join(blocks("sh")).splitlines():
+        program, *words = shlex.split(line, comments=True)
+        if program == "make":
+            assert set(words) <= targets, line
+            continue
+        assert program in ("pdeflow", "source"), line
+        verb = words.pop(0) if program == "pdeflow" else ""
+        assert not verb or verb in VERBS, line
+        for option, value in pairwise(words):
+            if option in ("-o", "--plot"):
+                assert value not in made, f"{line}: replaces what an earlier command made"
+                made.add(value)
+            if (verb, option) == ("fit", "-c"):
+                made.add(f"runs/{Path(value).stem}")
+        for word in words:
+            if "/" in word and word not in made:
+                assert (ROOT / word).is_file(), f"{line}: {word}"
+
+
+def test_the_demo_takes_as_long_in_the_readme_as_in_the_makefile() -> None:
+    assert "about two minutes on two idle cores after the install" in README
+    assert "(about two minutes on two idle cores after the install)" in (ROOT / "Makefile").read_text()

@@ -57,6 +57,8 @@ def test_what_is_kept(folder: Path) -> None:
     assert surrogate.metrics == {"valid/l2": 0.1}
     assert (surrogate.input_names, surrogate.target_names) == (("a",), ("u",))
     assert not surrogate.model.training
+    size = "x".join(map(str, GRID.points))
+    assert repr(surrogate) == f"Surrogate(FNO: a -> u, trained on {size}, valid/l2 0.1)"
     assert {path.name for path in folder.iterdir()} == {"model.safetensors", "surrogate.json", "README.md"}
     card = (folder / "README.md").read_text()
     lines = ("x from 0 to 1: 9 points, both ends", "y from 0 to 2: 9 points, periodic")

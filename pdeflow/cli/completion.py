@@ -42,8 +42,12 @@ def parser() -> Parser:
     made = Parser(
         "pdeflow completion",
         description="Print a completion script for your shell.",
-        epilog="bash: pdeflow completion bash > ~/.local/share/bash-completion/completions/pdeflow   "
-        'zsh: pdeflow completion zsh > "${fpath[1]}/_pdeflow"',
+        epilog="bash:\n"
+        "  mkdir -p ~/.local/share/bash-completion/completions\n"
+        "  pdeflow completion bash > ~/.local/share/bash-completion/completions/pdeflow\n"
+        "zsh:\n"
+        '  pdeflow completion zsh > "${fpath[1]}/_pdeflow"',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("shell", choices=SHELLS, help="the shell")
     return made

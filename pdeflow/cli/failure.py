@@ -39,8 +39,8 @@ def _fit(first: str, rest: Sequence[str]) -> list[str]:
 
 
 def _describe(error: BaseException, arguments: Sequence[str]) -> tuple[int, list[str]]:
-    error = _own(error)
-    text = str(error).strip()
+    # The library names an argument as Python does.
+    text = str(error).strip().replace("overwrite=True", "--overwrite")
     if isinstance(error, Interrupted):
         return INTERRUPTED, text.splitlines()
     if isinstance(error, KeyboardInterrupt):
@@ -62,16 +62,6 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> tuple[int, list
         "This is not an error pdeflow knows, so it may be a bug in pdeflow.",
         f"Run again with --traceback to see where it comes from: pdeflow {_verb(arguments)} ... --traceback",
     ]
-
-
-def _own(error: BaseException) -> BaseException:
-    """The error of pdeflow that another was raised from, where there is one: it says more."""
-    cause = error
-    while cause is not None:
-        if isinstance(cause, PdeflowError):
-            return cause
-        cause = cause.__cause__
-    return error
 
 
 def _describe_os(error: OSError) -> list[str]:

@@ -53,10 +53,6 @@ def run(arguments: Sequence[str]) -> int:
 
     quiet()
     cli = TrainingCLI("fit", rest, given.allow, OPTIONS, DESCRIPTION)
-    if cli.config.trainer.max_epochs == 0:
-        raise UsageError(
-            "trainer.max_epochs", 0, "at least 1, or -1 for no end", "--print_config shows the config."
-        )
     checkpoint = _checkpoint(cli, resumed) if resumed else None
     cli.build()
     if cli.config.trainer.fast_dev_run:
@@ -145,13 +141,19 @@ def _finish(cli: TrainingCLI, folder: RunFolder) -> None:
     metrics = {
         key: float(value) for key, value in cli.trainer.callback_metrics.items() if key.startswith("valid/")
     }
+    # The loss is most often one of the metrics under another name.
+    loss = metrics.pop("valid/loss", None)
+    if loss is not None and loss not in metrics.values():
+        metrics["valid/loss"] = loss
     shown = ", ".join(f"{key} {value:.4g}" for key, value in sorted(metrics.items()))
     epochs = cli.trainer.current_epoch
     lines = [
-        f"Trained {epochs} epoch{'s' * (epochs != 1)}. {shown}",
+        f"Trained {epochs} epoch{'s' * (epochs != 1)}. {shown}".rstrip(),
         f"  config       {folder.config}",
-        f"  checkpoints  {folder.checkpoints}/{{best,last}}.ckpt",
     ]
+    if saved := [path.stem for path in (folder.best, folder.last) if path.is_file()]:
+        names = saved[0] if len(saved) == 1 else f"{{{','.join(saved)}}}"
+        lines.append(f"  checkpoints  {folder.checkpoints}/{names}.ckpt")
     if (folder.path / "surrogate").is_dir():
         lines.append(f"  surrogate    {folder.path}/surrogate    (in Python: pdeflow.load({str(folder)!r}))")
     lines.append(f"  curves       tensorboard --logdir {folder}")

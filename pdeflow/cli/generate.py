@@ -78,7 +78,7 @@ def parse_recipe(arguments: list[str], allow: Sequence[str] = ()) -> Any:
     from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 
     import pdeflow.problems  # noqa: F401  a class can be named by its short name only once it is imported
-    from pdeflow.cli.rewrite import usage_error
+    from pdeflow.cli.rewrite import instantiate, usage_error
     from pdeflow.generate import Recipe
 
     allowlist.apply(allow)
@@ -101,4 +101,4 @@ def parse_recipe(arguments: list[str], allow: Sequence[str] = ()) -> Any:
     except ArgumentError as error:
         raise usage_error(str(error), parser, "generate") from error
     parsed.pop("config", None)
-    return Recipe(**parser.instantiate(parsed).as_dict())
+    return Recipe(**instantiate(parser, parsed).as_dict())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pdeflow.cli.failure import UsageError
 from pdeflow.cli.own_options import Parser
 
 
@@ -28,13 +27,11 @@ def run(arguments: Sequence[str]) -> int:
     if not given.file.exists():
         raise FileNotFoundError(2, "no such file", str(given.file))
     from pdeflow.data import WellReader, inspect, plot
+    from pdeflow.data.inspect import check_picture_name
 
     if given.plot is not None:
-        from matplotlib.backend_bases import FigureCanvasBase
+        check_picture_name(given.plot)
 
-        kinds = FigureCanvasBase.get_supported_filetypes()
-        if given.plot.suffix.lstrip(".").lower() not in kinds:
-            raise UsageError("--plot", str(given.plot), f"a picture: {', '.join(sorted(kinds))}")
     print(inspect(given.file).text())
     if given.verify:
         with WellReader(given.file) as reader:

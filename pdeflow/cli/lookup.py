@@ -52,6 +52,17 @@ def find(name: str, kind: str = "configs") -> Path:
     )
 
 
+def check_text(path: Path) -> None:
+    """Refuse a config that is no text, such as a data file."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for _ in file:
+                pass
+    except UnicodeDecodeError:
+        hint = "Is it a data file? Then: --data.path=FILE beside a config, or pdeflow inspect FILE"
+        raise UsageError("-c/--config", str(path), "a YAML file; this one is no UTF-8 text", hint) from None
+
+
 def _short(shipped: str) -> str:
     """``configs/darcy_fno.yaml`` -> ``darcy_fno``; ``datasets/darcy/recipe.yaml`` -> ``darcy``."""
     path = Path(shipped)

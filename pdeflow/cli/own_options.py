@@ -38,9 +38,5 @@ def take(
     given, rest = own.parse_known_args(list(arguments))
     given.config = [lookup.find(name, kind) for name in given.config]
     for path in given.config:
-        try:
-            path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            hint = f"What a data file holds: pdeflow inspect {path}"
-            raise UsageError("-c/--config", str(path), "a YAML file", hint) from error
+        lookup.check_text(path)
     return given, [part for path in given.config for part in ("--config", str(path))] + rest

@@ -10,7 +10,7 @@ from typing import Any
 
 from pdeflow.cli.allowlist import is_allowed
 from pdeflow.cli.failure import UsageError
-from pdeflow.errors import nearest
+from pdeflow.errors import PdeflowError, nearest
 
 _DENIED = re.compile(r"Importing '([^']+)' is not allowed, denied by the '([^']+)' entry")
 _NO_OPTION = re.compile(r"Option '([^']+)' is not accepted")
@@ -33,6 +33,17 @@ _TYPE_NAMES = {
     "str": "text",
     "bool": "true or false",
     "NoneType": "null",
+}
+
+# What the two verbs that take a file of their own kind call it, and keys that no file of the other kind has.
+EXAMPLES = {
+    "fit": "pdeflow fit -c configs/darcy_fno.yaml",
+    "generate": "pdeflow generate -c datasets/darcy/recipe.yaml -o data/darcy.h5",
+}
+_KINDS = {"fit": "a training config", "generate": "a recipe"}
+_MARKS = {
+    "fit": ("model", "objective", "data", "optimizer", "lr_scheduler", "trainer", "seed_everything"),
+    "generate": ("problem", "samples", "chain", "solver", "preconditioner", "resolution", "rtol"),
 }
 
 
@@ -71,11 +82,9 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
         name = found[1].split()[0].split("=")[0]
         if not name.startswith("-"):
             return UsageError("command", name, "an option such as --trainer.max_epochs=10", listing)
-        options = ["--" + key for key in _keys(parser)]
-        if name == "--device" and "--trainer.accelerator" in options:
-            hint = f"The trainer chooses: pdeflow {verb} ... --trainer.accelerator=cpu (or gpu)"
-            return UsageError(name, name, "an option", hint)
-        return _unknown(name, name, "an option", options, listing)
+        if name == "--device":
+            return UsageError(name, name, "an option", "Give --trainer.accelerator=cuda (or cpu, gpu, mps).")
+        return _unknown(name, name, "an option", ["--" + key for key in _keys(parser)], listing)
     if found := _ONE_ARGUMENT.search(message):
         return UsageError(found[1], "nothing", "a value", f"For example: {found[1]}=VALUE. {listing}")
     if message.startswith("Problems parsing config") or "parsing a" in message:
@@ -88,6 +97,22 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
             "-c/--config", line, "YAML", f"{why.strip()}. Check the indentation, colons and brackets there."
         )
     return _wrong_value(message, keys, listing)
+
+
+def instantiate(parser: Any, config: Any) -> Any:
+    """``parser.instantiate(config)``; the error of a class that refuses its arguments is its own.
+
+    jsonargparse wraps it where the argument's type is a union, as that of every class argument is.
+    """
+    try:
+        return parser.instantiate(config)
+    except ValueError as error:
+        inner: BaseException | None = error
+        while inner is not None and not isinstance(inner, PdeflowError):
+            inner = inner.__cause__
+        if inner is None or inner is error:
+            raise
+        raise inner from None
 
 
 def _unknown_class(name: str, keys: list[str], verb: str) -> UsageError:
@@ -109,13 +134,19 @@ def _unaccepted(name: str, keys: list[str], classes: list[str], parser: Any, ver
         key = _join(keys, f"init_args.{name}")
         hint = f"Run: pdeflow {verb} --{keys[0] if keys else 'model'}.help {owner}"
         return _unknown(key, name, f"an argument of {owner}", _arguments(classes[-1]), hint)
-    if verb == "generate" and name.split(".")[0] in ("model", "objective", "data", "optimizer", "trainer"):
-        hint = f"This is a config of pdeflow fit. Run: pdeflow generate -c {_RECIPE}"
-        return UsageError("-c/--config", f"a config with the key {name}", "a recipe", hint)
     known = _keys(parser)
     known += [key.split(".")[0] for key in known]
     head = name.split(".")[0]
     wrong = head if head not in known else name
+    for other, example in EXAMPLES.items():
+        if other != verb and wrong in _MARKS[other]:
+            what, wanted = _KINDS[other], _KINDS[verb]
+            return UsageError(
+                "-c/--config",
+                wrong,
+                f"{wanted}; a file with this key is {what}",
+                f"For {wanted}: {EXAMPLES[verb]}\nFor {what}: {example}",
+            )
     return _unknown(wrong, wrong, "a key of a config", known, f"Run: pdeflow {verb} --help")
 
 
@@ -131,9 +162,12 @@ def _missing(names: str, keys: list[str], classes: list[str], verb: str) -> Usag
         return UsageError(
             _join(keys, f"init_args.{first}"), "nothing", f"a value: {owner} needs {names}", hint
         )
-    example = _RECIPE if verb == "generate" else "configs/darcy_fno.yaml"
-    hint = f"For example: pdeflow {verb} -c {example}"
-    return UsageError(names, "nothing", "a config that gives them", hint)
+    return UsageError(
+        names,
+        "nothing",
+        "a config that gives them",
+        f"For example: {EXAMPLES.get(verb, EXAMPLES['fit'])}",
+    )
 
 
 def _wrong_value(message: str, keys: list[str], listing: str) -> UsageError:
@@ -240,5 +274,3 @@ _BASES = {
     "solver": [("pdeflow.linalg", "Solver")],
     "preconditioner": [("pdeflow.linalg", "Preconditioner")],
 }
-
-_RECIPE = "datasets/darcy/recipe.yaml -o data/darcy.h5"

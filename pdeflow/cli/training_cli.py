@@ -21,7 +21,7 @@ from pdeflow.cli import allowlist
 from pdeflow.cli.failure import UsageError
 from pdeflow.cli.progress import progress_callbacks
 from pdeflow.cli.quiet import quiet
-from pdeflow.cli.rewrite import usage_error
+from pdeflow.cli.rewrite import instantiate, usage_error
 from pdeflow.errors import InvalidInput
 from pdeflow.operators import Operator
 from pdeflow.training import Objective, Schedule, TrainingTask
@@ -122,14 +122,15 @@ class TrainingCLI(LightningCLI):
     def build(self) -> None:
         """Build the datamodule, fit the model's channels to it, and build the task (both on the CPU)."""
         self._check_accelerator()
-        self.datamodule = self.parser.instantiate(Namespace(data=self.config.data)).data
+        self.datamodule = instantiate(self.parser, Namespace(data=self.config.data)).data
         self._fit_model_to_data()
-        parts = self.parser.instantiate(
-            Namespace({key: self.config[key] for key in ("model", "objective", "optimizer", "lr_scheduler")})
-        )
+        keys = ("model", "objective", "optimizer", "lr_scheduler")
+        parts = instantiate(self.parser, Namespace({key: self.config[key] for key in keys}))
         self._check_model(parts.model)
         if self.verb == "fit":
-            # Check the data, and that it fills a batch, now: before a run folder is made.
+            # Check the settings, the data, and that it fills a batch, now: before a run folder is made.
+            self._check_length()
+            self._check_optimizer(parts)
             self.datamodule.setup("fit")
             self.datamodule.train_dataloader()
             parts.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
@@ -145,7 +146,7 @@ class TrainingCLI(LightningCLI):
 
         ``overrides`` win over the config; a callback of the config over one of ``callbacks`` of its class.
         """
-        config = {**self.parser.instantiate(Namespace(trainer=self.config.trainer)).trainer, **overrides}
+        config = {**instantiate(self.parser, Namespace(trainer=self.config.trainer)).trainer, **overrides}
         chosen = config.get("callbacks") or []
         chosen = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
         if not any(isinstance(callback, ProgressBar) for callback in chosen):
@@ -185,6 +186,31 @@ class TrainingCLI(LightningCLI):
                 f"one that this machine has: {', '.join(here)}",
                 "Leave the key out (or give --trainer.accelerator=auto), or run: pdeflow doctor",
             )
+
+    def _check_length(self) -> None:
+        for key in ("max_epochs", "max_steps"):
+            if self.config.trainer[key] == 0:
+                raise InvalidInput(
+                    f"trainer.{key}",
+                    0,
+                    "at least 1, or -1 for no limit",
+                    "To see whether a config works: --trainer.fast_dev_run=true",
+                )
+
+    def _check_optimizer(self, parts: Namespace) -> None:
+        """Make the optimiser once: torch checks its numbers only then."""
+        try:
+            parts.optimizer(parts.model.parameters())
+        except (ValueError, TypeError) as error:
+            chosen = self.config.optimizer
+            name = chosen.class_path.rpartition(".")[2]
+            given = {key: value for key, value in chosen.get("init_args", {}).items() if value is not None}
+            raise InvalidInput(
+                "optimizer",
+                given,
+                f"arguments that {name} takes ({error})",
+                f"Run: pdeflow fit --optimizer.help {name}",
+            ) from error
 
     def _fit_model_to_data(self) -> None:
         """Give the model the data's channels where the config says nothing; refuse a contradiction."""

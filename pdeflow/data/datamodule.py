@@ -130,8 +130,8 @@ class GridData(LightningDataModule):
         """Open the files and check what the stage (fit, validate, test, predict) uses, before it starts."""
         if stage == TrainerFn.FITTING:
             _ = self._loaded_train, self.normalisation
-            if self.test_resolutions or self.test_paths:
-                _ = self._tests  # what is wrong with them is said before the training, not after it
+            if len(self._split.test) or self.test_paths:
+                _ = self._tests  # what cannot be tested is refused before it is trained
         if stage in (TrainerFn.FITTING, TrainerFn.VALIDATING):
             _ = self._loaded_valid
         if stage in (TrainerFn.TESTING, TrainerFn.PREDICTING):
@@ -221,6 +221,8 @@ class GridData(LightningDataModule):
     def _tests(self) -> dict[str, GridSamples]:
         tests: dict[str, GridSamples] = {}
         if len(self._split.test):
+            for points in self.test_resolutions:
+                self._files["test"][0].grid.strides_to(points, "data.test_resolutions")
             for points in self.test_resolutions or [self.resolution]:
                 samples = self._samples("test", points)
                 tests["x".join(map(str, samples.grid.points))] = samples

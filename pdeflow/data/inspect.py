@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,11 @@ class Summary:
         ]
         if self.boundary:
             lines.append(("boundary", ", ".join(f"{side} {kind}" for side, kind in self.boundary.items())))
-        lines += [(str(key), _cut(str(value))) for key, value in self.attributes.items() if key != "steady"]
+        lines += [
+            (str(key), plain_equation(str(value)) if key == "equation" else _cut(str(value)))
+            for key, value in self.attributes.items()
+            if key != "steady"
+        ]
         width = max(len(label) for label, _ in lines)
         text = [f"{label:<{width}}  {value}" for label, value in lines]
 
@@ -122,6 +127,22 @@ def inspect(path: str | os.PathLike[str], samples: int = 64) -> Summary:
     return _summary_of_foreign(path, samples)
 
 
+def check_picture_name(png: str | os.PathLike[str]) -> None:
+    """Refuse a file name whose ending is no format that Matplotlib writes.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the endings.
+    """
+    from matplotlib.figure import Figure
+
+    known = sorted(Figure().canvas.get_supported_filetypes())
+    if Path(png).suffix[1:].lower() not in known:
+        expected = "a file name that ends in .png, .pdf, .svg or another format of Matplotlib"
+        raise InvalidInput("plot", str(png), expected, f"They are: {', '.join(known)}.")
+
+
 def plot(
     path: str | os.PathLike[str], png: str | os.PathLike[str], samples: Sequence[int] | None = None
 ) -> Path:
@@ -134,10 +155,11 @@ def plot(
     Raises
     ------
     InvalidInput
-        If there is no such sample.
+        If there is no such sample, or the file name's ending is no picture's.
     """
     from matplotlib.figure import Figure
 
+    check_picture_name(png)
     with WellReader(path) as reader:
         rows = list(range(min(3, reader.n)) if samples is None else samples)
         if not rows or min(rows) < 0 or max(rows) >= reader.n:
@@ -331,6 +353,20 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def plain_equation(latex: str) -> str:
+    """The LaTeX of a problem as text to read: ``- d/dx (a d/dx u) - d/dy (a d/dy u) = f``."""
+    text = re.sub(r"\^\{(\w+)\}", r"^\1", latex)
+    text = re.sub(r"\\frac\{(?:\\partial|d)(\^\d)?\}\{((?:\\partial|d) [^{}]*)\}", _derivative, text)
+    text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1)/(\2)", text)
+    text = re.sub(r"\\(left|right)\b|\\", "", text)
+    return " ".join(text.split())
+
+
+def _derivative(found: re.Match[str]) -> str:
+    below = re.sub(r"(?:\\partial|\bd) ", "d", found[2])
+    return f"d{found[1] or ''}/{below}".replace("^", "")
 
 
 def _bytes(size: float) -> str:

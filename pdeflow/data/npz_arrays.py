@@ -65,7 +65,7 @@ def open_npz(path: Path, wishes: Wishes) -> Foreign:
     """Arrays ``(N, *S)``, ``(N, C, *S)`` or ``(N,)``; with ``time``, targets are ``(N, T, *S)``.
 
     ``inputs`` and ``targets`` name them. Without these, the target is ``u``, or ``y`` renamed so, and all
-    other arrays of two axes or more are inputs, ``x`` renamed to ``a``. One-dimensional arrays
+    other arrays of more than one axis are inputs, ``x`` renamed to ``a``. One-dimensional arrays
     ``x``, ``y``, ``z`` are the coordinates of the grid. The arrays are read in blocks, never unpickled.
 
     Raises
@@ -83,9 +83,12 @@ def open_npz(path: Path, wishes: Wishes) -> Foreign:
     stored = {**inputs, **targets}
     counts = {name: headers[key].shape[0] for name, key in stored.items()}
     if len(set(counts.values())) != 1:
-        expected = "the same number of samples (the first axis) in all arrays"
-        hint = "Name those that belong together, for example --inputs a --targets u."
-        raise InvalidInput(str(path), counts, expected, hint)
+        raise InvalidInput(
+            str(path),
+            counts,
+            "the same number of samples (the first axis) in all arrays",
+            "Mend the archive, or name the arrays that are to be used: inputs, targets.",
+        )
     n = next(iter(counts.values()))
 
     steady = wishes.time is None

@@ -216,7 +216,7 @@ def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any
             "output",
             str(output),
             "a new file, or one made by `pdeflow generate` (its .manifest.json is missing)",
-            "Choose another -o, or replace it with --overwrite (in Python: overwrite=True).",
+            "Choose another output, or replace it with overwrite=True.",
         )
     done = _read_record(record)
     ours = json.loads(json.dumps(recipe.describe()))
@@ -225,14 +225,14 @@ def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any
             "output",
             str(output),
             f"an output of this recipe; {differing_key(ours, done['recipe'])}",
-            "Choose another -o, or replace it with --overwrite (in Python: overwrite=True).",
+            "Choose another output, or replace it with overwrite=True.",
         )
     if sha256(output) != done["sha256"]:
         raise InvalidInput(
             "output",
             str(output),
             f"the file that {record.name} describes; its bytes have changed",
-            "Generate it again with --overwrite (in Python: overwrite=True).",
+            "Generate it again with overwrite=True.",
         )
     return done
 
@@ -253,7 +253,7 @@ def _read_record(record: Path) -> dict[str, Any]:
             raise ValueError("a key is missing")
     except (ValueError, TypeError) as error:
         raise CorruptFile(
-            f"{record}: not a record of `pdeflow generate` ({error}).\nGenerate again with --overwrite."
+            f"{record}: not a record of `pdeflow generate` ({error}).\nGenerate again with overwrite=True."
         ) from error
     return done
 

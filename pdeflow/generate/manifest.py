@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -57,6 +58,8 @@ class Manifest:
     def locked(self) -> Iterator[None]:
         """Hold the folder alone; a second process on the same output is told so.
 
+        What fails before a shard is written leaves no folder.
+
         Raises
         ------
         InvalidInput
@@ -66,14 +69,9 @@ class Manifest:
         with file:
             try:
                 yield
-            finally:
+            except BaseException:
                 self._discard_if_empty()
-
-    def _discard_if_empty(self) -> None:
-        """Remove the folder if it holds no shard and no list, so that a refusal leaves nothing behind."""
-        if self.folder.is_dir() and {path.name for path in self.folder.iterdir()} <= {"lock"}:
-            (self.folder / "lock").unlink(missing_ok=True)
-            self.folder.rmdir()
+                raise
 
     def _lock(self) -> IO[str]:
         lock = self.folder / "lock"
@@ -88,12 +86,16 @@ class Manifest:
                     "output",
                     str(self.folder),
                     "a folder that no other process is writing",
-                    "Wait for the other `pdeflow generate`, or choose another -o.",
+                    "Wait for the other `pdeflow generate`, or choose another output.",
                 ) from None
             # The process before may have removed the folder between our opening and our locking.
             if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
                 return file
             file.close()
+
+    def _discard_if_empty(self) -> None:
+        if {entry.name for entry in self.folder.glob("*")} <= {"lock", self.path.name}:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def open(self, overwrite: bool = False) -> None:
         """Read what is recorded, or start the list.
@@ -119,7 +121,7 @@ class Manifest:
                     "output",
                     str(self.folder),
                     f"an unfinished output of this recipe; {differing_key(ours, lines[0].get('recipe', {}))}",
-                    "Go on with the old recipe, choose another -o, or discard it with --overwrite.",
+                    "Go on with the old recipe, choose another output, or discard it with overwrite=True.",
                 )
             lines = []
         if not lines:
@@ -147,7 +149,7 @@ class Manifest:
             if overwrite:
                 return []
             raise CorruptFile(
-                f"{self.path}: not a list of shards ({error}).\nDiscard it with --overwrite."
+                f"{self.path}: not a list of shards ({error}).\nDiscard it with overwrite=True."
             ) from error
         return lines
 

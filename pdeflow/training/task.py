@@ -145,11 +145,7 @@ class TrainingTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and, where there is one, the schedule."""
-        try:
-            optimizer = self.make_optimizer(self.model.parameters())
-        except ValueError as error:  # torch's word for a rate or a decay that is out of range
-            hint = "Mend it in the config, or say it on the command line: --optimizer.lr=1e-3."
-            raise InvalidInput("optimizer", str(error), "arguments that it takes", hint) from error
+        optimizer = self.make_optimizer(self.model.parameters())
         if self.make_scheduler is None:
             return optimizer
         if isinstance(self.make_scheduler, Schedule):

@@ -61,6 +61,13 @@ def test_wrong_config(pdeflow, tmp_path, old, new, words):
         ("--model.init_args.in_channels=3", ["model.init_args.in_channels", "got 3", "expected 1"]),
         ("--model.modes=[8]", ["model.init_args.modes", "2 numbers"]),
         ("--data.batch_size=64", ["batch_size", "64", "32 training samples"]),
+        ("--data.batch_size=0", ["data.batch_size", "got 0", "at least 1"]),
+        ("--data.test_resolutions=[9,100]", ["data.test_resolutions", "got 100", "17, 9, 5, 3"]),
+        ("--model.width=0", ["width", "got 0"]),
+        ("--optimizer.lr=-1", ["optimizer", "learning rate: -1.0", "--optimizer.help AdamW"]),
+        ("--trainer.max_epochs=0", ["trainer.max_epochs", "got 0", "at least 1"]),
+        ("--device=cuda", ["--device", "--trainer.accelerator=cuda"]),
+        ("--optimizer=Adamw", ["optimizer.class_path", "Nearest: AdamW"]),
         ("--data.inputs=[b]", ["'b'", "a, u"]),
         ("--trainer.gradient_clip_algorithm=nope", ["trainer", "gradient"]),
         ("extra", ["extra", "option"]),
@@ -97,6 +104,29 @@ def test_unknown_config_lists_the_nearest(pdeflow):
     assert "Nearest: darcy_fno" in result.err
     result = pdeflow("fit", "-c", "configs/darcy_fnoo.yaml")
     assert "Nearest: configs/darcy_fno.yaml" in result.err
+
+
+def test_a_config_that_is_not_text(pdeflow, darcy_file):
+    result = pdeflow("fit", "-c", darcy_file)
+    assert (result.code, result.is_short) == (2, True)
+    assert "-c/--config" in result.err
+    assert "text" in result.err
+
+
+def test_the_config_of_another_verb(pdeflow, tmp_path):
+    result = pdeflow("generate", "-o", "data/x.h5", "-n", 4)
+    assert (result.code, result.is_short) == (2, True)
+    assert "datasets/darcy/recipe.yaml" in result.err
+    assert "configs/" not in result.err
+    result = pdeflow("generate", "-c", "configs/darcy_fno.yaml", "-o", "data/x.h5")
+    (tmp_path / "fit.yaml").write_text(CONFIG)
+    result = pdeflow("generate", "-c", "fit.yaml", "-o", "data/x.h5")
+    assert (result.code, result.is_short) == (2, True)
+    assert "'model'" in result.err
+    assert "pdeflow fit" in result.err
+    result = pdeflow("fit", "-c", ROOT / "datasets" / "darcy" / "recipe.yaml")
+    assert (result.code, result.is_short) == (2, True)
+    assert "pdeflow generate" in result.err
 
 
 def test_missing_files(pdeflow, tmp_path):

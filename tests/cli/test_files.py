@@ -37,6 +37,12 @@ def test_a_picture_of_a_file_with_two_samples(pdeflow, tmp_path):
     assert (tmp_path / "two.png").stat().st_size > 1000
 
 
+def test_a_picture_with_an_unknown_ending_is_refused_at_once(pdeflow, darcy_file):
+    result = pdeflow("inspect", darcy_file, "--plot", "out.xyz")
+    assert (result.code, result.out, result.is_short) == (2, "", True)
+    assert ".png" in result.err
+
+
 def test_convert_renames(pdeflow):
     np.savez("in.npz", coefficient=np.ones((3, 8)), solution=np.zeros((3, 8)))
     options = ["--inputs", "a=coefficient", "--targets", "u=solution", "--periodic", "x"]

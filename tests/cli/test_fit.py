@@ -46,6 +46,10 @@ def test_run_folder_holds_all_of_a_run(fit, tmp_path):
     assert "runs/darcy_fno" in result.out
     assert "epoch 2/2" in result.out
     assert "Next: pdeflow test runs/darcy_fno" in result.out
+    trained = next(line for line in result.out.splitlines() if line.startswith("Trained"))
+    assert trained.startswith("Trained 2 epochs. valid/h1 ")
+    assert "valid/loss" not in trained  # it is H1 again
+    assert "checkpoints/{best,last}.ckpt" in result.out
     assert "warn" not in result.err.lower()
 
 
@@ -69,7 +73,9 @@ def test_existing_run_is_never_written_into(fit, tmp_path):
     before = (tmp_path / "runs/darcy_fno/history.json").read_text()
     result = fit()
     assert "darcy_fno exists already, so this run is runs/darcy_fno-2" in result.out
-    assert "runs/darcy_fno-3" in fit("--trainer.max_epochs=1").out
+    third = fit("--trainer.max_epochs=1").out
+    assert "runs/darcy_fno-3" in third
+    assert "Trained 1 epoch." in third
     assert (tmp_path / "runs/darcy_fno/history.json").read_text() == before
 
 
@@ -152,6 +158,7 @@ def test_own_callback_takes_the_place_of_the_usual_one(pdeflow, tmp_path, darcy_
     assert result.code == 0, result.err
     assert (tmp_path / "elsewhere" / "checkpoints" / "last.ckpt").is_file()
     assert not (tmp_path / "runs" / "own" / "checkpoints").exists()
+    assert "{best,last}" not in result.out
     assert not (tmp_path / "runs" / "own" / "tensorboard").exists()
     assert list((tmp_path / "logs").rglob("metrics.csv"))
 

@@ -49,6 +49,15 @@ def test_wrong_recipe(pdeflow, tmp_path, arguments, words):
     assert not (tmp_path / "x.h5").exists()
 
 
+def test_the_command_names_its_own_option(pdeflow, tmp_path):
+    (tmp_path / "x.h5").write_bytes(b"mine")
+    result = pdeflow("generate", "-c", "darcy", "-o", "x.h5", "-n", 2, "--resolution", 9)
+    assert (result.code, result.is_short) == (2, True)
+    assert "--overwrite" in result.err
+    assert "overwrite=True" not in result.err
+    assert not (tmp_path / "x.h5.parts").exists()
+
+
 def test_unknown_key_in_recipe(pdeflow, tmp_path):
     (tmp_path / "r.yaml").write_text("problem: {class_path: Poisson}\nsample: 3\n")
     result = pdeflow("generate", "-c", "r.yaml", "-o", "x.h5")

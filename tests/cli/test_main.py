@@ -27,6 +27,12 @@ def test_version(pdeflow):
     assert pdeflow("--version").out.strip() == f"pdeflow {package.__version__}"
 
 
+def test_lines_of_the_completion_help_can_be_copied(pdeflow):
+    lines = [line.strip() for line in pdeflow("completion", "--help").out.splitlines()]
+    assert "pdeflow completion bash > ~/.local/share/bash-completion/completions/pdeflow" in lines
+    assert 'pdeflow completion zsh > "${fpath[1]}/_pdeflow"' in lines
+
+
 def test_unknown_verb_names_the_nearest(pdeflow):
     result = pdeflow("generat")
     assert result.code == 2

@@ -196,3 +196,10 @@ def test_inspect_of_a_foreign_file(tmp_path):
     text = inspect(tmp_path / "a.pt").text()
     assert "neuraloperator" in text
     assert "4 nodes, x in [0, 1]" in text
+
+
+def test_npz_with_unequal_counts_is_refused(tmp_path):
+    np.savez(tmp_path / "d.npz", a=rng.random((5, 6, 6)), u=rng.random((4, 6, 6)))
+    with pytest.raises(InvalidInput, match=r"'a': 5, 'u': 4|'u': 4, 'a': 5"):
+        convert(tmp_path / "d.npz", tmp_path / "d.h5")
+    assert not (tmp_path / "d.h5").exists()

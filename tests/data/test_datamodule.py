@@ -163,6 +163,7 @@ def test_trajectories_map_the_first_instant_to_the_last(tmp_path):
         ({"split": (0.98, 0.01, 0.01)}, "fit", "at least one sample for"),
         ({"resolution": [9, 9, 9]}, "fit", "one entry for each"),
         ({"test_resolutions": [4]}, "test", "whole strides"),
+        ({"test_resolutions": [9, 4]}, "fit", "data.test_resolutions: got 4"),
         ({"test_resolutions": [9], "split": (0.9, 0.1, 0.0)}, "test", "test_resolutions"),
     ],
 )

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from pdeflow.data import WellWriter, inspect, plot
+from pdeflow.data.inspect import plain_equation
 from pdeflow.errors import CorruptFile, InvalidInput
+from pdeflow.grid import Grid
+from pdeflow.problems import Darcy, Poisson
 
 from .samples import box, write_steady
 
@@ -100,3 +103,22 @@ def test_the_room_imports_without_the_training_stack():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("problem", "text"),
+    [
+        (Darcy(), "- d/dx (a d/dx u) - d/dy (a d/dy u) = f"),
+        (Poisson(dim=1), "- d2/dx2 u = f"),
+        (Poisson(dim=3), "- d2/dx2 u - d2/dy2 u - d2/dz2 u = f"),
+    ],
+)
+def test_an_equation_is_text(problem, text):
+    assert plain_equation(problem.latex()) == text
+
+
+def test_a_picture_needs_a_known_ending(tmp_path):
+    write_steady(tmp_path / "d.h5", Grid(("x",), (0,), (1,), (9,)), 2)
+    for name in ("out.xyz", "out"):
+        with pytest.raises(InvalidInput, match=r"plot.*\.png"):
+            plot(tmp_path / "d.h5", tmp_path / name)

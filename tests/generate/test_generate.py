@@ -170,3 +170,20 @@ def test_bad_arguments_name_themselves(tmp_path: Path, arguments: dict, key: str
 def test_output_must_be_an_hdf5_name(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"ends in \.h5"):
         generate(small(), tmp_path / "d.txt", progress=False)
+
+
+def test_what_wrote_nothing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "d.h5"
+    path.write_bytes(b"mine")
+    with pytest.raises(InvalidInput, match="overwrite=True"):
+        generate(small(), path, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["d.h5"]
+    path.unlink()
+
+    def fail(*arguments: object) -> None:
+        raise ValueError("no chain was solved")
+
+    monkeypatch.setattr("pdeflow.generate.engine._run_chain", fail)
+    with pytest.raises(ValueError, match="no chain"):
+        generate(small(), path, progress=False)
+    assert not list(tmp_path.iterdir())
