@@ -138,17 +138,18 @@ def _describe(cli: TrainingCLI, folder: RunFolder, resumed: bool) -> None:
 
 
 def _finish(cli: TrainingCLI, folder: RunFolder) -> None:
-    metrics = {
-        key: float(value) for key, value in cli.trainer.callback_metrics.items() if key.startswith("valid/")
+    shown = {
+        key: f"{float(value):.4g}"
+        for key, value in sorted(cli.trainer.callback_metrics.items())
+        if key.startswith("valid/")
     }
     # The loss is most often one of the metrics under another name.
-    loss = metrics.pop("valid/loss", None)
-    if loss is not None and loss not in metrics.values():
-        metrics["valid/loss"] = loss
-    shown = ", ".join(f"{key} {value:.4g}" for key, value in sorted(metrics.items()))
+    loss = shown.pop("valid/loss", None)
+    if loss is not None and loss not in shown.values():
+        shown["valid/loss"] = loss
     epochs = cli.trainer.current_epoch
     lines = [
-        f"Trained {epochs} epoch{'s' * (epochs != 1)}. {shown}".rstrip(),
+        f"Trained {epochs} epoch{'s' * (epochs != 1)}. {', '.join(map(' '.join, shown.items()))}".rstrip(),
         f"  config       {folder.config}",
     ]
     if saved := [path.stem for path in (folder.best, folder.last) if path.is_file()]:

@@ -202,9 +202,8 @@ class TrainingCLI(LightningCLI):
         try:
             parts.optimizer(parts.model.parameters())
         except (ValueError, TypeError) as error:
-            chosen = self.config.optimizer
-            name = chosen.class_path.rpartition(".")[2]
-            given = {key: value for key, value in chosen.get("init_args", {}).items() if value is not None}
+            name = self.config.optimizer.class_path.rpartition(".")[2]
+            given = ((self.given.get("optimizer") or Namespace()).get("init_args") or Namespace()).as_dict()
             raise InvalidInput(
                 "optimizer",
                 given,

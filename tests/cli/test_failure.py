@@ -64,7 +64,10 @@ def test_wrong_config(pdeflow, tmp_path, old, new, words):
         ("--data.batch_size=0", ["data.batch_size", "got 0", "at least 1"]),
         ("--data.test_resolutions=[9,100]", ["data.test_resolutions", "got 100", "17, 9, 5, 3"]),
         ("--model.width=0", ["width", "got 0"]),
-        ("--optimizer.lr=-1", ["optimizer", "learning rate: -1.0", "--optimizer.help AdamW"]),
+        (
+            "--optimizer.lr=-1",
+            ["optimizer: got {'lr': -1.0}", "learning rate: -1.0", "--optimizer.help AdamW"],
+        ),
         ("--trainer.max_epochs=0", ["trainer.max_epochs", "got 0", "at least 1"]),
         ("--device=cuda", ["--device", "--trainer.accelerator=cuda"]),
         ("--optimizer=Adamw", ["optimizer.class_path", "Nearest: AdamW"]),
