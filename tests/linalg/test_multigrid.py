@@ -271,7 +271,7 @@ def test_few_iterations_at_any_size_2d(n: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [255, 256, 257, 509])
+@pytest.mark.parametrize("n", [255, 256, 257, 509, 1024])
 def test_few_iterations_at_large_size_2d(n: int) -> None:
     assert iterations(darcy(2, (n, n))) <= 13
 
@@ -282,7 +282,7 @@ def test_few_iterations_at_any_size_3d(n: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [48, 64])
+@pytest.mark.parametrize("n", [48, 64, 128])
 def test_few_iterations_at_large_size_3d(n: int) -> None:
     assert iterations(darcy(1, (n, n, n))) <= 14
 
