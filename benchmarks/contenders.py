@@ -65,8 +65,10 @@ class Chain:
         device: str,
         chains: int = 1,
         sort: bool = False,
+        most: int = MOST,
     ) -> None:
         self.name, self.sequence, self.arrays, self.device = name, sequence, arrays, device
+        self.most = most
         self.setting = f"{solver}, {preconditioner}, chains={chains}"
         self.recycle = solver.recycle if isinstance(solver, linalg.GCRODR) else 0
         start, order = time.perf_counter(), list(range(len(sequence.b)))
@@ -88,7 +90,7 @@ class Chain:
             A, b = A.to(device=self.device), b.to(self.device)
             first = not self.tally.seconds
             start = self._now()
-            solution = self.chain.solve(A, b, rtol=RESIDUAL, max_iterations=MOST, on_failure="return")
+            solution = self.chain.solve(A, b, rtol=RESIDUAL, max_iterations=self.most, on_failure="return")
             seconds = self._now() - start + (self.sorting if first else 0)
             carried = 0 if first else self.recycle
             for index, x, steps in zip(indices, solution.x.flatten(1), solution.iterations.tolist()):
@@ -125,7 +127,7 @@ class PeerRun:
                 told = {"error": "ModuleNotFoundError"}
             if "error" in told:
                 absent = told["error"].startswith(("ModuleNotFoundError", "ImportError"))
-                self.tally.error = "not installed" if absent else told["error"].split("\n")[0]
+                self.tally.error = "not installed" if absent else told["error"].strip().split("\n")[-1][:80]
                 return
             residual = true_residual(self.arrays, self.next, np.load(answer))
             self.tally.add(told["seconds"], told["iterations"], residual)
@@ -143,23 +145,24 @@ def take_turns(runners: list[Any], count: int, budget: float) -> None:
 def fastest(make: list[Callable[[], Any]], systems: int) -> Any:
     """A fresh runner like the one that was fastest on the first systems without a failure.
 
-    The first system warms up and is not counted, unless there is no other.
+    The first system warms up and is not counted, unless there is no other. A peer is not waited for when it
+    takes five times the best so far (a second at least).
     """
-    best, chosen, error = float("inf"), None, "no setting"
+    best, chosen, error = float("inf"), None, ""
     for build in make:
         runner = build()
+        if isinstance(runner, PeerRun):
+            runner.limit = min(runner.limit, max(1.0, 5 * best))
         runner.turn(1)
-        if runner.tally.error or runner.tally.failed:
-            error = runner.tally.error or "missed the residual"
+        tally = runner.tally
+        if not (tally.error or tally.failed or tally.seconds[0] > 5 * best):
+            runner.turn(systems)
+        if tally.error or tally.failed:
+            error = error or tally.error or "missed the residual"
             continue
-        if chosen is not None and runner.tally.seconds[0] > 5 * best:
-            continue
-        runner.turn(systems)
-        counted = runner.tally.seconds[1:] or runner.tally.seconds
-        if runner.tally.error or runner.tally.failed:
-            error = runner.tally.error or "missed the residual"
-        elif float(np.mean(counted)) < best:
-            best, chosen = float(np.mean(counted)), build
+        seconds = float(np.mean(tally.seconds[1:] or tally.seconds))
+        if seconds < best:
+            best, chosen = seconds, build
     if chosen is None:
         runner = make[0]()
         runner.tally.error = error

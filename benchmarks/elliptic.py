@@ -94,11 +94,11 @@ def csr_arrays(system: System) -> dict[str, np.ndarray]:
 
 
 def true_residual(arrays: dict[str, np.ndarray], system: int, x: np.ndarray) -> float:
-    """``||b - A x|| / ||b||`` in float64."""
+    """``||b - A x|| / ||b||`` in double precision."""
     b = arrays["b"][system]
     csr = (arrays["data"][system], arrays["indices"], arrays["indptr"])
     A = scipy.sparse.csr_array(csr, shape=(b.size, b.size))
-    return float(np.linalg.norm(b - A @ x.astype(np.float64)) / np.linalg.norm(b))
+    return float(np.linalg.norm(b - A @ x.astype(b.dtype)) / np.linalg.norm(b))
 
 
 @dataclass
@@ -184,7 +184,7 @@ class Contender:
             told = {"error": "ModuleNotFoundError"}
         if "error" in told:
             absent = told["error"].startswith(("ModuleNotFoundError", "ImportError"))
-            measured.failure = "not installed" if absent else told["error"].split("\n")[0]
+            measured.failure = "not installed" if absent else told["error"].strip().split("\n")[-1][:80]
             return
         residual = true_residual(self.arrays, system, np.load(answer))
         measured.add(told["seconds"], told["iterations"], residual)

@@ -52,6 +52,14 @@ def test_lockstep_solves_every_system_once() -> None:
     assert (len(chain.tally.seconds), chain.tally.failed) == (7, 0)
 
 
+def test_complex_systems_are_judged_by_their_complex_residual() -> None:
+    sequence = sequences.helmholtz(2, 8, 6.0, 2, damping=0.1)
+    chain = contenders.Chain("", sequence, sequence.arrays(), linalg.GMRES(40), None, device="cpu")
+    chain.turn(2)
+    assert (len(chain.tally.seconds), chain.tally.failed) == (2, 0)
+    assert 0 < chain.tally.residual <= 1e-8
+
+
 def test_a_failure_of_ours_counts_as_zero() -> None:
     row = {
         "contest": recycling.BEST,
