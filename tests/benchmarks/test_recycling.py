@@ -28,7 +28,7 @@ def workers():
 
 
 def test_everyone_has_a_row_and_an_absent_peer_says_so(workers) -> None:
-    rows = recycling.measure(FAMILY, 3, workers, 20.0, "cpu")
+    rows = recycling.measure(FAMILY, 3, workers, 20.0, 20.0, "cpu")
     assert {row["contest"] for row in rows} == {recycling.SAME, recycling.BEST}
     for row in rows:
         if row["peer"].startswith("PETSc"):
