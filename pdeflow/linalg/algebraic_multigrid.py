@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput, MissingDependency
-from pdeflow.linalg.galerkin_product import Coarsening
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.sparse import SparseOperator, explicit_matrix
+from pdeflow.linalg.sparse_galerkin import Coarsening
 from pdeflow.linalg.sparse_matrix import SparseMatrix, SparsePattern
 
 COARSEST = 100  # unknowns below which a dense inverse takes over

@@ -29,7 +29,7 @@ from pdeflow.linalg import (
     solve,
 )
 from pdeflow.linalg.frozen import misfit
-from pdeflow.linalg.galerkin_product import Coarsening
+from pdeflow.linalg.sparse_galerkin import Coarsening
 
 from .systems import darcy, dense, generator, hermitian, jumps, right_hand_side
 from .test_sparse import random_pattern
