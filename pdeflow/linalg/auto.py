@@ -22,6 +22,8 @@ from pdeflow.linalg.gmres import GMRES
 from pdeflow.linalg.incomplete_cholesky import IC
 from pdeflow.linalg.incomplete_lu import ILU
 from pdeflow.linalg.jacobi import Jacobi
+from pdeflow.linalg.lgmres import LGMRES
+from pdeflow.linalg.minres import MINRES
 from pdeflow.linalg.multigrid import Multigrid
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
@@ -297,11 +299,15 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
             amg = [AlgebraicMultigrid()] if importlib.util.find_spec("pyamg") else []
             forms = [*amg, Jacobi()]
         made += [Candidate(CG(), form) for form in forms or [None]]
+        if stencil and not definite:
+            made += [Candidate(MINRES(), form) for form in (IC(), Jacobi())]
     if not definite:
         forms = [FastPoisson(), ILU()] if stencil else [Jacobi()] if sparse else [None]
         made += [Candidate(GCRODR(), form) for form in forms]
         made += [Candidate(GMRES(), form) for form in forms]
         made.append(Candidate(BiCGStab(), forms[-1]))
+        if stencil:
+            made += [Candidate(method, Multigrid()) for method in (BiCGStab(), LGMRES())]
     most = LARGEST_DIRECT.get(len(A.shape) if stencil else 2, 0)
     if (stencil or sparse) and A.device.type == "cpu" and A.size <= most:
         made.append(Candidate(CG() if definite else GMRES(), Frozen(SparseDirect())))

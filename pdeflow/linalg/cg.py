@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
-from pdeflow.linalg import cg_compiled
+from pdeflow.linalg.compiled_recurrence import CompiledRecurrence, takes
 from pdeflow.linalg.conjugate_directions import ConjugateDirections, precondition
 from pdeflow.linalg.lockstep import RUNNING, Prepared, column
 from pdeflow.linalg.multigrid import Multigrid
@@ -17,7 +16,7 @@ from pdeflow.linalg.preconditioner import Preconditioner
 
 
 @dataclass(frozen=True)
-class CG(ConjugateDirections):
+class CG(CompiledRecurrence, ConjugateDirections):
     """Preconditioned conjugate gradients for Hermitian positive definite systems.
 
     With ``r = b - A x``, ``z = M r``, ``p = z``, every step does::
@@ -31,8 +30,8 @@ class CG(ConjugateDirections):
     where it belies the recursive one, the iteration starts again from it, and ends as ``STAGNATED`` once
     that does not halve it.
 
-    On a CPU, for float64 stencils with no preconditioner, Jacobi or multigrid, the same steps are compiled
-    and take one system after the other, whose vectors then stay in the cache.
+    On a CPU, for float64 stencils with no preconditioner, Jacobi, multigrid or IC, the same steps are
+    compiled and take one system after the other, whose vectors then stay in the cache.
 
     Reference: M. R. Hestenes and E. Stiefel, "Methods of conjugate gradients for solving linear systems",
     J. Res. Nat. Bur. Standards 49 (1952).
@@ -44,28 +43,21 @@ class CG(ConjugateDirections):
         costs nothing, and 8 elsewhere. The compiled form, which looks in every step, is used only by default.
     """
 
+    source: ClassVar[str] = "cg"
+    passed: ClassVar[tuple[str, ...]] = (
+        *("x", "r", "p", "q", "z", "rz", "norm"),
+        *("target", "status", "iterations"),
+    )
+
     def init(
         self, A: LinearOperator, preconditioner: Preconditioner | None = None, previous: Any = None
     ) -> Prepared:
         """Prepare the preconditioner, reusing that of ``previous`` where it fits."""
-        if not isinstance(preconditioner, Multigrid) or self.check_every or not cg_compiled.takes(A):
+        if not isinstance(preconditioner, Multigrid) or self.check_every or not takes(A):
             return super().init(A, preconditioner, previous)
         state = super().init(A)
         state.M = preconditioner.init(A, None if previous is None else previous.M, in_turn=True)
         return state
-
-    def advance(self, state: Any, s: Any, steps: int) -> list[Tensor]:
-        """Up to ``steps`` iterations of every running system, compiled where that can be."""
-        if self._is_compiled(state):
-            return cg_compiled.advance(state.A, state.M, s, steps)
-        return super().advance(state, s, steps)
-
-    def steps_between_looks(self, state: Any) -> int:
-        """Many where the loop is compiled, for there each system stops by itself."""
-        return 64 if self._is_compiled(state) else super().steps_between_looks(state)
-
-    def _is_compiled(self, state: Prepared) -> bool:
-        return self.check_every is None and cg_compiled.fits(state.A, state.M)
 
     def turn(self, state: Any, s: Any) -> None:
         """``p = z + beta p``; nothing is read by the host."""

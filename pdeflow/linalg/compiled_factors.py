@@ -20,6 +20,18 @@ LANES, MOST = 4, 128  # as in incomplete.c
 _NAMES = {torch.float32: "float", torch.float64: "double"}
 
 
+class FactorsCall(ctypes.Structure):
+    """The struct ``Factors`` of ``native/recurrence.h``: what a solve in double precision takes."""
+
+    _fields_ = (
+        ("solve", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("row", "margin", "stride", "sample")),
+        ("factors", ctypes.c_void_p),
+        ("diagonal_slot", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("count", "slot", "moved", "shift", "scale", "work")),
+    )
+
+
 def usable(A: StencilOperator) -> bool:
     """Whether the loops take A: real, on the CPU, with bounded axes, and a C compiler is there."""
     fits = A.device.type == "cpu" and A.dtype in _NAMES and not any(A.periodic) and len(A.offsets) <= MOST
@@ -127,6 +139,21 @@ class CompiledFactors:
     def solve_adjoint(self, x: Tensor, out: Tensor) -> None:
         """``out = scale L^-T D^-1 U^-T x``."""
         self._solve(self._adjoint_sweeps, x, out)
+
+    def call(self, adjoint: bool) -> FactorsCall | None:
+        """For compiled loops, the solve with one system at a time; None for factors in float32."""
+        if self._dtype != torch.float64:
+            return None
+        call = FactorsCall()
+        call.solve = ctypes.cast(self._library.solve_double_double, ctypes.c_void_p).value
+        call.row, call.margin, call.stride = self._row, self._margin, self._stride
+        call.sample, call.diagonal_slot = self._factors.shape[1], self._lower
+        sweeps = self._adjoint_sweeps if adjoint else self._sweeps
+        arrays = dict(zip(("count", "slot", "moved", "shift"), sweeps))
+        arrays |= {"factors": self._slots, "scale": self._scale, "work": self._work}
+        for name, tensor in arrays.items():
+            setattr(call, name, tensor.data_ptr())
+        return call
 
     def _solve(self, sweeps: list[Tensor], x: Tensor, out: Tensor) -> None:
         vector = torch.promote_types(x.dtype, self._dtype)

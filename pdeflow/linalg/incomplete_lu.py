@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.compiled_factors import CompiledFactors, usable
+from pdeflow.linalg.compiled_factors import CompiledFactors, FactorsCall, usable
 from pdeflow.linalg.level_factors import LevelFactors
 from pdeflow.linalg.operator import LinearOperator, magnitude
 from pdeflow.linalg.preconditioner import Preconditioner
@@ -123,6 +123,11 @@ class IncompleteInverse(LinearOperator):
         largest = magnitude(A.coefficients[:, A.offsets.index((0,) * len(A.shape))])
         scale = torch.where(torch.isfinite(largest) & (largest > 0), largest, 1.0).reciprocal()
         self._factors.fill(A, scale)
+
+    @property
+    def compiled(self) -> FactorsCall | None:
+        """What a compiled loop needs to apply it, where that can be."""
+        return self._factors.call(self._turned) if isinstance(self._factors, CompiledFactors) else None
 
     def apply(self, x: Tensor) -> Tensor:
         """``M x``."""

@@ -10,7 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from pdeflow.linalg import CG, Jacobi, Multigrid, Preconditioner, StencilOperator, Tag, native, solve
+from pdeflow.linalg import (
+    CG,
+    IC,
+    ILU,
+    MINRES,
+    BiCGStab,
+    Jacobi,
+    Multigrid,
+    Preconditioner,
+    StencilOperator,
+    Tag,
+    native,
+    solve,
+)
 
 from .systems import darcy, diffusion, right_hand_side
 
@@ -54,6 +67,79 @@ def test_cg(M: Preconditioner | None, periodic, monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(compiled.x, eager.x, rtol=1e-6, atol=1e-8 * eager.x.abs().max().item())
     # Rounding moves the later steps.
     torch.testing.assert_close(compiled.history[:7], eager.history[:7], rtol=1e-4, atol=0)
+
+
+def indefinite(shape: tuple[int, ...]) -> StencilOperator:
+    """Darcy's operator, moved over some of its eigenvalues."""
+    A = darcy(4, shape)
+    coefficients = A.coefficients.clone()
+    coefficients[:, A.offsets.index((0,) * len(shape))] -= 60.0
+    return StencilOperator(A.offsets, coefficients, tags=[Tag.SYMMETRIC])
+
+
+def convection(shape: tuple[int, ...]) -> StencilOperator:
+    """Darcy's operator with a wind along the first axis."""
+    A = darcy(4, shape)
+    coefficients = A.coefficients.clone()
+    strength = 0.4 * coefficients[:, A.offsets.index((1,) + (0,) * (len(shape) - 1))].abs()
+    coefficients[:, A.offsets.index((1,) + (0,) * (len(shape) - 1))] += strength
+    coefficients[:, A.offsets.index((-1,) + (0,) * (len(shape) - 1))] -= strength
+    return StencilOperator(A.offsets, coefficients)
+
+
+@pytest.mark.parametrize(
+    ("solver", "make", "M"),
+    [
+        (CG(), lambda: darcy(4, (30, 31)), IC()),
+        (CG(), lambda: darcy(4, (9, 8, 7)), IC(relaxation=0.9)),
+        *((MINRES(), lambda: indefinite((30, 31)), M) for M in (None, Jacobi())),
+        *((MINRES(), lambda: darcy(4, (30, 31)), M) for M in (IC(), Multigrid())),
+        *((BiCGStab(), lambda: convection((30, 31)), M) for M in (None, Jacobi(), ILU(), Multigrid())),
+        (BiCGStab(), lambda: convection((9, 8, 7)), ILU()),
+    ],
+)
+def test_short_recurrences(solver, make, M, monkeypatch: pytest.MonkeyPatch) -> None:
+    A = make()
+    b = right_hand_side(A)
+    b[1] = 0
+    state = solver.init(A, M)
+    assert solver.steps_between_looks(state) > 1, "the compiled form is meant"
+    compiled = solve(A, b, solver=solver, preconditioner=M, rtol=1e-9)
+    monkeypatch.setenv("PDEFLOW_NATIVE", "0")
+    assert solver.steps_between_looks(solver.init(A, M)) == 1
+    eager = solve(A, b, solver=solver, preconditioner=M, rtol=1e-9)
+    assert (compiled.status == eager.status).all()
+    # Rounding grows along the way, fastest in BiCGStab and for an indefinite operator.
+    apart = (compiled.iterations - eager.iterations).abs() / eager.iterations.clamp(min=1)
+    assert apart.max() <= 0.1
+    torch.testing.assert_close(compiled.x, eager.x, rtol=1e-5, atol=1e-6 * eager.x.abs().max().item())
+    torch.testing.assert_close(compiled.history[:6], eager.history[:6], rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", [CG(), MINRES(), BiCGStab()])
+@pytest.mark.parametrize("limit", [1, 2, 3, 8])
+def test_the_limit_is_kept_and_the_vectors_are_where_they_belong(solver, limit, monkeypatch) -> None:
+    # After an odd number of steps the compiled MINRES has to put swapped vectors back.
+    A = darcy(3, (70, 71))
+    b = right_hand_side(A)
+    compiled = solve(A, b, solver=solver, max_iterations=limit, on_failure="return")
+    assert compiled.iterations.tolist() == [limit] * 3
+    monkeypatch.setenv("PDEFLOW_NATIVE", "0")
+    eager = solve(A, b, solver=solver, max_iterations=limit, on_failure="return")
+    torch.testing.assert_close(compiled.x, eager.x, rtol=1e-3, atol=1e-4 * eager.x.abs().max().item())
+
+
+@pytest.mark.parametrize("M", [None, Jacobi()])
+def test_minres_goes_on_from_where_another_look_left_it(M, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Systems that end at different, odd and even steps, over several looks of the host.
+    monkeypatch.setattr("pdeflow.linalg.compiled_recurrence.STEPS", 7)
+    A = indefinite((30, 31))
+    b = right_hand_side(A)
+    short = solve(A, b, solver=MINRES(), preconditioner=M, rtol=1e-9)
+    monkeypatch.setattr("pdeflow.linalg.compiled_recurrence.STEPS", 1000)
+    long = solve(A, b, solver=MINRES(), preconditioner=M, rtol=1e-9)
+    assert torch.equal(short.x, long.x)
+    assert torch.equal(short.iterations, long.iterations)
 
 
 def test_a_system_that_needs_many_looks_goes_on() -> None:
