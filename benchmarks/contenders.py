@@ -69,8 +69,7 @@ class Chain:
     ) -> None:
         self.name, self.sequence, self.arrays, self.device = name, sequence, arrays, device
         self.most = most
-        self.setting = f"{solver}, {preconditioner}, chains={chains}"
-        self.recycle = solver.recycle if isinstance(solver, linalg.GCRODR) else 0
+        self.setting = f"{solver}, {preconditioner}"
         start, order = time.perf_counter(), list(range(len(sequence.b)))
         if sort:
             assert sequence.parameters is not None
@@ -92,10 +91,18 @@ class Chain:
             start = self._now()
             solution = self.chain.solve(A, b, rtol=RESIDUAL, max_iterations=self.most, on_failure="return")
             seconds = self._now() - start + (self.sorting if first else 0)
-            carried = 0 if first else self.recycle
+            carried = 0 if first else self._carried(solution)
             for index, x, steps in zip(indices, solution.x.flatten(1), solution.iterations.tolist()):
                 residual = true_residual(self.arrays, index, x.cpu().numpy())
                 self.tally.add(seconds / len(indices), steps + carried, residual)
+
+    def _carried(self, solution: linalg.Solution) -> int:
+        """The products that the space of the system before has cost."""
+        solver = self.chain.solver
+        if solution.choice is not None:
+            self.setting = f"Auto: {solution.choice.name}"
+            solver = linalg.GCRODR() if solution.choice.name.startswith("GCRODR") else solver
+        return solver.recycle if isinstance(solver, linalg.GCRODR) else 0
 
     def _now(self) -> float:
         if self.device == "cuda":

@@ -2,10 +2,10 @@
 
 Two contests in one table, on the sequences of ``sequences.py``, all to a true relative residual of 1e-8 that
 is recomputed here in float64, one thread each, set-up included. *Same preconditioner*: ours without
-recycling, recycling in the given order and sorted by nearest neighbours, and the Krylov methods of SciPy and
-PETSc with and without what they carry along; all keep 40 vectors. *Best against best*: everyone's fastest of
-several settings on the first systems, direct solvers included; ours may solve several chains in lockstep
-where the systems are known beforehand.
+recycling, recycling in the given order and sorted by nearest neighbours, ``Auto`` between these and the short
+recurrences, and the Krylov methods of SciPy and PETSc with and without what they carry along; none keeps more
+than 40 vectors. *Best against best*: everyone's fastest of
+several settings on the first systems, direct solvers included; ours is ``Auto``, whose pilot is counted.
 
 Contenders take turns of a few systems, so that a busy machine hits all alike, and each goes on where it was;
 one that has used up its time stops there, and its figures are means over the systems that it did solve. An
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contenders import TURN, Chain, PeerRun, fastest, take_turns
+from benchmarks.contenders import Chain, PeerRun, fastest, take_turns
 from benchmarks.peers import recycling as peers
 from benchmarks.peers.worker import Absent, Worker, petsc_worker, scipy_worker
 from benchmarks.result import NOT_MEASURED, WORK, finish, parser, table
@@ -31,7 +31,7 @@ from benchmarks.sequences import FAMILIES, Family, SystemSequence
 from pdeflow import linalg
 from pdeflow.linalg import Tag
 
-BUDGET = 20.0
+BUDGET, LIMIT = 5.0, 20.0
 """Seconds for a contender on 100 systems, and the most for one; a quick run takes 1 and 4, and 10 systems."""
 SAME, BEST = "same preconditioner", "best against best"
 QUICK = {
@@ -59,15 +59,20 @@ def same_preconditioner(
     device: str,
 ) -> list[Any]:
     """All contenders under one preconditioner; the last of ours is the one that ratios are taken of."""
-    M = PRECONDITIONERS[name]
+    M, tags, sort = PRECONDITIONERS[name], sequence.operator.tags, sequence.parameters is not None
+    definite, symmetric = Tag.POSITIVE_DEFINITE in tags, Tag.SYMMETRIC in tags
 
     def chain(label: str, solver: linalg.Solver, **more: Any) -> Chain:
         return Chain(label, sequence, arrays, solver, M, device=device, **more)
 
     runners: list[Any] = [chain("pdeflow GMRES(40)", linalg.GMRES(40)), chain("pdeflow GCRO-DR", RECYCLING)]
-    if sequence.parameters is not None:
+    if sort:
         runners.append(chain("pdeflow GCRO-DR, sorted", RECYCLING, sort=True))
-    for peer in peers.same_preconditioner(name):
+    short: list[linalg.Solver] = [linalg.CG()] if definite else [linalg.MINRES()] if symmetric else []
+    methods = (*short, linalg.BiCGStab(), RECYCLING, linalg.LGMRES(), linalg.GMRES(40))
+    auto = linalg.Auto(tuple(linalg.Candidate(method, M) for method in methods))
+    runners.append(Chain("pdeflow Auto", sequence, arrays, auto, None, device=device, sort=sort))
+    for peer in peers.same_preconditioner(name, definite, symmetric, not sequence.b.is_complex()):
         runners.append(_peer_at_best(peer, workers[peer.worker], arrays, limit))
     return runners
 
@@ -80,34 +85,6 @@ def _peer_at_best(peer: peers.Peer, worker: Worker, arrays: dict[str, np.ndarray
     return made[0]() if len(made) == 1 else fastest(made, 3)
 
 
-def ours_at_best(
-    sequence: SystemSequence, arrays: dict[str, np.ndarray], device: str
-) -> list[Callable[[], Chain]]:
-    """What of ours suits the operator."""
-    tags, grid = sequence.operator.tags, len(sequence.operator.shape) > 1
-    tried: list[tuple[linalg.Solver, linalg.Preconditioner | None]] = []
-    recycling, gmres, bicgstab = RECYCLING, linalg.GMRES(40), linalg.BiCGStab()
-    if Tag.POSITIVE_DEFINITE in tags:
-        amg = linalg.Multigrid() if grid else linalg.AlgebraicMultigrid()
-        tried += [(linalg.CG(), M) for M in (amg, linalg.Frozen(amg))]
-        tried += [(linalg.CG(), linalg.IC())] if grid else []
-    else:
-        if grid:
-            tried += [(s, linalg.FastPoisson()) for s in (recycling, gmres)]
-            tried += [(recycling, linalg.FastPoisson(shift=0.1j))]
-            tried += [(s, linalg.Multigrid()) for s in (recycling, gmres, bicgstab)]
-        tried += [(s, linalg.ILU()) for s in (recycling, gmres, bicgstab)]
-    if len(sequence.operator.shape) < 3:  # where SuperLU takes seconds there is nothing to try
-        tried += [(gmres, linalg.SparseDirect()), (gmres, linalg.Frozen(linalg.SparseDirect()))]
-    lockstep = (1,) if sequence.sequential else (1, 5)
-
-    def build(solver: linalg.Solver, M: linalg.Preconditioner | None, chains: int) -> Callable[[], Chain]:
-        # What takes thousands of iterations is not the fastest, and need not be waited for.
-        return lambda: Chain("pdeflow", sequence, arrays, solver, M, device=device, chains=chains, most=1000)
-
-    return [build(solver, M, chains) for solver, M in tried for chains in lockstep]
-
-
 def best_against_best(
     sequence: SystemSequence,
     arrays: dict[str, np.ndarray],
@@ -115,9 +92,11 @@ def best_against_best(
     limit: float,
     device: str,
 ) -> list[Any]:
-    """Everyone with the setting that was fastest on the first systems."""
+    """Everyone with the setting that was fastest on the first systems; ours finds out by itself."""
     tags = sequence.operator.tags
-    ours = fastest(ours_at_best(sequence, arrays, device), TURN)
+    # One core gains nothing from lockstep.
+    chains = 1 if device == "cpu" or sequence.sequential else 10
+    ours = Chain("pdeflow Auto", sequence, arrays, linalg.Auto(), None, device=device, chains=chains)
     runners: list[Any] = [ours]
     for peer in peers.best(Tag.POSITIVE_DEFINITE in tags, Tag.SYMMETRIC in tags, not sequence.b.is_complex()):
         runners.append(_peer_at_best(peer, workers[peer.worker], arrays, limit))
@@ -262,7 +241,7 @@ def main() -> None:
             if not there:
                 rows.append({"case": family.name, "dim": family.dim, "ratio": NOT_MEASURED})
                 continue
-            count, budget, limit = (10, 1.0, 4.0) if options.quick else (100, BUDGET, BUDGET)
+            count, budget, limit = (10, 1.0, 4.0) if options.quick else (100, BUDGET, LIMIT)
             rows += measure(family, count, workers, budget, limit, options.device)
             print(table([row for row in rows if row["case"] == family.name]), flush=True)
     finally:

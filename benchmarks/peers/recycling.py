@@ -20,8 +20,13 @@ class Peer:
     settings: tuple[Any, ...]
 
 
-def same_preconditioner(preconditioner: str) -> list[Peer]:
-    """The Krylov methods of SciPy and PETSc under one preconditioner; all keep 40 vectors."""
+TIGHTER = tuple(f"-ksp_rtol {rtol:g}" for rtol in (1e-8, 1e-9, 1e-10))
+
+
+def same_preconditioner(
+    preconditioner: str, positive_definite: bool, symmetric: bool, real: bool
+) -> list[Peer]:
+    """The Krylov methods of SciPy and PETSc under one preconditioner; all keep 40 vectors, or a few."""
 
     def scipy(name: str, method: str, **more: Any) -> Peer:
         return Peer(name, "scipy", method, ({"preconditioner": preconditioner, **more},))
@@ -35,10 +40,19 @@ def same_preconditioner(preconditioner: str) -> list[Peer]:
     ]
     if preconditioner == "multigrid":  # of PETSc's own there is none that is the same
         return peers
-    options = f"{RIGHT} -pc_type {preconditioner}"
+    pc = f"-pc_type {preconditioner}"
+    options = f"{RIGHT} {pc}"
+    short = [Peer("PETSc BiCGStab", "petsc", "ksp", (f"-ksp_type bcgs -ksp_pc_side right {pc}",))]
+    if positive_definite:
+        short += [Peer("PETSc CG", "petsc", "ksp", (f"-ksp_type cg -ksp_norm_type unpreconditioned {pc}",))]
+    elif symmetric and real:
+        # It stops by the preconditioned residual, so that it must be told to go further.
+        settings = tuple(f"-ksp_type minres {pc} {rtol}" for rtol in TIGHTER)
+        short += [Peer("PETSc MINRES", "petsc", "ksp", settings)]
     deflated = "-ksp_type dgmres -ksp_dgmres_eigen 4 -ksp_dgmres_max_eigen 20"
     return [
         *peers,
+        *short,
         Peer("PETSc GMRES(40)", "petsc", "ksp", (f"-ksp_type gmres {options}",)),
         Peer("PETSc LGMRES", "petsc", "ksp", (f"-ksp_type lgmres -ksp_lgmres_augment 3 {options}",)),
         # By itself DGMRES deflates only where it stagnates; forced, it carries its space to the next system.

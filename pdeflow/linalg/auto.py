@@ -296,8 +296,8 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
     if symmetric:
         forms = [Multigrid(), FastPoisson(), FastPoisson(scaling=True), IC()] if stencil else []
         if sparse:
-            amg = [AlgebraicMultigrid()] if importlib.util.find_spec("pyamg") else []
-            forms = [*amg, Jacobi()]
+            amg = AlgebraicMultigrid()
+            forms = [*((amg, Frozen(amg)) if importlib.util.find_spec("pyamg") else ()), Jacobi()]
         made += [Candidate(CG(), form) for form in forms or [None]]
         if stencil and not definite:
             made += [Candidate(MINRES(), form) for form in (IC(), Jacobi())]
@@ -307,6 +307,7 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
         made += [Candidate(GMRES(), form) for form in forms]
         made.append(Candidate(BiCGStab(), forms[-1]))
         if stencil:
+            made.append(Candidate(GCRODR(), FastPoisson(shift=0.1j)))
             made += [Candidate(method, Multigrid()) for method in (BiCGStab(), LGMRES())]
     most = LARGEST_DIRECT.get(len(A.shape) if stencil else 2, 0)
     if (stencil or sparse) and A.device.type == "cpu" and A.size <= most:
