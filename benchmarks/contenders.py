@@ -46,6 +46,10 @@ class Tally:
     def ms(self) -> float:
         return 1e3 * float(np.mean(self.seconds))
 
+    def ms_after(self, pilot: int) -> float | str:
+        """The median over the systems after the first few."""
+        return 1e3 * float(np.median(self.seconds[pilot:])) if len(self.seconds) > pilot else "-"
+
     @property
     def iterations(self) -> float | str:
         return float(np.mean(self.products)) if self.products else "-"
@@ -81,7 +85,12 @@ class Chain:
         self.tally = Tally()
 
     def turn(self, systems: int, budget: float = float("inf")) -> None:
-        """Solve about as many of the systems that are left, until the budget is spent."""
+        """Solve about as many of the systems that are left, until the budget is spent.
+
+        ``Auto`` goes on beyond it: its pilot is a cost of all the systems, not of those in the budget.
+        """
+        if isinstance(self.chain.solver, linalg.Auto):
+            budget = float("inf")
         while systems > 0 and self.steps and sum(self.tally.seconds) < budget:
             indices = self.steps.pop(0)
             systems -= len(indices)
