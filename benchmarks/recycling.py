@@ -4,9 +4,9 @@ Two contests in one table, on the sequences of ``sequences.py``, all to a true r
 is recomputed here in float64, one thread each, set-up included. *Same preconditioner*: ours without
 recycling, recycling in the given order and sorted by nearest neighbours, ``Auto`` between these and the short
 recurrences, and the Krylov methods of SciPy and PETSc with and without what they carry along; none keeps more
-than 40 vectors. *Best against best*: everyone's fastest of several settings on the first systems, direct solvers
-included; ours is ``Auto`` as it comes, whose pilot is counted. ``peer_ms_after_pilot`` leaves the first three
-systems out, for everyone.
+than 40 vectors. *Best against best*: everyone's fastest of several settings on the first systems, direct
+solvers included; ours is ``Auto`` as it comes, whose pilot is counted. ``peer_ms_after_pilot`` leaves the
+first three systems out, for everyone.
 
 Contenders take turns of a few systems, so that a busy machine hits all alike, and each goes on where it was;
 one that has used up its time stops there, and its figures are means over the systems that it did solve. An

@@ -15,6 +15,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
 from pdeflow.linalg.bicgstab import BiCGStab
 from pdeflow.linalg.cg import CG
+from pdeflow.linalg.deflated_cg import DeflatedCG
 from pdeflow.linalg.fast_poisson import FastPoisson
 from pdeflow.linalg.frozen import Frozen
 from pdeflow.linalg.gcrodr import GCRODR
@@ -35,7 +36,9 @@ from pdeflow.linalg.stencil import StencilOperator
 
 PROBE = 30  # iterations of a first look, from which the time of an iteration is taken
 PATIENCE = 3  # a candidate may take that many times as long as the best one so far
-PATIENCE_AT_FIRST = 20  # the same for one that solves the first system
+PATIENCE_AT_FIRST = 5  # the same on the first system, where caches are cold
+PATIENCE_WITH_NEWCOMERS = 20  # and for those who make there what later systems use again
+CARRY = (GCRODR, DeflatedCG, Frozen)
 # Unknowns up to which a sparse factorisation is tried: beyond, its fill alone takes longer than the others.
 LARGEST_DIRECT = {1: 1_000_000, 2: 150_000, 3: 15_000}
 
@@ -164,7 +167,9 @@ class Auto(Solver):
             state = self.init(state.A)
         best: Solution | None = None
         fastest = float("inf")
-        for i, record in enumerate(state.records):
+        # The fastest so far goes first: the others have to keep up with it.
+        for i in sorted(range(len(state.records)), key=lambda i: state.records[i].latest):
+            record = state.records[i]
             if record.out:
                 continue
             solution = self._try(state, i, b, x0, max_iterations, options, fastest)
@@ -227,13 +232,11 @@ class Auto(Solver):
 
     def _conclude(self, state: AutoState, fastest: float) -> None:
         """Rank the candidates; drop the slow ones, and choose where the pilot is over."""
-        # The first system may cost a factorisation, or the making of a space, that later ones save.
-        patience = fastest * (PATIENCE if state.seen > 1 else PATIENCE_AT_FIRST)
         left = [i for i, record in enumerate(state.records) if not record.out]
         if left:
             ranked = sorted(left, key=lambda i: state.records[i].latest)
             for i in ranked[1:]:
-                if state.records[i].latest > patience:
+                if state.records[i].latest > fastest * _patience(state, i):
                     state.records[i].out, state.records[i].state = "slower", None
             if state.seen >= self.pilot:
                 state.chosen = ranked[0]
@@ -255,6 +258,15 @@ class Auto(Solver):
             for record in (state.records[i],)
         )
         state.choice = Choice("none" if best is None else state.candidates[best].name, trials)
+
+
+def _patience(state: AutoState, i: int) -> float:
+    """How many times as long as the fastest a candidate may take."""
+    if state.seen > 1:
+        return PATIENCE
+    candidate = state.candidates[i]
+    carries = isinstance(candidate.solver, CARRY) or isinstance(candidate.preconditioner, CARRY)
+    return PATIENCE_WITH_NEWCOMERS if carries else PATIENCE_AT_FIRST
 
 
 def _warm_up(state: AutoState, i: int, b: Tensor, options: dict[str, float]) -> None:
