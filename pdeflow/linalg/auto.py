@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
 from pdeflow.linalg.bicgstab import BiCGStab
 from pdeflow.linalg.cg import CG
 from pdeflow.linalg.deflated_cg import DeflatedCG
+from pdeflow.linalg.expanded import Shared
 from pdeflow.linalg.fast_poisson import FastPoisson
 from pdeflow.linalg.frozen import Frozen
 from pdeflow.linalg.gcrodr import GCRODR
@@ -26,6 +28,7 @@ from pdeflow.linalg.jacobi import Jacobi
 from pdeflow.linalg.lgmres import LGMRES
 from pdeflow.linalg.minres import MINRES
 from pdeflow.linalg.multigrid import Multigrid
+from pdeflow.linalg.null_space import Projected
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Choice, Solution, Status, Trial
@@ -57,6 +60,8 @@ class Candidate:
 
 
 def _named(part: Any) -> str:
+    while isinstance(part, (Projected, Shared)):
+        part = part.preconditioner
     changed = []
     for f in dataclasses.fields(part) if dataclasses.is_dataclass(part) else ():
         value = getattr(part, f.name)
@@ -133,10 +138,21 @@ class Auto(Solver):
         if preconditioner is not None:
             hint = "Leave it out, or pass candidates=(Candidate(solver, preconditioner), ...)."
             raise InvalidInput("preconditioner", type(preconditioner).__name__, "None with Auto", hint)
-        if isinstance(previous, AutoState):
-            return dataclasses.replace(previous, A=A)
         candidates = self.candidates or default_candidates(A)
+        if isinstance(previous, AutoState) and _names(previous.candidates) == _names(candidates):
+            # Their names are the same, but what stands around the preconditioners may be of this A.
+            return dataclasses.replace(previous, A=A, candidates=candidates)
         return AutoState(A, candidates, [Record() for _ in candidates])
+
+    def adapted(self, A: LinearOperator, change: Callable[[Preconditioner], Preconditioner]) -> Auto:
+        """With ``change`` made to the preconditioner of every candidate; the default ones are those of A."""
+        candidates = tuple(
+            candidate
+            if candidate.preconditioner is None
+            else Candidate(candidate.solver, change(candidate.preconditioner))
+            for candidate in self.candidates or default_candidates(A)
+        )
+        return dataclasses.replace(self, candidates=candidates)
 
     def forget(self, state: AutoState) -> AutoState:
         """The choice, without what the candidates learned of their systems."""
@@ -215,7 +231,8 @@ class Auto(Solver):
                 # As if the first look had not been: it must not recycle what that has found.
                 record.state = earlier
                 most = more if limit is None else min(more, limit)
-                solution, made, spent = _run(state, i, b, x0, most, options)
+                solution, again, spent = _run(state, i, b, x0, most, options)
+                made = max(made, again)  # what all right-hand sides share was made by the first look
             if bool((solution.status == Status.MAX_ITERATIONS).any()):
                 record.out = "slower: stopped"
         spent += made
@@ -269,10 +286,17 @@ def _patience(state: AutoState, i: int) -> float:
     return PATIENCE_WITH_NEWCOMERS if carries else PATIENCE_AT_FIRST
 
 
+def _names(candidates: tuple[Candidate, ...]) -> list[str]:
+    return [candidate.name for candidate in candidates]
+
+
 def _warm_up(state: AutoState, i: int, b: Tensor, options: dict[str, float]) -> None:
     """One iteration on one system, so that what is planned or compiled once is not held against it."""
     candidate, one = state.candidates[i], state.A.pieces(1)[0]
-    made = candidate.solver.init(one, candidate.preconditioner)
+    preconditioner = candidate.preconditioner
+    if isinstance(preconditioner, Shared):
+        preconditioner = preconditioner.anew()  # else the making of it would not be measured
+    made = candidate.solver.init(one, preconditioner)
     candidate.solver.solve(made, b[: one.batch], None, max_iterations=1, **options)
 
 

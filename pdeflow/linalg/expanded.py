@@ -68,16 +68,25 @@ class Shared(Preconditioner):
     """
 
     def __init__(self, preconditioner: Preconditioner, A: LinearOperator) -> None:
-        self._preconditioner, self._A = preconditioner, A
-        self._M = preconditioner.init(A)
+        self.preconditioner, self._A = preconditioner, A
+        self._made: dict[torch.dtype, LinearOperator] = {}
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> LinearOperator:
-        """The one that was made, for the batch of ``A``."""
-        parameter = self._A.parameter
-        if self._M.broadcasts or A.device.type == "cpu" or parameter is None:
-            return self._M.expand(A.batch)
-        repeated = self._A.with_parameter(parameter.expand(A.batch, *parameter.shape[1:]))
-        return self._preconditioner.init(repeated, previous)
+        """The one for the batch of ``A``, made at the first call from what ``previous`` expands."""
+        one = self._A if A.dtype == self._A.dtype else self._A.to(A.dtype)
+        M = self._made.get(A.dtype)
+        if M is None:
+            earlier = previous.one if isinstance(previous, ExpandedOperator) else None
+            M = self._made[A.dtype] = self.preconditioner.init(one, earlier)
+        parameter = one.parameter
+        if M.broadcasts or A.device.type == "cpu" or parameter is None:
+            return M.expand(A.batch)
+        repeated = one.with_parameter(parameter.expand(A.batch, *parameter.shape[1:]))
+        return self.preconditioner.init(repeated, previous)
+
+    def anew(self) -> Shared:
+        """The same with nothing made."""
+        return Shared(self.preconditioner, self._A)
 
 
 def broadcast(A: LinearOperator, b: Tensor) -> LinearOperator:

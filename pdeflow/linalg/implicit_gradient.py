@@ -13,14 +13,16 @@ from pdeflow.errors import InvalidInput
 from pdeflow.linalg.null_space import without_mean
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.solution import Solution, SolveError
-from pdeflow.linalg.solver import solve
+from pdeflow.linalg.solver import Run, solve, solve_with
 
 
-def solve_with_gradient(A: LinearOperator, b: Tensor, *, x0: Tensor | None, **options: Any) -> Solution:
-    """``solve`` whose x can be differentiated by b and by the coefficients of A.
+def solve_with_gradient(
+    run: Run, A: LinearOperator, b: Tensor, *, x0: Tensor | None, **options: Any
+) -> Solution:
+    """``solve_with`` whose x can be differentiated by b and by the coefficients of A.
 
     For a loss L with the gradient g by x, the adjoint system ``A* y = g`` is solved by the same solver,
-    preconditioner and tolerances, and gives::
+    preconditioner and tolerances, alone whatever ``run`` carries along, and gives::
 
         dL/db = y,    dL/da = - (derivative of y* A x by the coefficients a)
 
@@ -45,7 +47,7 @@ def solve_with_gradient(A: LinearOperator, b: Tensor, *, x0: Tensor | None, **op
         A = A.with_parameter(parameter.detach())
     found: list[Solution] = []
     guess = None if x0 is None else x0.detach()
-    x: Any = _Solve.apply(b, parameter, A, guess, options, found)
+    x: Any = _Solve.apply(b, parameter, A, guess, run, options, found)
     return dataclasses.replace(found[0], x=x)
 
 
@@ -59,10 +61,11 @@ class _Solve(torch.autograd.Function):
         parameter: Tensor,
         A: LinearOperator,
         x0: Tensor | None,
+        run: Run,
         options: dict[str, Any],
         found: list[Solution],
     ) -> Tensor:
-        solution = solve(A, b.detach(), x0=x0, **options)
+        solution = solve_with(run, A, b.detach(), x0=x0, **options)
         found.append(solution)
         ctx.A, ctx.options, ctx.converged = A, options, solution.converged
         ctx.solution = dataclasses.replace(solution, x=solution.x.new_empty(0))
@@ -85,4 +88,4 @@ class _Solve(torch.autograd.Function):
         gradient = None
         if ctx.needs_input_grad[1]:
             gradient = -A.parameter_gradient(x, y).sum_to_size(ctx.parameter_shape)
-        return (y if ctx.needs_input_grad[0] else None, gradient, None, None, None, None)
+        return (y if ctx.needs_input_grad[0] else None, gradient, None, None, None, None, None)

@@ -11,8 +11,8 @@ from torch import Tensor
 from pdeflow.linalg.function_operator import FunctionOperator
 from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
 from pdeflow.linalg.preconditioner import Preconditioner
-from pdeflow.linalg.solution import Solution, SolveError, Status
-from pdeflow.linalg.solver import solve
+from pdeflow.linalg.solution import Solution, Status
+from pdeflow.linalg.solver import Run, Solver, deliver, solve_with
 
 # Shares of the tolerance: what b may have outside of the range, and what is left for the solver. Together
 # they are less than the whole: 0.1^2 + 0.99^2 < 1.
@@ -25,9 +25,11 @@ def without_mean(x: Tensor) -> Tensor:
 
 
 def solve_without_constants(
+    run: Run,
     A: LinearOperator,
     b: Tensor,
     *,
+    solver: Solver | None,
     preconditioner: Preconditioner | None,
     x0: Tensor | None,
     rtol: float,
@@ -52,9 +54,11 @@ def solve_without_constants(
     # Of a constant b only rounding is left in the range, and that is no right-hand side.
     noise = magnitude(in_range) <= 8 * torch.finfo(b.dtype).eps * magnitude(b)
     in_range = in_range.masked_fill(noise.reshape(-1, *(1,) * (b.ndim - 1)), 0)
-    solution = solve(
+    solution = solve_with(
+        run,
         A.retagged(A.tags - {Tag.CONSTANT_NULL_SPACE}),
         in_range,
+        solver=None if solver is None else solver.adapted(A, Projected),
         preconditioner=None if preconditioner is None else Projected(preconditioner),
         x0=None if x0 is None else without_mean(x0),
         rtol=FOR_THE_SOLVER * rtol,
@@ -71,9 +75,7 @@ def solve_without_constants(
         status=torch.where(inconsistent, int(Status.SINGULAR), solution.status).to(torch.int8),
         residual_norm=total / torch.where(norm > 0, norm, 1.0),
     )
-    if on_failure == "raise" and bool((solution.status != Status.CONVERGED).any()):
-        raise SolveError(solution)
-    return solution
+    return deliver(solution, on_failure)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.function_operator import FunctionOperator
 from pdeflow.linalg.operator import LinearOperator, Tag
-from pdeflow.linalg.solution import Solution, SolveError, Status
-from pdeflow.linalg.solver import solve
+from pdeflow.linalg.solution import Solution
+from pdeflow.linalg.solver import Run, deliver, solve_with
 from pdeflow.linalg.sparse import SparseOperator, wide_dtype
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def as_scipy(A: LinearOperator, index: int = 0) -> scipy.sparse.linalg.LinearOpe
 
 
 def solve_arrays(
-    A: Any, b: Any, *, x0: Any = None, on_failure: Literal["raise", "return"] = "raise", **options: Any
+    run: Run, A: Any, b: Any, *, x0: Any, on_failure: Literal["raise", "return"], **options: Any
 ) -> Solution:
-    """``solve`` for what :func:`from_scipy` takes and NumPy arrays ``(n,)`` or ``(n, k)``.
+    """``solve_with`` for what :func:`from_scipy` takes and NumPy arrays ``(n,)`` or ``(n, k)``.
 
     The columns of b are solved together, as a batch. The computation is in the precision of A and b
     together: float32 or complex64 if both are single, else double. ``Solution.x`` is a NumPy array of b's
@@ -123,7 +123,8 @@ def solve_arrays(
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(array.reshape(operator.size, -1).T, dtype=dtype, order="C"))
 
-    solution = solve(
+    solution = solve_with(
+        run,
         operator,
         tensor(right),
         x0=None if guess is None else tensor(guess),
@@ -131,10 +132,7 @@ def solve_arrays(
         **options,
     )
     answer: Any = np.ascontiguousarray(solution.x.numpy().T.reshape(right.shape))
-    solution = dataclasses.replace(solution, x=answer)
-    if on_failure == "raise" and bool((solution.status != Status.CONVERGED).any()):
-        raise SolveError(solution)
-    return solution
+    return deliver(dataclasses.replace(solution, x=answer), on_failure)
 
 
 def _array(name: str, values: Any, A: LinearOperator) -> np.ndarray:

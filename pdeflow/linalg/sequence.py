@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.null_space import ProjectedOperator
 from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Solution, Status
-from pdeflow.linalg.solver import Solver, Tolerances, check_system, deliver, solve_pieces
+from pdeflow.linalg.solver import Solver, Tolerances, solve_pieces, solve_with
 
 
 class Sequence:
@@ -25,6 +26,11 @@ class Sequence:
     buffers of the preconditioner. Every sample of a batch is a chain of its own: sample i of one system
     follows sample i of the one before. A sample that fails hands on nothing that could harm; after a system
     of another batch size, shape, dtype or device the chains start afresh.
+
+    Right-hand sides that share an A of batch 1 are chains of their own too, and so are the columns of a
+    NumPy b. A solution can be differentiated as that of :func:`~pdeflow.linalg.solver.solve`: what is carried
+    along only changes how x is found, so it counts as a constant; the adjoint system is solved outside of
+    the chain, by the same solver and preconditioner.
 
     Parameters
     ----------
@@ -59,34 +65,46 @@ class Sequence:
 
     def solve(
         self,
-        A: LinearOperator,
-        b: Tensor,
+        A: LinearOperator | Any,
+        b: Tensor | Any,
         *,
-        x0: Tensor | None = None,
+        x0: Tensor | Any = None,
         rtol: float = 1e-8,
         atol: float = 0.0,
         max_iterations: int | None = None,
         on_failure: Literal["raise", "return"] = "raise",
     ) -> Solution:
         """The next system; arguments and errors are those of :func:`~pdeflow.linalg.solver.solve`."""
-        tolerances = Tolerances(rtol, atol, max_iterations)
-        if not isinstance(A, LinearOperator):
-            raise InvalidInput(
-                "A", type(A).__name__, "a LinearOperator", "Use from_scipy(A) for a SciPy matrix."
-            )
-        check_system(A, b, x0, tolerances, on_failure)
-        wants_grad = A.requires_grad or b.requires_grad or (x0 is not None and x0.requires_grad)
-        if wants_grad and torch.is_grad_enabled():
-            hint = "Use linalg.solve, which differentiates, or detach A and b."
-            raise InvalidInput("requires_grad", True, "tensors that ask for no derivative", hint)
-        self.solver.check(A)
         preconditioner = self.preconditioner
         if preconditioner is not None and self._keep:
             preconditioner = Kept(preconditioner)
-        solution, self._states = solve_pieces(A, b, x0, self.solver, preconditioner, tolerances, self._states)
+        return solve_with(
+            self._run,
+            A,
+            b,
+            solver=self.solver,
+            preconditioner=preconditioner,
+            x0=x0,
+            rtol=rtol,
+            atol=atol,
+            max_iterations=max_iterations,
+            on_failure=on_failure,
+        )
+
+    def _run(
+        self,
+        A: LinearOperator,
+        b: Tensor,
+        x0: Tensor | None,
+        solver: Solver,
+        preconditioner: Preconditioner | None,
+        tolerances: Tolerances,
+    ) -> Solution:
+        """Go on from the states of the system before."""
+        solution, self._states = solve_pieces(A, b, x0, solver, preconditioner, tolerances, self._states)
         finite = bool((solution.status != Status.NONFINITE_INPUT).all())
         self._keep = self.refresh == "frozen" and finite
-        return deliver(solution, on_failure)
+        return solution
 
 
 @dataclass(frozen=True)
@@ -97,9 +115,10 @@ class Kept(Preconditioner):
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> LinearOperator:
         """``previous`` itself, if A has its form."""
-        if previous is not None and _form(previous) == _form(A):
-            return previous
-        return self.inner.init(A, previous)
+        # One that was made for a system with a null space is singular.
+        if previous is None or isinstance(previous, ProjectedOperator) or _form(previous) != _form(A):
+            return self.inner.init(A, previous)
+        return previous
 
 
 def _form(A: LinearOperator) -> tuple[tuple[int, ...], int, torch.dtype, torch.device]:

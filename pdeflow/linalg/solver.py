@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -61,6 +63,10 @@ class Solver(abc.ABC):
         """The state without what it learned of its systems; memory that serves unrelated ones may stay."""
         return state
 
+    def adapted(self, A: LinearOperator, change: Callable[[Preconditioner], Preconditioner]) -> Solver:
+        """The solver with ``change`` made to the preconditioners it brings along for A; most bring none."""
+        return self
+
 
 def solve(
     A: LinearOperator | Any,
@@ -108,6 +114,53 @@ def solve(
     SolveError
         If a system failed and ``on_failure`` is ``"raise"``; its ``solution`` holds all the others.
     """
+    return solve_with(
+        solve_alone,
+        A,
+        b,
+        solver=solver,
+        preconditioner=preconditioner,
+        x0=x0,
+        rtol=rtol,
+        atol=atol,
+        max_iterations=max_iterations,
+        on_failure=on_failure,
+    )
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """When an iteration ends: the options of :func:`solve` by the same names."""
+
+    rtol: float
+    atol: float
+    max_iterations: int | None
+
+
+# Solves checked systems: A, b, x0, solver, preconditioner, tolerances.
+Run = Callable[
+    [LinearOperator, Tensor, "Tensor | None", Solver, "Preconditioner | None", Tolerances], Solution
+]
+
+
+def solve_with(
+    run: Run,
+    A: LinearOperator | Any,
+    b: Tensor | Any,
+    *,
+    solver: Solver | None,
+    preconditioner: Preconditioner | None,
+    x0: Tensor | Any,
+    rtol: float,
+    atol: float,
+    max_iterations: int | None,
+    on_failure: Literal["raise", "return"],
+) -> Solution:
+    """All of :func:`solve` but the iteration itself, which ``run`` does.
+
+    ``run`` is called once, with a system that is checked, has a b for every operator and asks for no
+    derivative, and with a preconditioner that suits it. Arguments and errors are those of :func:`solve`.
+    """
     options: dict[str, Any] = {
         "solver": solver,
         "preconditioner": preconditioner,
@@ -120,7 +173,7 @@ def solve(
     if not isinstance(A, LinearOperator):
         from pdeflow.linalg.scipy_interop import solve_arrays
 
-        return solve_arrays(A, b, **options)
+        return solve_arrays(run, A, b, **options)
     wide = broadcast(A, b)
     tolerances = Tolerances(rtol, atol, max_iterations)
     check_system(wide, b, x0, tolerances, on_failure)
@@ -129,27 +182,31 @@ def solve(
     ):
         from pdeflow.linalg.implicit_gradient import solve_with_gradient
 
-        return solve_with_gradient(A, b, **options)
+        return solve_with_gradient(run, A, b, **options)
     if Tag.CONSTANT_NULL_SPACE in A.tags:
         from pdeflow.linalg.null_space import solve_without_constants
 
-        return solve_without_constants(A, b, **options)
-    if wide is not A:
-        preconditioner = None if preconditioner is None else Shared(preconditioner, A)
-        A = wide
+        return solve_without_constants(run, A, b, **options)
     solver = default_solver(A) if solver is None else solver
-    solver.check(A)
+    if wide is not A:
+        share = partial(Shared, A=A)
+        solver = solver.adapted(A, share)
+        preconditioner = None if preconditioner is None else share(preconditioner)
+    solver.check(wide)
+    return deliver(run(wide, b, x0, solver, preconditioner, tolerances), on_failure)
+
+
+def solve_alone(
+    A: LinearOperator,
+    b: Tensor,
+    x0: Tensor | None,
+    solver: Solver,
+    preconditioner: Preconditioner | None,
+    tolerances: Tolerances,
+) -> Solution:
+    """The ``run`` of a system that follows no other."""
     solution, _ = solve_pieces(A, b, x0, solver, preconditioner, tolerances)
-    return deliver(solution, on_failure)
-
-
-@dataclass(frozen=True)
-class Tolerances:
-    """When an iteration ends: the options of :func:`solve` by the same names."""
-
-    rtol: float
-    atol: float
-    max_iterations: int | None
+    return solution
 
 
 def check_system(
