@@ -1,4 +1,4 @@
-"""Incomplete factors ``A ~ L D U`` without fill, point after point, by the loops of ``native/incomplete.c``.
+"""Incomplete factors ``A ~ L D U`` of a stencil, without fill, by the loops of ``native/incomplete.c``.
 
 :mod:`~pdeflow.linalg.level_factors` is the eager form, with the same numbers up to rounding.
 """
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pdeflow.linalg import native
 from pdeflow.linalg.level_factors import SPOILT
+from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.stencil import StencilOperator, boxes
 
 LANES, MOST = 4, 128  # as in incomplete.c
@@ -32,8 +33,10 @@ class FactorsCall(ctypes.Structure):
     )
 
 
-def usable(A: StencilOperator) -> bool:
-    """Whether the loops take A: real, on the CPU, with bounded axes, and a C compiler is there."""
+def usable(A: LinearOperator) -> bool:
+    """Whether the loops take A: a real stencil, on the CPU, with bounded axes, and a C compiler is there."""
+    if not isinstance(A, StencilOperator):
+        return False
     fits = A.device.type == "cpu" and A.dtype in _NAMES and not any(A.periodic) and len(A.offsets) <= MOST
     return fits and native.library("incomplete") is not None
 
@@ -125,7 +128,7 @@ class CompiledFactors:
             torch.mul(A.coefficients[:, k][rows], column, out=values[:, slot][rows])
         self._scale.copy_(scale)
         kind = "cholesky" if self._half else "lu"
-        _call(
+        call(
             getattr(self._library, f"factor_{kind}_{_NAMES[self._dtype]}"),
             *(A.batch, self._factors.shape[1], A.size, self._stride, len(self._sources), self._lower),
             *(self._shift_array, *self._products, SPOILT * torch.finfo(self._dtype).eps),
@@ -159,7 +162,7 @@ class CompiledFactors:
         vector = torch.promote_types(x.dtype, self._dtype)
         x = x.to(vector).contiguous()
         result = out if out.dtype == vector and out.is_contiguous() else torch.empty_like(x)
-        _call(
+        call(
             getattr(self._library, f"solve_{_NAMES[self._dtype]}_{_NAMES[vector]}"),
             *(self._batch, self._size, self._row, self._margin, self._stride, self._factors.shape[1]),
             *(self._slots, self._lower, *sweeps, self._scale, x, result, self._work),
@@ -168,7 +171,7 @@ class CompiledFactors:
             out.copy_(result)
 
 
-def _call(function: Any, *arguments: Tensor | int | float) -> None:
+def call(function: Any, *arguments: Tensor | int | float) -> None:
     """Call a function of C with tensors as pointers to their data, and numbers as int64_t or double."""
     converted = [
         ctypes.c_void_p(a.data_ptr())

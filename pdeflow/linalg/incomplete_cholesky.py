@@ -16,7 +16,7 @@ from pdeflow.linalg.preconditioner import Preconditioner
 class IC(Preconditioner):
     """``M = (L D L*)^-1`` with the pattern of the lower part of A: Cholesky without fill, IC(0).
 
-    With the unknowns in row-major order, row after row::
+    With the unknowns in row-major order, or those of the rows of a sparse operator, row after row::
 
         l_ij d_j = a_ij - sum_{k<j} l_ik d_k conj(l_jk)   where A has an entry,   l_ii = 1
         d_i      = a_ii - sum_{k<i} |l_ik|^2 d_k
@@ -45,8 +45,8 @@ class IC(Preconditioner):
     Raises
     ------
     InvalidInput
-        From ``init``: for an operator that is not tagged ``SYMMETRIC``, or not a stencil with an entry on the
-        diagonal.
+        From ``init``: for an operator that is not tagged ``SYMMETRIC``, is neither a StencilOperator nor a
+        SparseOperator, or has a row without an entry on the diagonal.
     """
 
     relaxation: float = 0.0

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.compiled_factors import CompiledFactors, FactorsCall, usable
+from pdeflow.linalg import compiled_factors, sparse_factors
+from pdeflow.linalg.compiled_factors import CompiledFactors, FactorsCall
 from pdeflow.linalg.level_factors import LevelFactors
 from pdeflow.linalg.operator import LinearOperator, magnitude
 from pdeflow.linalg.preconditioner import Preconditioner
+from pdeflow.linalg.sparse import SparseOperator, explicit_matrix
+from pdeflow.linalg.sparse_factors import SparseFactors
 from pdeflow.linalg.stencil import StencilOperator
+
+Matrix: TypeAlias = StencilOperator | SparseOperator
 
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
@@ -22,15 +28,17 @@ _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 class ILU(Preconditioner):
     """``M = (L U)^-1`` with the pattern of A: Gaussian elimination that drops all fill, ILU(0).
 
-    With the unknowns in row-major order, row after row::
+    With the unknowns in row-major order, or those of the rows of a sparse operator, row after row::
 
         for k < i with a_ik != 0:  l_ik = a_ik / u_kk;  a_ij -= l_ik u_kj  for all j > k where A has an entry
 
     so that L U agrees with A on the pattern of A. A pivot that comes out as zero up to rounding is replaced
     by the diagonal entry of A, or by one if that is zero.
 
-    On the CPU, real stencils on bounded grids are factored and solved point after point in compiled loops;
-    everything else level by level (:mod:`~pdeflow.linalg.triangular`), with the same numbers up to rounding.
+    On the CPU, one unknown after the other in compiled loops: those of
+    :mod:`~pdeflow.linalg.compiled_factors` for real stencils on bounded grids, those of
+    :mod:`~pdeflow.linalg.sparse_factors` for other stencils and for sparse operators. On other devices, and
+    without a compiler, level by level (:mod:`~pdeflow.linalg.triangular`). The numbers agree up to rounding.
 
     References: J. A. Meijerink and H. A. van der Vorst, "An iterative solution method for linear systems of
     which the coefficient matrix is a symmetric M-matrix", Math. Comp. 31 (1977); Y. Saad, *Iterative Methods
@@ -50,7 +58,8 @@ class ILU(Preconditioner):
     Raises
     ------
     InvalidInput
-        From ``init``: for an operator that is not a stencil with an entry on the diagonal.
+        From ``init``: for an operator that is neither a StencilOperator nor a SparseOperator, or has a row
+        without an entry on the diagonal.
     """
 
     relaxation: float = 0.0
@@ -75,11 +84,17 @@ def incomplete_inverse(
     symmetric: bool,
 ) -> IncompleteInverse:
     """Factors of A, in the buffers of ``previous`` where they fit; see :class:`ILU` and ``IC``."""
-    if not isinstance(A, StencilOperator):
-        hint = "Use Jacobi() for an operator without a grid."
-        raise InvalidInput("A", type(A).__name__, "a StencilOperator", hint)
-    if (0,) * len(A.shape) not in A.offsets:
-        raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")
+    if isinstance(A, StencilOperator):
+        if (0,) * len(A.shape) not in A.offsets:
+            raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")
+    elif isinstance(A, SparseOperator):
+        missing = int((A.pattern.diagonal == A.pattern.nnz).sum())
+        if missing:
+            hint = "Store a zero there."
+            raise InvalidInput("A.pattern", f"{missing} rows without", "an entry on the diagonal", hint)
+    else:
+        hint = "Use Jacobi() for an operator without a matrix."
+        raise InvalidInput("A", type(A).__name__, "a StencilOperator or SparseOperator", hint)
     if isinstance(previous, IncompleteInverse) and previous.fits(A, dtype, relaxation, symmetric):
         previous.fill(A)
         return previous
@@ -93,36 +108,36 @@ class IncompleteInverse(LinearOperator):
     within the range of float32 times that of A.
     """
 
-    def __init__(
-        self, A: StencilOperator, dtype: torch.dtype | None, relaxation: float, symmetric: bool
-    ) -> None:
+    def __init__(self, A: Matrix, dtype: torch.dtype | None, relaxation: float, symmetric: bool) -> None:
         super().__init__(A.shape, A.batch, A.dtype, A.device, A.tags)
         self._dtype, self._relaxation, self._symmetric, self._turned = dtype, relaxation, symmetric, False
         working = dtype or A.dtype
         if A.dtype.is_complex and not working.is_complex:
             working = _COMPLEX[working]
-        self._compiled = usable(A)
-        self._factors = (CompiledFactors if self._compiled else LevelFactors)(
-            A, symmetric, working, relaxation
-        )
+        self._form = _form(A)
+        self._factors = self._form(self._explicit(A), symmetric, working, relaxation)
         self.fill(A)
 
-    def fits(self, A: StencilOperator, dtype: torch.dtype | None, relaxation: float, symmetric: bool) -> bool:
+    def fits(self, A: Matrix, dtype: torch.dtype | None, relaxation: float, symmetric: bool) -> bool:
         """Whether :meth:`fill` can take A, and the result is what these settings ask for."""
         mine = self._A
-        settings = (dtype, relaxation, symmetric, usable(A), False)
-        return (A.offsets, A.shape, A.periodic, A.batch, A.dtype, A.device, *settings) == (
-            *(mine.offsets, mine.shape, mine.periodic, mine.batch, mine.dtype, mine.device),
-            *(self._dtype, self._relaxation, self._symmetric, self._compiled, self._turned),
+        settings = (dtype, relaxation, symmetric, _form(A), False)
+        return (*_structure(A), A.shape, A.batch, A.dtype, A.device, *settings) == (
+            *(*_structure(mine), mine.shape, mine.batch, mine.dtype, mine.device),
+            *(self._dtype, self._relaxation, self._symmetric, self._form, self._turned),
         )
 
-    def fill(self, A: StencilOperator) -> None:
-        """Factor A in the buffers that are there."""
+    def fill(self, A: Matrix) -> None:
+        """Factor A, with the pattern of the one before."""
         self._A, self.tags = A, A.tags
         # float32 has a short range: what is factored has a largest diagonal entry of one.
-        largest = magnitude(A.coefficients[:, A.offsets.index((0,) * len(A.shape))])
+        largest = magnitude(A.diagonal())
         scale = torch.where(torch.isfinite(largest) & (largest > 0), largest, 1.0).reciprocal()
-        self._factors.fill(A, scale)
+        self._factors.fill(self._explicit(A), scale)
+
+    def _explicit(self, A: Matrix) -> Any:
+        """A as the factors take it."""
+        return A if self._form is CompiledFactors else explicit_matrix(A)
 
     @property
     def compiled(self) -> FactorsCall | None:
@@ -158,3 +173,15 @@ class IncompleteInverse(LinearOperator):
         """The factors of the operator in another dtype or on another device."""
         other = IncompleteInverse(self._A.to(dtype, device), self._dtype, self._relaxation, self._symmetric)
         return other.adjoint if self._turned else other
+
+
+def _form(A: Matrix) -> type[CompiledFactors] | type[SparseFactors] | type[LevelFactors]:
+    """The quickest form of the factors that takes A here."""
+    if compiled_factors.usable(A):
+        return CompiledFactors
+    return SparseFactors if sparse_factors.usable(A) else LevelFactors
+
+
+def _structure(A: Matrix) -> tuple[Any, ...]:
+    """Where A has entries."""
+    return (A.pattern,) if isinstance(A, SparseOperator) else (A.offsets, A.periodic)

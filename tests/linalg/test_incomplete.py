@@ -4,33 +4,48 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.sparse.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg import IC, ILU, FunctionOperator, StencilOperator, Tag, solve
+from pdeflow.linalg import (
+    CG,
+    IC,
+    ILU,
+    FunctionOperator,
+    Jacobi,
+    SparseOperator,
+    StencilOperator,
+    Tag,
+    solve,
+)
 from pdeflow.linalg.compiled_factors import usable
+from pdeflow.linalg.native import library
 from pdeflow.linalg.triangular import Sweep, longest_chains
 
-from .systems import HERMITIAN, SPD, darcy, dense, diffusion, generator, hermitian, right_hand_side
+from .systems import HERMITIAN, SPD, darcy, dense, diffusion, generator, hermitian, right_hand_side, waves
+from .test_sparse import random_pattern
 
 RECIPES = [IC(), ILU(), IC(0.95), ILU(1.0)]
 
 
-def textbook_ilu(A: np.ndarray, relaxation: float = 0.0, real: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """ILU(0), the IKJ variant, of a dense matrix with the pattern of its non-zeros."""
+def textbook_ilu(
+    A: np.ndarray, relaxation: float = 0.0, real: bool = False, stored: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """ILU(0), the IKJ variant, of a dense matrix with the pattern of its non-zeros, or that ``stored``."""
     a, n = A.copy(), len(A)
+    stored = A != 0 if stored is None else stored
     for i in range(n):
-        for k in range(i):
-            if A[i, k] != 0:
-                a[i, k] /= a[k, k]
-                for j in range(k + 1, n):
-                    if A[i, j] != 0:
-                        a[i, j] -= a[i, k] * a[k, j]
-                    elif A[k, j] != 0:
-                        fill = a[i, k] * a[k, j]
-                        a[i, i] -= relaxation * (fill.real if real else fill)
+        for k in np.flatnonzero(stored[i, :i]):
+            a[i, k] /= a[k, k]
+            for j in k + 1 + np.flatnonzero(stored[k, k + 1 :]):
+                if stored[i, j]:
+                    a[i, j] -= a[i, k] * a[k, j]
+                else:
+                    fill = a[i, k] * a[k, j]
+                    a[i, i] -= relaxation * (fill.real if real else fill)
     return np.tril(a, -1) + np.eye(n), np.triu(a)
 
 
@@ -288,6 +303,172 @@ def test_dtypes_and_meta(recipe, dtype: torch.dtype) -> None:
     assert (out.shape, out.dtype, out.device.type) == (x.shape, dtype, "meta")
 
 
+@st.composite
+def matrices(draw, hermitian: bool = False) -> SparseOperator:
+    """Diagonally dominant, of any pattern; a Hermitian one has zeros stored on one side only."""
+    n, seed = draw(st.integers(1, 20)), draw(st.integers(0, 999))
+    dtype = draw(st.sampled_from([torch.float64, torch.complex128]))
+    pattern = random_pattern(n, n, draw(st.sampled_from([0.05, 0.2, 0.5])), seed)
+    full = torch.zeros(2, n, n, dtype=dtype)
+    full[:, pattern.row_numbers, pattern.indices] = torch.randn(
+        2, pattern.nnz, dtype=dtype, generator=generator(seed)
+    )
+    stored = torch.eye(n, dtype=torch.bool)
+    stored[pattern.row_numbers, pattern.indices] = True
+    if hermitian:
+        full, stored = full + full.mH, stored | stored.mT
+        # Zeros above the diagonal only.
+        stored |= torch.triu(torch.rand(n, n, generator=generator(seed)) < 0.1)
+    numbers = torch.arange(n)
+    full[:, numbers, numbers] = (full[:, numbers, numbers].real + full.abs().sum(2) + 1).to(dtype)
+    rows, columns = stored.nonzero().unbind(1)
+    indptr = torch.cat([torch.zeros(1, dtype=torch.int64), stored.sum(1).cumsum(0)])
+    return SparseOperator.from_csr(indptr, columns, full[:, rows, columns], tags=SPD if hermitian else ())
+
+
+@pytest.fixture(params=["compiled", "eager"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "eager":
+        monkeypatch.setenv("PDEFLOW_NATIVE", "0")
+    elif library("sparse_factors") is None:
+        pytest.skip("no compiler")
+    return request.param
+
+
+def check_sparse(A: SparseOperator, recipe: IC | ILU) -> None:
+    """Against the textbook, against its adjoint, and the batch against a loop."""
+    M, whole = recipe.init(A), dense(A)  # type: ignore[arg-type]
+    stored = torch.zeros(A.size, A.size, dtype=torch.bool)
+    stored[A.pattern.row_numbers, A.pattern.indices] = True
+    if isinstance(recipe, IC):
+        stored = torch.tril(stored) | torch.tril(stored).mT
+    for found, matrix in zip(dense(M), whole):  # type: ignore[arg-type]
+        L, U = textbook_ilu(matrix.numpy(), recipe.relaxation, isinstance(recipe, IC), stored.numpy())
+        np.testing.assert_allclose(found.numpy(), np.linalg.inv(L @ U), atol=1e-12)
+    x, y = right_hand_side(A, 3), right_hand_side(A, 4)  # type: ignore[arg-type]
+    left = torch.linalg.vecdot(M(x), y)
+    torch.testing.assert_close(left, torch.linalg.vecdot(x, M.adjoint(y)))
+    alone = [recipe.init(one)(x[i : i + 1]) for i, one in enumerate(A.pieces(1))]
+    torch.testing.assert_close(torch.cat(alone), M(x), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("relaxation", [0.0, 0.7, 1.0])
+def test_sparse_ilu_is_the_textbook_factorisation(form: str, relaxation: float) -> None:
+    @given(matrices())
+    @settings(max_examples=25, deadline=None, derandomize=True)
+    def check(A: SparseOperator) -> None:
+        check_sparse(A, ILU(relaxation))
+
+    check()
+
+
+@pytest.mark.parametrize("relaxation", [0.0, 0.7, 1.0])
+def test_sparse_cholesky_is_the_textbook_factorisation(form: str, relaxation: float) -> None:
+    @given(matrices(hermitian=True))
+    @settings(max_examples=25, deadline=None, derandomize=True)
+    def check(A: SparseOperator) -> None:
+        check_sparse(A, IC(relaxation))
+        M = dense(IC(relaxation).init(A))  # type: ignore[arg-type]
+        torch.testing.assert_close(M, M.mH, atol=1e-14, rtol=1e-12)
+
+    check()
+
+
+BEYOND = {
+    "complex": lambda: waves(3, 12, 9.0, damping=30.0),
+    "hermitian": lambda: hermitian(3, 9),
+    "periodic": lambda: diffusion(torch.ones(2, 9, 8, dtype=torch.float64), (True, False), 1.0),
+    "short periodic": lambda: diffusion(torch.ones(2, 2, 7, dtype=torch.float64), (True, True), 1.0),
+    "sparse": lambda: darcy(3, (9, 8)).to_sparse(),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+@pytest.mark.parametrize("recipe", [IC(), ILU(), IC(0.9), ILU(0.9)])
+@pytest.mark.parametrize("working", [torch.float32, torch.float64])
+@pytest.mark.parametrize("single", [False, True])
+def test_compiled_rows_are_the_eager_form(
+    name: str, recipe, working: torch.dtype, single: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    A = BEYOND[name]()
+    if isinstance(recipe, IC) and Tag.SYMMETRIC not in A.tags:
+        pytest.skip("IC takes Hermitian operators")
+    A = A.to({torch.float64: torch.float32, torch.complex128: torch.complex64}[A.dtype]) if single else A
+    recipe = type(recipe)(recipe.relaxation, working)
+    x = right_hand_side(A)
+    compiled = recipe.init(A)
+    monkeypatch.setenv("PDEFLOW_NATIVE", "0")
+    eager = recipe.init(A)
+    assert compiled._form is not eager._form
+    close = (
+        {"rtol": 1e-4, "atol": 1e-5} if single or working == torch.float32 else {"rtol": 1e-12, "atol": 1e-14}
+    )
+    scale = eager(x).abs().max()
+    for one, other in ((compiled, eager), (compiled.adjoint, eager.adjoint)):
+        torch.testing.assert_close(one(x) / scale, other(x) / scale, **close)
+    assert compiled(x).dtype == A.dtype
+    # A vector that is a conjugate view, one that is strided, and one that is its own result.
+    expected = compiled(x)
+    if A.dtype.is_complex:
+        assert torch.equal(compiled(x.conj().resolve_conj().conj()), expected)
+    wide = torch.zeros(*x.shape, 2, dtype=x.dtype)
+    wide[..., 0] = x
+    assert torch.equal(compiled(wide[..., 0]), expected)
+    assert torch.equal(compiled.apply_into(wide[..., 0], wide[..., 1]), expected)
+    assert torch.equal(compiled.apply_into(x, x), expected)
+
+
+def test_sparse_and_stencil_have_the_same_factors(form: str) -> None:
+    A = darcy(3, (9, 8))
+    x = right_hand_side(A)
+    for recipe in RECIPES:
+        torch.testing.assert_close(recipe.init(A.to_sparse())(x), recipe.init(A)(x), rtol=1e-12, atol=1e-14)
+
+
+def test_sparse_factors_meet_spoilt_pivots_and_nan(form: str) -> None:
+    A = indefinite().to_sparse()
+    torch.testing.assert_close(dense(IC().init(A)), dense(IC().init(indefinite())))  # type: ignore[arg-type]
+    values = torch.tensor([[1.0, 1, 1, 1], [0, 1, 1, -1]], dtype=torch.float64)
+    for dtype in (torch.float64, torch.complex128):
+        B = SparseOperator.from_csr(torch.tensor([0, 2, 4]), torch.tensor([0, 1, 0, 1]), values.to(dtype))
+        U = torch.tensor([[[1, 1], [0, 1]], [[1, 1], [0, -2]]], dtype=dtype)
+        L = torch.tensor([[1, 0], [1, 1]], dtype=dtype)
+        torch.testing.assert_close(dense(ILU().init(B)), torch.linalg.inv(L @ U))  # type: ignore[arg-type]
+    C = darcy(4, (7, 8)).to_sparse()
+    x = right_hand_side(C)  # type: ignore[arg-type]
+    expected = ILU().init(C)(x)
+    C.values[1, 20] = float("nan")
+    found = ILU().init(C)(x)
+    assert torch.equal(found[[0, 2, 3]], expected[[0, 2, 3]])
+    assert found[1].isnan().any()
+
+
+def test_sparse_factors_are_filled_again_where_the_pattern_fits(form: str) -> None:
+    A, B = darcy(2, (9, 8), seed=1).to_sparse(), darcy(2, (9, 8), seed=2).to_sparse()
+    x = right_hand_side(A)  # type: ignore[arg-type]
+    for recipe in (IC(), ILU()):
+        expected, M = recipe.init(B)(x), recipe.init(A)
+        assert recipe.init(B, M) is M
+        assert torch.equal(M(x), expected)
+        assert recipe.init(darcy(2, (8, 9)).to_sparse(), M) is not M
+        assert recipe.init(darcy(2, (9, 8)), M) is not M
+        assert recipe.init(B.to(torch.float32), M) is not M
+        out = recipe.init(A.to(device="meta")).apply(x.to("meta"))
+        assert (out.shape, out.device.type) == (x.shape, "meta")
+
+
+def test_cholesky_of_finite_elements(form: str) -> None:
+    from benchmarks.sequences import finite_elements
+
+    system = finite_elements(600, 2)
+    A, b = system.operator, system.b
+    with_ic, plain = (solve(A, b, solver=CG(), preconditioner=M, rtol=1e-8) for M in (IC(), Jacobi()))
+    assert (with_ic.iterations <= 0.7 * plain.iterations).all()
+    for i in range(A.batch):
+        x = scipy.sparse.linalg.spsolve(A.to_scipy(i).tocsc(), b[i].numpy())
+        np.testing.assert_allclose(with_ic.x[i].numpy(), x, atol=1e-6 * np.abs(x).max())
+
+
 def iterations(A: StencilOperator, **options) -> int:
     b = torch.ones(A.batch, *A.shape, dtype=A.dtype)
     return int(solve(A, b, preconditioner=IC(**options)).iterations.max())
@@ -325,6 +506,11 @@ def test_errors() -> None:
             recipe.init(FunctionOperator(A.apply, A.shape, A.batch, tags=HERMITIAN))
         with pytest.raises(InvalidInput, match="diagonal"):
             recipe.init(StencilOperator([(1,)], torch.ones(1, 1, 9), tags=HERMITIAN))
+        hollow = SparseOperator.from_csr(
+            torch.tensor([0, 1, 1]), torch.tensor([0]), torch.ones(1), tags=HERMITIAN
+        )
+        with pytest.raises(InvalidInput, match="1 rows without"):
+            recipe.init(hollow)
         with pytest.raises(InvalidInput, match="dtype"):
             type(recipe)(dtype=torch.float16)
         with pytest.raises(InvalidInput, match="diagonal"):
