@@ -335,6 +335,6 @@ FAMILIES = (
     _helmholtz_family(3, 32, 20, damping=0.1),
     *(_convection_family(kind, peclet) for kind in ("time", "sweep", "unrelated") for peclet in (0.1, 1, 10)),
     Family("contrast_2d_128", 2, lambda count: contrast(2, 128, count), ("jacobi", "ilu")),
-    Family("elements_2d_16000", 2, lambda count: finite_elements(16_000, count), ("jacobi",)),
+    Family("elements_2d_16000", 2, lambda count: finite_elements(16_000, count), ("jacobi", "ilu")),
     Family("newton_2d_128", 2, lambda count: newton(128, count), ("jacobi", "ilu", "multigrid")),
 )

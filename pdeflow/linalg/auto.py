@@ -333,12 +333,12 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
         forms = [Multigrid(), FastPoisson(), FastPoisson(scaling=True), IC()] if stencil else []
         if sparse:
             amg = AlgebraicMultigrid()
-            forms = [*((amg, Frozen(amg)) if importlib.util.find_spec("pyamg") else ()), Jacobi()]
+            forms = [*((amg, Frozen(amg)) if importlib.util.find_spec("pyamg") else ()), IC(relaxation=0.97), Jacobi()]
         made += [Candidate(CG(), form) for form in forms or [None]]
         if stencil and not definite:
             made += [Candidate(MINRES(), form) for form in (IC(), Jacobi())]
     if not definite:
-        forms = [FastPoisson(), ILU()] if stencil else [Jacobi()] if sparse else [None]
+        forms = [FastPoisson(), ILU()] if stencil else [Jacobi(), ILU()] if sparse else [None]
         made += [Candidate(GCRODR(), form) for form in forms]
         made += [Candidate(GMRES(), form) for form in forms]
         made.append(Candidate(BiCGStab(), forms[-1]))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.null_space import without_mean
+from pdeflow.linalg.null_space import projection
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.solution import Solution, SolveError
 from pdeflow.linalg.solver import Run, solve, solve_with
@@ -27,7 +27,7 @@ def solve_with_gradient(
         dL/db = y,    dL/da = - (derivative of y* A x by the coefficients a)
 
     so that a derivative costs one more solve and no memory for the iteration. x0 gets no derivative, nor
-    do the derivatives have derivatives. With ``CONSTANT_NULL_SPACE`` the pseudo-inverse is differentiated,
+    do the derivatives have derivatives. Where A has a null space the pseudo-inverse is differentiated,
     for changes of the coefficients that keep the null space.
 
     Reference: M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
@@ -81,8 +81,9 @@ class _Solve(torch.autograd.Function):
         used = (g != 0).flatten(1).any(1)
         if bool((used & ~ctx.converged).any()):
             raise SolveError(dataclasses.replace(ctx.solution, x=x))
-        if Tag.CONSTANT_NULL_SPACE in A.tags:
-            g = without_mean(g)
+        project = projection(A, ctx.options["null_space"])
+        if project is not None:
+            g = project(g)
         adjoint = A if Tag.SYMMETRIC in A.tags else A.adjoint
         y = solve(adjoint, g.contiguous(), **(ctx.options | {"on_failure": "raise"})).x
         gradient = None

@@ -97,7 +97,14 @@ def as_scipy(A: LinearOperator, index: int = 0) -> scipy.sparse.linalg.LinearOpe
 
 
 def solve_arrays(
-    run: Run, A: Any, b: Any, *, x0: Any, on_failure: Literal["raise", "return"], **options: Any
+    run: Run,
+    A: Any,
+    b: Any,
+    *,
+    x0: Any,
+    null_space: Any,
+    on_failure: Literal["raise", "return"],
+    **options: Any,
 ) -> Solution:
     """``solve_with`` for what :func:`from_scipy` takes and NumPy arrays ``(n,)`` or ``(n, k)``.
 
@@ -114,7 +121,8 @@ def solve_arrays(
     guess = None if x0 is None else _array("x0", x0, operator)
     if guess is not None and guess.shape != right.shape:
         raise InvalidInput("x0.shape", guess.shape, f"the shape of b, {right.shape}")
-    arrays = [array for array in (right, guess) if array is not None]
+    vectors = None if null_space is None else _array("null_space", null_space, operator)
+    arrays = [array for array in (right, guess, vectors) if array is not None]
     matrix_dtype = np.dtype(str(operator.dtype).removeprefix("torch."))
     dtype = np.result_type(matrix_dtype, *(array.dtype for array in arrays))
     dtype = dtype if dtype.char in "fdFD" else np.dtype(wide_dtype(dtype))
@@ -128,6 +136,7 @@ def solve_arrays(
         operator,
         tensor(right),
         x0=None if guess is None else tensor(guess),
+        null_space=None if vectors is None else tensor(vectors),
         on_failure="return",
         **options,
     )

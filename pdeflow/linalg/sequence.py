@@ -73,6 +73,7 @@ class Sequence:
         atol: float = 0.0,
         max_iterations: int | None = None,
         on_failure: Literal["raise", "return"] = "raise",
+        null_space: Tensor | Any = None,
     ) -> Solution:
         """The next system; arguments and errors are those of :func:`~pdeflow.linalg.solver.solve`."""
         preconditioner = self.preconditioner
@@ -89,6 +90,7 @@ class Sequence:
             atol=atol,
             max_iterations=max_iterations,
             on_failure=on_failure,
+            null_space=null_space,
         )
 
     def _run(

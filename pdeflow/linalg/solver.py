@@ -79,6 +79,7 @@ def solve(
     atol: float = 0.0,
     max_iterations: int | None = None,
     on_failure: Literal["raise", "return"] = "raise",
+    null_space: Tensor | Any = None,
 ) -> Solution:
     """Solve the batch of systems ``A x = b`` until ``||b - A x|| <= max(rtol ||b||, atol)`` in each.
 
@@ -87,8 +88,8 @@ def solve(
 
     Where b, or the coefficients of A, ask for a derivative, x can be differentiated: the backward pass
     solves the adjoint system (:mod:`~pdeflow.linalg.implicit_gradient`). Where A is tagged
-    ``CONSTANT_NULL_SPACE``, x is the solution of mean zero, and an inconsistent b ends as ``SINGULAR``
-    (:mod:`~pdeflow.linalg.null_space`).
+    ``CONSTANT_NULL_SPACE``, x is the solution of mean zero, and where another null space is given, the one of
+    least norm; an inconsistent b ends as ``SINGULAR`` (:mod:`~pdeflow.linalg.null_space`).
 
     Parameters
     ----------
@@ -106,11 +107,16 @@ def solve(
         An iteration count per system; by default a bound that a sensible solve does not reach.
     on_failure
         ``"raise"``, or ``"return"`` to find the failures in ``Solution.status``.
+    null_space
+        Vectors that span the null space of a ``SYMMETRIC`` A, the same for all its systems: rigid motions of
+        a body without supports, or the constants of every field. ``(k, *shape)`` in A's dtype and device, or
+        a NumPy array ``(n,)`` or ``(n, k)``. That A maps them to zero is checked, by k + 1 products.
 
     Raises
     ------
     InvalidInput
-        If shapes, dtypes, devices or tolerances do not fit, or the method does not suit the operator.
+        If shapes, dtypes, devices or tolerances do not fit, the method does not suit the operator, or the
+        null space is not one.
     SolveError
         If a system failed and ``on_failure`` is ``"raise"``; its ``solution`` holds all the others.
     """
@@ -125,6 +131,7 @@ def solve(
         atol=atol,
         max_iterations=max_iterations,
         on_failure=on_failure,
+        null_space=null_space,
     )
 
 
@@ -155,6 +162,7 @@ def solve_with(
     atol: float,
     max_iterations: int | None,
     on_failure: Literal["raise", "return"],
+    null_space: Tensor | Any,
 ) -> Solution:
     """All of :func:`solve` but the iteration itself, which ``run`` does.
 
@@ -169,6 +177,7 @@ def solve_with(
         "atol": atol,
         "max_iterations": max_iterations,
         "on_failure": on_failure,
+        "null_space": null_space,
     }
     if not isinstance(A, LinearOperator):
         from pdeflow.linalg.scipy_interop import solve_arrays
@@ -183,10 +192,11 @@ def solve_with(
         from pdeflow.linalg.implicit_gradient import solve_with_gradient
 
         return solve_with_gradient(run, A, b, **options)
-    if Tag.CONSTANT_NULL_SPACE in A.tags:
-        from pdeflow.linalg.null_space import solve_without_constants
+    from pdeflow.linalg.null_space import projection, solve_in_range  # here, because they need this module
 
-        return solve_without_constants(run, A, b, **options)
+    project = projection(A, options.pop("null_space"))
+    if project is not None:
+        return solve_in_range(run, A, b, project, **options)
     solver = default_solver(A) if solver is None else solver
     if wide is not A:
         share = partial(Shared, A=A)
