@@ -1,8 +1,9 @@
-"""The block Jacobi preconditioner on sub-boxes of a grid."""
+"""The block Jacobi preconditioner on sub-boxes of a grid, or runs of consecutive unknowns."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.preconditioner import Preconditioner
-from pdeflow.linalg.stencil import StencilOperator, boxes
+from pdeflow.linalg.sparse import SparseOperator, explicit_matrix
 
 LARGEST = 1024  # unknowns of a block
 
@@ -21,9 +22,10 @@ LARGEST = 1024  # unknowns of a block
 class BlockJacobi(Preconditioner):
     """``M = diag(A_1, ..., A_m)^-1`` with A_k the part of A that couples the points of one box of the grid.
 
-    The grid is cut into boxes of the same shape, smaller ones at the far ends, and M holds the dense inverses
-    of all their matrices. M is Hermitian, or positive definite, where A is. A point that nothing couples to,
-    itself included, is left alone; any other singular block makes M non-finite for its system.
+    The grid, or ``A.shape`` of a sparse operator, is cut into boxes of the same shape, smaller ones at the
+    far ends, and M holds the dense inverses of all their matrices. M is Hermitian, or positive definite,
+    where A is. A point that nothing couples to, itself included, is left alone; any other singular block
+    makes M non-finite for its system.
 
     Reference: Y. Saad, *Iterative Methods for Sparse Linear Systems*, 2nd ed., SIAM 2003, section 10.2.
 
@@ -36,8 +38,8 @@ class BlockJacobi(Preconditioner):
     Raises
     ------
     InvalidInput
-        If ``blocks`` is not positive; from ``init``, for an operator that is not a stencil, blocks that do
-        not fit its axes, or more than 1024 points in a box.
+        If ``blocks`` is not positive; from ``init``, for an operator that is neither a StencilOperator nor a
+        SparseOperator, blocks that do not fit its axes, or more than 1024 points in a box.
     """
 
     blocks: int | tuple[int, ...] = 4
@@ -48,20 +50,18 @@ class BlockJacobi(Preconditioner):
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> BlockInverse:
         """Invert the blocks of A."""
-        if not isinstance(A, StencilOperator):
-            hint = "Use Jacobi() for an operator without a grid."
-            raise InvalidInput("A", type(A).__name__, "a StencilOperator", hint)
+        matrix = explicit_matrix(A)
         wanted = (self.blocks,) * len(A.shape) if isinstance(self.blocks, int) else self.blocks
         if len(wanted) != len(A.shape):
             raise InvalidInput("blocks", self.blocks, f"one number, or one for each of {len(A.shape)} axes")
         box = tuple(min(b, n) for b, n in zip(wanted, A.shape))
-        if torch.Size(box).numel() > LARGEST:
+        if math.prod(box) > LARGEST:
             raise InvalidInput(
                 "blocks", self.blocks, f"at most {LARGEST} points in a box", "Take smaller boxes."
             )
         # In double precision, as blocks may be ill conditioned, and applied in the operator's.
         double = torch.complex128 if A.dtype.is_complex else torch.float64
-        inverse, info = torch.linalg.inv_ex(_blocks(A, box).to(double))
+        inverse, info = torch.linalg.inv_ex(_blocks(matrix, box).to(double))
         inverse = inverse.masked_fill(info[..., None, None] != 0, torch.nan)
         return BlockInverse(A, box, inverse.to(A.dtype))
 
@@ -69,7 +69,7 @@ class BlockJacobi(Preconditioner):
 class BlockInverse(LinearOperator):
     """A dense matrix ``(batch, boxes, points, points)`` on every box of a grid like that of A."""
 
-    def __init__(self, A: StencilOperator, box: tuple[int, ...], matrices: Tensor) -> None:
+    def __init__(self, A: LinearOperator, box: tuple[int, ...], matrices: Tensor) -> None:
         super().__init__(A.shape, A.batch, A.dtype, A.device, A.tags)
         self._A, self._box, self.matrices = A, box, matrices
 
@@ -114,27 +114,22 @@ def _joined(parts: Tensor, box: Sequence[int], shape: Sequence[int]) -> Tensor:
     return x[(slice(None), *(slice(0, n) for n in shape))]
 
 
-def _blocks(A: StencilOperator, box: tuple[int, ...]) -> Tensor:
+def _blocks(A: SparseOperator, box: tuple[int, ...]) -> Tensor:
     """The matrices of the boxes, ``(batch, boxes, points, points)``; one where a row is empty."""
-    points, bounded = torch.Size(box).numel(), (False,) * len(box)
-    number = torch.arange(points).reshape(box)
-    count = torch.Size(-(-n // b) for n, b in zip(A.shape, box)).numel()
-    dense = A.coefficients.new_zeros((A.batch, count, points * points))
-    for k, offset in enumerate(A.offsets):
-        # Around a periodic axis, a coupling may end in its own box.
-        ways = [
-            [o for o in (step % n - n, step % n) if abs(o) < b] if wraps else [step]
-            for step, n, b, wraps in zip(offset, A.shape, box, A.periodic)
-        ]
-        for way in itertools.product(*ways):
-            values = torch.zeros_like(A.coefficients[:, k])
-            for rows, _ in boxes(A.shape, way, bounded):
-                values[(slice(None), *rows)] = A.coefficients[:, k][(slice(None), *rows)]
-            parts = _cut(values, box)
-            for rows, columns in boxes(box, way, bounded):
-                at, to = number[rows].flatten(), (number[rows] * points + number[columns]).flatten()
-                dense.index_add_(2, to.to(A.device), parts[:, :, at.to(A.device)])
-    dense = dense.unflatten(2, (points, points))
+    points, count = math.prod(box), math.prod(-(-n // b) for n, b in zip(A.shape, box))
+    # Which box an unknown is in, and which of its points it is.
+    number, place = torch.zeros(A.shape, dtype=torch.int64), torch.zeros(A.shape, dtype=torch.int64)
+    for axis, (n, b) in enumerate(zip(A.shape, box)):
+        at = torch.arange(n).reshape(-1, *(1,) * (len(box) - 1 - axis))
+        number, place = number * -(-n // b) + at // b, place * b + at % b
+    number, place = number.flatten(), place.flatten()
+    rows, columns = A.pattern.row_numbers, A.pattern.indices
+    inside = (number[rows] == number[columns]).nonzero()[:, 0]
+    rows, columns = rows[inside], columns[inside]
+    target = (number[rows] * points + place[rows]) * points + place[columns]
+    dense = A.values.new_zeros((A.batch, count * points * points))
+    dense[:, target.to(A.device)] = A.values[:, inside.to(A.device)]
+    dense = dense.reshape(A.batch, count, points, points)
     empty = (dense == 0).all(3) & (dense == 0).all(2)
     torch.diagonal(dense, dim1=2, dim2=3).add_(empty)
     return dense

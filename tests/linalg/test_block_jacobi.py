@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg import BlockJacobi, FunctionOperator, Jacobi, StencilOperator, solve
+from pdeflow.linalg import BlockJacobi, FunctionOperator, Jacobi, SparseOperator, StencilOperator, solve
 
 from .systems import darcy, dense, diffusion, generator, hermitian, right_hand_side
+from .test_sparse import random_pattern
 
 
 @st.composite
@@ -49,6 +50,21 @@ def test_inverse_of_the_matrix_without_couplings_between_blocks(case) -> None:
     x = right_hand_side(A)
     alone = [BlockJacobi(blocks).init(one)(x[i : i + 1]) for i, one in enumerate(A.pieces(1))]
     torch.testing.assert_close(torch.cat(alone), M(x))
+    assert torch.equal(BlockJacobi(blocks).init(A.to_sparse())(x), M(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_consecutive_rows_of_a_sparse_operator(dtype: torch.dtype) -> None:
+    pattern = random_pattern(23, 23, 0.8, 1)
+    A = SparseOperator(pattern, torch.randn(2, pattern.nnz, dtype=dtype, generator=generator(1)))
+    matrix = torch.block_diag(*(torch.ones(n, n) for n in (5, 5, 5, 5, 3))) * dense(A)  # type: ignore[arg-type]
+    expected = torch.linalg.inv(matrix)
+    M = BlockJacobi(5).init(A)
+    torch.testing.assert_close(dense(M), expected)  # type: ignore[arg-type]
+    torch.testing.assert_close(dense(M.adjoint), expected.mH)  # type: ignore[arg-type]
+    x = torch.randn(2, 23, dtype=dtype, generator=generator(2))
+    out = BlockJacobi(5).init(A.to(device="meta")).apply(x.to("meta"))
+    assert (out.shape, out.dtype, out.device.type) == (x.shape, dtype, "meta")
 
 
 def test_hermitian_positive_definite() -> None:
