@@ -84,6 +84,15 @@ class Level(ColouredStencil):
             operations += layout.ghosts(r)
         return [*operations, self._to_coarse(self._with_residual)]
 
+    def restrict_right_hand_side(self) -> list[Operation]:
+        """``restricted = P* b``."""
+        layout, operations = self.layout, []
+        for colour in layout.colours:
+            r = layout.colour(self.r, colour)
+            operations.append(Products(layout.n, r, (), init=layout.colour(self.b, colour)))
+            operations += layout.ghosts(r)
+        return [*operations, self._to_coarse(layout.colours)]
+
     def _to_coarse(self, colours: Sequence[Offset]) -> Operation:
         """``restricted = P* r`` for an r that is zero but for these colours, with ghosts filled."""
         layout, terms = self.layout, []
@@ -107,6 +116,15 @@ class Level(ColouredStencil):
             for offset in self.offsets[1:]:
                 other, _ = layout.neighbour(colour, offset)
                 seen.add(layout.colour(self.x, other).start)
+        return operations
+
+    def interpolate(self) -> list[Operation]:
+        """``x = P correction``."""
+        layout = self.layout
+        operations: list[Operation] = [*layout.ghosts(self.correction)]
+        for colour in layout.colours:
+            x = layout.colour(self.x, colour)
+            operations += [Products(layout.n, x, self._from_coarse(colour)), *layout.ghosts(x)]
         return operations
 
     def _from_coarse(self, colour: Offset) -> list[tuple[Span, Span]]:

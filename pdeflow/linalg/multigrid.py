@@ -168,7 +168,21 @@ class MultigridPlan:
         self._transfers.append(ends)
         into, back = self._transfers[0]
         self.set_up = Program([*set_up, *dense.set_up], arena)
+        self._kind: Cycle = settings.cycle
         self.cycle = Program([*into, *self._visit(0, settings.cycle), *back], arena)
+
+    @functools.cached_property
+    def nested(self) -> Program:
+        """Nested iteration: the coarsest solution, interpolated and improved by a cycle on every level."""
+        operations = list(self._transfers[0][0])
+        for level, (into, _) in zip(self.levels, self._transfers[1:]):
+            operations += [*level.restrict_right_hand_side(), *into]
+        operations.append(self.coarsest.operation)
+        for k in reversed(range(len(self.levels))):
+            operations += [*self._transfers[k + 1][1], *self.levels[k].interpolate()]
+            # The cycle writes over the right-hand sides of coarser levels, which are done with.
+            operations += self._visit(k, self._kind, zero_guess=False)
+        return Program([*operations, *self._transfers[0][1]], self.arena)
 
     def _visit(self, k: int, cycle: str, zero_guess: bool = True) -> list[Operation]:
         """The cycle from level k downwards: ``x_k += M_k (b_k - A_k x_k)``."""
@@ -247,6 +261,11 @@ class MultigridCycle(LinearOperator):
     def apply_into(self, x: Tensor, out: Tensor) -> Tensor:
         """``M x`` written into ``out``, which may be x."""
         return self._run(self._plan.cycle, x, out)
+
+    def nested_iteration(self, b: Tensor) -> Tensor:
+        """An approximate solution of ``A x = b``; see :func:`~pdeflow.linalg.full_multigrid`."""
+        out = torch.empty_like(b, memory_format=torch.contiguous_format)
+        return self._run(self._plan.nested, b, out)
 
     def _run(self, program: Program, x: Tensor, out: Tensor) -> Tensor:
         to = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
