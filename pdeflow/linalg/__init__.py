@@ -17,6 +17,7 @@ from pdeflow.linalg.fast_poisson import FastPoisson
 from pdeflow.linalg.fgmres import FGMRES
 from pdeflow.linalg.flexible_cg import FlexibleCG
 from pdeflow.linalg.frozen import Frozen
+from pdeflow.linalg.full_multigrid import full_multigrid
 from pdeflow.linalg.function_operator import FunctionOperator
 from pdeflow.linalg.gcrodr import GCRODR
 from pdeflow.linalg.gmres import GMRES
@@ -78,5 +79,6 @@ __all__ = [
     "control_volumes",
     "diffusion_stencil",
     "from_scipy",
+    "full_multigrid",
     "solve",
 ]

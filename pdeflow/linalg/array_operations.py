@@ -100,6 +100,29 @@ class Reciprocal:
 
 
 @dataclass(frozen=True)
+class Magnitudes:
+    """``out = sum_t |a_t|`` over n places, or (``add``) that added to what is there."""
+
+    n: int
+    out: Span
+    terms: Sequence[Span]
+    add: bool = False
+
+    def run(self, memory: Memory, outer: Sequence[OuterArray]) -> None:
+        """In torch."""
+        out = memory.view(self.out, self.n)
+        if not self.add:
+            out.zero_()
+        for a in self.terms:
+            out.add_(memory.view(a, self.n).abs())
+
+    def encode(self) -> list[int]:
+        """For the interpreter."""
+        places = [i for span in (self.out, *self.terms) for i in span]
+        return [8, 7 + 2 * len(self.terms), self.n, len(self.terms), int(self.add), *places]
+
+
+@dataclass(frozen=True)
 class Conjugate:
     """``out = conj(values)``; only complex programs have it."""
 
@@ -269,4 +292,4 @@ class Invert:
         return [7, 5, self.n, *self.matrix]
 
 
-Operation = Products | Strips | Reciprocal | Conjugate | Copy | Rows | Dense | Invert
+Operation = Products | Strips | Reciprocal | Magnitudes | Conjugate | Copy | Rows | Dense | Invert

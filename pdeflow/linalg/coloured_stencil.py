@@ -63,6 +63,12 @@ class ColouredStencil:
                 side = self.earlier if layout.colours.index(other) < rank else self.later
                 side[colour].append((layout.colour(self.coefficients[offset], colour), y))
 
+    def image(self, colour: Offset) -> list[tuple[Span, Span]]:
+        """The products whose sum is ``A x`` at the points of a colour; ghosts of x must be filled."""
+        layout = self.layout
+        own = layout.colour(self.coefficients[(0,) * layout.dim], colour), layout.colour(self.x, colour)
+        return [*self.earlier[colour], *self.later[colour], own]
+
     def _relax(self, colour: Offset, terms: Sequence[tuple[Span, Span]]) -> list[Operation]:
         layout = self.layout
         x, b, inverse = (layout.colour(t, colour) for t in (self.x, self.b, self.inverse_diagonal))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pdeflow.linalg.arena import Arena
+from pdeflow.linalg.arena import Arena, Span
 from pdeflow.linalg.array_operations import Operation, Products
+from pdeflow.linalg.chebyshev_smoother import ChebyshevSmoother
 from pdeflow.linalg.colour_layout import Offset, Values
 from pdeflow.linalg.coloured_stencil import ColouredStencil
 from pdeflow.linalg.galerkin import galerkin_product
@@ -21,6 +22,8 @@ class Level(ColouredStencil):
         As for :class:`ColouredStencil`, with at least 2 points along each axis.
     interpolation
         ``"operator"`` or ``"linear"``.
+    smoother
+        ``"gauss_seidel"`` or ``"chebyshev"``.
     hermitian
         Whether the stencil is Hermitian.
 
@@ -39,6 +42,7 @@ class Level(ColouredStencil):
         periodic: Sequence[bool],
         arena: Arena,
         interpolation: str,
+        smoother: str,
         hermitian: bool,
     ) -> None:
         super().__init__(offsets, shape, periodic, arena)
@@ -51,52 +55,83 @@ class Level(ColouredStencil):
         )
         weights, adjoint = self.interpolation.weights, self.interpolation.adjoint
         self.coarse, self._product = galerkin_product(layout, self.coefficients, weights, adjoint)
-        # After a sweep a colour that is coupled to no later one has no residual.
-        self._with_residual = [colour for colour in layout.colours if self.later[colour]]
+        self._chebyshev = ChebyshevSmoother(self, hermitian) if smoother == "chebyshev" else None
+        # After a Gauss-Seidel sweep a colour that is coupled to no later one has no residual.
+        self._with_residual = [colour for colour in layout.colours if self.later[colour] or self._chebyshev]
 
     def set_up(self, values: Values) -> list[Operation]:
         """Take the coefficients and work out everything that depends on them."""
-        return [*super().set_up(values), *self.interpolation.operations, *self._product]
+        operations = [*super().set_up(values), *self.interpolation.operations, *self._product]
+        return operations if self._chebyshev is None else [*operations, *self._chebyshev.set_up()]
+
+    def smooth(self, *, zero_guess: bool = False, reverse: bool = False) -> list[Operation]:
+        """One application of the smoother; ``reverse`` is its adjoint."""
+        if self._chebyshev is None:
+            return self.sweep(zero_guess=zero_guess, reverse=reverse)
+        return self._chebyshev.sweep(zero_guess=zero_guess)
 
     def restrict(self, *, zero_guess: bool) -> list[Operation]:
-        """``restricted = P* (b - A x)`` after a forward sweep, from a zero guess or another."""
+        """``restricted = P* (b - A x)`` after the smoother, from a zero guess or another."""
         layout, operations = self.layout, []
         for colour in self._with_residual:
             r = layout.colour(self.r, colour)
-            if zero_guess:
+            if zero_guess and self._chebyshev is None:
                 # The sweep has made up for the earlier colours and the colour itself.
                 operations.append(Products(layout.n, r, self.later[colour], sign=-1))
             else:
-                own = layout.colour(self.coefficients[(0,) * layout.dim], colour)
-                terms = [*self.earlier[colour], *self.later[colour], (own, layout.colour(self.x, colour))]
                 b = layout.colour(self.b, colour)
-                operations.append(Products(layout.n, r, terms, init=b, sign=-1))
+                operations.append(Products(layout.n, r, self.image(colour), init=b, sign=-1))
             operations += layout.ghosts(r)
-        terms = []
+        return [*operations, self._to_coarse(self._with_residual)]
+
+    def restrict_right_hand_side(self) -> list[Operation]:
+        """``restricted = P* b``."""
+        layout, operations = self.layout, []
+        for colour in layout.colours:
+            r = layout.colour(self.r, colour)
+            operations.append(Products(layout.n, r, (), init=layout.colour(self.b, colour)))
+            operations += layout.ghosts(r)
+        return [*operations, self._to_coarse(layout.colours)]
+
+    def _to_coarse(self, colours: Sequence[Offset]) -> Operation:
+        """``restricted = P* r`` for an r that is zero but for these colours, with ghosts filled."""
+        layout, terms = self.layout, []
         for (colour, place), weight in self.interpolation.adjoint.items():
-            if colour in self._with_residual and colour != layout.coarse:
+            if colour in colours and colour != layout.coarse:
                 back = layout.shift(tuple(-p for p in place))
                 terms.append((weight.shifted(back), layout.colour(self.r, colour).shifted(back)))
-        own = layout.colour(self.r, layout.coarse) if layout.coarse in self._with_residual else None
-        operations.append(Products(layout.n, self.restricted, terms, init=own))
-        return operations
+        own = layout.colour(self.r, layout.coarse) if layout.coarse in colours else None
+        return Products(layout.n, self.restricted, terms, init=own)
 
     def prolong(self) -> list[Operation]:
-        """``x += P correction``, where the reverse sweep that follows looks at it."""
+        """``x += P correction``, where the smoother that follows looks at it."""
         layout = self.layout
         operations: list[Operation] = [*layout.ghosts(self.correction)]
         seen: set[int] = set()
         for colour in reversed(layout.colours):
             x = layout.colour(self.x, colour)
-            if x.start in seen:
-                terms = [
-                    (weight, self.correction.shifted(layout.shift(place)))
-                    for (known, place), weight in self.interpolation.weights.items()
-                    if known == colour
-                ]
-                operations.append(Products(layout.n, x, terms, init=x))
+            if x.start in seen or self._chebyshev is not None:
+                operations.append(Products(layout.n, x, self._from_coarse(colour), init=x))
                 operations += layout.ghosts(x)
             for offset in self.offsets[1:]:
                 other, _ = layout.neighbour(colour, offset)
                 seen.add(layout.colour(self.x, other).start)
         return operations
+
+    def interpolate(self) -> list[Operation]:
+        """``x = P correction``."""
+        layout = self.layout
+        operations: list[Operation] = [*layout.ghosts(self.correction)]
+        for colour in layout.colours:
+            x = layout.colour(self.x, colour)
+            operations += [Products(layout.n, x, self._from_coarse(colour)), *layout.ghosts(x)]
+        return operations
+
+    def _from_coarse(self, colour: Offset) -> list[tuple[Span, Span]]:
+        """The products whose sum is ``P correction`` at the points of a colour."""
+        layout = self.layout
+        return [
+            (weight, self.correction.shifted(layout.shift(place)))
+            for (known, place), weight in self.interpolation.weights.items()
+            if known == colour
+        ]

@@ -29,7 +29,17 @@ from pdeflow.linalg import (
 
 from .systems import SPD, darcy, dense, generator, hermitian, right_hand_side
 
-PRECONDITIONERS = [None, Jacobi(), Multigrid(), FastPoisson(), IC(), Chebyshev(), BlockJacobi(), SSOR()]
+PRECONDITIONERS = [
+    None,
+    Jacobi(),
+    Multigrid(),
+    Multigrid(smoother="chebyshev"),
+    FastPoisson(),
+    IC(),
+    Chebyshev(),
+    BlockJacobi(),
+    SSOR(),
+]
 
 
 def test_cg_is_the_textbook_recursion() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -8,14 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg import Multigrid, StencilOperator, solve
+from pdeflow.linalg import Multigrid, StencilOperator, Tag, solve
 from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan, Span
 from pdeflow.linalg.array_operations import Products
+from pdeflow.linalg.chebyshev import ChebyshevPolynomial
+from pdeflow.linalg.chebyshev_smoother import RATIO, STEPS
 from pdeflow.linalg.colour_layout import Values, natural_strides
 from pdeflow.linalg.level import Level
 from pdeflow.linalg.multigrid import COARSEST, MultigridCycle
 
-from .systems import SPD, darcy, dense, diffusion, generator, hermitian, jumps, right_hand_side
+from .systems import (
+    SPD,
+    convection,
+    darcy,
+    dense,
+    diffusion,
+    generator,
+    hermitian,
+    jumps,
+    right_hand_side,
+    waves,
+)
 
 
 def full_stencil(
@@ -31,14 +45,20 @@ def full_stencil(
 class FilledLevel:
     """A level with the coefficients of A, its program steps run one by one."""
 
-    def __init__(self, A: StencilOperator, interpolation: str = "linear", hermitian: bool = False) -> None:
+    def __init__(
+        self,
+        A: StencilOperator,
+        interpolation: str = "linear",
+        hermitian: bool = False,
+        smoother: str = "gauss_seidel",
+    ) -> None:
         self.arena = Arena(A.dtype, A.device)
         strides = natural_strides(A.shape)
         values: Values = {
             offset: (OuterSpan(1, k * A.size, len(A.offsets) * A.size), strides)
             for k, offset in enumerate(A.offsets)
         }
-        self.level = Level(A.offsets, A.shape, A.periodic, self.arena, interpolation, hermitian)
+        self.level = Level(A.offsets, A.shape, A.periodic, self.arena, interpolation, smoother, hermitian)
         self.operations = self.level.set_up(values)
         self.natural = OuterSpan(1, 0, A.size), strides
         self.A, self._memory = A, None
@@ -195,6 +215,69 @@ def test_sweeps_and_transfers_against_matrices(shape, periodic, first, kind) -> 
     torch.testing.assert_close(filled.field(level.x).flatten(1), x)
 
 
+@pytest.mark.parametrize("hermitian_flag", [False, True])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("shape", "periodic"), SHAPES)
+def test_chebyshev_smoother_and_its_transfers_against_matrices(
+    shape, periodic, first, hermitian_flag
+) -> None:
+    A = full_stencil(2, shape, periodic)
+    if hermitian_flag:
+        turned = {offset: A.adjoint.coefficients[:, k] for k, offset in enumerate(A.adjoint.offsets)}
+        values = torch.stack([turned[offset] for offset in A.offsets], 1)
+        inside = A.adjoint.adjoint.coefficients
+        A = StencilOperator(A.offsets, (inside + values) / 2, periodic, SPD)
+    filled = FilledLevel(A, "linear", hermitian_flag, "chebyshev")
+    level, layout = filled.level, filled.level.layout
+    P, matrix = filled.prolongation(), dense(A)
+    sizes, ones = StencilOperator(A.offsets, A.coefficients.abs(), periodic), torch.ones(2, *shape).double()
+    diagonal = A.coefficients[:, A.offsets.index((0,) * len(shape))]
+    inverse = diagonal.abs() / diagonal * 2 / (sizes.apply(ones) + sizes.adjoint.apply(ones))
+    low, high = torch.full((2,), 1 / RATIO).double(), torch.ones(2).double()
+    reference = ChebyshevPolynomial(A, inverse, low, high, STEPS - 1)
+    b, guess = right_hand_side(A), right_hand_side(A, 7)
+    x = torch.zeros_like(b) if first else guess
+    for place, values in ((level.b, b), (level.x, guess)):
+        filled.run(layout.rows(place, *filled.natural), values)
+        for parity in layout.colours:
+            filled.run(layout.ghosts(layout.colour(place, parity)))
+    filled.run(level.smooth(zero_guess=first))
+    x = x + reference.apply(b - A.apply(x))
+    torch.testing.assert_close(filled.field(level.x), x)
+    filled.run(level.restrict(zero_guess=first))
+    residual = (b - A.apply(x)).flatten(1)
+    restricted = (P.mT @ residual[..., None])[..., 0]
+    torch.testing.assert_close(filled.coarse(level.restricted).flatten(1), restricted)
+    e = torch.randn(2, *level.coarse_shape, dtype=torch.float64, generator=generator(3))
+    filled.coarse(level.correction).copy_(e)
+    filled.run(level.prolong() + level.smooth(reverse=True))
+    x = x + (P @ e.flatten(1)[..., None])[..., 0].reshape(x.shape)
+    x = x + reference.apply(b - (matrix @ x.flatten(1)[..., None])[..., 0].reshape(x.shape))
+    torch.testing.assert_close(filled.field(level.x), x)
+
+
+@pytest.mark.parametrize("make", [lambda: darcy(2, (9, 8), low=1.0, high=1e3), lambda: hermitian(2, 9)])
+def test_chebyshev_smoother_of_a_definite_operator_is_within_its_bounds(make) -> None:
+    """Every error gets smaller, hence the cycle is definite; none is turned beyond the polynomial's bound."""
+    A = make()
+    n = A.size
+    filled = FilledLevel(A, "linear", True, "chebyshev")
+    level, layout = filled.level, filled.level.layout
+    columns = []
+    for unit in torch.eye(n, dtype=A.dtype):
+        filled.run(layout.rows(level.b, *filled.natural), unit.reshape(1, *A.shape).repeat(A.batch, 1, 1))
+        filled.run(level.smooth(zero_guess=True))
+        columns.append(filled.field(level.x).flatten(1))
+    error = torch.eye(n, dtype=A.dtype) - torch.stack(columns, 2) @ dense(A)
+    spectrum = torch.linalg.eigvals(error)
+    assert spectrum.imag.abs().max() < 1e-9
+    theta, delta = (1 + 1 / RATIO) / 2, (1 - 1 / RATIO) / 2
+    promised = 1 / math.cosh(STEPS * math.acosh(theta / delta))
+    assert spectrum.real.max() < 1
+    assert spectrum.real.min() >= -promised - 1e-9
+
+
+@pytest.mark.parametrize("smoother", ["gauss_seidel", "chebyshev"])
 @pytest.mark.parametrize("cycle", ["V", "W", "F"])
 @pytest.mark.parametrize("kind", ["linear", "operator"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -202,11 +285,11 @@ def test_sweeps_and_transfers_against_matrices(shape, periodic, first, kind) -> 
     ("shape", "periodic"), [*SHAPES, ((37, 40), (False, True)), ((1, 70), (False, False))]
 )
 def test_compiled_cycle_gives_the_numbers_of_the_eager_one(
-    shape, periodic, dtype, kind, cycle, monkeypatch: pytest.MonkeyPatch
+    shape, periodic, dtype, kind, cycle, smoother, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     A = full_stencil(3, shape, periodic)
     x = right_hand_side(A)
-    settings = Multigrid(cycle, interpolation=kind, dtype=dtype)
+    settings = Multigrid(cycle, interpolation=kind, dtype=dtype, smoother=smoother)
     M = settings.init(A)
     assert M.compiled is not None, "the tests need a C compiler"
     compiled = M(x)
@@ -223,6 +306,7 @@ def test_plans_are_made_once_for_a_grid() -> None:
     first = Multigrid().init(darcy(2, (40, 41)))
     assert Multigrid().init(darcy(5, (40, 41)))._plan is first._plan
     assert Multigrid("W").init(darcy(2, (40, 41)))._plan is not first._plan
+    assert Multigrid(smoother="chebyshev").init(darcy(2, (40, 41)))._plan is not first._plan
 
 
 @st.composite
@@ -232,12 +316,17 @@ def elliptic(draw) -> StencilOperator:
     return darcy(2, shape, draw(st.integers(0, 50)))
 
 
-@given(elliptic(), st.sampled_from(["V", "W"]), st.sampled_from(["operator", "linear"]))
-@settings(max_examples=60)
+@given(
+    elliptic(),
+    st.sampled_from(["V", "W"]),
+    st.sampled_from(["operator", "linear"]),
+    st.sampled_from(["gauss_seidel", "chebyshev"]),
+)
+@settings(max_examples=80)
 def test_cycle_is_symmetric_positive_definite_and_close_to_the_inverse(
-    A: StencilOperator, cycle: str, kind: str
+    A: StencilOperator, cycle: str, kind: str, smoother: str
 ) -> None:
-    M = dense(Multigrid(cycle, kind, dtype=None).init(A))  # type: ignore[arg-type]
+    M = dense(Multigrid(cycle, kind, dtype=None, smoother=smoother).init(A))  # type: ignore[arg-type]
     torch.testing.assert_close(M, M.mT, atol=1e-12 * M.abs().max().item(), rtol=0)
     spectrum = torch.linalg.eigvals(M @ dense(A)).real
     # The error after a symmetric cycle is positive semi-definite: the spectrum of M A ends at 1.
@@ -245,19 +334,49 @@ def test_cycle_is_symmetric_positive_definite_and_close_to_the_inverse(
     assert spectrum.min() > 0.15
 
 
-def test_complex_cycle_is_hermitian() -> None:
-    M = dense(Multigrid(dtype=None).init(hermitian(2, 12)))  # type: ignore[arg-type]
+@pytest.mark.parametrize("smoother", ["gauss_seidel", "chebyshev"])
+def test_complex_cycle_is_hermitian(smoother) -> None:
+    M = dense(Multigrid(dtype=None, smoother=smoother).init(hermitian(2, 12)))  # type: ignore[arg-type]
     torch.testing.assert_close(M, M.mH, atol=1e-12 * M.abs().max().item(), rtol=0)
     assert (torch.linalg.eigvalsh(M) > 0).all()
 
 
+@pytest.mark.parametrize("smoother", ["gauss_seidel", "chebyshev"])
 @pytest.mark.parametrize(("shape", "periodic"), [((20, 13), (False, False)), ((16, 20), (True, False))])
-def test_adjoint_of_the_cycle_of_any_operator(shape, periodic) -> None:
-    M = Multigrid(dtype=None).init(full_stencil(2, shape, periodic))
+def test_adjoint_of_the_cycle_of_any_operator(shape, periodic, smoother) -> None:
+    M = Multigrid(dtype=None, smoother=smoother).init(full_stencil(2, shape, periodic))
     x, y = torch.randn(2, 2, *shape, dtype=torch.float64, generator=generator(1))
     left = torch.linalg.vecdot(M(x).flatten(1), y.flatten(1))
     right = torch.linalg.vecdot(x.flatten(1), M.adjoint(y).flatten(1))
     torch.testing.assert_close(left, right)
+
+
+@pytest.mark.parametrize("smoother", ["gauss_seidel", "chebyshev"])
+def test_adjoint_of_the_cycle_of_a_complex_operator(smoother) -> None:
+    A = waves(2, 20, 6.0, damping=30.0)
+    M = Multigrid(interpolation="linear", dtype=None, smoother=smoother).init(A)
+    x, y = right_hand_side(A, 1), right_hand_side(A, 2)
+    left = torch.linalg.vecdot(M(x).flatten(1), y.flatten(1))
+    right = torch.linalg.vecdot(x.flatten(1), M.adjoint(y).flatten(1))
+    torch.testing.assert_close(left, right)
+
+
+@pytest.mark.parametrize("smoother", ["gauss_seidel", "chebyshev"])
+def test_cycle_of_the_negative_is_the_negative_cycle(smoother) -> None:
+    A = darcy(2, (20, 17))
+    negative = StencilOperator(A.offsets, -A.coefficients, tags=(Tag.SYMMETRIC,))
+    x = right_hand_side(A)
+    M = Multigrid(dtype=None, smoother=smoother)
+    torch.testing.assert_close(M.init(negative)(x), -M.init(A)(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_batch_is_a_loop_with_the_chebyshev_smoother(dtype) -> None:
+    A = darcy(3, (40, 33))
+    x = right_hand_side(A)
+    settings = Multigrid(smoother="chebyshev", dtype=dtype)
+    alone = torch.cat([settings.init(one)(x[i : i + 1]) for i, one in enumerate(A.pieces(1))])
+    assert torch.equal(settings.init(A)(x), alone)
 
 
 def iterations(A: StencilOperator, **options) -> int:
@@ -315,6 +434,20 @@ def test_w_and_f_cycles_need_no_more_iterations_than_v() -> None:
     assert W <= F <= V
 
 
+@pytest.mark.parametrize("shape", [(500,), (64, 64), (97, 128), (128, 128), (16, 17, 16), (32, 32, 32)])
+def test_chebyshev_needs_no_more_iterations_than_gauss_seidel(shape) -> None:
+    A = darcy(2, shape)
+    assert iterations(A, smoother="chebyshev") <= iterations(A)
+
+
+def test_chebyshev_smoother_takes_other_operators() -> None:
+    chebyshev = {"smoother": "chebyshev"}
+    assert iterations(diffusion(jumps(2, (64, 64)), (True, True), reaction=1.0), **chebyshev) <= 13
+    assert iterations(hermitian(2, 64), **chebyshev) <= 40
+    assert iterations(darcy(4, (64, 64), low=1.0, high=1e4), **chebyshev) <= 40
+    assert iterations(convection(2, 40), **chebyshev) <= 15
+
+
 def test_float32_cycle_costs_no_iterations() -> None:
     A = darcy(2, (64, 64))
     assert abs(iterations(A) - iterations(A, dtype=None)) <= 1
@@ -330,6 +463,7 @@ def test_previous_is_reused_where_it_fits() -> None:
     assert torch.equal(again(x), expected)
     assert Multigrid().init(darcy(2, (41, 40)), M) is not M
     assert Multigrid(dtype=None).init(B, M) is not M
+    assert Multigrid(smoother="chebyshev").init(B, M) is not M
 
 
 def test_to() -> None:
@@ -354,6 +488,8 @@ def test_errors() -> None:
         Multigrid("K")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="interpolation"):
         Multigrid(interpolation="cubic")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="smoother"):
+        Multigrid(smoother="jacobi")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="dtype"):
         Multigrid(dtype=torch.float16)
     with pytest.raises(InvalidInput, match="diagonal"):

@@ -71,6 +71,7 @@ PRECONDITIONERS = {
     "jacobi": Jacobi(),
     "multigrid": Multigrid(),
     "multigrid64": Multigrid(dtype=None),
+    "multigrid chebyshev": Multigrid(smoother="chebyshev"),
     "fast poisson": FastPoisson(scaling=True),
     "ic": IC(),
     "ilu": ILU(),

@@ -85,6 +85,19 @@ static void NAME(reciprocal)(const int64_t *op, const NAME(Places) *places) {
     }
 }
 
+/* out = sum_t |a_t|, or that added to what is there. */
+static void NAME(magnitudes)(const int64_t *op, const NAME(Places) *places) {
+    const int64_t n = op[2];
+    REAL *out = NAME(at)(op + 5, places);
+    if (!op[4])
+        for (int64_t i = 0; i < n; i++) out[i] = 0;
+    for (int64_t t = 0; t < op[3]; t++) {
+        const REAL *a = NAME(at)(op + 7 + 2 * t, places);
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) out[i] += a[i] < 0 ? -a[i] : a[i];
+    }
+}
+
 /* Products that run strip by strip, all of them on a strip before the next, so that what passes from one to
    another stays in the cache. */
 static void NAME(strips)(const int64_t *op, const NAME(Places) *places) {
@@ -256,6 +269,7 @@ static void NAME(run_sample)(const Program *program, int64_t sample, const Outer
             case PRODUCTS: NAME(products)(op, places, 0, op[2]); break;
             case STRIPS: NAME(strips)(op, places); break;
             case RECIPROCAL: NAME(reciprocal)(op, places); break;
+            case MAGNITUDES: NAME(magnitudes)(op, places); break;
             case COPY: NAME(copy)(op, places, sample, outer); break;
             case SPLIT_ROWS: NAME(rows)(op, places, sample, outer, 1); break;
             case MERGE_ROWS: NAME(rows)(op, places, sample, outer, 0); break;
