@@ -333,7 +333,11 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
         forms = [Multigrid(), FastPoisson(), FastPoisson(scaling=True), IC()] if stencil else []
         if sparse:
             amg = AlgebraicMultigrid()
-            forms = [*((amg, Frozen(amg)) if importlib.util.find_spec("pyamg") else ()), IC(relaxation=0.97), Jacobi()]
+            forms = [
+                *((amg, Frozen(amg)) if importlib.util.find_spec("pyamg") else ()),
+                IC(relaxation=0.97),
+                Jacobi(),
+            ]
         made += [Candidate(CG(), form) for form in forms or [None]]
         if stencil and not definite:
             made += [Candidate(MINRES(), form) for form in (IC(), Jacobi())]
