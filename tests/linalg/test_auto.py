@@ -11,7 +11,9 @@ from pdeflow.linalg import (
     CG,
     GCRODR,
     GMRES,
+    MINRES,
     Auto,
+    BiCGStab,
     Candidate,
     FunctionOperator,
     Jacobi,
@@ -25,7 +27,7 @@ from pdeflow.linalg import (
 )
 from pdeflow.linalg.auto import default_candidates
 
-from .systems import HERMITIAN, darcy, dense, helmholtz, right_hand_side
+from .systems import HERMITIAN, darcy, dense, helmholtz, right_hand_side, waves
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ def test_pieces_of_a_large_batch_are_a_pilot_too() -> None:
         (lambda: darcy(2, (20, 20)), CG),
         (lambda: darcy(2, (20, 20)).to_sparse(), CG),
         (lambda: StencilOperator(darcy(1, (9,)).offsets, darcy(1, (9,)).coefficients), GCRODR),
+        (lambda: StencilOperator(darcy(1, (9,)).offsets, darcy(1, (9,)).coefficients), BiCGStab),
+        (lambda: waves(2, 20, 8.0), MINRES),
         (lambda: FunctionOperator(lambda x: 2 * x, (9,), 1, tags=[Tag.SYMMETRIC]), CG),
     ],
 )

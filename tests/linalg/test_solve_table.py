@@ -100,7 +100,7 @@ OPERATORS = {
     "sparse, hermitian": lambda: hermitian(2, 14).to_sparse(),
     "sparse, tiny": lambda: scaled(darcy(2, (20, 20)), 1e-150).to_sparse(),
 }
-NEED_A_GRID = ("multigrid", "multigrid64", "fast poisson", "ssor")
+NEED_A_GRID = ("multigrid", "multigrid64", "multigrid chebyshev", "fast poisson", "ssor")
 
 
 @pytest.mark.parametrize("name", OPERATORS)
