@@ -342,13 +342,14 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
         if stencil and not definite:
             made += [Candidate(MINRES(), form) for form in (IC(), Jacobi())]
     if not definite:
+        if stencil:
+            made += [Candidate(method, Multigrid()) for method in (BiCGStab(), LGMRES())]
         forms = [FastPoisson(), ILU()] if stencil else [Jacobi(), ILU()] if sparse else [None]
         made += [Candidate(GCRODR(), form) for form in forms]
         made += [Candidate(GMRES(), form) for form in forms]
         made.append(Candidate(BiCGStab(), forms[-1]))
         if stencil:
             made.append(Candidate(GCRODR(), FastPoisson(shift=0.1j)))
-            made += [Candidate(method, Multigrid()) for method in (BiCGStab(), LGMRES())]
     most = LARGEST_DIRECT.get(len(A.shape) if stencil else 2, 0)
     if (stencil or sparse) and A.device.type == "cpu" and A.size <= most:
         made.append(Candidate(CG() if definite else GMRES(), Frozen(SparseDirect())))

@@ -170,6 +170,18 @@ def _from_function(A: scipy.sparse.linalg.LinearOperator, tags: Iterable[Tag]) -
     def adjoint(x: Tensor) -> Tensor:
         return torch.from_numpy(np.array(A.rmatmat(x.numpy().T).T, order="C")).to(x.dtype)
 
+    known = adjoint if _has_adjoint(A, given) else None
     return FunctionOperator(
-        function, (A.shape[0],), 1, getattr(torch, dtype.name), "cpu", tags, adjoint, broadcasts=True
+        function, (A.shape[0],), 1, getattr(torch, dtype.name), "cpu", tags, known, broadcasts=True
     )
+
+
+def _has_adjoint(A: scipy.sparse.linalg.LinearOperator, dtype: np.dtype) -> bool:
+    """Whether A was given its adjoint product; SciPy tells only when it is asked for one."""
+    import numpy as np
+
+    try:
+        A.rmatmat(np.zeros((A.shape[0], 1), dtype))
+    except (NotImplementedError, TypeError, AttributeError):
+        return False
+    return True

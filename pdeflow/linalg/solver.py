@@ -203,7 +203,8 @@ def solve_with(
         solver = solver.adapted(A, share)
         preconditioner = None if preconditioner is None else share(preconditioner)
     solver.check(wide)
-    return deliver(run(wide, b, x0, solver, preconditioner, tolerances), on_failure)
+    with torch.no_grad():  # for the parameters of a preconditioner that is a network
+        return deliver(run(wide, b, x0, solver, preconditioner, tolerances), on_failure)
 
 
 def solve_alone(

@@ -136,7 +136,7 @@ class SparseMatrix:
 
     def __init__(self, pattern: SparsePattern, values: Tensor) -> None:
         self.pattern = pattern
-        self.values = values
+        self.values = values.resolve_conj()  # the compiled loop reads memory as it stands
         self._padded_values: Tensor | None = None
 
     def multiply(self, x: Tensor, out: Tensor) -> Tensor:

@@ -274,3 +274,16 @@ def test_linalg_imports_torch_only() -> None:
     code = f"import sys, pdeflow.linalg; print([m for m in ({unwanted}) if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_network_may_be_the_preconditioner() -> None:
+    scale = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+
+    class Net(Preconditioner):
+        def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> LinearOperator:
+            return FunctionOperator(lambda x: scale * x, A.shape, A.batch, tags=A.tags)
+
+    A = darcy(2, (9, 9))
+    solution = solve(A, right_hand_side(A), preconditioner=Net())
+    assert solution.converged.all()
+    assert not solution.x.requires_grad

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,25 @@ def test_a_system_that_needs_many_looks_goes_on() -> None:
     solution = solve(A, right_hand_side(A))
     assert (solution.iterations > 64).all()
     assert solution.history.shape[0] == solution.iterations.max() + 1
+
+
+@dataclass(frozen=True)
+class Wrong(Preconditioner):
+    """Jacobi's of another operator."""
+
+    other: StencilOperator
+
+    def init(self, A, previous=None):
+        return Jacobi().init(self.other)
+
+
+@pytest.mark.parametrize("solver", [CG(), BiCGStab(), MINRES()])
+def test_memory_of_another_form_is_not_read(solver) -> None:
+    A = darcy(3, (12, 12))
+    other = darcy(1, (12, 12))
+    assert solver.steps_between_looks(solver.init(A, Wrong(other))) == 1
+    single = Wrong(darcy(3, (12, 12)).to(torch.float32))
+    assert solver.steps_between_looks(solver.init(A, single)) == 1
 
 
 def test_derivatives_are_not_lost() -> None:

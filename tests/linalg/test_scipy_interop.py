@@ -210,3 +210,11 @@ def test_expanded_operator() -> None:
         assert wide.is_finite().tolist() == [True] * 4
     with pytest.raises(InvalidInput, match=r"A\.batch"):
         darcy(2, (3,)).expand(2)
+
+
+def test_an_operator_without_an_adjoint_fails_with_a_status() -> None:
+    # Singular and not symmetric: the diagnosis would like to have the adjoint.
+    matrix = np.diag(np.r_[np.zeros(3), np.arange(1.0, 8.0)]) + np.diag(np.r_[1.0, np.zeros(8)], 1)
+    A = scipy.sparse.linalg.LinearOperator((10, 10), matvec=lambda x: matrix @ x, dtype=np.float64)
+    solution = solve(A, np.ones(10), on_failure="return")
+    assert not solution.converged.any()

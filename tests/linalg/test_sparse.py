@@ -221,3 +221,10 @@ def test_bad_arguments() -> None:
 def test_neumann_stencil_as_a_matrix_keeps_its_tags() -> None:
     A = diffusion_stencil(torch.ones(1, 5, 5, dtype=torch.float64), 0.2, "neumann")
     assert A.to_sparse().tags == {Tag.SYMMETRIC, Tag.CONSTANT_NULL_SPACE}
+
+
+def test_values_that_are_a_conjugate_view_are_conjugated() -> None:
+    pattern = SparseOperator.from_scipy(scipy.sparse.eye_array(4).tocsr()).pattern
+    values = torch.randn(2, 4, dtype=torch.complex128)
+    x = torch.randn(2, 4, dtype=torch.complex128)
+    torch.testing.assert_close(SparseOperator(pattern, values.conj(), (4,))(x), values.conj() * x)
