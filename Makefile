@@ -52,6 +52,7 @@ bench: $(STAMP) ## The quick form of every benchmark
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.darcy_small --quick
 	$(BIN)/python -m benchmarks.first_run --quick
 	$(BIN)/python -m benchmarks.elliptic --quick
+	$(BIN)/python -m benchmarks.recycling --quick
 
 # PETSc with hypre is not on PyPI; Debian's runs with the system's own Python, so it has an environment of its own.
 PETSC := python3-petsc4py python3-petsc4py-complex libopenblas0-serial

@@ -69,10 +69,8 @@ class Chain:
         device: str,
         chains: int = 1,
         sort: bool = False,
-        most: int = MOST,
     ) -> None:
         self.name, self.sequence, self.arrays, self.device = name, sequence, arrays, device
-        self.most = most
         self.setting = f"{solver}, {preconditioner}"
         start, order = time.perf_counter(), list(range(len(sequence.b)))
         if sort:
@@ -98,7 +96,7 @@ class Chain:
             A, b = A.to(device=self.device), b.to(self.device)
             first = not self.tally.seconds
             start = self._now()
-            solution = self.chain.solve(A, b, rtol=RESIDUAL, max_iterations=self.most, on_failure="return")
+            solution = self.chain.solve(A, b, rtol=RESIDUAL, max_iterations=MOST, on_failure="return")
             seconds = self._now() - start + (self.sorting if first else 0)
             carried = 0 if first else self._carried(solution)
             for index, x, steps in zip(indices, solution.x.flatten(1), solution.iterations.tolist()):

@@ -59,9 +59,15 @@ class Candidate:
         return " + ".join(_named(part) for part in (self.solver, self.preconditioner) if part is not None)
 
 
-def _named(part: Any) -> str:
+def _bare(part: Any) -> Any:
+    """A preconditioner without what a null space or a shared operator has put around it."""
     while isinstance(part, (Projected, Shared)):
         part = part.preconditioner
+    return part
+
+
+def _named(part: Any) -> str:
+    part = _bare(part)
     changed = []
     for f in dataclasses.fields(part) if dataclasses.is_dataclass(part) else ():
         value = getattr(part, f.name)
@@ -282,7 +288,7 @@ def _patience(state: AutoState, i: int) -> float:
     if state.seen > 1:
         return PATIENCE
     candidate = state.candidates[i]
-    carries = isinstance(candidate.solver, CARRY) or isinstance(candidate.preconditioner, CARRY)
+    carries = isinstance(candidate.solver, CARRY) or isinstance(_bare(candidate.preconditioner), CARRY)
     return PATIENCE_WITH_NEWCOMERS if carries else PATIENCE_AT_FIRST
 
 

@@ -15,6 +15,7 @@ from pdeflow.linalg import (
     Auto,
     BiCGStab,
     Candidate,
+    Frozen,
     FunctionOperator,
     Jacobi,
     Multigrid,
@@ -25,7 +26,8 @@ from pdeflow.linalg import (
     Tag,
     solve,
 )
-from pdeflow.linalg.auto import default_candidates
+from pdeflow.linalg.auto import AutoState, Record, _patience, default_candidates
+from pdeflow.linalg.expanded import Shared
 
 from .systems import HERMITIAN, darcy, dense, helmholtz, right_hand_side, waves
 
@@ -167,6 +169,16 @@ def test_default_candidates_suit_the_operator(make, solver: type[Solver]) -> Non
     A = make()
     assert any(isinstance(candidate.solver, solver) for candidate in default_candidates(A))
     assert solve(A, torch.ones(A.batch, *A.shape, dtype=A.dtype), solver=Auto()).converged.all()
+
+
+def test_what_carries_over_is_given_time_also_inside_a_wrapper() -> None:
+    frozen = Candidate(CG(), Frozen(Jacobi()))
+    A = darcy(1, (5, 5))
+    around = Auto((frozen,)).adapted(A, lambda M: Shared(M, A)).candidates[0]
+    patience = [
+        _patience(AutoState(A, (c,), [Record()]), 0) for c in (frozen, around, Candidate(CG(), Jacobi()))
+    ]
+    assert patience[0] == patience[1] > patience[2]
 
 
 def test_arguments() -> None:

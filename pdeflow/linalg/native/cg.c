@@ -61,18 +61,8 @@ static int64_t iterate(const Solve *s, int64_t sample) {
         s->status[sample] = step(s, sample, p, s->rz[sample], &norm);
         s->history[taken++ * s->system.samples + sample] = norm;
     }
-    for (int64_t later = taken; later < s->steps; later++) s->history[later * s->system.samples + sample] = norm;
-    s->iterations[sample] += taken;
     s->norm[sample] = norm;
     return taken;
 }
 
-/* Up to s->steps iterations of every system that is running; gives the largest number that one took. */
-int64_t advance(const Solve *s) {
-    int64_t most = 0;
-    for (int64_t sample = 0; sample < s->system.samples; sample++) {
-        const int64_t taken = iterate(s, sample);
-        if (taken > most) most = taken;
-    }
-    return most;
-}
+#include "advance.h"

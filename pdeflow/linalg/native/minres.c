@@ -119,18 +119,7 @@ static int64_t iterate(const Solve *s, int64_t sample) {
     }
     put_back(n, u, u_old, s->u + at);
     put_back(n, d, d_old, s->d + at);
-    for (int64_t later = taken; later < s->steps; later++)
-        s->history[later * s->system.samples + sample] = s->norm[sample];
-    s->iterations[sample] += taken;
     return taken;
 }
 
-/* Up to s->steps iterations of every system that is running; gives the largest number that one took. */
-int64_t advance(const Solve *s) {
-    int64_t most = 0;
-    for (int64_t sample = 0; sample < s->system.samples; sample++) {
-        const int64_t taken = iterate(s, sample);
-        if (taken > most) most = taken;
-    }
-    return most;
-}
+#include "advance.h"
