@@ -8,6 +8,7 @@ end, and what the caller is told are worked out here, the same for all.
 from __future__ import annotations
 
 import abc
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,7 +173,18 @@ def prepare(
     exact = A if A.dtype == double else A.to(double)
     working = A if dtype in (None, A.dtype) else A.to(dtype)
     earlier = None if previous is None else previous.M
-    return Prepared(working, exact, None if preconditioner is None else preconditioner.init(working, earlier))
+    M = None if preconditioner is None else _fitted(preconditioner.init(working, earlier), working)
+    return Prepared(working, exact, M)
+
+
+def _fitted(M: LinearOperator, A: LinearOperator) -> LinearOperator:
+    """M for every system of A; one of another form would read and leave memory that is not meant."""
+    M = M.expand(A.batch) if M.batch == 1 < A.batch else M
+    made, wanted = ((X.shape, X.batch, X.dtype, X.device) for X in (M, A))
+    if made != wanted:
+        hint = "Preconditioner.init(A) gives an operator of the form of A, or of batch 1 for all systems."
+        raise InvalidInput("preconditioner", f"(shape, batch, dtype, device) = {made}", f"{wanted}", hint)
+    return M
 
 
 def begin(state: Prepared, b: Tensor, x0: Tensor | None, rtol: float, atol: float) -> Iterate:
@@ -246,17 +258,9 @@ def _examine_failures(state: Prepared, s: Iterate, suspects: tuple[Tensor, ...])
     null |= stuck & _in_null_space(state.exact, torch.ones_like(r))
     if Tag.SYMMETRIC not in state.exact.tags:
         # What no x can reach is a null vector of the adjoint, which another A need not share.
-        adjoint = _adjoint(state.exact)
-        if adjoint is not None:
-            null |= _in_null_space(adjoint, r)
+        with contextlib.suppress(InvalidInput):  # an operator need not know it
+            null |= _in_null_space(state.exact.adjoint, r)
     s.status = mark(s.status, undecided & null, Status.SINGULAR)
-
-
-def _adjoint(A: LinearOperator) -> LinearOperator | None:
-    try:
-        return A.adjoint
-    except InvalidInput:  # an operator need not know it
-        return None
 
 
 def dot(x: Tensor, y: Tensor) -> Tensor:

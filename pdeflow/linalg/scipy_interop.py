@@ -168,20 +168,13 @@ def _from_function(A: scipy.sparse.linalg.LinearOperator, tags: Iterable[Tag]) -
         return torch.from_numpy(np.array(A.matmat(x.numpy().T).T, order="C")).to(x.dtype)
 
     def adjoint(x: Tensor) -> Tensor:
-        return torch.from_numpy(np.array(A.rmatmat(x.numpy().T).T, order="C")).to(x.dtype)
+        try:
+            y = A.rmatmat(x.numpy().T)
+        except (NotImplementedError, TypeError) as error:  # SciPy tells only now that there is none
+            hint = "Pass rmatvec= to scipy.sparse.linalg.LinearOperator."
+            raise InvalidInput("A.rmatvec", str(error), "the adjoint product", hint) from error
+        return torch.from_numpy(np.array(y.T, order="C")).to(x.dtype)
 
-    known = adjoint if _has_adjoint(A, given) else None
     return FunctionOperator(
-        function, (A.shape[0],), 1, getattr(torch, dtype.name), "cpu", tags, known, broadcasts=True
+        function, (A.shape[0],), 1, getattr(torch, dtype.name), "cpu", tags, adjoint, broadcasts=True
     )
-
-
-def _has_adjoint(A: scipy.sparse.linalg.LinearOperator, dtype: np.dtype) -> bool:
-    """Whether A was given its adjoint product; SciPy tells only when it is asked for one."""
-    import numpy as np
-
-    try:
-        A.rmatmat(np.zeros((A.shape[0], 1), dtype))
-    except (NotImplementedError, TypeError, AttributeError):
-        return False
-    return True
