@@ -45,7 +45,8 @@ class Multigrid(Preconditioner):
       points; a periodic one is halved while it is even.
     - Interpolation P follows the operator (:mod:`~pdeflow.linalg.interpolation`), restriction is its adjoint,
       coarse operators are ``P* A P``: jumps of the coefficient cost few iterations. Where A is real and not
-      tagged ``SYMMETRIC``, those are made stable for convection (:mod:`~pdeflow.linalg.artificial_diffusion`).
+      tagged ``SYMMETRIC``, they are made stable for convection
+      (:mod:`~pdeflow.linalg.artificial_diffusion`).
     - Smoother: Gauss-Seidel by the 2^d colours of :mod:`~pdeflow.linalg.colour_layout` (red-black for a 5- or
       7-point stencil), upwards in the reverse order, or two steps of the Chebyshev iteration: V and W cycles
       are Hermitian positive definite where the operator is, and legal preconditioners of CG.
