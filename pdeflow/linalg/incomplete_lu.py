@@ -16,7 +16,7 @@ from pdeflow.linalg.level_factors import LevelFactors
 from pdeflow.linalg.operator import LinearOperator, magnitude
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.sparse import SparseOperator, explicit_matrix
-from pdeflow.linalg.sparse_factors import SparseFactors
+from pdeflow.linalg.sparse_factors import RowFactorsCall, SparseFactors
 from pdeflow.linalg.stencil import StencilOperator
 
 Matrix: TypeAlias = StencilOperator | SparseOperator
@@ -140,9 +140,9 @@ class IncompleteInverse(LinearOperator):
         return A if self._form is CompiledFactors else explicit_matrix(A)
 
     @property
-    def compiled(self) -> FactorsCall | None:
+    def compiled(self) -> FactorsCall | RowFactorsCall | None:
         """What a compiled loop needs to apply it, where that can be."""
-        return self._factors.call(self._turned) if isinstance(self._factors, CompiledFactors) else None
+        return None if isinstance(self._factors, LevelFactors) else self._factors.call(self._turned)
 
     def apply(self, x: Tensor) -> Tensor:
         """``M x``."""

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,18 @@ _NAMES = {
     torch.complex64: "complex64",
     torch.complex128: "complex128",
 }
+
+
+class RowFactorsCall(ctypes.Structure):
+    """The struct ``RowFactors`` of ``native/recurrence.h``: what a solve in double precision takes."""
+
+    _fields_ = (
+        ("solve", ctypes.c_void_p),
+        ("entries", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("start", "diagonal", "column", "values")),
+        *((name, ctypes.c_int64) for name in ("symmetric", "turned")),
+        *((name, ctypes.c_void_p) for name in ("scale", "work")),
+    )
 
 
 def usable(A: LinearOperator) -> bool:
@@ -68,6 +82,19 @@ class SparseFactors:
     def solve_adjoint(self, x: Tensor, out: Tensor) -> None:
         """``out = scale L^-* D^-* U^-* x``."""
         self._solve(x, out, turned=True)
+
+    def call(self, adjoint: bool) -> RowFactorsCall | None:
+        """For compiled loops, the solve with one system at a time; None for any but float64 factors."""
+        if self._dtype != torch.float64:
+            return None
+        pattern = self._pattern
+        call = RowFactorsCall(entries=pattern.nnz, symmetric=int(self._symmetric), turned=int(adjoint))
+        call.solve = ctypes.cast(self._library.solve_float64_float64, ctypes.c_void_p).value
+        arrays = {"start": pattern.indptr, "diagonal": pattern.diagonal, "column": pattern.narrow_indices}
+        arrays |= {"values": self._values, "scale": self._scale, "work": self._work}
+        for name, tensor in arrays.items():
+            setattr(call, name, tensor.data_ptr())
+        return call
 
     def _solve(self, x: Tensor, out: Tensor, turned: bool) -> None:
         vector = torch.promote_types(x.dtype, self._dtype)

@@ -98,8 +98,16 @@ def convection(shape: tuple[int, ...]) -> StencilOperator:
         (CG(), lambda: darcy(4, (9, 8, 7)), IC(relaxation=0.9)),
         *((MINRES(), lambda: indefinite((30, 31)), M) for M in (None, Jacobi())),
         *((MINRES(), lambda: darcy(4, (30, 31)), M) for M in (IC(), Multigrid())),
-        *((BiCGStab(), lambda: convection((30, 31)), M) for M in (None, Jacobi(), ILU(), Multigrid())),
+        *(
+            (BiCGStab(), lambda: convection((30, 31)), M)
+            for M in (None, Jacobi(), ILU(), Multigrid(dtype=None))
+        ),
         (BiCGStab(), lambda: convection((9, 8, 7)), ILU()),
+        *((CG(), lambda: darcy(4, (20, 21)).to_sparse(), M) for M in (None, Jacobi(), IC(), IC(0.9))),
+        *((MINRES(), lambda: indefinite((20, 21)).to_sparse(), M) for M in (None, Jacobi())),
+        (MINRES(), lambda: darcy(4, (20, 21)).to_sparse(), IC()),
+        *((BiCGStab(), lambda: convection((20, 21)).to_sparse(), M) for M in (None, Jacobi(), ILU())),
+        (CG(), lambda: diffusion(darcy(4, (20, 20)).diagonal(), (True, False), 1.0), IC()),
     ],
 )
 def test_short_recurrences(solver, make, M, monkeypatch: pytest.MonkeyPatch) -> None:
