@@ -144,7 +144,7 @@ class Interpolation:
     def _outside(self, sides: Iterable[tuple[int, int]]) -> torch.Tensor:
         """``(*half)``: 1 where a point lacks a neighbour on one of these sides (axis, -1 or 0), else 0."""
         layout = self._layout
-        mask = torch.zeros(layout.half, dtype=torch.float64)
+        mask = torch.zeros(layout.half, dtype=torch.float64, device="cpu")
         for axis, side in sides:
             if layout.periodic[axis]:
                 continue
