@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import zlib
 
 import torch
 from torch import Tensor
@@ -122,7 +123,14 @@ class SparsePattern:
             and torch.equal(self.indices, other.indices)
         )
 
-    __hash__ = object.__hash__
+    @functools.cached_property
+    def _hash(self) -> int:
+        # Not hash() of the bytes, which another process that gets this pattern works out differently. Few
+        # patterns differ in their columns alone.
+        return hash((self.rows, self.columns, self.nnz, zlib.crc32(self.indptr.numpy())))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class SparseMatrix:
