@@ -127,7 +127,7 @@ class SparsePattern:
     def _hash(self) -> int:
         # Not hash() of the bytes, which another process that gets this pattern works out differently. Few
         # patterns differ in their columns alone.
-        return hash((self.rows, self.columns, self.nnz, zlib.crc32(self.indptr.numpy())))
+        return hash((self.rows, self.columns, self.nnz, zlib.crc32(self.indptr.numpy().tobytes())))
 
     def __hash__(self) -> int:
         return self._hash
