@@ -7,6 +7,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
 from pdeflow.linalg.bicgstab import BiCGStab
 from pdeflow.linalg.cg import CG
@@ -121,6 +123,8 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
         forms = [FastPoisson(), ILU()] if stencil else [Jacobi(), ILU()] if sparse else [None]
         made += [Candidate(GCRODR(), form) for form in forms]
         made += [Candidate(GMRES(), form) for form in forms]
+        if stencil and not A.dtype.is_complex:
+            made.append(Candidate(GMRES(dtype=torch.float32), FastPoisson()))
         made.append(Candidate(BiCGStab(), forms[-1]))
         if stencil:
             made.append(Candidate(GCRODR(), FastPoisson(shift=0.1j)))

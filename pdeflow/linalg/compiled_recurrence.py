@@ -111,7 +111,7 @@ def advance(method: str, names: tuple[str, ...], state: Prepared, s: Any, steps:
             system.kind, system.factors = FACTORS, ctypes.addressof(factors)
         else:
             system.kind, system.row_factors = ROW_FACTORS, ctypes.addressof(factors)
-    history = torch.empty((steps, A.batch), dtype=torch.float64)
+    history = torch.empty((steps, A.batch), dtype=torch.float64, device="cpu")
     call = _layout(names)(system, steps)
     for name in names:
         setattr(call, name, getattr(s, name).data_ptr())

@@ -72,7 +72,7 @@ class ILU(Preconditioner):
             raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> IncompleteInverse:
-        """Factor A, in the buffers of ``previous`` (which is used up) where they fit."""
+        """Factor A, in the buffers of ``previous`` where they fit; it is used up, and so is its adjoint."""
         return incomplete_inverse(A, previous, self.dtype, self.relaxation, symmetric=False)
 
 
@@ -162,7 +162,10 @@ class IncompleteInverse(LinearOperator):
 
     @property
     def adjoint(self) -> IncompleteInverse:
-        """The conjugate transpose, ``L^-* D^-* U^-*``; it shares the factors."""
+        """The conjugate transpose, ``L^-* D^-* U^-*``.
+
+        It shares the factors, so it is of no use once others have been put in their place.
+        """
         other = copy.copy(self)
         other._turned = not self._turned
         return other

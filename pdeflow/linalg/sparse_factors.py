@@ -57,7 +57,7 @@ class SparseFactors:
         # U = L* is not kept, so that a solve reads half.
         self._kept = (whole.indices <= whole.row_numbers).nonzero()[:, 0] if symmetric else None
         self._pattern = whole if self._kept is None else _part(whole, self._kept)
-        self._work = torch.empty(A.size, dtype=dtype)
+        self._work = torch.empty(A.size, dtype=dtype, device="cpu")
         library = native.library("sparse_factors")
         assert library is not None
         self._library = library
@@ -70,7 +70,7 @@ class SparseFactors:
             getattr(self._library, f"factor_{_NAMES[self._dtype]}"),
             *(A.batch, whole.rows, whole.nnz, whole.indptr, whole.diagonal, whole.narrow_indices),
             *(SPOILT * torch.finfo(self._dtype).eps, int(self._symmetric), float(self._relaxation)),
-            *(torch.full((whole.rows,), -1), values),
+            *(torch.full((whole.rows,), -1, device="cpu"), values),
         )
         self._values = values if self._kept is None else values.index_select(1, self._kept)
         self._scale = scale.to(torch.float64)
@@ -114,5 +114,5 @@ class SparseFactors:
 def _part(pattern: SparsePattern, entries: Tensor) -> SparsePattern:
     """The pattern of some of the entries, given in their order."""
     counts = torch.bincount(pattern.row_numbers[entries], minlength=pattern.rows)
-    indptr = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    indptr = torch.cat([torch.zeros(1, dtype=torch.int64, device="cpu"), counts.cumsum(0)])
     return SparsePattern(indptr, pattern.indices[entries], pattern.columns)
