@@ -85,15 +85,18 @@ def names(candidates: tuple[Candidate, ...]) -> list[str]:
     return [candidate.name for candidate in candidates]
 
 
-def factorisation_seconds(candidate: Candidate, A: LinearOperator) -> float:
-    """About what the sparse LU factors of a candidate take to make on one core; 0 where it makes none.
+def preparation_seconds(candidate: Candidate, A: LinearOperator) -> float:
+    """About what the sparse LU factors or the algebraic multigrid of a candidate take to make on one core.
 
-    The operations of nested dissection grow with the power 3/2 of the unknowns in 2D and with their square in
-    3D; the constants are those of SuperLU on five- and seven-point stencils.
+    0 for all others, which are quick to make. The operations of nested dissection grow with the power 3/2 of
+    the unknowns in 2D and with their square in 3D; the constants are those of SuperLU on five- and
+    seven-point stencils, and of PyAMG on linear finite elements.
     """
     inner = bare(candidate.preconditioner)
     while isinstance(inner, Frozen):
         inner = bare(inner.preconditioner)
+    if isinstance(inner, AlgebraicMultigrid):
+        return 5e-6 * A.size
     if not isinstance(inner, SparseDirect):
         return 0.0
     dim = len(A.shape) if isinstance(A, StencilOperator) else 2

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.candidates import Candidate, bare, factorisation_seconds
+from pdeflow.linalg.candidates import Candidate, bare, preparation_seconds
 from pdeflow.linalg.expanded import Shared
 from pdeflow.linalg.frozen import Frozen
 from pdeflow.linalg.operator import LinearOperator
@@ -188,10 +188,10 @@ class Race:
         return carried or run.seconds > self._bound(i)
 
     def _iterations_in(self, i: int, seconds: float) -> int:
-        """How many iterations a candidate makes in that time: at least a look, unless it has to factor A."""
+        """How many iterations a candidate makes in that time: at least a look, unless it takes long to prepare."""
         run = self.records[i].run
         if run is None:
-            return LOOK if factorisation_seconds(self.candidates[i], self.A) <= seconds else 0
+            return LOOK if preparation_seconds(self.candidates[i], self.A) <= seconds else 0
         return max(LOOK, int(min((seconds - run.setting_up) / max(run.pace, 1e-9), LONGEST)))
 
     def _promise(self, i: int) -> float:
