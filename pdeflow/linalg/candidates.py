@@ -96,7 +96,7 @@ def preparation_seconds(candidate: Candidate, A: LinearOperator) -> float:
     while isinstance(inner, Frozen):
         inner = bare(inner.preconditioner)
     if isinstance(inner, AlgebraicMultigrid):
-        return 5e-6 * A.size
+        return 7e-6 * A.size
     if not isinstance(inner, SparseDirect):
         return 0.0
     dim = len(A.shape) if isinstance(A, StencilOperator) else 2
