@@ -234,12 +234,36 @@ def finish(state: Prepared, s: Iterate, suspects: tuple[Tensor, ...] = ()) -> So
     s.status = mark(s.status, s.status == RUNNING, Status.MAX_ITERATIONS)
     at_goal = (s.status == Status.MAX_ITERATIONS) & (s.true_norm <= s.target)
     s.status = mark(s.status, at_goal, Status.CONVERGED)
-    if bool((s.status != Status.CONVERGED).any()):
-        _examine_failures(state, s, suspects)
+    far = _leaves_range(s)
+    failed = s.status != Status.CONVERGED
+    if bool((failed | far).any()):
+        if bool(failed.any()):
+            _examine_failures(state, s, suspects)
+        _round_to_range(state, s, far)
     x = s.x.mul_(column(s.scale, s.x).to(s.x.dtype))
     # Relative to b, which has been scaled like r; absolute where b is zero.
     unit = torch.where(s.b_norm > 0, s.b_norm, s.scale.reciprocal())
     return Solution(x, s.status, s.iterations, s.true_norm / unit, torch.stack(s.history) / unit)
+
+
+def _leaves_range(s: Iterate) -> Tensor:
+    """Where x, scaled back, may overflow, or be so small that underflow takes digits of it."""
+    limits = torch.finfo(s.x.dtype)
+    length = norm(s.x) * s.scale
+    return ~((length >= limits.tiny / limits.eps) & (length <= limits.max))
+
+
+def _round_to_range(state: Prepared, s: Iterate, far: Tensor) -> None:
+    """Judge the systems in the mask ``far`` by what the dtype can hold of their x; what overflows is zero."""
+    far = far & (s.status != Status.NONFINITE_INPUT)  # their x is NaN
+    returned = s.x * column(s.scale, s.x).to(s.x.dtype)
+    overflows = far & ~torch.isfinite(magnitude(returned))
+    s.x.masked_fill_(column(overflows, s.x), 0)
+    held = returned.to(s.b.dtype) * column(s.scale.reciprocal(), s.b)
+    held.masked_fill_(column(overflows, held), 0)
+    s.true_norm = torch.where(far, norm(s.b - state.exact.apply(held)), s.true_norm)
+    lost = far & (overflows | (s.true_norm > s.target))
+    s.status = mark(s.status, lost & (s.status == Status.CONVERGED), Status.BREAKDOWN)
 
 
 def _examine_failures(state: Prepared, s: Iterate, suspects: tuple[Tensor, ...]) -> None:
