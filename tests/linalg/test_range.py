@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
-from torch import Tensor
 
 from pdeflow.linalg import (
     CG,
     GCRODR,
     GMRES,
+    IC,
     MINRES,
     BiCGStab,
     DeflatedCG,
+    Jacobi,
+    Preconditioner,
     Solver,
     Status,
     StencilOperator,
     solve,
 )
 
-from .systems import SPD
+from .systems import SPD, darcy
 
 SOLVERS = [CG(), MINRES(), BiCGStab(), GMRES(), GCRODR(), DeflatedCG()]
 
@@ -67,3 +71,26 @@ def test_a_zero_answer_is_one() -> None:
     solution = solve(A, b)
     assert solution.converged.all()
     assert torch.equal(solution.x, b / 2)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("preconditioner", [None, Jacobi(), IC()])
+@pytest.mark.parametrize(
+    ("dtype", "factors"),
+    [(torch.float32, [1e-33, 1e-26, 1e20, 1e30]), (torch.float64, [1e-280, 1e-170, 1e160, 1e280])],
+)
+def test_minres_takes_the_same_steps_at_every_scale(
+    dtype: torch.dtype, factors: list[float], preconditioner: Preconditioner | None, compiled: bool
+) -> None:
+    A = darcy(1, (12, 12))
+    values = A.coefficients / A.coefficients.abs().max()
+    # Powers of two, so that nothing is rounded.
+    scales = torch.tensor([1.0, *(2.0 ** round(math.log2(factor)) for factor in factors)], dtype=torch.float64)
+    A = StencilOperator(A.offsets, (values.float() * scales.reshape(-1, 1, 1, 1)).to(dtype), tags=SPD)
+    solver = MINRES() if compiled else MINRES(check_every=1)
+    b = torch.ones(len(scales), 12, 12, dtype=dtype)
+    solution = solve(A, b, solver=solver, preconditioner=preconditioner, rtol=1e-4, on_failure="return")
+    assert solution.converged.all()
+    assert solution.iterations.unique().numel() == 1
+    x = solution.x.double() * scales.reshape(-1, 1, 1)
+    torch.testing.assert_close(x, x[:1].expand_as(x), rtol=1e-4, atol=0.0)
