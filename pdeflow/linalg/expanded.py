@@ -49,6 +49,12 @@ class ExpandedOperator(LinearOperator):
         """The same operator in another dtype or on another device."""
         return ExpandedOperator(self.one.to(dtype, device), self.batch)
 
+    @property
+    def absolute(self) -> ExpandedOperator | None:
+        """The operator of the absolute values of the entries, where they are at hand."""
+        one = self.one.absolute
+        return None if one is None else ExpandedOperator(one, self.batch)
+
     def is_finite(self) -> Tensor:
         """Whether the one operator is finite, for every sample."""
         return self.one.is_finite().expand(self.batch)

@@ -22,6 +22,8 @@ from pdeflow.linalg.solution import Solution, Status
 from pdeflow.linalg.solver import Solver
 
 RUNNING = -1  # a system that has no status yet
+# Of what the terms of a sum add up to without their signs: how little may be left of A v, and of v* A v.
+LEFT_OF_IMAGE, LEFT_OF_FORM = 1e-5, 1e-12
 
 
 @dataclass
@@ -268,22 +270,24 @@ def _round_to_range(state: Prepared, s: Iterate, far: Tensor) -> None:
 
 def _examine_failures(state: Prepared, s: Iterate, suspects: tuple[Tensor, ...]) -> None:
     """Give failed systems a finite x if there is one, and tell a singular operator from other causes."""
-    s.x.masked_fill_(column(~torch.isfinite(norm(s.x)), s.x), 0)
+    s.x.masked_fill_(column(~torch.isfinite(magnitude(s.x)), s.x), 0)
+    r = s.b - state.exact.apply(s.x.to(s.b.dtype))
+    lost = column(~torch.isfinite(norm(r)), r)
+    s.x.masked_fill_(lost, 0)
     s.x.masked_fill_(column(s.status == Status.NONFINITE_INPUT, s.x), float("nan"))
-    x = s.x.to(s.b.dtype)
-    r = s.b - state.exact.apply(x)
+    x, r = s.x.to(s.b.dtype), torch.where(lost, s.b, r)
     s.true_norm = norm(r)
     undecided = (s.status != Status.CONVERGED) & (s.status != Status.NONFINITE_INPUT)
     null = torch.zeros_like(undecided)
     for v in (r, x, *(suspect.to(r.dtype) for suspect in suspects)):
-        null |= _in_null_space(state.exact, v)
+        null |= _is_null_vector(state.exact, v)
     # Where the iteration could not go on, the usual null vector of a differential operator counts too.
     stuck = (s.status == Status.STAGNATED) | (s.status == Status.BREAKDOWN)
-    null |= stuck & _in_null_space(state.exact, torch.ones_like(r))
+    null |= stuck & _is_null_vector(state.exact, torch.ones_like(r))
     if Tag.SYMMETRIC not in state.exact.tags:
         # What no x can reach is a null vector of the adjoint, which another A need not share.
         with contextlib.suppress(InvalidInput):  # an operator need not know it
-            null |= _in_null_space(state.exact.adjoint, r)
+            null |= _is_null_vector(state.exact.adjoint, r)
     s.status = mark(s.status, undecided & null, Status.SINGULAR)
 
 
@@ -308,19 +312,49 @@ def mark(status: Tensor, where: Tensor, value: Status) -> Tensor:
     return torch.where(where, torch.full_like(status, int(value)), status)
 
 
-def _in_null_space(A: LinearOperator, v: Tensor) -> Tensor:
-    """Where ``v`` is a null vector of A up to rounding: both A v and v* A v are tiny against ||A||.
+def _is_null_vector(A: LinearOperator, v: Tensor) -> Tensor:
+    """Where ``v`` is a null vector of A up to rounding, ``(batch,)`` bool.
 
-    v* A v is quadratically small near a null vector, so it tells one from a small eigenvalue; A v guards
-    against the sign changes of an indefinite operator. ||A|| is bounded below by four power steps.
+    Both A v and v* A v must be tiny. The latter is quadratically small near a null vector, so it tells one
+    from a small eigenvalue; A v guards against the sign changes of an indefinite operator.
+
+    Where the entries of A are at hand, tiny means against ``|A| |v|``: the terms cancel. The rows of A v
+    are divided by the sums of those of ``|A|``, so that great coefficients do not hide the rows of small
+    ones. Elsewhere tiny means against ``||A||``, bounded below by power steps, so that an A with parts of
+    very different size looks singular in the smaller ones.
     """
-    length = norm(v)
-    v = v / column(length, v)
-    image = A.apply(v)
+    largest = magnitude(v)
+    usable = torch.isfinite(largest) & (largest > 0)
+    v = v / column(torch.where(usable, largest, 1.0), v)
+    image, absolute = A.apply(v), A.absolute
+    if absolute is None:
+        unit = _stretch(A, image, v)
+        image = image / column(torch.where(unit > 0, unit, 1.0), image)
+        left, whole = norm(image), torch.where(unit > 0, norm(v), 0.0)
+        form, bound = dot(v, image), norm(v) * whole
+    else:
+        sums = absolute.apply(torch.ones_like(v.abs()))
+        rows, unit = torch.where(sums > 0, sums, 1.0), magnitude(sums)
+        terms = absolute.apply(v.abs())
+        left, whole = norm(image / rows), norm(terms / rows)
+        unit = column(torch.where(unit > 0, unit, 1.0), image)
+        form, bound = dot(v, image / unit), dot(v.abs(), terms / unit)
+    known = usable & torch.isfinite(left) & torch.isfinite(whole)
+    return known & (left <= LEFT_OF_IMAGE * whole) & (form.abs() <= LEFT_OF_FORM * bound)
+
+
+def _stretch(A: LinearOperator, image: Tensor, v: Tensor) -> Tensor:
+    """A lower bound of ``||A||``, by power steps from a vector of many frequencies, and from ``A v = image``."""
     w = torch.linspace(1, 2, A.size, dtype=torch.float64, device=v.device).sin().reshape(1, *A.shape)
     w = w.to(v.dtype).expand_as(v)
     for _ in range(4):
-        w = A.apply(w / column(norm(w).clamp(min=1e-300), w))
-    largest = torch.maximum(norm(w), norm(image))
-    known = (length > 0) & torch.isfinite(largest)
-    return known & (norm(image) <= 1e-5 * largest) & (dot(v, image).abs() <= 1e-12 * largest)
+        size = magnitude(w)
+        w = w / column(torch.where(size > 0, size, 1.0), w)
+        before, w = w, A.apply(w)
+    return torch.maximum(_length(w) / _length(before), _length(image) / _length(v))
+
+
+def _length(x: Tensor) -> Tensor:
+    """The 2-norm, whose squares stay in the range."""
+    size = magnitude(x)
+    return size * norm(x / column(torch.where(size > 0, size, 1.0), x))

@@ -114,6 +114,11 @@ class LinearOperator(abc.ABC):
         """Whether a derivative of ``A x`` by the coefficients of A is asked for."""
         return self.parameter is not None and self.parameter.requires_grad
 
+    @property
+    def absolute(self) -> LinearOperator | None:
+        """The operator of the absolute values of the entries of A, where they are at hand."""
+        return None
+
     def retagged(self: Self, tags: Iterable[Tag]) -> Self:
         """The same operator, sharing everything, with these tags instead of its own."""
         other = copy.copy(self)

@@ -98,7 +98,7 @@ class Solution:
     ----------
     x
         ``(batch, *shape)``; NaN where the status is ``NONFINITE_INPUT``; after any other failure the last
-        iterate, or zero if that is not finite.
+        iterate, or zero if that or its residual is not finite.
     status
         ``(batch,)`` int8, values of :class:`Status`.
     iterations
