@@ -1,4 +1,4 @@
-"""Numbers near the ends of what a dtype can hold: what is claimed there must be true of the x that comes back."""
+"""Numbers near the ends of the range: what is claimed there must be true of the x that comes back."""
 
 from __future__ import annotations
 
