@@ -344,7 +344,7 @@ def _is_null_vector(A: LinearOperator, v: Tensor) -> Tensor:
 
 
 def _stretch(A: LinearOperator, image: Tensor, v: Tensor) -> Tensor:
-    """A lower bound of ``||A||``, by power steps from a vector of many frequencies, and from ``A v = image``."""
+    """A lower bound of ``||A||``, by power steps and from the image of v."""
     w = torch.linspace(1, 2, A.size, dtype=torch.float64, device=v.device).sin().reshape(1, *A.shape)
     w = w.to(v.dtype).expand_as(v)
     for _ in range(4):
