@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -252,7 +253,7 @@ def _leaves_range(s: Iterate) -> Tensor:
     """Where x, scaled back, may overflow, or be so small that underflow takes digits of it."""
     limits = torch.finfo(s.x.dtype)
     length = norm(s.x) * s.scale
-    return ~((length >= limits.tiny / limits.eps) & (length <= limits.max))
+    return length.clamp(limits.tiny / limits.eps, limits.max) != length
 
 
 def _round_to_range(state: Prepared, s: Iterate, far: Tensor) -> None:
@@ -278,16 +279,18 @@ def _examine_failures(state: Prepared, s: Iterate, suspects: tuple[Tensor, ...])
     x, r = s.x.to(s.b.dtype), torch.where(lost, s.b, r)
     s.true_norm = norm(r)
     undecided = (s.status != Status.CONVERGED) & (s.status != Status.NONFINITE_INPUT)
+    is_null = _null_test(state.exact, r)
     null = torch.zeros_like(undecided)
     for v in (r, x, *(suspect.to(r.dtype) for suspect in suspects)):
-        null |= _is_null_vector(state.exact, v)
+        null |= is_null(v)
     # Where the iteration could not go on, the usual null vector of a differential operator counts too.
     stuck = (s.status == Status.STAGNATED) | (s.status == Status.BREAKDOWN)
-    null |= stuck & _is_null_vector(state.exact, torch.ones_like(r))
+    if bool(stuck.any()):
+        null |= stuck & is_null(torch.ones_like(r))
     if Tag.SYMMETRIC not in state.exact.tags:
         # What no x can reach is a null vector of the adjoint, which another A need not share.
         with contextlib.suppress(InvalidInput):  # an operator need not know it
-            null |= _is_null_vector(state.exact.adjoint, r)
+            null |= _null_test(state.exact.adjoint, r)(r)
     s.status = mark(s.status, undecided & null, Status.SINGULAR)
 
 
@@ -312,8 +315,8 @@ def mark(status: Tensor, where: Tensor, value: Status) -> Tensor:
     return torch.where(where, torch.full_like(status, int(value)), status)
 
 
-def _is_null_vector(A: LinearOperator, v: Tensor) -> Tensor:
-    """Where ``v`` is a null vector of A up to rounding, ``(batch,)`` bool.
+def _null_test(A: LinearOperator, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """What tells where a vector of the form of ``like`` is a null vector of A up to rounding, ``(batch,)``.
 
     Both A v and v* A v must be tiny. The latter is quadratically small near a null vector, so it tells one
     from a small eigenvalue; A v guards against the sign changes of an indefinite operator.
@@ -323,38 +326,40 @@ def _is_null_vector(A: LinearOperator, v: Tensor) -> Tensor:
     ones. Elsewhere tiny means against ``||A||``, bounded below by power steps, so that an A with parts of
     very different size looks singular in the smaller ones.
     """
-    largest = magnitude(v)
-    usable = torch.isfinite(largest) & (largest > 0)
-    v = v / column(torch.where(usable, largest, 1.0), v)
-    image, absolute = A.apply(v), A.absolute
+    absolute = A.absolute
     if absolute is None:
-        unit = _stretch(A, image, v)
-        image = image / column(torch.where(unit > 0, unit, 1.0), image)
-        left, whole = norm(image), torch.where(unit > 0, norm(v), 0.0)
-        form, bound = dot(v, image), norm(v) * whole
+        w = torch.linspace(1, 2, A.size, dtype=torch.float64, device=like.device).sin()
+        w = w.reshape(1, *A.shape).to(like.dtype).expand_as(like)
+        before = w
+        for _ in range(4):
+            before = w / column(_or_one(magnitude(w)), w)
+            w = A.apply(before)
+        largest = _or_one(magnitude(w))
+        stretch = largest * norm(w / column(largest, w)) / _or_one(norm(before))
     else:
-        sums = absolute.apply(torch.ones_like(v.abs()))
-        rows, unit = torch.where(sums > 0, sums, 1.0), magnitude(sums)
-        terms = absolute.apply(v.abs())
-        left, whole = norm(image / rows), norm(terms / rows)
-        unit = column(torch.where(unit > 0, unit, 1.0), image)
-        form, bound = dot(v, image / unit), dot(v.abs(), terms / unit)
-    known = usable & torch.isfinite(left) & torch.isfinite(whole)
-    return known & (left <= LEFT_OF_IMAGE * whole) & (form.abs() <= LEFT_OF_FORM * bound)
+        sums = absolute.apply(torch.ones_like(like.real))
+        weight = _or_one(sums).reciprocal()
+
+    def test(v: Tensor) -> Tensor:
+        size = magnitude(v)
+        usable = torch.isfinite(size) & (size > 0)
+        v = v / column(torch.where(usable, size, 1.0), v)
+        image = A.apply(v)
+        if absolute is None:
+            largest = _or_one(torch.maximum(magnitude(image), stretch))
+            left, form = norm(image / column(largest, image)), dot(v, image) / largest
+            whole = torch.maximum(norm(v) * stretch / largest, left)
+            bound = norm(v) * whole
+        else:
+            terms = absolute.apply(v.abs())
+            left, whole = norm(image * weight), norm(terms * weight)
+            form, bound = dot(v, image), dot(v.abs(), terms)
+        known = usable & torch.isfinite(whole) & torch.isfinite(bound)
+        return known & (left <= LEFT_OF_IMAGE * whole) & (form.abs() <= LEFT_OF_FORM * bound)
+
+    return test
 
 
-def _stretch(A: LinearOperator, image: Tensor, v: Tensor) -> Tensor:
-    """A lower bound of ``||A||``, by power steps and from the image of v."""
-    w = torch.linspace(1, 2, A.size, dtype=torch.float64, device=v.device).sin().reshape(1, *A.shape)
-    w = w.to(v.dtype).expand_as(v)
-    for _ in range(4):
-        size = magnitude(w)
-        w = w / column(torch.where(size > 0, size, 1.0), w)
-        before, w = w, A.apply(w)
-    return torch.maximum(_length(w) / _length(before), _length(image) / _length(v))
-
-
-def _length(x: Tensor) -> Tensor:
-    """The 2-norm, whose squares stay in the range."""
-    size = magnitude(x)
-    return size * norm(x / column(torch.where(size > 0, size, 1.0), x))
+def _or_one(size: Tensor) -> Tensor:
+    """The sizes, with 1 in place of zero."""
+    return torch.where(size > 0, size, 1.0)

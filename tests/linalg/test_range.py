@@ -157,6 +157,12 @@ def test_a_singular_operator_is_found_out_when_the_iterations_are_used_up(
     assert set(solution.status.tolist()) == {Status.SINGULAR}
 
 
+def test_a_function_that_gives_zero_is_singular() -> None:
+    A = FunctionOperator(torch.zeros_like, (4,), 2, tags=SPD)
+    solution = solve(A, torch.ones(2, 4, dtype=torch.float64), on_failure="return")
+    assert solution.status.tolist() == [Status.SINGULAR] * 2
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
 def test_a_large_answer_outlives_the_failure_of_another_system(solver: Solver, dtype: torch.dtype) -> None:
