@@ -72,7 +72,7 @@ class AlgebraicMultigrid(Preconditioner):
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> AlgebraicCycle:
         """Build the hierarchy, or take that of ``previous``, and fill it with the values of A."""
-        matrix = explicit_matrix(A)
+        matrix = explicit_matrix(A.detach())
         if isinstance(previous, AlgebraicCycle) and previous.serves(matrix, self):
             return AlgebraicCycle(matrix, self, previous.hierarchy, previous.reference)
         usable = matrix.is_finite() & (matrix.diagonal() != 0).flatten(1).all(1)

@@ -69,6 +69,8 @@ class BlockJacobi(Preconditioner):
 class BlockInverse(LinearOperator):
     """A dense matrix ``(batch, boxes, points, points)`` on every box of a grid like that of A."""
 
+    traced = True
+
     def __init__(self, A: LinearOperator, box: tuple[int, ...], matrices: Tensor) -> None:
         super().__init__(A.shape, A.batch, A.dtype, A.device, A.tags)
         self._A, self._box, self.matrices = A, box, matrices

@@ -63,6 +63,7 @@ class Chebyshev(Preconditioner):
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> ChebyshevPolynomial:
         """Bound or estimate the largest eigenvalue of every system."""
+        A = A.detach()
         diagonal = A.diagonal()
         inverse = torch.where(diagonal == 0, torch.ones_like(diagonal), diagonal).reciprocal()
         largest = _gershgorin(A, inverse) if isinstance(A, StencilOperator) else _power_iteration(A, inverse)

@@ -21,6 +21,7 @@ class ExpandedOperator(LinearOperator):
             raise InvalidInput("A.batch", one.batch, "1", "Only one operator can serve several vectors.")
         super().__init__(one.shape, batch, one.dtype, one.device, one.tags)
         self.one = one
+        self.traced = one.traced
 
     def apply(self, x: Tensor) -> Tensor:
         """``A x``."""
@@ -48,6 +49,30 @@ class ExpandedOperator(LinearOperator):
     ) -> ExpandedOperator:
         """The same operator in another dtype or on another device."""
         return ExpandedOperator(self.one.to(dtype, device), self.batch)
+
+    @property
+    def parameter(self) -> Tensor | None:
+        """The coefficients of the one operator."""
+        return self.one.parameter
+
+    def with_parameter(self, parameter: Tensor) -> ExpandedOperator:
+        """The same with other coefficients."""
+        return ExpandedOperator(self.one.with_parameter(parameter), self.batch)
+
+    def parameter_gradient(self, x: Tensor, y: Tensor) -> Tensor:
+        """The derivative of ``y* A x`` by the (conjugate) coefficients, one slice a sample of x and y."""
+        return self.one.parameter_gradient(x, y)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the one operator asks for a derivative."""
+        return self.one.requires_grad
+
+    @property
+    def absolute(self) -> ExpandedOperator | None:
+        """The operator of the absolute values of the entries, where they are at hand."""
+        one = self.one.absolute
+        return None if one is None else ExpandedOperator(one, self.batch)
 
     def is_finite(self) -> Tensor:
         """Whether the one operator is finite, for every sample."""

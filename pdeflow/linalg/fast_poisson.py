@@ -89,6 +89,7 @@ class FastPoisson(Preconditioner):
         if not isinstance(A, StencilOperator):
             hint = "Use Jacobi() for an operator without a grid."
             raise InvalidInput("A", type(A).__name__, "a StencilOperator", hint)
+        A = A.detach()
         sums = row_sums(A)
         if self.ends is None:
             ends = detect_ends(A, sums)

@@ -40,6 +40,7 @@ class Frozen(Preconditioner):
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> FrozenOperator:
         """Keep the M of ``previous``, or make one for A."""
+        A = A.detach()
         earlier = previous if isinstance(previous, FrozenOperator) and previous.fits(A) else None
         if earlier is not None:
             worse = misfit(A, earlier.inner) > earlier.misfit + self.slack

@@ -14,6 +14,11 @@ from pdeflow.linalg.operator import LinearOperator, Tag
 class FunctionOperator(LinearOperator):
     """``A x = function(x)`` for x of shape ``(batch, *shape)``.
 
+    torch differentiates ``A(x)`` through the function, also by what the function closes over; where it loses
+    sight of x, the adjoint is used. The function should call another operator B as ``B(x)``, because
+    ``B.apply(x)`` may carry no derivative. The x of ``solve`` gets a derivative by b alone, none by what the
+    function closes over: for one by the coefficients take a StencilOperator or a SparseOperator.
+
     Parameters
     ----------
     function
@@ -27,6 +32,8 @@ class FunctionOperator(LinearOperator):
     broadcasts
         Whether the functions of an operator of batch 1 take any number of vectors at once.
     """
+
+    traced = True
 
     def __init__(
         self,

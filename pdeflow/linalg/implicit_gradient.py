@@ -44,7 +44,7 @@ def solve_with_gradient(
             raise InvalidInput("A", type(A).__name__, "an operator whose coefficients are one tensor")
         parameter = b.new_empty(0)
     else:
-        A = A.with_parameter(parameter.detach())
+        A = A.detach()
     found: list[Solution] = []
     guess = None if x0 is None else x0.detach()
     x: Any = _Solve.apply(b, parameter, A, guess, run, options, found)

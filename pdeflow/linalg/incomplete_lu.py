@@ -84,6 +84,7 @@ def incomplete_inverse(
     symmetric: bool,
 ) -> IncompleteInverse:
     """Factors of A, in the buffers of ``previous`` where they fit; see :class:`ILU` and ``IC``."""
+    A = A.detach()
     if isinstance(A, StencilOperator):
         if (0,) * len(A.shape) not in A.offsets:
             raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")

@@ -35,6 +35,7 @@ class DiagonalOperator(LinearOperator):
     """``A x = diagonal x``, entry by entry, for a diagonal ``(batch, *shape)``."""
 
     broadcasts = True
+    traced = True
 
     def __init__(self, diagonal: Tensor, tags: Iterable[Tag] = ()) -> None:
         super().__init__(diagonal.shape[1:], diagonal.shape[0], diagonal.dtype, diagonal.device, tags)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,8 @@ from pdeflow.linalg.solution import Solution, Status
 from pdeflow.linalg.solver import Solver
 
 RUNNING = -1  # a system that has no status yet
+# Of what the terms of a sum add up to without their signs: how little may be left of A v, and of v* A v.
+LEFT_OF_IMAGE, LEFT_OF_FORM = 1e-5, 1e-12
 
 
 @dataclass
@@ -234,32 +237,60 @@ def finish(state: Prepared, s: Iterate, suspects: tuple[Tensor, ...] = ()) -> So
     s.status = mark(s.status, s.status == RUNNING, Status.MAX_ITERATIONS)
     at_goal = (s.status == Status.MAX_ITERATIONS) & (s.true_norm <= s.target)
     s.status = mark(s.status, at_goal, Status.CONVERGED)
-    if bool((s.status != Status.CONVERGED).any()):
-        _examine_failures(state, s, suspects)
+    far = _leaves_range(s)
+    failed = s.status != Status.CONVERGED
+    if bool((failed | far).any()):
+        if bool(failed.any()):
+            _examine_failures(state, s, suspects)
+        _round_to_range(state, s, far)
     x = s.x.mul_(column(s.scale, s.x).to(s.x.dtype))
     # Relative to b, which has been scaled like r; absolute where b is zero.
     unit = torch.where(s.b_norm > 0, s.b_norm, s.scale.reciprocal())
     return Solution(x, s.status, s.iterations, s.true_norm / unit, torch.stack(s.history) / unit)
 
 
+def _leaves_range(s: Iterate) -> Tensor:
+    """Where x, scaled back, may overflow, or be so small that underflow takes digits of it."""
+    limits = torch.finfo(s.x.dtype)
+    length = norm(s.x) * s.scale
+    return length.clamp(limits.tiny / limits.eps, limits.max) != length
+
+
+def _round_to_range(state: Prepared, s: Iterate, far: Tensor) -> None:
+    """Judge the systems in the mask ``far`` by what the dtype can hold of their x; what overflows is zero."""
+    far = far & (s.status != Status.NONFINITE_INPUT)  # their x is NaN
+    returned = s.x * column(s.scale, s.x).to(s.x.dtype)
+    overflows = far & ~torch.isfinite(magnitude(returned))
+    s.x.masked_fill_(column(overflows, s.x), 0)
+    held = returned.to(s.b.dtype) * column(s.scale.reciprocal(), s.b)
+    held.masked_fill_(column(overflows, held), 0)
+    s.true_norm = torch.where(far, norm(s.b - state.exact.apply(held)), s.true_norm)
+    lost = far & (overflows | (s.true_norm > s.target))
+    s.status = mark(s.status, lost & (s.status == Status.CONVERGED), Status.BREAKDOWN)
+
+
 def _examine_failures(state: Prepared, s: Iterate, suspects: tuple[Tensor, ...]) -> None:
     """Give failed systems a finite x if there is one, and tell a singular operator from other causes."""
-    s.x.masked_fill_(column(~torch.isfinite(norm(s.x)), s.x), 0)
+    s.x.masked_fill_(column(~torch.isfinite(magnitude(s.x)), s.x), 0)
+    r = s.b - state.exact.apply(s.x.to(s.b.dtype))
+    lost = column(~torch.isfinite(norm(r)), r)
+    s.x.masked_fill_(lost, 0)
     s.x.masked_fill_(column(s.status == Status.NONFINITE_INPUT, s.x), float("nan"))
-    x = s.x.to(s.b.dtype)
-    r = s.b - state.exact.apply(x)
+    x, r = s.x.to(s.b.dtype), torch.where(lost, s.b, r)
     s.true_norm = norm(r)
     undecided = (s.status != Status.CONVERGED) & (s.status != Status.NONFINITE_INPUT)
+    is_null = _null_test(state.exact, r)
     null = torch.zeros_like(undecided)
     for v in (r, x, *(suspect.to(r.dtype) for suspect in suspects)):
-        null |= _in_null_space(state.exact, v)
+        null |= is_null(v)
     # Where the iteration could not go on, the usual null vector of a differential operator counts too.
     stuck = (s.status == Status.STAGNATED) | (s.status == Status.BREAKDOWN)
-    null |= stuck & _in_null_space(state.exact, torch.ones_like(r))
+    if bool(stuck.any()):
+        null |= stuck & is_null(torch.ones_like(r))
     if Tag.SYMMETRIC not in state.exact.tags:
         # What no x can reach is a null vector of the adjoint, which another A need not share.
         with contextlib.suppress(InvalidInput):  # an operator need not know it
-            null |= _in_null_space(state.exact.adjoint, r)
+            null |= _null_test(state.exact.adjoint, r)(r)
     s.status = mark(s.status, undecided & null, Status.SINGULAR)
 
 
@@ -284,19 +315,51 @@ def mark(status: Tensor, where: Tensor, value: Status) -> Tensor:
     return torch.where(where, torch.full_like(status, int(value)), status)
 
 
-def _in_null_space(A: LinearOperator, v: Tensor) -> Tensor:
-    """Where ``v`` is a null vector of A up to rounding: both A v and v* A v are tiny against ||A||.
+def _null_test(A: LinearOperator, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """What tells where a vector of the form of ``like`` is a null vector of A up to rounding, ``(batch,)``.
 
-    v* A v is quadratically small near a null vector, so it tells one from a small eigenvalue; A v guards
-    against the sign changes of an indefinite operator. ||A|| is bounded below by four power steps.
+    Both A v and v* A v must be tiny. The latter is quadratically small near a null vector, so it tells one
+    from a small eigenvalue; A v guards against the sign changes of an indefinite operator.
+
+    Where the entries of A are at hand, tiny means against ``|A| |v|``: the terms cancel. The rows of A v
+    are divided by the sums of those of ``|A|``, so that great coefficients do not hide the rows of small
+    ones. Elsewhere tiny means against ``||A||``, bounded below by power steps, so that an A with parts of
+    very different size looks singular in the smaller ones.
     """
-    length = norm(v)
-    v = v / column(length, v)
-    image = A.apply(v)
-    w = torch.linspace(1, 2, A.size, dtype=torch.float64, device=v.device).sin().reshape(1, *A.shape)
-    w = w.to(v.dtype).expand_as(v)
-    for _ in range(4):
-        w = A.apply(w / column(norm(w).clamp(min=1e-300), w))
-    largest = torch.maximum(norm(w), norm(image))
-    known = (length > 0) & torch.isfinite(largest)
-    return known & (norm(image) <= 1e-5 * largest) & (dot(v, image).abs() <= 1e-12 * largest)
+    absolute = A.absolute
+    if absolute is None:
+        w = torch.linspace(1, 2, A.size, dtype=torch.float64, device=like.device).sin()
+        w = w.reshape(1, *A.shape).to(like.dtype).expand_as(like)
+        before = w
+        for _ in range(4):
+            before = w / column(_or_one(magnitude(w)), w)
+            w = A.apply(before)
+        largest = _or_one(magnitude(w))
+        stretch = largest * norm(w / column(largest, w)) / _or_one(norm(before))
+    else:
+        sums = absolute.apply(torch.ones_like(like.real))
+        weight = _or_one(sums).reciprocal()
+
+    def test(v: Tensor) -> Tensor:
+        size = magnitude(v)
+        usable = torch.isfinite(size) & (size > 0)
+        v = v / column(torch.where(usable, size, 1.0), v)
+        image = A.apply(v)
+        if absolute is None:
+            largest = _or_one(torch.maximum(magnitude(image), stretch))
+            left, form = norm(image / column(largest, image)), dot(v, image) / largest
+            whole = torch.maximum(norm(v) * stretch / largest, left)
+            bound = norm(v) * whole
+        else:
+            terms = absolute.apply(v.abs())
+            left, whole = norm(image * weight), norm(terms * weight)
+            form, bound = dot(v, image), dot(v.abs(), terms)
+        known = usable & torch.isfinite(whole) & torch.isfinite(bound)
+        return known & (left <= LEFT_OF_IMAGE * whole) & (form.abs() <= LEFT_OF_FORM * bound)
+
+    return test
+
+
+def _or_one(size: Tensor) -> Tensor:
+    """The sizes, with 1 in place of zero."""
+    return torch.where(size > 0, size, 1.0)

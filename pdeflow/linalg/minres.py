@@ -18,7 +18,7 @@ from pdeflow.linalg.lockstep import (
     mark,
     norm,
 )
-from pdeflow.linalg.operator import Tag
+from pdeflow.linalg.operator import Tag, magnitude
 from pdeflow.linalg.solution import Status
 
 
@@ -27,7 +27,9 @@ class Lanczos(Iterate):
     """Vectors and numbers of the Lanczos process and of the QR of its tridiagonal matrix.
 
     ``u = beta v`` is the newest Lanczos vector before it is scaled, ``u_old`` the one before, ``z = M u``;
-    ``d`` and ``d_old`` are the last directions of x. ``phi`` is ``||r||`` in the norm of M.
+    ``d`` and ``d_old`` are the last directions of x. ``phi`` is ``||r||`` in the norm of M.The numbers
+    are those of ``unit A``: a power of two that brings A M to order one, so that no square leaves the range.
+    ``p`` is ``unit M v``, which makes the directions those of A itself.
     """
 
     u: Tensor
@@ -45,6 +47,7 @@ class Lanczos(Iterate):
     delta_bar: Tensor
     epsilon: Tensor
     largest: Tensor
+    unit: Tensor
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class MINRES(CompiledRecurrence):
     source: ClassVar[str] = "minres"
     passed: ClassVar[tuple[str, ...]] = (
         *("x", "r", "u", "u_old", "z", "p", "q", "d", "d_old"),
-        *("beta", "beta_old", "phi", "cosine", "sine", "delta_bar", "epsilon", "largest", "norm"),
+        *("beta", "beta_old", "phi", "cosine", "sine", "delta_bar", "epsilon", "largest", "unit", "norm"),
         *("target", "status", "iterations"),
     )
 
@@ -94,7 +97,7 @@ class MINRES(CompiledRecurrence):
         """The first residual, and of the Lanczos process its first vector."""
         first = begin(state, b, x0, rtol, atol)
         vectors = {name: torch.zeros_like(first.r) for name in ("u", "u_old", "z", "p", "q", "d", "d_old")}
-        names = ("phi", "beta", "beta_old", "cosine", "sine", "delta_bar", "epsilon", "largest")
+        names = ("phi", "beta", "beta_old", "cosine", "sine", "delta_bar", "epsilon", "largest", "unit")
         numbers = {name: torch.zeros_like(first.norm) for name in names}
         s = Lanczos(**{**vars(first), **vectors, **numbers})
         self.restart(state, s, torch.ones_like(first.status, dtype=torch.bool))
@@ -105,13 +108,25 @@ class MINRES(CompiledRecurrence):
         s.u.copy_(torch.where(column(again, s.r), s.r, s.u))
         for vector in (s.u_old, s.d, s.d_old):
             vector.masked_fill_(column(again, vector), 0)
-        for number in (s.sine, s.delta_bar, s.epsilon, s.largest):
+        for number in (s.sine, s.delta_bar, s.epsilon, s.largest, s.unit):
             number.masked_fill_(again, 0)
         s.cosine.masked_fill_(again, -1)
         s.beta_old.masked_fill_(again, 1)
         beta = self._precondition(state, s)
         s.beta.copy_(torch.where(again, beta, s.beta))
         s.phi.copy_(torch.where(again, beta, s.phi))
+        if not self._is_compiled(state):  # which finds the unit itself where it is zero
+            s.unit.copy_(torch.where(again, self._unit(state, s), s.unit))
+
+    def _unit(self, state: Any, s: Any) -> Tensor:
+        """The power of two that brings A M to order one, from the first product."""
+        inverse = torch.where(s.beta > 0, s.beta.reciprocal(), 0.0)
+        torch.mul(s.z, column(inverse, s.z).to(s.z.dtype), out=s.p)
+        state.A.apply_into(s.p, s.q)
+        sizes = torch.stack([magnitude(s.p), magnitude(s.q)]).to(torch.float64)
+        sizes = torch.where(torch.isfinite(sizes) & (sizes > 0), sizes, 1.0)
+        exponent = -torch.frexp(sizes)[1].sum(0)
+        return torch.ldexp(torch.ones_like(s.beta), exponent.clamp(-1000, 1000))
 
     def _precondition(self, state: Any, s: Any) -> Tensor:
         """``z = M u`` and the norm of u in M."""
@@ -133,10 +148,10 @@ class MINRES(CompiledRecurrence):
         s.iterations += running
         # A system that has ended goes on with p = 0 and d = 0.
         inverse = torch.where(running & (s.beta > 0), s.beta.reciprocal(), 0.0)
-        torch.mul(s.z, column(inverse, s.z).to(s.z.dtype), out=s.p)
+        torch.mul(s.z, column(inverse * s.unit, s.z).to(s.z.dtype), out=s.p)
         q = state.A.apply_into(s.p, s.q)
         q.addcmul_(column(s.beta / s.beta_old, q).to(q.dtype), s.u_old, value=-1)
-        alpha = dot(s.p, q).to(torch.float64)
+        alpha = dot(s.p, q).to(torch.float64) / s.unit
         torch.addcmul(q, column(alpha * inverse, q).to(q.dtype), s.u, value=-1, out=s.u_old)
         s.u, s.u_old = s.u_old, s.u
         s.largest = torch.maximum(s.largest, alpha.abs())

@@ -110,6 +110,7 @@ class Multigrid(Preconditioner):
             raise InvalidInput("offsets", wide, "entries -1, 0 and 1", "Use Jacobi() for wider stencils.")
         if (0,) * len(A.shape) not in A.offsets:
             raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")
+        A = A.detach()
         if isinstance(previous, MultigridCycle) and previous.fits(A, self, in_turn):
             previous.fill(A)
             return previous
@@ -290,7 +291,15 @@ class MultigridCycle(LinearOperator):
 
     @property
     def adjoint(self) -> MultigridCycle:
-        """The conjugate transpose (of V and W cycles)."""
+        """The conjugate transpose of V and W cycles.
+
+        Raises
+        ------
+        InvalidInput
+            For an F cycle, whose adjoint takes the coarse grids in another order.
+        """
+        if self.settings.cycle == "F":
+            raise InvalidInput("cycle", "F", "'V' or 'W'", "Use Multigrid() where an adjoint is needed.")
         # The sweep up of A* is the adjoint of the sweep down of A, so the cycle of A* is the adjoint cycle.
         return MultigridCycle(self._A.adjoint, self.settings)
 

@@ -194,6 +194,8 @@ class Projected(Preconditioner):
 class ProjectedOperator(FunctionOperator):
     """``P M P``."""
 
+    traced = False
+
     def __init__(self, inner: LinearOperator, project: Projection) -> None:
         self.inner = inner
         super().__init__(

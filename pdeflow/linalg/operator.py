@@ -45,9 +45,12 @@ class LinearOperator(abc.ABC):
         Properties the caller vouches for.
     broadcasts
         Whether an operator of batch 1 can be applied to any number of vectors at once.
+    traced
+        Whether :meth:`apply` consists of operations of torch, which follows them for derivatives.
     """
 
     broadcasts: bool = False
+    traced: bool = False
 
     def __init__(
         self,
@@ -70,7 +73,11 @@ class LinearOperator(abc.ABC):
 
     @abc.abstractmethod
     def apply(self, x: Tensor) -> Tensor:
-        """``A x`` in a new tensor, for x of shape ``(batch, *shape)``; nothing is checked."""
+        """``A x`` in a new tensor, for x of shape ``(batch, *shape)``; nothing is checked.
+
+        This is for the loops of solvers, and carries no derivative unless the operator is ``traced``: a
+        compiled loop is nothing that torch could follow. ``A(x)`` can be differentiated.
+        """
 
     def apply_into(self, x: Tensor, out: Tensor) -> Tensor:
         """``A x`` written into ``out``, which must not share memory with x."""
@@ -114,6 +121,18 @@ class LinearOperator(abc.ABC):
         """Whether a derivative of ``A x`` by the coefficients of A is asked for."""
         return self.parameter is not None and self.parameter.requires_grad
 
+    @property
+    def absolute(self) -> LinearOperator | None:
+        """The operator of the absolute values of the entries of A, where they are at hand."""
+        return None
+
+    def detach(self: Self) -> Self:
+        """The same operator, sharing everything, whose coefficients ask for no derivative."""
+        parameter = self.parameter
+        if parameter is None or not parameter.requires_grad:
+            return self
+        return self.with_parameter(parameter.detach())
+
     def retagged(self: Self, tags: Iterable[Tag]) -> Self:
         """The same operator, sharing everything, with these tags instead of its own."""
         other = copy.copy(self)
@@ -135,8 +154,17 @@ class LinearOperator(abc.ABC):
         return ExpandedOperator(self, batch)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """``A x``, with shape, dtype and device checked."""
+        """``A x``, with shape, dtype and device checked; see :mod:`~pdeflow.linalg.product_gradient`.
+
+        It can be differentiated by x, through the adjoint, and by the coefficients of a stencil or sparse
+        matrix. A preconditioner is a constant: the operator that it was made for gets no derivative, except
+        through Jacobi and BlockJacobi.
+        """
         check_vector("x", x, self)
+        if torch.is_grad_enabled() and (x.requires_grad or self.requires_grad):
+            from pdeflow.linalg.product_gradient import product  # here, because it needs this module
+
+            return product(self, x)
         return self.apply(x)
 
 

@@ -16,5 +16,6 @@ class Preconditioner(abc.ABC):
 
         ``previous`` is what an earlier ``init`` gave for a similar operator; its parts may be reused.
         It does not say more than A about which systems are finite: NaN in one system of A may make M
-        non-finite for that system, and for no other.
+        non-finite for that system, and for no other. Unless M is ``traced`` it is made for
+        ``A.detach()``: no derivative by the coefficients of A goes through it.
         """

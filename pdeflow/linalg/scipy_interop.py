@@ -69,7 +69,7 @@ def as_scipy(A: LinearOperator, index: int = 0) -> scipy.sparse.linalg.LinearOpe
     if len(pieces) != A.batch:
         hint = "Make it for one sample: preconditioner.init(A.pieces(1)[index])."
         raise InvalidInput("A", type(A).__name__, f"an operator whose batch of {A.batch} can be cut", hint)
-    one = pieces[index]
+    one = pieces[index].detach()
     dtype = np.dtype(str(one.dtype).removeprefix("torch."))
 
     def product(operator: LinearOperator, x: Any) -> np.ndarray:

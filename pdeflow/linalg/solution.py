@@ -35,8 +35,9 @@ _ADVICE = {
     "preconditioner, for example Multigrid().",
     Status.STAGNATED: "The true residual stopped falling above the tolerance: near rounding loosen rtol or "
     "solve in float64, otherwise take a longer restart, a better preconditioner or another method.",
-    Status.BREAKDOWN: "A number overflowed or became NaN, or a recurrence divided by zero, although the "
-    "input was finite: check the scale of the operator and that the preconditioner is finite, or use GMRES.",
+    Status.BREAKDOWN: "A number left the range of the dtype or became NaN, or a recurrence divided by zero, "
+    "although the input was finite: check the scales of operator and right-hand side and that the "
+    "preconditioner is finite, solve in float64, or use GMRES.",
     Status.INDEFINITE_OPERATOR: "A direction with p* A p <= 0 turned up, so the operator is not positive "
     "definite: check its signs, or use a solver for indefinite systems.",
     Status.INDEFINITE_PRECONDITIONER: "A residual with r* M r <= 0 turned up, so the preconditioner is not "
@@ -97,7 +98,7 @@ class Solution:
     ----------
     x
         ``(batch, *shape)``; NaN where the status is ``NONFINITE_INPUT``; after any other failure the last
-        iterate, or zero if that is not finite.
+        iterate, or zero if that or its residual is not finite.
     status
         ``(batch,)`` int8, values of :class:`Status`.
     iterations

@@ -208,6 +208,11 @@ class SparseOperator(LinearOperator):
         rows, columns = (self.pattern.placed(name, self.device) for name in ("row_numbers", "indices"))
         return y.flatten(1).index_select(1, rows) * x.flatten(1).index_select(1, columns).conj()
 
+    @property
+    def absolute(self) -> SparseOperator:
+        """The matrix of the absolute values."""
+        return self.with_parameter(self.values.detach().abs())
+
     def is_finite(self) -> Tensor:
         """Which systems have only finite values."""
         return torch.isfinite(magnitude(self.values)) if self.pattern.nnz else super().is_finite()

@@ -41,7 +41,7 @@ class SparseDirect(Preconditioner):
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> FactoredOperator:
         """Factor every sample of A."""
-        matrix = explicit_matrix(A)
+        matrix = explicit_matrix(A.detach())
         if A.device.type != "cpu":
             hint = "Use Multigrid() or AlgebraicMultigrid() on an accelerator."
             raise InvalidInput("A.device", A.device, "the CPU, where SuperLU runs", hint)

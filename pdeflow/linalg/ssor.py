@@ -61,6 +61,7 @@ class SSOR(Preconditioner):
         if any(wraps and n % 2 for n, wraps in zip(A.shape, A.periodic)):
             hint = "Use Jacobi() where a ring cannot be coloured."
             raise InvalidInput("A.shape", A.shape, "even numbers of points along periodic axes", hint)
+        A = A.detach()
         if isinstance(previous, SSORSweeps) and previous.fits(A, self.omega):
             previous.fill(A)
             return previous

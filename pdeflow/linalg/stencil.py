@@ -204,6 +204,11 @@ class StencilOperator(LinearOperator):
             gradient[:, k][rows] = y[rows] * x[columns].conj()
         return gradient
 
+    @property
+    def absolute(self) -> StencilOperator:
+        """The stencil of the absolute values."""
+        return self.with_parameter(self.coefficients.detach().abs())
+
     def is_finite(self) -> Tensor:
         """Which systems have only finite coefficients."""
         return torch.isfinite(magnitude(self.coefficients))

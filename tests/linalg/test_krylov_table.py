@@ -195,7 +195,7 @@ CASES: dict[str, Case] = {
         None,
         {},
         "BREAKDOWN",
-        dict.fromkeys(("gmres", "fgmres", "lgmres", "gcrodr"), "STAGNATED"),
+        {**dict.fromkeys(("gmres", "fgmres", "lgmres", "gcrodr"), "STAGNATED"), "minres": "CONVERGED"},
     ),
     "too few": (SPD_2D, right_hand_side, None, {"max_iterations": 3}, "MAX_ITERATIONS", {}),
     "none at all": (SPD_2D, right_hand_side, None, {"max_iterations": 0}, "MAX_ITERATIONS", {}),
@@ -237,7 +237,7 @@ def test_expected_status(solver: str, case: str) -> None:
         others.get(solver, expected)
     ] * A.batch
     assert torch.isfinite(solution.x).all()
-    if case != "overflow":
+    if case != "overflow" or solver == "minres":
         # In float64, whatever the method believed.
         true = torch.linalg.vector_norm((b - A(solution.x)).flatten(1), dim=1)
         size = torch.linalg.vector_norm(b.flatten(1), dim=1)

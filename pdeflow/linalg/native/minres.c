@@ -8,7 +8,9 @@ typedef struct {
     System system;
     int64_t steps;
     double *x, *r, *u, *u_old, *z, *p, *q, *d, *d_old;
-    double *beta, *beta_old, *phi, *cosine, *sine, *delta_bar, *epsilon, *largest, *norm;
+    double *beta, *beta_old, *phi, *cosine, *sine, *delta_bar, *epsilon, *largest;
+    double *unit; /* a power of two that brings A M to order one; 0 where it is not known yet */
+    double *norm;
     const double *target;
     int8_t *status;
     int64_t *iterations;
@@ -20,6 +22,23 @@ static void swap(double **x, double **y) {
     *x = *y, *y = held;
 }
 
+/* The binary exponent of the largest entry; 0 where it is zero or not finite. */
+static int exponent_of(int64_t n, const double *x) {
+    const double largest = largest_of(n, x);
+    int exponent = 0;
+    if (isfinite(largest) && largest > 0) frexp(largest, &exponent);
+    return exponent;
+}
+
+/* The power of two that brings A M to order one, from the first product. */
+static double unit_of(const Solve *s, int64_t sample, double inverse, const double *from, double *p, double *q) {
+    const int64_t n = s->system.size;
+    for (int64_t i = 0; i < n; i++) p[i] = from[i] * inverse;
+    multiply(&s->system, sample, p, q);
+    const int exponent = -exponent_of(n, p) - exponent_of(n, q);
+    return ldexp(1, exponent < -1000 ? -1000 : exponent > 1000 ? 1000 : exponent);
+}
+
 /* One Lanczos vector: u and u_old move on, beta with them; gives alpha and the status. */
 static int8_t lanczos(const Solve *s, int64_t sample, double **u, double **u_old, double *z, double *p, double *q,
                       double *alpha) {
@@ -27,8 +46,10 @@ static int8_t lanczos(const Solve *s, int64_t sample, double **u, double **u_old
     double *beta = s->beta + sample, *beta_old = s->beta_old + sample, *largest = s->largest + sample;
     const double inverse = *beta > 0 ? 1 / *beta : 0, back = *beta / *beta_old;
     const double *from = s->system.kind == IDENTITY ? *u : z;
+    if (s->unit[sample] == 0) s->unit[sample] = unit_of(s, sample, inverse, from, p, q);
+    const double unit = s->unit[sample], weight = inverse * unit;
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) p[i] = from[i] * inverse;
+    for (int64_t i = 0; i < n; i++) p[i] = from[i] * weight;
     multiply(&s->system, sample, p, q);
     const double *before = *u_old;
     double sum = 0;
@@ -37,6 +58,7 @@ static int8_t lanczos(const Solve *s, int64_t sample, double **u, double **u_old
         q[i] -= back * before[i];
         sum += p[i] * q[i];
     }
+    sum /= unit;
     const double along = sum * inverse;
     double *next = *u_old, square = 0;
     const double *latest = *u;
