@@ -78,6 +78,7 @@ class Race:
     options: dict[str, float]
     best: Solution | None = None
     fastest: float = float("inf")
+    warm: set[type] = field(default_factory=set)  # the solvers and preconditioners that have run before
     patience: dict[bool | None, float] = field(default_factory=lambda: PATIENCE)
 
     def __post_init__(self) -> None:
@@ -88,7 +89,8 @@ class Race:
     def first(self) -> None:
         """The system that none has seen a neighbour of."""
         for i in list(self.waiting):
-            if len(self.waiting) > 1:
+            # Those that carry something over are seldom first before they have any.
+            if len(self.waiting) > 1 and not self.candidates[i].carries:
                 self._attempt(i, self._iterations_in(i, 0.0))
         looks = [run.seconds for i in self.waiting if (run := self.records[i].run) is not None]
         allowed = min(looks, default=1e-3)
@@ -100,7 +102,7 @@ class Race:
                 if self.fastest < float("inf"):
                     break
         for i in sorted(self.waiting, key=self._promise):
-            if not self._is_hopeless(i):
+            if not self._is_hopeless(i) and not self._is_outdone(i):
                 self._attempt(i, self._iterations_in(i, self._bound(i)))
             if i in self.waiting:
                 self._drop(i, "slower: stopped")
@@ -130,8 +132,10 @@ class Race:
         record.state = self.earlier[i]
         try:
             candidate.solver.check(self.A)
-            if record.run is None:
+            parts = {type(candidate.solver), type(bare(candidate.preconditioner))}
+            if record.run is None and not parts <= self.warm:
                 _warm_up(candidate, self.A, self.b, self.options)
+                self.warm |= parts
             record.run = run = self._run(i, given)
         except InvalidInput as error:
             record.run = None
@@ -190,6 +194,18 @@ class Race:
         # Recycling leaves hardly less to do than a look.
         carried = self.candidates[i].carries is True and run.solving > self.fastest
         return carried or run.seconds > self._bound(i)
+
+    def _is_outdone(self, i: int) -> bool:
+        """Whether a recycling method, not seen yet, has a preconditioner that takes too long by itself."""
+        candidate = self.candidates[i]
+        if self.records[i].run is not None or not candidate.carries or candidate.preconditioner is None:
+            return False
+        same = (
+            record.run
+            for other, record in zip(self.candidates, self.records)
+            if record.run is not None and other.preconditioner == candidate.preconditioner
+        )
+        return any(LOOK * run.pace > self.fastest for run in same)
 
     def _iterations_in(self, i: int, seconds: float) -> int:
         """The iterations of a candidate in that time: at least a look, unless it takes long to prepare."""

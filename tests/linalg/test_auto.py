@@ -250,6 +250,35 @@ def test_factors_are_not_tried_where_they_take_too_long(make) -> None:
     assert solve(A, right_hand_side(A), solver=tried).choice.name == "CG + Multigrid"  # type: ignore[union-attr]
 
 
+def test_recycling_is_not_tried_with_a_preconditioner_that_takes_too_long_by_itself() -> None:
+    made = []
+
+    @dataclass(frozen=True)
+    class Weary(Jacobi):
+        def init(self, A, previous=None):
+            inner = super().init(A, previous)
+
+            def act(x):
+                time.sleep(0.02)
+                return inner.apply(x)
+
+            return FunctionOperator(act, A.shape, A.batch, tags=A.tags)
+
+    @dataclass(frozen=True)
+    class Recycler(GCRODR):
+        def init(self, A, preconditioner=None, previous=None):
+            made.append(preconditioner)
+            return super().init(A, preconditioner, previous)
+
+    A = darcy(2, (30, 30))
+    tried = (Candidate(CG(), Multigrid()), Candidate(GMRES(), Weary()), Candidate(Recycler(), Weary()))
+    solution = solve(A, right_hand_side(A), solver=Auto(tried, pilot=1))
+    assert solution.choice is not None
+    assert solution.choice.name == "CG + Multigrid"
+    assert names(solution)["Recycler + Weary"] == "slower: stopped"
+    assert made == []
+
+
 def test_arguments() -> None:
     A = darcy(1, (5, 5))
     with pytest.raises(InvalidInput, match="pilot"):
