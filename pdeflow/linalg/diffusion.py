@@ -73,7 +73,7 @@ def diffusion_stencil(
         If shapes do not fit, a side is unknown, or an axis has too few points.
     """
     dim = a.ndim - 1
-    if not 1 <= dim <= 3 or 0 in a.shape:
+    if not 1 <= dim <= 3 or 0 in a.shape[1:]:
         raise InvalidInput("a.shape", tuple(a.shape), "(batch, *points) with one to three axes")
     steps = [float(spacing)] * dim if isinstance(spacing, (int, float)) else [float(h) for h in spacing]
     if len(steps) != dim or not all(0 < h < float("inf") for h in steps):

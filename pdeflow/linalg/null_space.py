@@ -107,8 +107,8 @@ def _check_annihilated(A: LinearOperator, vectors: Tensor, limit: float) -> None
     other = (numbers * numbers).sin()
     usual = stretched((other / torch.linalg.vector_norm(other)).to(A.dtype).reshape(A.shape))
     for i, z in enumerate(vectors):
-        ratio = stretched(z) / usual
-        worst = float(torch.nan_to_num(ratio, nan=0.0, posinf=0.0).max())  # a system of NaN has its status
+        ratio = torch.nan_to_num(stretched(z) / usual, nan=0.0, posinf=0.0)  # a system of NaN has its status
+        worst = max(ratio.tolist(), default=0.0)
         if worst > limit:
             raise InvalidInput(
                 "null_space",

@@ -151,7 +151,7 @@ def _array(name: str, values: Any, A: LinearOperator) -> np.ndarray:
         hint = "Use SparseOperator.from_scipy(A) to solve with tensors."
         raise InvalidInput(name, "a torch.Tensor", "a NumPy array, because A is not a LinearOperator", hint)
     array = np.asarray(values)
-    if array.ndim not in (1, 2) or array.shape[0] != A.size or 0 in array.shape:
+    if array.ndim not in (1, 2) or array.shape[0] != A.size:
         raise InvalidInput(f"{name}.shape", array.shape, f"({A.size},) or ({A.size}, k)")
     if array.dtype.char not in "fdFD":
         array = array.astype(wide_dtype(array.dtype))

@@ -98,7 +98,8 @@ def solve(
         matrix, with NumPy arrays for b and x0, ``(n,)`` or ``(n, k)``, and for the x that comes back.
     b, x0
         Right-hand sides and, optionally, initial guesses, ``(batch, *shape)``, in A's dtype and device. An
-        A of batch 1 serves any number of them; its preconditioner is made once.
+        A of batch 1 serves any number of them; its preconditioner is made once. Of no right-hand sides, as a
+        filtered batch may leave, there are no solutions: ``Solution.x`` is empty too.
     solver
         The method. By default :class:`~pdeflow.linalg.cg.CG` where A is tagged ``SYMMETRIC``, else GMRES.
     preconditioner
@@ -203,6 +204,8 @@ def solve_with(
         solver = solver.adapted(A, share)
         preconditioner = None if preconditioner is None else share(preconditioner)
     solver.check(wide)
+    if not wide.batch:
+        return Solution.empty(b)
     with torch.no_grad():  # for the parameters of a preconditioner that is a network
         return deliver(run(wide, b, x0, solver, preconditioner, tolerances), on_failure)
 
