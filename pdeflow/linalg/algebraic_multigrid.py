@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput, MissingDependency
+from pdeflow.linalg.arguments import check_count
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.sparse import SparseOperator, explicit_matrix
@@ -67,8 +68,7 @@ class AlgebraicMultigrid(Preconditioner):
         for name, value, known in (("method", self.method, METHODS), ("reuse", self.reuse, REUSE)):
             if value not in known:
                 raise InvalidInput(name, value, f"one of {known}", choices=known)
-        if self.degree < 1:
-            raise InvalidInput("degree", self.degree, "at least 1")
+        check_count("degree", self.degree)
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> AlgebraicCycle:
         """Build the hierarchy, or take that of ``previous``, and fill it with the values of A."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
+from pdeflow.linalg.arguments import check_count, check_instance
 from pdeflow.linalg.bicgstab import BiCGStab
 from pdeflow.linalg.cg import CG
 from pdeflow.linalg.deflated_cg import DeflatedCG
@@ -32,7 +33,7 @@ from pdeflow.linalg.null_space import Projected
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Choice, Solution, Status, Trial
-from pdeflow.linalg.solver import Solver
+from pdeflow.linalg.solver import Solver, check_method
 from pdeflow.linalg.sparse import SparseOperator
 from pdeflow.linalg.sparse_direct import SparseDirect
 from pdeflow.linalg.stencil import StencilOperator
@@ -52,6 +53,10 @@ class Candidate:
 
     solver: Solver
     preconditioner: Preconditioner | None = None
+
+    def __post_init__(self) -> None:
+        check_instance("solver", self.solver, Solver, "CG() or GMRES()")
+        check_method(self.solver, self.preconditioner)
 
     @property
     def name(self) -> str:
@@ -127,15 +132,20 @@ class Auto(Solver):
     Raises
     ------
     InvalidInput
-        For a pilot below 1, no candidate that suits A, or a preconditioner beside those of the candidates.
+        For a pilot below 1, a candidate that is no Candidate, none that suits A, or a preconditioner beside
+        those of the candidates.
     """
 
     candidates: tuple[Candidate, ...] = field(default=())
     pilot: int = 3
 
     def __post_init__(self) -> None:
-        if self.pilot < 1:
-            raise InvalidInput("pilot", self.pilot, "at least 1")
+        check_count("pilot", self.pilot)
+        example = "candidates=(Candidate(CG(), Multigrid()), Candidate(MINRES()))"
+        if not isinstance(self.candidates, (tuple, list)):
+            raise InvalidInput("candidates", type(self.candidates).__name__, "a tuple", f"As in {example}.")
+        for k, candidate in enumerate(self.candidates):
+            check_instance(f"candidates[{k}]", candidate, Candidate, example)
 
     def init(
         self, A: LinearOperator, preconditioner: Preconditioner | None = None, previous: Any = None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import whole_numbers
 from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.sparse import SparseOperator, explicit_matrix
@@ -45,7 +46,9 @@ class BlockJacobi(Preconditioner):
     blocks: int | tuple[int, ...] = 4
 
     def __post_init__(self) -> None:
-        if min((self.blocks,) if isinstance(self.blocks, int) else self.blocks, default=0) < 1:
+        given = (self.blocks,) if isinstance(self.blocks, int) else self.blocks
+        blocks = whole_numbers("blocks", given, "As in 4, or (4, 2).")
+        if min(blocks, default=0) < 1:
             raise InvalidInput("blocks", self.blocks, "positive numbers of points")
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> BlockInverse:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_count, check_number
 from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.stencil import StencilOperator
@@ -56,10 +57,8 @@ class Chebyshev(Preconditioner):
     ratio: float = 100.0
 
     def __post_init__(self) -> None:
-        if self.degree < 0:
-            raise InvalidInput("degree", self.degree, "at least 0")
-        if not 1 < self.ratio < float("inf"):
-            raise InvalidInput("ratio", self.ratio, "a finite number above 1")
+        check_count("degree", self.degree, 0)
+        check_number("ratio", self.ratio, lambda ratio: 1 < ratio < float("inf"), "a finite number above 1")
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> ChebyshevPolynomial:
         """Bound or estimate the largest eigenvalue of every system."""

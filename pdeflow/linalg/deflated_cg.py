@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_count
 from pdeflow.linalg.arnoldi import combine
 from pdeflow.linalg.conjugate_directions import ConjugateDirections, Directions, precondition
 from pdeflow.linalg.lockstep import RUNNING, Prepared, column, norm, prepare
@@ -90,7 +91,9 @@ class DeflatedCG(ConjugateDirections):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.recycle <= self.window:
+        check_count("recycle", self.recycle)
+        check_count("window", self.window)
+        if self.recycle > self.window:
             raise InvalidInput("recycle", self.recycle, f"at least 1, and at most window={self.window}")
 
     def init(

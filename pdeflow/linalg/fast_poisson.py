@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import cmath
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,11 +79,14 @@ class FastPoisson(Preconditioner):
     def __post_init__(self) -> None:
         if self.dtype not in (None, torch.float32, torch.float64):
             raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
-        if not (math.isfinite(self.shift.real) and math.isfinite(self.shift.imag)):
+        if not isinstance(self.shift, numbers.Complex) or not cmath.isfinite(self.shift):
             raise InvalidInput("shift", self.shift, "a finite number")
+        expected = "for every axis two names of ends, ('periodic', 'periodic') where it wraps"
+        if not isinstance(self.ends, (tuple, list, type(None))):
+            raise InvalidInput("ends", self.ends, expected, choices=[*ENDS, "periodic"])
         for pair in self.ends or ():
-            if pair != PERIODIC and not (len(pair) == 2 and all(end in ENDS for end in pair)):
-                expected = "for every axis two names of ends, ('periodic', 'periodic') where it wraps"
+            named = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(end in ENDS for end in pair)
+            if pair != PERIODIC and not named:
                 raise InvalidInput("ends", pair, expected, choices=[*ENDS, "periodic"])
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> ConstantInverse:

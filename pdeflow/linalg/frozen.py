@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_instance, check_number
 from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.preconditioner import Preconditioner
 
@@ -35,8 +35,8 @@ class Frozen(Preconditioner):
     slack: float = 0.3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.slack <= 1:
-            raise InvalidInput("slack", self.slack, "a number from 0 to 1")
+        check_instance("preconditioner", self.preconditioner, Preconditioner, "Frozen(SparseDirect())")
+        check_number("slack", self.slack, lambda slack: 0 <= slack <= 1, "a number from 0 to 1")
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> FrozenOperator:
         """Keep the M of ``previous``, or make one for A."""

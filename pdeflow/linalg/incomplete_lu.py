@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import compiled_factors, sparse_factors
+from pdeflow.linalg.arguments import check_number
 from pdeflow.linalg.compiled_factors import CompiledFactors, FactorsCall
 from pdeflow.linalg.level_factors import LevelFactors
 from pdeflow.linalg.operator import LinearOperator, magnitude
@@ -66,8 +67,7 @@ class ILU(Preconditioner):
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.relaxation <= 1:
-            raise InvalidInput("relaxation", self.relaxation, "a number from 0 to 1")
+        check_number("relaxation", self.relaxation, lambda part: 0 <= part <= 1, "a number from 0 to 1")
         if self.dtype not in (None, torch.float32, torch.float64):
             raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
 

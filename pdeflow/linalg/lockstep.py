@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_count
 from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Solution, Status
@@ -109,8 +110,8 @@ class ShortRecurrence(Lockstep):
     check_every: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.check_every is not None and self.check_every < 1:
-            raise InvalidInput("check_every", self.check_every, "at least 1, or None")
+        if self.check_every is not None:
+            check_count("check_every", self.check_every, 1, "a whole number, at least 1, or None")
 
     @abc.abstractmethod
     def step(self, state: Any, s: Any) -> None:

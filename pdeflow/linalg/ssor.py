@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan
+from pdeflow.linalg.arguments import check_number
 from pdeflow.linalg.array_program import Program
 from pdeflow.linalg.colour_layout import Values, natural_strides
 from pdeflow.linalg.coloured_stencil import ColouredStencil
@@ -45,8 +46,7 @@ class SSOR(Preconditioner):
     omega: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.omega < 2:
-            raise InvalidInput("omega", self.omega, "a number between 0 and 2")
+        check_number("omega", self.omega, lambda omega: 0 < omega < 2, "a number between 0 and 2")
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> SSORSweeps:
         """Part the stencil by colours."""
