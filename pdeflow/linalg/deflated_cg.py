@@ -108,8 +108,8 @@ class DeflatedCG(ConjugateDirections):
         if previous is None or previous.learned is None:
             return state
         W, gram = previous.learned
-        form = ((A.batch, self.recycle, A.size), A.dtype, A.device)
-        if (tuple(W.shape), W.dtype, W.device) != form:
+        form = ((A.batch, self.recycle, A.size), A.dtype, A.device, A.shape)
+        if (tuple(W.shape), W.dtype, W.device, previous.A.shape) != form:
             return state
         AW = torch.stack([A.apply(w.reshape(-1, *A.shape)).flatten(1) for w in W.unbind(1)], 1)
         sound = torch.isfinite(AW).flatten(1).all(1).reshape(-1, 1, 1)

@@ -132,7 +132,8 @@ class GCRODR(ArnoldiCycles):
         state = RecyclingState(**vars(ready), space=None)
         if previous is None or previous.space is None or previous.basis is not state.basis:
             return state
-        if previous.space.U.shape[1] != self.recycle:
+        # The same number of points on another grid is another problem.
+        if previous.space.U.shape[1] != self.recycle or previous.A.shape != A.shape:
             return state
         state.space = self._carried(state, previous.space)
         if state.M is not None:

@@ -283,3 +283,14 @@ def test_orthonormal_images_drop_what_depends_on_others() -> None:
     torch.testing.assert_close(1e60 * turned.flip(2), C, rtol=0, atol=1e-12)
     left = image[0] - (image[0] @ C[0].mH) @ C[0]
     assert left.abs().max() < 1e-10 * 1e60
+
+
+@pytest.mark.parametrize("solver", [GCRODR(restart=20, recycle=6), DeflatedCG(recycle=6, window=30)])
+def test_a_grid_of_another_shape_and_the_same_size_starts_afresh(solver: Solver) -> None:
+    first, turned = darcy(1, (16, 24)), darcy(1, (24, 16))
+    b = right_hand_side(turned)
+    chain = Sequence(solver)
+    chain.solve(first, right_hand_side(first))
+    after = chain.solve(turned, b)
+    assert torch.equal(after.x, solve(turned, b, solver=solver).x)
+    assert not torch.equal(chain.solve(turned, b).iterations, after.iterations)
