@@ -24,6 +24,12 @@ def check_count(name: str, value: object, least: int = 1, expected: str = "") ->
         raise InvalidInput(name, value, expected or f"a whole number, at least {least}")
 
 
+def check_precision(dtype: object) -> None:
+    """Raise InvalidInput unless the dtype that a method is to work in is real, single or double, or None."""
+    if dtype not in (None, torch.float32, torch.float64):
+        raise InvalidInput("dtype", dtype, "torch.float32, torch.float64 or None")
+
+
 def real_number(name: str, value: object, expected: str = "a number") -> float:
     """The value as a float; a tensor or an array is a number where it has no axes."""
     if type(value) is float or isinstance(value, numbers.Real):  # the second alone is slow

@@ -11,8 +11,8 @@ from pdeflow.errors import InvalidInput
 from pdeflow.linalg.arguments import check_count
 from pdeflow.linalg.arnoldi import combine
 from pdeflow.linalg.conjugate_directions import ConjugateDirections, Directions, precondition
-from pdeflow.linalg.lockstep import RUNNING, Prepared, column, norm, prepare
-from pdeflow.linalg.operator import LinearOperator
+from pdeflow.linalg.lockstep import RUNNING, Prepared, norm, prepare
+from pdeflow.linalg.operator import LinearOperator, column, double_precision
 from pdeflow.linalg.preconditioner import Preconditioner
 
 
@@ -222,7 +222,7 @@ class DeflatedCG(ConjugateDirections):
 
         Also the weights of that basis, which of its vectors count, and the rows that the weights are for.
         """
-        double = torch.complex128 if state.A.dtype.is_complex else torch.float64
+        double = double_precision(state.A.dtype)
         unit = torch.where(s.squares > 0, s.squares.rsqrt(), torch.zeros_like(s.squares))
         # z_j = p_j - beta_j p_(j-1) + W (A W)* z_j with conjugate p.
         earlier = torch.nn.functional.pad(s.curvatures[:, :-1], (1, 0))

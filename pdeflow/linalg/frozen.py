@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.linalg.arguments import check_instance, check_number
-from pdeflow.linalg.operator import LinearOperator
+from pdeflow.linalg.operator import LinearOperator, rough_vector
 from pdeflow.linalg.preconditioner import Preconditioner
 
 
@@ -51,8 +51,7 @@ class Frozen(Preconditioner):
 
 def misfit(A: LinearOperator, M: LinearOperator) -> Tensor:
     """``sin angle(v, A M v)`` of every system, ``(batch,)``, for a vector v of many frequencies."""
-    numbers = torch.arange(1, A.size + 1, dtype=torch.float64, device=A.device)
-    v = (numbers * numbers).sin().reshape(1, *A.shape).expand(A.batch, *A.shape).to(A.dtype)
+    v = rough_vector(A).to(A.dtype).expand(A.batch, *A.shape)
     w = A.apply(M.apply(v.contiguous())).flatten(1)
     v = v.flatten(1)
     cosine = torch.linalg.vecdot(v, w).abs() / (torch.linalg.norm(v, dim=1) * torch.linalg.norm(w, dim=1))

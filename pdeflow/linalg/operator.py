@@ -159,6 +159,28 @@ def checked_tags(tags: Iterable[Tag]) -> frozenset[Tag]:
     return made
 
 
+def double_precision(dtype: torch.dtype) -> torch.dtype:
+    """float64, or complex128 for a complex dtype."""
+    return torch.complex128 if dtype.is_complex else torch.float64
+
+
+def working_dtype(dtype: torch.dtype | None, A: LinearOperator) -> torch.dtype:
+    """The real ``dtype``, or complex of its precision for a complex A; that of A where it is None."""
+    dtype = dtype or A.dtype
+    return dtype.to_complex() if A.dtype.is_complex else dtype
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """One number a system, in a shape that multiplies ``like``."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def rough_vector(A: LinearOperator) -> Tensor:
+    """A vector of many frequencies, the same in every run: ``shape`` of A, in float64."""
+    numbers = torch.arange(1, A.size + 1, dtype=torch.float64, device=A.device)
+    return (numbers * numbers).sin().reshape(A.shape)
+
+
 def magnitude(x: Tensor) -> Tensor:
     """The largest absolute entry of every sample, ``(batch,)``; NaN or infinite if an entry is."""
     flat = x.flatten(1)

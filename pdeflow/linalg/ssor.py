@@ -12,7 +12,7 @@ from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan
 from pdeflow.linalg.arguments import check_number
 from pdeflow.linalg.array_program import Program
 from pdeflow.linalg.colour_layout import Values, natural_strides
-from pdeflow.linalg.coloured_stencil import ColouredStencil
+from pdeflow.linalg.coloured_stencil import ColouredStencil, check_compact
 from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.stencil import StencilOperator
@@ -53,11 +53,7 @@ class SSOR(Preconditioner):
         if not isinstance(A, StencilOperator):
             hint = "Use Jacobi() for an operator without a grid."
             raise InvalidInput("A", type(A).__name__, "a StencilOperator", hint)
-        wide = [offset for offset in A.offsets if any(abs(step) > 1 for step in offset)]
-        if wide:
-            raise InvalidInput("offsets", wide, "entries -1, 0 and 1", "Use Jacobi() for wider stencils.")
-        if (0,) * len(A.shape) not in A.offsets:
-            raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")
+        check_compact(A)
         if any(wraps and n % 2 for n, wraps in zip(A.shape, A.periodic)):
             hint = "Use Jacobi() where a ring cannot be coloured."
             raise InvalidInput("A.shape", A.shape, "even numbers of points along periodic axes", hint)
