@@ -31,8 +31,7 @@ from pdeflow.linalg import (
 from pdeflow.linalg.frozen import misfit
 from pdeflow.linalg.sparse_galerkin import Coarsening
 
-from .systems import darcy, dense, generator, hermitian, jumps, right_hand_side
-from .test_sparse import random_pattern
+from .systems import darcy, dense, generator, hermitian, jumps, random_pattern, right_hand_side
 
 pyamg = pytest.importorskip("pyamg")
 

@@ -159,18 +159,20 @@ def test_an_argument_of_the_wrong_kind(name: str) -> None:
         call()
 
 
-def same(one: LinearOperator, other: LinearOperator) -> None:
+def same_products(one: LinearOperator, other: LinearOperator) -> None:
     x = torch.randn(one.batch, *one.shape, dtype=one.dtype)
     torch.testing.assert_close(one(x), other(x), rtol=0, atol=0)
 
 
 def test_numpy_arrays_are_coefficients() -> None:
-    same(StencilOperator(A.offsets, A.coefficients.numpy()), A)
-    same(SparseOperator(B.pattern, B.values.numpy(), A.shape), B)
+    same_products(StencilOperator(A.offsets, A.coefficients.numpy()), A)
+    same_products(SparseOperator(B.pattern, B.values.numpy(), A.shape), B)
     parts = (B.pattern.indptr.numpy(), B.pattern.indices.numpy(), B.values.numpy())
-    same(SparseOperator.from_csr(*parts, A.shape), B)
+    same_products(SparseOperator.from_csr(*parts, A.shape), B)
     c = torch.rand(1, 5, 5, dtype=torch.float64) + 1
-    same(diffusion_stencil(c.numpy(), 0.1, reaction=c.numpy()), diffusion_stencil(c, 0.1, reaction=c))
+    same_products(
+        diffusion_stencil(c.numpy(), 0.1, reaction=c.numpy()), diffusion_stencil(c, 0.1, reaction=c)
+    )
 
 
 @pytest.mark.parametrize("change", ["read-only", "backwards", "integers", "bytes swapped", "long double"])
@@ -215,8 +217,8 @@ def test_numbers_of_every_library_are_numbers() -> None:
         solution = solve(A, b, rtol=number, atol=number, max_iterations=np.int64(50))  # type: ignore[arg-type]
         assert torch.equal(solution.iterations, solve(A, b, rtol=1e-3, atol=1e-3).iterations)
     assert GMRES(restart=np.int64(5)) == GMRES(restart=5)  # type: ignore[arg-type]
-    same(StencilOperator(np.array(A.offsets), A.coefficients), A)  # type: ignore[arg-type]
-    same(StencilOperator(torch.tensor(A.offsets), A.coefficients), A)  # type: ignore[arg-type]
+    same_products(StencilOperator(np.array(A.offsets), A.coefficients), A)  # type: ignore[arg-type]
+    same_products(StencilOperator(torch.tensor(A.offsets), A.coefficients), A)  # type: ignore[arg-type]
 
 
 def test_a_chain_without_a_solver_takes_the_default_one() -> None:
