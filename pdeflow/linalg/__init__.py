@@ -5,10 +5,11 @@ none of the others. ``solve(A, b)`` is the front door.
 """
 
 from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
-from pdeflow.linalg.auto import Auto, Candidate
+from pdeflow.linalg.auto import Auto
 from pdeflow.linalg.bicgstab import BiCGStab
 from pdeflow.linalg.block_cg import BlockCG
 from pdeflow.linalg.block_jacobi import BlockJacobi
+from pdeflow.linalg.candidates import Candidate
 from pdeflow.linalg.cg import CG
 from pdeflow.linalg.chebyshev import Chebyshev
 from pdeflow.linalg.deflated_cg import DeflatedCG

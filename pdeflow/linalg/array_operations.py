@@ -124,6 +124,29 @@ class Magnitudes:
 
 
 @dataclass(frozen=True)
+class Upwind:
+    """``out = s max(0, |a - b| / 2 + min(0, s (a + b) / 2))`` with the sign s of ``c + d``."""
+
+    n: int
+    out: Span
+    a: Span
+    b: Span
+    c: Span
+    d: Span
+
+    def run(self, memory: Memory, outer: Sequence[OuterArray]) -> None:
+        """In torch."""
+        out, a, b, c, d = (memory.view(s, self.n) for s in (self.out, self.a, self.b, self.c, self.d))
+        sign = torch.where(c + d < 0, -1.0, 1.0).to(out.dtype)
+        needed = (a - b).abs() / 2 + (sign * (a + b) / 2).clamp(max=0)
+        out.copy_(sign * needed.clamp(min=0))
+
+    def encode(self) -> list[int]:
+        """For the interpreter."""
+        return [9, 13, self.n, *(i for s in (self.out, self.a, self.b, self.c, self.d) for i in s)]
+
+
+@dataclass(frozen=True)
 class Conjugate:
     """``out = conj(values)``; only complex programs have it."""
 
@@ -299,4 +322,4 @@ class Invert:
         return [7, 5, self.n, *self.matrix]
 
 
-Operation = Products | Strips | Reciprocal | Magnitudes | Conjugate | Copy | Rows | Dense | Invert
+Operation = Products | Strips | Reciprocal | Magnitudes | Upwind | Conjugate | Copy | Rows | Dense | Invert

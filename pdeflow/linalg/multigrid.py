@@ -17,6 +17,7 @@ from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan, Span
 from pdeflow.linalg.arguments import check_precision
 from pdeflow.linalg.array_operations import Copy, Operation
 from pdeflow.linalg.array_program import Program, ProgramCall
+from pdeflow.linalg.artificial_diffusion import artificial_diffusion
 from pdeflow.linalg.colour_layout import Offset, Values, natural_strides
 from pdeflow.linalg.coloured_stencil import check_compact
 from pdeflow.linalg.dense_inverse import DenseInverse
@@ -43,7 +44,9 @@ class Multigrid(Preconditioner):
     - Coarse points: every second one, along all axes at once. Bounded axes may have any number of
       points; a periodic one is halved while it is even.
     - Interpolation P follows the operator (:mod:`~pdeflow.linalg.interpolation`), restriction is its adjoint,
-      coarse operators are ``P* A P``: jumps of the coefficient cost few iterations.
+      coarse operators are ``P* A P``: jumps of the coefficient cost few iterations. Where A is real and not
+      tagged ``SYMMETRIC``, they are made stable for convection
+      (:mod:`~pdeflow.linalg.artificial_diffusion`).
     - Smoother: Gauss-Seidel by the 2^d colours of :mod:`~pdeflow.linalg.colour_layout` (red-black for a 5- or
       7-point stencil), upwards in the reverse order, or two steps of the Chebyshev iteration: V and W cycles
       are Hermitian positive definite where the operator is, and legal preconditioners of CG.
@@ -141,6 +144,8 @@ class MultigridPlan:
             self._transfers.append((rows(level.b, *b), rows(level.x, *x, merge=True)))
             self.levels.append(level)
             set_up += level.set_up(values)
+            if not hermitian and not dtype.is_complex:
+                set_up += artificial_diffusion(level.layout, level.coarse)
             kept = _kept_axes(level.coarse_shape)
             shape, periodic = _pick(level.coarse_shape, kept), _pick(periodic, kept)
             values = {

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg import Multigrid, StencilOperator, Tag
+from pdeflow.linalg import BiCGStab, Multigrid, StencilOperator, Tag, solve
 from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan, Span
 from pdeflow.linalg.array_operations import Products
+from pdeflow.linalg.artificial_diffusion import artificial_diffusion
 from pdeflow.linalg.chebyshev import ChebyshevPolynomial
 from pdeflow.linalg.chebyshev_smoother import RATIO, STEPS
 from pdeflow.linalg.colour_layout import Values, natural_strides
@@ -154,6 +155,57 @@ def test_coarse_operator_is_the_galerkin_product(shape, periodic, kind) -> None:
     coarse = {offset: filled.coarse(array) for offset, array in filled.level.coarse.items()}
     C = StencilOperator(list(coarse), torch.stack(list(coarse.values()), 1), periodic)
     torch.testing.assert_close(dense(C), P.mT @ dense(A) @ P)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("shape", "periodic"), SHAPES)
+def test_artificial_diffusion_against_matrices(shape, periodic, sign) -> None:
+    """On the coarse operator of one whose off-diagonal entries have either sign."""
+    A = full_stencil(2, shape, periodic)
+    A = StencilOperator(A.offsets, sign * A.coefficients, periodic)
+    filled = FilledLevel(A)
+    operations = artificial_diffusion(filled.level.layout, filled.level.coarse)
+
+    def coarse() -> torch.Tensor:
+        arrays = {offset: filled.coarse(array) for offset, array in filled.level.coarse.items()}
+        return dense(StencilOperator(list(arrays), torch.stack(list(arrays.values()), 1), periodic))
+
+    filled.memory  # noqa: B018  makes the coarse operator
+    before = sign * coarse()
+    filled.run(operations)
+    after = sign * coarse()
+    torch.testing.assert_close(after.sum(2), before.sum(2))
+    if any(n // 2 < 3 and wraps for n, wraps in zip(shape, periodic)):
+        return  # several offsets lead to one neighbour, so that an entry of the matrix is not one of a pair
+    mean, apart = (before + before.mT) / 2, (before - before.mT).abs() / 2
+    D = (apart + mean.clamp(max=0)).clamp(min=0)
+    torch.diagonal(D, dim1=1, dim2=2).zero_()
+    assert D.count_nonzero() > 0 or before.shape[1] == 1
+    torch.testing.assert_close(after, before - D + torch.diag_embed(D.sum(2)))
+
+
+@pytest.mark.parametrize("make", [lambda: darcy(2, (40, 41)), lambda: waves(2, 40, 9.0)])
+def test_a_symmetric_operator_needs_no_tag_for_its_coarse_ones(make) -> None:
+    A = make()
+    untagged = StencilOperator(A.offsets, A.coefficients)
+    x, settings = right_hand_side(A), Multigrid(dtype=None)
+    torch.testing.assert_close(settings.init(untagged)(x), settings.init(A)(x))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("speed", "most"), [(20.0, 7), (100.0, 9), (250.0, 12)])
+@pytest.mark.parametrize("cycle", ["V", "W"])
+def test_few_iterations_for_convection(speed: float, most: int, cycle, sign: int) -> None:
+    """The cell Peclet number on the finest grid is up to 2; the coarse ones are unstable by themselves."""
+    counts = []
+    for n in (63, 127):
+        A = convection(1, n, speed * (n + 1) / 128)
+        A = StencilOperator(A.offsets, sign * A.coefficients)
+        b = right_hand_side(A)
+        solution = solve(A, b, solver=BiCGStab(), preconditioner=Multigrid(cycle), on_failure="return")
+        assert solution.converged.all()
+        counts.append(int(solution.iterations.max()))
+    assert max(counts) <= most
 
 
 @pytest.mark.parametrize(("shape", "periodic"), SHAPES)

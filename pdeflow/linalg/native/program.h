@@ -25,7 +25,7 @@ typedef struct {
     Outer outer[2];
 } Program;
 
-enum { PRODUCTS = 0, RECIPROCAL = 1, COPY = 2, SPLIT_ROWS = 3, MERGE_ROWS = 4, DENSE = 5, STRIPS = 6, INVERT = 7, MAGNITUDES = 8 };
+enum { PRODUCTS = 0, RECIPROCAL = 1, COPY = 2, SPLIT_ROWS = 3, MERGE_ROWS = 4, DENSE = 5, STRIPS = 6, INVERT = 7, MAGNITUDES = 8, UPWIND = 9 };
 
 #define REAL float
 #define NAME(x) x##_f32

@@ -98,6 +98,20 @@ static void NAME(magnitudes)(const int64_t *op, const NAME(Places) *places) {
     }
 }
 
+/* out = sign max(0, |a - b| / 2 + min(0, sign (a + b) / 2)) with the sign of c + d. */
+static void NAME(upwind)(const int64_t *op, const NAME(Places) *places) {
+    const int64_t n = op[2];
+    REAL *out = NAME(at)(op + 3, places);
+    const REAL *a = NAME(at)(op + 5, places), *b = NAME(at)(op + 7, places);
+    const REAL *c = NAME(at)(op + 9, places), *d = NAME(at)(op + 11, places);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const REAL sign = c[i] + d[i] < 0 ? -1 : 1, mean = sign * (a[i] + b[i]) / 2, apart = a[i] - b[i];
+        const REAL needed = (apart < 0 ? -apart : apart) / 2 + (mean < 0 ? mean : 0);
+        out[i] = needed > 0 ? sign * needed : 0;
+    }
+}
+
 /* Products that run strip by strip, all of them on a strip before the next, so that what passes from one to
    another stays in the cache. */
 static void NAME(strips)(const int64_t *op, const NAME(Places) *places) {
@@ -270,6 +284,7 @@ static void NAME(run_sample)(const Program *program, int64_t sample, const Outer
             case STRIPS: NAME(strips)(op, places); break;
             case RECIPROCAL: NAME(reciprocal)(op, places); break;
             case MAGNITUDES: NAME(magnitudes)(op, places); break;
+            case UPWIND: NAME(upwind)(op, places); break;
             case COPY: NAME(copy)(op, places, sample, outer); break;
             case SPLIT_ROWS: NAME(rows)(op, places, sample, outer, 1); break;
             case MERGE_ROWS: NAME(rows)(op, places, sample, outer, 0); break;

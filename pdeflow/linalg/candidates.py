@@ -1,0 +1,135 @@
+"""What :class:`~pdeflow.linalg.auto.Auto` chooses from."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
+from pdeflow.linalg.arguments import check_instance
+from pdeflow.linalg.bicgstab import BiCGStab
+from pdeflow.linalg.cg import CG
+from pdeflow.linalg.deflated_cg import DeflatedCG
+from pdeflow.linalg.expanded import Shared
+from pdeflow.linalg.fast_poisson import FastPoisson
+from pdeflow.linalg.fgmres import FGMRES
+from pdeflow.linalg.flexible_cg import FlexibleCG
+from pdeflow.linalg.frozen import Frozen
+from pdeflow.linalg.gcrodr import GCRODR
+from pdeflow.linalg.gmres import GMRES
+from pdeflow.linalg.incomplete_cholesky import IC
+from pdeflow.linalg.incomplete_lu import ILU
+from pdeflow.linalg.jacobi import Jacobi
+from pdeflow.linalg.lgmres import LGMRES
+from pdeflow.linalg.minres import MINRES
+from pdeflow.linalg.multigrid import Multigrid
+from pdeflow.linalg.null_space import Projected
+from pdeflow.linalg.operator import LinearOperator, Tag
+from pdeflow.linalg.preconditioner import Preconditioner
+from pdeflow.linalg.solver import Solver, check_method
+from pdeflow.linalg.sparse import SparseOperator
+from pdeflow.linalg.sparse_direct import SparseDirect
+from pdeflow.linalg.stencil import StencilOperator
+
+# Those that are known to start every system of a sequence from nothing.
+FORGETFUL = (CG, FlexibleCG, MINRES, BiCGStab, GMRES, FGMRES, LGMRES)
+CARRYING = (GCRODR, DeflatedCG, Frozen)
+# Unknowns up to which a sparse factorisation is tried: beyond, its fill alone takes longer than the others.
+LARGEST_DIRECT = {1: 1_000_000, 2: 150_000, 3: 15_000}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A solver with its preconditioner."""
+
+    solver: Solver
+    preconditioner: Preconditioner | None = None
+
+    def __post_init__(self) -> None:
+        check_instance("solver", self.solver, Solver, "CG() or GMRES()")
+        check_method(self.solver, self.preconditioner)
+
+    @property
+    def carries(self) -> bool | None:
+        """Whether a system leaves something to the next; None if that is not known."""
+        if isinstance(self.solver, CARRYING) or isinstance(bare(self.preconditioner), CARRYING):
+            return True
+        return False if type(self.solver) in FORGETFUL else None
+
+    @property
+    def name(self) -> str:
+        """Both, with the settings that are not the default ones."""
+        return " + ".join(_named(part) for part in (self.solver, self.preconditioner) if part is not None)
+
+
+def bare(part: Any) -> Any:
+    """A preconditioner without what a null space or a shared operator has put around it."""
+    while isinstance(part, (Projected, Shared)):
+        part = part.preconditioner
+    return part
+
+
+def _named(part: Any) -> str:
+    part = bare(part)
+    changed = []
+    for f in dataclasses.fields(part) if dataclasses.is_dataclass(part) else ():
+        value = getattr(part, f.name)
+        if isinstance(value, Preconditioner):
+            changed.append(_named(value))
+        elif value != f.default:
+            changed.append(f"{f.name}={value}")
+    return type(part).__name__ + (f"({', '.join(changed)})" if changed else "")
+
+
+def names(candidates: tuple[Candidate, ...]) -> list[str]:
+    """What they are called."""
+    return [candidate.name for candidate in candidates]
+
+
+def factorisation_seconds(candidate: Candidate, A: LinearOperator) -> float:
+    """About what the sparse LU factors of a candidate take to make on one core; 0 where it makes none.
+
+    The operations of nested dissection grow with the power 3/2 of the unknowns in 2D and with their square in
+    3D; the constants are those of SuperLU on five- and seven-point stencils.
+    """
+    inner = bare(candidate.preconditioner)
+    while isinstance(inner, Frozen):
+        inner = bare(inner.preconditioner)
+    if not isinstance(inner, SparseDirect):
+        return 0.0
+    dim = len(A.shape) if isinstance(A, StencilOperator) else 2
+    return A.batch * {1: 1e-6 * A.size, 2: 2e-8 * A.size**1.5}.get(dim, 2e-9 * A.size**2.0)
+
+
+def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
+    """The methods that suit A; those that are hardly ever far off come first."""
+    definite, symmetric = Tag.POSITIVE_DEFINITE in A.tags, Tag.SYMMETRIC in A.tags
+    made: list[Candidate] = []
+    stencil, sparse = isinstance(A, StencilOperator), isinstance(A, SparseOperator)
+    if symmetric:
+        forms = [Multigrid(), FastPoisson(), FastPoisson(scaling=True), IC()] if stencil else []
+        if sparse:
+            amg = AlgebraicMultigrid()
+            forms = [
+                *((amg, Frozen(amg)) if importlib.util.find_spec("pyamg") else ()),
+                IC(relaxation=0.97),
+                Jacobi(),
+            ]
+        made += [Candidate(CG(), form) for form in forms or [None]]
+        if stencil and not definite:
+            made += [Candidate(MINRES(), form) for form in (IC(), Jacobi())]
+    if not definite:
+        if stencil:
+            made += [Candidate(method, Multigrid()) for method in (BiCGStab(), LGMRES())]
+        forms = [FastPoisson(), ILU()] if stencil else [Jacobi(), ILU()] if sparse else [None]
+        made += [Candidate(GCRODR(), form) for form in forms]
+        made += [Candidate(GMRES(), form) for form in forms]
+        made.append(Candidate(BiCGStab(), forms[-1]))
+        if stencil:
+            made.append(Candidate(GCRODR(), FastPoisson(shift=0.1j)))
+    most = LARGEST_DIRECT.get(len(A.shape) if stencil else 2, 0)
+    if (stencil or sparse) and A.device.type == "cpu" and A.size <= most:
+        made.append(Candidate(CG() if definite else GMRES(), Frozen(SparseDirect())))
+    return tuple(made)
