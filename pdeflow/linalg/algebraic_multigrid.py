@@ -95,6 +95,9 @@ class AlgebraicMultigrid(Preconditioner):
         double = double_precision(A.dtype)
         csr: Any = A.to(double, "cpu").to_scipy()
         csr.indptr, csr.indices = csr.indptr.astype(np.int32), csr.indices.astype(np.int32)
+        # PyAMG takes tiny entries for zeros. P and R, which alone are used, do not change with the scale, and
+        # by a power of two nothing is rounded.
+        csr.data = csr.data * np.ldexp(1.0, -np.frexp(np.abs(csr.data).max(initial=1e-300))[1])
         options: dict[str, Any] = {"max_coarse": COARSEST, "presmoother": None, "postsmoother": None}
         if self.method == "smoothed_aggregation":
             options["symmetry"] = "hermitian" if Tag.SYMMETRIC in A.tags else "nonsymmetric"

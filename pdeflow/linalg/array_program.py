@@ -64,7 +64,8 @@ class Program:
         A memory of one sample serves them all in turn.
         """
         if self._code is None:
-            self._code = torch.tensor([i for op in self.operations for i in op.encode()], dtype=torch.int64)
+            numbers = [number for operation in self.operations for number in operation.encode()]
+            self._code = torch.tensor(numbers, dtype=torch.int64, device="cpu")
         call = ProgramCall(code=self._code.data_ptr(), length=self._code.numel())
         call.single = int(self.dtype == torch.float32)
         call.memory = memory.values.data_ptr()

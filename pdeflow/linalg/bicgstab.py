@@ -45,8 +45,9 @@ class BiCGStab(CompiledRecurrence):
     residual recomputed in float64 at the end belies the recursive one, and the iteration starts again
     from it, or ends as ``STAGNATED`` once that does not halve it.
 
-    On a CPU, for float64 stencils with no preconditioner, Jacobi, multigrid or incomplete factors, the same
-    steps are compiled and take one system after the other, whose vectors then stay in the cache.
+    On a CPU, for float64 stencils and sparse matrices with no preconditioner, Jacobi, multigrid
+    or incomplete factors, the same steps are compiled and take one system after the other, whose vectors then
+    stay in the cache.
 
     Reference: H. A. van der Vorst, "Bi-CGSTAB: a fast and smoothly converging variant of Bi-CG for the
     solution of nonsymmetric linear systems", SIAM J. Sci. Stat. Comput. 13 (1992).

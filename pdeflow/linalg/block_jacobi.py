@@ -121,9 +121,10 @@ def _blocks(A: SparseOperator, box: tuple[int, ...]) -> Tensor:
     """The matrices of the boxes, ``(batch, boxes, points, points)``; one where a row is empty."""
     points, count = math.prod(box), math.prod(-(-n // b) for n, b in zip(A.shape, box))
     # Which box an unknown is in, and which of its points it is.
-    number, place = torch.zeros(A.shape, dtype=torch.int64), torch.zeros(A.shape, dtype=torch.int64)
+    number = torch.zeros(A.shape, dtype=torch.int64, device="cpu")
+    place = torch.zeros_like(number)
     for axis, (n, b) in enumerate(zip(A.shape, box)):
-        at = torch.arange(n).reshape(-1, *(1,) * (len(box) - 1 - axis))
+        at = torch.arange(n, device="cpu").reshape(-1, *(1,) * (len(box) - 1 - axis))
         number, place = number * -(-n // b) + at // b, place * b + at % b
     number, place = number.flatten(), place.flatten()
     rows, columns = A.pattern.row_numbers, A.pattern.indices

@@ -7,6 +7,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
 from pdeflow.linalg.arguments import check_instance
 from pdeflow.linalg.bicgstab import BiCGStab
@@ -88,15 +90,18 @@ def names(candidates: tuple[Candidate, ...]) -> list[str]:
     return [candidate.name for candidate in candidates]
 
 
-def factorisation_seconds(candidate: Candidate, A: LinearOperator) -> float:
-    """About what the sparse LU factors of a candidate take to make on one core; 0 where it makes none.
+def preparation_seconds(candidate: Candidate, A: LinearOperator) -> float:
+    """About what the sparse LU factors or the algebraic multigrid of a candidate take to make on one core.
 
-    The operations of nested dissection grow with the power 3/2 of the unknowns in 2D and with their square in
-    3D; the constants are those of SuperLU on five- and seven-point stencils.
+    0 for all others, which are quick to make. The operations of nested dissection grow with the power 3/2 of
+    the unknowns in 2D and with their square in 3D; the constants are those of SuperLU on five- and
+    seven-point stencils, and of PyAMG on linear finite elements.
     """
     inner = bare(candidate.preconditioner)
     while isinstance(inner, Frozen):
         inner = bare(inner.preconditioner)
+    if isinstance(inner, AlgebraicMultigrid):
+        return 7e-6 * A.size
     if not isinstance(inner, SparseDirect):
         return 0.0
     dim = len(A.shape) if isinstance(A, StencilOperator) else 2
@@ -126,6 +131,8 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
         forms = [FastPoisson(), ILU()] if stencil else [Jacobi(), ILU()] if sparse else [None]
         made += [Candidate(GCRODR(), form) for form in forms]
         made += [Candidate(GMRES(), form) for form in forms]
+        if stencil and not A.dtype.is_complex:
+            made.append(Candidate(GMRES(dtype=torch.float32), FastPoisson()))
         made.append(Candidate(BiCGStab(), forms[-1]))
         if stencil:
             made.append(Candidate(GCRODR(), FastPoisson(shift=0.1j)))

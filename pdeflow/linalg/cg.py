@@ -30,8 +30,9 @@ class CG(CompiledRecurrence, ConjugateDirections):
     where it belies the recursive one, the iteration starts again from it, and ends as ``STAGNATED`` once
     that does not halve it.
 
-    On a CPU, for float64 stencils with no preconditioner, Jacobi, multigrid or IC, the same steps are
-    compiled and take one system after the other, whose vectors then stay in the cache.
+    On a CPU, for float64 stencils and sparse matrices with no preconditioner, Jacobi, multigrid
+    or IC, the same steps are compiled and take one system after the other, whose vectors then
+    stay in the cache.
 
     Reference: M. R. Hestenes and E. Stiefel, "Methods of conjugate gradients for solving linear systems",
     J. Res. Nat. Bur. Standards 49 (1952).

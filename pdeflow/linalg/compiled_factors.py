@@ -66,11 +66,11 @@ class CompiledFactors:
         self._margin = max(1, *(abs(s) for s in self._shifts))
         self._stride = A.size + self._margin
         sample = self._margin + len(slots) * self._stride
-        self._factors = torch.zeros((A.batch, sample), dtype=dtype)
+        self._factors = torch.zeros((A.batch, sample), dtype=dtype, device="cpu")
         self._slots = self._factors[:, self._margin :].unflatten(1, (len(slots), self._stride))
-        self._work = torch.zeros(LANES * (A.size + 2 * self._margin), dtype=dtype)
-        self._scale = torch.ones(A.batch, dtype=torch.float64)
-        self._shift_array = torch.tensor(self._shifts)
+        self._work = torch.zeros(LANES * (A.size + 2 * self._margin), dtype=dtype, device="cpu")
+        self._scale = torch.ones(A.batch, dtype=torch.float64, device="cpu")
+        self._shift_array = torch.tensor(self._shifts, device="cpu")
         self._products = self._list_products()
         self._sweeps = self._list_sweeps(adjoint=False)
         self._adjoint_sweeps = self._sweeps if symmetric else self._list_sweeps(adjoint=True)
@@ -98,8 +98,8 @@ class CompiledFactors:
             into += [place.get(t, self._lower) for _, t in pairs]
             weight += [1.0 if t in place else self._relaxation for _, t in pairs]
             first.append(len(into))
-        arrays = [torch.tensor(numbers, dtype=torch.int64) for numbers in (first, factor, into)]
-        return [*arrays, torch.tensor(weight, dtype=torch.float64)]
+        arrays = [torch.tensor(numbers, dtype=torch.int64, device="cpu") for numbers in (first, factor, into)]
+        return [*arrays, torch.tensor(weight, dtype=torch.float64, device="cpu")]
 
     def _list_sweeps(self, adjoint: bool) -> list[Tensor]:
         """For both sweeps the number of couplings to other rows of the grid and inside a row; then, of each
@@ -116,8 +116,8 @@ class CompiledFactors:
             near = [entry for entry in part if not any(self._offsets[entry[0]][:-1])]
             counts += [len(far), len(near)]
             couplings += far + near
-        table = torch.tensor(couplings, dtype=torch.int64).reshape(-1, 3)
-        return [torch.tensor(counts), *(column.contiguous() for column in table.unbind(1))]
+        table = torch.tensor(couplings, dtype=torch.int64, device="cpu").reshape(-1, 3)
+        return [torch.tensor(counts, device="cpu"), *(column.contiguous() for column in table.unbind(1))]
 
     def fill(self, A: StencilOperator, scale: Tensor) -> None:
         """Factor ``scale A``, with one scale a system."""

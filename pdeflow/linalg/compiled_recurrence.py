@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from pdeflow.linalg import native
+from pdeflow.linalg.compiled_factors import FactorsCall
 from pdeflow.linalg.incomplete_lu import IncompleteInverse
 from pdeflow.linalg.jacobi import DiagonalOperator
 from pdeflow.linalg.lockstep import Prepared, ShortRecurrence
 from pdeflow.linalg.multigrid import MultigridCycle
 from pdeflow.linalg.operator import LinearOperator
+from pdeflow.linalg.sparse import SparseOperator
 from pdeflow.linalg.stencil import StencilOperator
 
-IDENTITY, DIAGONAL, CYCLE, FACTORS = range(4)
+IDENTITY, DIAGONAL, CYCLE, FACTORS, ROW_FACTORS = range(5)
 STEPS = 64  # between two looks of the host; every system stops by itself
 
 
@@ -27,11 +29,11 @@ class System(ctypes.Structure):
     _fields_ = (
         ("samples", ctypes.c_int64),
         ("size", ctypes.c_int64),
-        ("plan", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("plan", "start", "column")),
         ("coefficient_stride", ctypes.c_int64),
         ("coefficients", ctypes.c_void_p),
         ("kind", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("diagonal", "set_up", "cycle", "factors")),
+        *((name, ctypes.c_void_p) for name in ("diagonal", "set_up", "cycle", "factors", "row_factors")),
     )
 
 
@@ -59,8 +61,12 @@ class CompiledRecurrence(ShortRecurrence):
 
 
 def takes(A: LinearOperator) -> bool:
-    """Whether the compiled forms can iterate with this operator: a float64 stencil on a CPU."""
-    return isinstance(A, StencilOperator) and A.dtype == torch.float64 and A.compiled is not None
+    """Whether the compiled forms can iterate with this operator: a float64 stencil or matrix on a CPU."""
+    if A.dtype != torch.float64 or A.device.type != "cpu":
+        return False
+    if isinstance(A, StencilOperator):
+        return A.compiled is not None
+    return isinstance(A, SparseOperator) and native.library("sparse") is not None
 
 
 def fits(state: Prepared) -> bool:
@@ -84,10 +90,14 @@ def advance(method: str, names: tuple[str, ...], state: Prepared, s: Any, steps:
         The tensors of the iterate ``s`` that it takes, in its order.
     """
     A, M = state.A, state.M
-    assert isinstance(A, StencilOperator)
     system = System(samples=A.batch, size=A.size, kind=IDENTITY)
-    system.plan = A.plan.data_ptr()
-    system.coefficients, system.coefficient_stride = A.coefficients.data_ptr(), A.coefficients.stride(0)
+    if isinstance(A, StencilOperator):
+        system.plan, values = A.plan.data_ptr(), A.coefficients
+    else:
+        assert isinstance(A, SparseOperator)
+        values = A.values.contiguous()
+        system.start, system.column = A.pattern.indptr.data_ptr(), A.pattern.narrow_indices.data_ptr()
+    system.coefficients, system.coefficient_stride = values.data_ptr(), values.stride(0)
     if isinstance(M, DiagonalOperator):
         system.kind, system.diagonal = DIAGONAL, M.diagonal().data_ptr()
     elif isinstance(M, MultigridCycle):
@@ -97,8 +107,11 @@ def advance(method: str, names: tuple[str, ...], state: Prepared, s: Any, steps:
     elif isinstance(M, IncompleteInverse):
         factors = M.compiled
         assert factors is not None
-        system.kind, system.factors = FACTORS, ctypes.addressof(factors)
-    history = torch.empty((steps, A.batch), dtype=torch.float64)
+        if isinstance(factors, FactorsCall):
+            system.kind, system.factors = FACTORS, ctypes.addressof(factors)
+        else:
+            system.kind, system.row_factors = ROW_FACTORS, ctypes.addressof(factors)
+    history = torch.empty((steps, A.batch), dtype=torch.float64, device="cpu")
     call = _layout(names)(system, steps)
     for name in names:
         setattr(call, name, getattr(s, name).data_ptr())

@@ -247,7 +247,7 @@ def _along(values: Tensor, axis: int, shape: Sequence[int]) -> Tensor:
 
 def _cells(ends: Sequence[Ends], shape: Sequence[int]) -> Tensor:
     """The volume of the cell of every point, ``(1, *shape)``, as a multiple of a whole one."""
-    cells = torch.ones((1, *shape), dtype=torch.float64)
+    cells = torch.ones((1, *shape), dtype=torch.float64, device="cpu")
     for axis, (pair, n) in enumerate(zip(ends, shape)):
         cells = cells * _along(widths(pair, n), axis, shape)
     return cells

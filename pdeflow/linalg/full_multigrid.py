@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.expanded import broadcast
-from pdeflow.linalg.multigrid import Multigrid
+from pdeflow.linalg.multigrid import Multigrid, MultigridCycle
 from pdeflow.linalg.null_space import without_mean
 from pdeflow.linalg.operator import LinearOperator, Tag, check_vector, magnitude
 from pdeflow.linalg.stencil import StencilOperator
@@ -59,15 +59,26 @@ def full_multigrid(A: LinearOperator, b: Tensor, multigrid: Multigrid | None = N
     if not isinstance(A, StencilOperator):
         raise InvalidInput("A", type(A).__name__, "a StencilOperator", "Only a grid has coarser ones.")
     check_vector("b", b, broadcast(A, b))
-    if A.batch != b.shape[0]:
-        A = A.with_parameter(A.coefficients.expand(b.shape[0], *A.coefficients.shape[1:]))
     multigrid = Multigrid("W", dtype=None) if multigrid is None else multigrid
-    # On a CPU a system stays in the cache while it is worked on; elsewhere the batch goes through at once.
-    M = multigrid.init(A, in_turn=A.device.type == "cpu")
+    # On a CPU a system stays in the cache while it is worked on: each has its turn in the memory of one, and
+    # the levels of an A that all share are built once. Elsewhere the batch goes through at once.
+    host, shared = A.device.type == "cpu", A.batch != b.shape[0]
+    if shared and not host:
+        A = A.with_parameter(A.coefficients.expand(b.shape[0], *A.coefficients.shape[1:]))
+    M = multigrid.init(A, in_turn=host and not shared)
+    x = torch.empty_like(b, memory_format=torch.contiguous_format)
+    if not b.shape[0]:  # split() gives one part of nothing, which the cycle of a shared A would read beyond
+        return x
+    for part, into in zip(b.split(A.batch), x.split(A.batch)):
+        into.copy_(_pass(M, part))
+    return x
+
+
+def _pass(M: MultigridCycle, b: Tensor) -> Tensor:
     # The cycle may have a shorter range of numbers than b.
     largest = magnitude(b)
     scale = torch.where(torch.isfinite(largest) & (largest > 0), largest, 1.0)
-    scale = scale.reshape(-1, *(1,) * len(A.shape)).to(b.dtype)
-    if Tag.CONSTANT_NULL_SPACE in A.tags:
+    scale = scale.reshape(-1, *(1,) * len(M.shape)).to(b.dtype)
+    if Tag.CONSTANT_NULL_SPACE in M.tags:
         return scale * without_mean(M.nested_iteration(without_mean(b / scale)))
     return scale * M.nested_iteration(b / scale)

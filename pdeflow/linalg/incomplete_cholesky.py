@@ -58,7 +58,7 @@ class IC(Preconditioner):
         check_precision(self.dtype)
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> IncompleteInverse:
-        """Factor A, in the buffers of ``previous`` (which is used up) where they fit."""
+        """Factor A, in the buffers of ``previous`` where they fit; it is used up, and so is its adjoint."""
         if Tag.SYMMETRIC not in A.tags:
             hint = "Tag the operator if it is Hermitian, or use ILU()."
             raise InvalidInput("A.tags", sorted(tag.name for tag in A.tags), "SYMMETRIC among them", hint)

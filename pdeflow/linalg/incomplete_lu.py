@@ -17,7 +17,7 @@ from pdeflow.linalg.level_factors import LevelFactors
 from pdeflow.linalg.operator import LinearOperator, magnitude, working_dtype
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.sparse import SparseOperator, explicit_matrix
-from pdeflow.linalg.sparse_factors import SparseFactors
+from pdeflow.linalg.sparse_factors import RowFactorsCall, SparseFactors
 from pdeflow.linalg.stencil import StencilOperator
 
 Matrix: TypeAlias = StencilOperator | SparseOperator
@@ -69,7 +69,7 @@ class ILU(Preconditioner):
         check_precision(self.dtype)
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> IncompleteInverse:
-        """Factor A, in the buffers of ``previous`` (which is used up) where they fit."""
+        """Factor A, in the buffers of ``previous`` where they fit; it is used up, and so is its adjoint."""
         return incomplete_inverse(A, previous, self.dtype, self.relaxation, symmetric=False)
 
 
@@ -135,9 +135,9 @@ class IncompleteInverse(LinearOperator):
         return A if self._form is CompiledFactors else explicit_matrix(A)
 
     @property
-    def compiled(self) -> FactorsCall | None:
+    def compiled(self) -> FactorsCall | RowFactorsCall | None:
         """What a compiled loop needs to apply it, where that can be."""
-        return self._factors.call(self._turned) if isinstance(self._factors, CompiledFactors) else None
+        return None if isinstance(self._factors, LevelFactors) else self._factors.call(self._turned)
 
     def apply(self, x: Tensor) -> Tensor:
         """``M x``."""
@@ -157,7 +157,10 @@ class IncompleteInverse(LinearOperator):
 
     @property
     def adjoint(self) -> IncompleteInverse:
-        """The conjugate transpose, ``L^-* D^-* U^-*``; it shares the factors."""
+        """The conjugate transpose, ``L^-* D^-* U^-*``.
+
+        It shares the factors, so it is of no use once others have been put in their place.
+        """
         other = copy.copy(self)
         other._turned = not self._turned
         return other

@@ -16,6 +16,11 @@ of the 2^|S| coarse points around it.
   diagonal. Otherwise c = -sum L_o, so that constants are kept whatever the point loses through the other
   axes; where a neighbour along S is outside of the grid, c is the sum of the diagonal and of what couples
   along the other axes.
+
+  Of an operator that is not Hermitian, its Hermitian part decides the weights, so that the adjoint has the
+  same ones. If it is complex, the diagonal h of that part may be small beside its couplings, as of
+  ``-Laplace u - k^2 u`` with damping. Then, for S all axes, 1/c is ``h / (h^2 + |s|^2)`` with s the sum of
+  its row: that is 1/h where constants are kept, and stays bounded elsewhere.
 """
 
 from __future__ import annotations
@@ -47,8 +52,7 @@ class Interpolation:
     kind
         ``"linear"`` or ``"operator"``.
     hermitian
-        Whether the stencil is Hermitian; otherwise its Hermitian part decides the weights, so that those of
-        the adjoint are the same.
+        Whether the stencil is Hermitian.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Interpolation:
         hermitian: bool,
     ) -> None:
         self._layout, self._coefficients, self._inverse = layout, coefficients, inverse_diagonal
+        # A real diagonal is that of the Hermitian part as well.
+        self._diagonal_decides = hermitian or not layout.arena.dtype.is_complex
         self.ones = layout.constant(1.0)
         self.weights: Weights = {(layout.coarse, (0,) * layout.dim): self.ones}
         self.operations: list[Operation] = []
@@ -89,8 +95,10 @@ class Interpolation:
         for kept, terms in summed.items():
             lumps[kept] = layout.array(layout.new(1))
             self.operations.append(Products(n, lumps[kept], terms))
-        if len(between) == layout.dim:
+        if len(between) == layout.dim and self._diagonal_decides:
             inverse = layout.colour(self._inverse, colour)
+        elif len(between) == layout.dim:
+            inverse = self._bounded_inverse(lumps[centre], lumps.values())
         else:
             mask = self._outside((axis, side) for axis in between for side in (-1, 0))
             edge, others = layout.constant(mask), layout.constant(mask - 1)
@@ -111,6 +119,19 @@ class Interpolation:
             self.weights[colour, place] = weight
             self.operations.append(Products(n, weight, terms, sign=-1, scale=inverse))
             self.operations += layout.ghosts(weight)
+
+    def _bounded_inverse(self, diagonal: Span, row: Iterable[Span]) -> Span:
+        """``h / (h^2 + |s|^2)`` for a real diagonal h and the sum s of its row."""
+        n, array = self._layout.n, lambda: self._layout.array(self._layout.new(1))
+        total, conjugate, inverse = array(), array(), array()
+        self.operations += [
+            Products(n, total, [(self.ones, entry) for entry in row]),
+            Conjugate(n, conjugate, total),
+            Products(n, inverse, [(diagonal, diagonal), (total, conjugate)]),
+            Reciprocal(n, inverse, inverse),
+            Products(n, inverse, [(diagonal, inverse)]),
+        ]
+        return inverse
 
     def _hermitian_part(self, hermitian: bool) -> Callable[[Offset, Offset], list[tuple[Span, Span]]]:
         """For a colour and an offset the terms whose sum is the coefficient of (A + A*) / 2."""
@@ -144,7 +165,7 @@ class Interpolation:
     def _outside(self, sides: Iterable[tuple[int, int]]) -> torch.Tensor:
         """``(*half)``: 1 where a point lacks a neighbour on one of these sides (axis, -1 or 0), else 0."""
         layout = self._layout
-        mask = torch.zeros(layout.half, dtype=torch.float64)
+        mask = torch.zeros(layout.half, dtype=torch.float64, device="cpu")
         for axis, side in sides:
             if layout.periodic[axis]:
                 continue

@@ -81,7 +81,7 @@ class FactorPattern:
             self._source = low[torch.searchsorted(keys, below)].to(device)
             self._above = (rows < columns).to(device)
             counts = torch.bincount(rows, minlength=size)
-            indptr = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+            indptr = torch.cat([torch.zeros(1, dtype=torch.int64, device="cpu"), counts.cumsum(0)])
             self.pattern = SparsePattern(indptr, columns, size)
 
     def values(self, A: SparseOperator, scale: Tensor, dtype: torch.dtype) -> Tensor:

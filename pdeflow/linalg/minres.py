@@ -66,8 +66,9 @@ class MINRES(CompiledRecurrence):
     again, or ends as ``STAGNATED`` once that does not halve it. So does a system whose residual A maps to
     zero up to rounding: x then solves the least squares problem, and the status is ``SINGULAR``.
 
-    On a CPU, for float64 stencils with no preconditioner, Jacobi, multigrid or IC, the same steps are
-    compiled and take one system after the other, whose vectors then stay in the cache.
+    On a CPU, for float64 stencils and sparse matrices with no preconditioner, Jacobi, multigrid
+    or IC, the same steps are compiled and take one system after the other, whose vectors then
+    stay in the cache.
 
     Reference: C. C. Paige and M. A. Saunders, "Solution of sparse indefinite systems of linear equations",
     SIAM J. Numer. Anal. 12 (1975); for r: S.-C. T. Choi, C. C. Paige, M. A. Saunders, "MINRES-QLP: a Krylov

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.candidates import Candidate, bare, factorisation_seconds
+from pdeflow.linalg.candidates import Candidate, bare, preparation_seconds
 from pdeflow.linalg.expanded import Shared
 from pdeflow.linalg.frozen import Frozen
 from pdeflow.linalg.operator import LinearOperator
@@ -109,8 +109,12 @@ class Race:
         """One more system of the sequence."""
         self.patience = PATIENCE_LATER
         for i in list(self.waiting):
-            alone = self.fastest == float("inf")
-            self._attempt(i, LONGEST if alone else self._iterations_in(i, self._bound(i)), again=True)
+            run = self.records[i].run
+            most = LONGEST
+            if self.fastest < float("inf") and run is not None:
+                # What was set up for the system before may serve this one too.
+                most = self._iterations_in(i, run.setting_up + self._bound(i))
+            self._attempt(i, most, again=True)
             if i in self.waiting:
                 self._drop(i, "slower: stopped")
 
@@ -188,10 +192,10 @@ class Race:
         return carried or run.seconds > self._bound(i)
 
     def _iterations_in(self, i: int, seconds: float) -> int:
-        """How many iterations a candidate makes in that time: at least a look, unless it has to factor A."""
+        """The iterations of a candidate in that time: at least a look, unless it takes long to prepare."""
         run = self.records[i].run
         if run is None:
-            return LOOK if factorisation_seconds(self.candidates[i], self.A) <= seconds else 0
+            return LOOK if preparation_seconds(self.candidates[i], self.A) <= seconds else 0
         return max(LOOK, int(min((seconds - run.setting_up) / max(run.pace, 1e-9), LONGEST)))
 
     def _promise(self, i: int) -> float:

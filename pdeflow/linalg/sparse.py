@@ -81,12 +81,12 @@ class SparseOperator(LinearOperator):
     ) -> SparseOperator:
         """From compressed rows; ``values`` is ``(nnz,)`` or ``(batch, nnz)``; columns in any order."""
         values = coefficient_tensor("values", values)
-        indptr, indices = torch.as_tensor(indptr).cpu(), torch.as_tensor(indices).cpu()
+        indptr, indices = torch.as_tensor(indptr, device="cpu"), torch.as_tensor(indices, device="cpu")
         values = values[None] if values.ndim == 1 else values
         rows = indptr.numel() - 1
         counts = indptr.diff()
         if indptr.ndim == 1 and not bool((counts < 0).any()) and int(counts.sum()) == indices.numel():
-            keys = torch.repeat_interleave(torch.arange(rows), counts) * rows + indices
+            keys = torch.repeat_interleave(torch.arange(rows, device="cpu"), counts) * rows + indices
             if bool((keys.diff() < 0).any()):
                 order = torch.argsort(keys)
                 indices, values = indices[order], values.index_select(1, order.to(values.device))
@@ -145,7 +145,7 @@ class SparseOperator(LinearOperator):
             matrix = matrix.coalesce()
             rows, columns = matrix.indices()
             counts = torch.bincount(rows, minlength=matrix.shape[0]).cpu()
-            indptr = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+            indptr = torch.cat([torch.zeros(1, dtype=torch.int64, device="cpu"), counts.cumsum(0)])
             pattern = SparsePattern(indptr, columns, matrix.shape[1])
             return cls(pattern, matrix.values()[None], shape, tags)
         if matrix.layout != torch.sparse_csr or matrix.ndim > 3:
@@ -277,8 +277,9 @@ def _stencil_pattern(
 ) -> tuple[SparsePattern, Tensor, Tensor | None]:
     """Pattern, the number of each entry among all coefficients, and, if offsets meet, where it goes."""
     size = math.prod(shape)
-    number = torch.arange(size).reshape(shape)
-    keys, sources = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
+    number = torch.arange(size, device="cpu").reshape(shape)
+    none = torch.empty(0, dtype=torch.int64, device="cpu")
+    keys, sources = [none], [none]
     for k, offset in enumerate(offsets):
         for rows, columns in boxes(shape, offset, periodic):
             keys.append((number[rows] * size + number[columns]).flatten())
@@ -287,6 +288,6 @@ def _stencil_pattern(
     source = torch.cat(sources)[order]
     entries, target = torch.unique_consecutive(ordered, return_inverse=True)
     counts = torch.bincount(entries // size, minlength=size)
-    indptr = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    indptr = torch.cat([torch.zeros(1, dtype=torch.int64, device="cpu"), counts.cumsum(0)])
     pattern = SparsePattern(indptr, entries % size, size)
     return pattern, source, target if entries.numel() < ordered.numel() else None

@@ -66,7 +66,7 @@ class FactoredOperator(LinearOperator):
         parts = []
         for lu, run in zip(self._factors, runs):
             if lu is None:
-                parts.append(torch.full((len(run), self.size), float("nan"), dtype=self.dtype))
+                parts.append(torch.full((len(run), self.size), float("nan"), dtype=self.dtype, device="cpu"))
             else:
                 parts.append(torch.from_numpy(lu.solve(run.T, mode).T))
         return torch.cat(parts).to(self.dtype).reshape(x.shape)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,18 @@ _NAMES = {
     torch.complex64: "complex64",
     torch.complex128: "complex128",
 }
+
+
+class RowFactorsCall(ctypes.Structure):
+    """The struct ``RowFactors`` of ``native/recurrence.h``: what a solve in double precision takes."""
+
+    _fields_ = (
+        ("solve", ctypes.c_void_p),
+        ("entries", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("start", "diagonal", "column", "values")),
+        *((name, ctypes.c_int64) for name in ("symmetric", "turned")),
+        *((name, ctypes.c_void_p) for name in ("scale", "work")),
+    )
 
 
 def usable(A: LinearOperator) -> bool:
@@ -43,7 +57,7 @@ class SparseFactors:
         # U = L* is not kept, so that a solve reads half.
         self._kept = (whole.indices <= whole.row_numbers).nonzero()[:, 0] if symmetric else None
         self._pattern = whole if self._kept is None else _part(whole, self._kept)
-        self._work = torch.empty(A.size, dtype=dtype)
+        self._work = torch.empty(A.size, dtype=dtype, device="cpu")
         library = native.library("sparse_factors")
         assert library is not None
         self._library = library
@@ -56,7 +70,7 @@ class SparseFactors:
             getattr(self._library, f"factor_{_NAMES[self._dtype]}"),
             *(A.batch, whole.rows, whole.nnz, whole.indptr, whole.diagonal, whole.narrow_indices),
             *(SPOILT * torch.finfo(self._dtype).eps, int(self._symmetric), float(self._relaxation)),
-            *(torch.full((whole.rows,), -1), values),
+            *(torch.full((whole.rows,), -1, device="cpu"), values),
         )
         self._values = values if self._kept is None else values.index_select(1, self._kept)
         self._scale = scale.to(torch.float64)
@@ -68,6 +82,19 @@ class SparseFactors:
     def solve_adjoint(self, x: Tensor, out: Tensor) -> None:
         """``out = scale L^-* D^-* U^-* x``."""
         self._solve(x, out, turned=True)
+
+    def call(self, adjoint: bool) -> RowFactorsCall | None:
+        """For compiled loops, the solve with one system at a time; None for any but float64 factors."""
+        if self._dtype != torch.float64:
+            return None
+        pattern = self._pattern
+        call = RowFactorsCall(entries=pattern.nnz, symmetric=int(self._symmetric), turned=int(adjoint))
+        call.solve = ctypes.cast(self._library.solve_float64_float64, ctypes.c_void_p).value
+        arrays = {"start": pattern.indptr, "diagonal": pattern.diagonal, "column": pattern.narrow_indices}
+        arrays |= {"values": self._values, "scale": self._scale, "work": self._work}
+        for name, tensor in arrays.items():
+            setattr(call, name, tensor.data_ptr())
+        return call
 
     def _solve(self, x: Tensor, out: Tensor, turned: bool) -> None:
         vector = torch.promote_types(x.dtype, self._dtype)
@@ -87,5 +114,5 @@ class SparseFactors:
 def _part(pattern: SparsePattern, entries: Tensor) -> SparsePattern:
     """The pattern of some of the entries, given in their order."""
     counts = torch.bincount(pattern.row_numbers[entries], minlength=pattern.rows)
-    indptr = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    indptr = torch.cat([torch.zeros(1, dtype=torch.int64, device="cpu"), counts.cumsum(0)])
     return SparsePattern(indptr, pattern.indices[entries], pattern.columns)

@@ -81,7 +81,7 @@ def _matrix(stored: Stored, dtype: torch.dtype, device: torch.device) -> SparseM
 def _sources(met: Any) -> Tensor:
     """The row of every stored entry."""
     counts = torch.from_numpy(met.indptr).long().diff()
-    return torch.repeat_interleave(torch.arange(counts.numel()), counts)
+    return torch.repeat_interleave(torch.arange(counts.numel(), device="cpu"), counts)
 
 
 def _collect(rows: Tensor, columns: Tensor, shape: tuple[int, int], met: Any) -> tuple[SparsePattern, Stored]:
@@ -90,7 +90,7 @@ def _collect(rows: Tensor, columns: Tensor, shape: tuple[int, int], met: Any) ->
     keys, order = torch.sort(rows * width + columns, stable=True)
     entries, counts = torch.unique_consecutive(keys, return_counts=True)
     per_row = torch.bincount(entries // width, minlength=height)
-    zero = torch.zeros(1, dtype=torch.int64)
+    zero = torch.zeros(1, dtype=torch.int64, device="cpu")
     pattern = SparsePattern(torch.cat([zero, per_row.cumsum(0)]), entries % width, width)
     sums = SparsePattern(torch.cat([zero, counts.cumsum(0)]), _sources(met)[order], met.shape[0])
     return pattern, (sums, torch.from_numpy(met.data)[order])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import zlib
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ class SparsePattern:
         if self.nnz and (int(self.indices.min()) < 0 or int(self.indices.max()) >= self.columns):
             raise InvalidInput("indices", indices, f"columns from 0 to {self.columns - 1}")
         self.width = int(counts.max())
-        self.row_numbers = torch.repeat_interleave(torch.arange(self.rows), counts)
+        self.row_numbers = torch.repeat_interleave(torch.arange(self.rows, device="cpu"), counts)
         if bool(((self.row_numbers * self.columns + self.indices).diff() <= 0).any()):
             raise InvalidInput(
                 "indices",
@@ -77,9 +78,9 @@ class SparsePattern:
     @functools.cached_property
     def diagonal(self) -> Tensor:
         """The number of the entry on the diagonal of every row, ``nnz`` where there is none."""
-        position = torch.full((self.rows,), self.nnz)
+        position = torch.full((self.rows,), self.nnz, device="cpu")
         on = self.row_numbers == self.indices
-        position[self.row_numbers[on]] = torch.arange(self.nnz)[on]
+        position[self.row_numbers[on]] = torch.arange(self.nnz, device="cpu")[on]
         return position
 
     @functools.cached_property
@@ -87,7 +88,7 @@ class SparsePattern:
         """The pattern of the transpose, and for each of its entries the number of that entry here."""
         import scipy.sparse
 
-        numbers = (torch.arange(self.nnz).numpy(), self.indices.numpy(), self.indptr.numpy())
+        numbers = (torch.arange(self.nnz, device="cpu").numpy(), self.indices.numpy(), self.indptr.numpy())
         turned = scipy.sparse.csr_array(numbers, shape=(self.rows, self.columns)).tocsc()
         pattern = SparsePattern(torch.from_numpy(turned.indptr), torch.from_numpy(turned.indices), self.rows)
         return pattern, torch.from_numpy(turned.data)
@@ -100,10 +101,9 @@ class SparsePattern:
     @functools.cached_property
     def padded_entries(self) -> Tensor:
         """``(width * rows,)``: the number of the k-th entry of row i at ``k * rows + i``, else ``nnz``."""
-        entries = torch.full((self.width, self.rows), self.nnz)
-        entries[torch.arange(self.nnz) - self.indptr[self.row_numbers], self.row_numbers] = torch.arange(
-            self.nnz
-        )
+        entries = torch.full((self.width, self.rows), self.nnz, device="cpu")
+        numbers = torch.arange(self.nnz, device="cpu")
+        entries[numbers - self.indptr[self.row_numbers], self.row_numbers] = numbers
         return entries.flatten()
 
     @functools.cached_property
@@ -112,7 +112,7 @@ class SparsePattern:
         last = torch.where(self.indptr.diff() > 0, self.indptr[1:] - 1, self.nnz)
         entries = self.padded_entries.view(self.width, self.rows)
         entries = torch.where(entries < self.nnz, entries, last)
-        return torch.cat([self.indices, torch.zeros(1, dtype=torch.int64)])[entries].flatten()
+        return torch.cat([self.indices, torch.zeros(1, dtype=torch.int64, device="cpu")])[entries].flatten()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SparsePattern):
@@ -123,7 +123,14 @@ class SparsePattern:
             and torch.equal(self.indices, other.indices)
         )
 
-    __hash__ = object.__hash__
+    @functools.cached_property
+    def _hash(self) -> int:
+        # Not hash() of the bytes, which another process that gets this pattern works out differently. Few
+        # patterns differ in their columns alone.
+        return hash((self.rows, self.columns, self.nnz, zlib.crc32(self.indptr.numpy().tobytes())))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class SparseMatrix:

@@ -152,7 +152,7 @@ class StencilOperator(LinearOperator):
                 pairs = list(zip(rows[1:], columns[1:]))
                 ends = [end for row, _ in pairs for end in (row.start, row.stop)]
                 numbers += [k, *(0, 1) * fill, *ends, *(0,) * fill, *(c.start - r.start for r, c in pairs)]
-            self._plan = torch.tensor(numbers, dtype=torch.int64)
+            self._plan = torch.tensor(numbers, dtype=torch.int64, device="cpu")
         return self._plan
 
     def _apply_compiled(self, x: Tensor, out: Tensor) -> Tensor:
@@ -228,10 +228,10 @@ class StencilOperator(LinearOperator):
 
         if not -self.batch <= index < self.batch:
             raise InvalidInput("index", index, f"a sample of a batch of {self.batch}")
-        number = torch.arange(self.size).reshape(self.shape)
+        number = torch.arange(self.size, device="cpu").reshape(self.shape)
         sample = self.coefficients[index].detach().cpu()
-        none = torch.empty(0, dtype=number.dtype)
-        rows, columns, values = [none], [none], [torch.empty(0, dtype=self.dtype)]
+        none = torch.empty(0, dtype=number.dtype, device="cpu")
+        rows, columns, values = [none], [none], [torch.empty(0, dtype=self.dtype, device="cpu")]
         for k, row_box, column_box in self._terms:
             rows.append(number[row_box[1:]].flatten())
             columns.append(number[column_box[1:]].flatten())

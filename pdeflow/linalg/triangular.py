@@ -23,10 +23,10 @@ def longest_chains(source: Tensor, target: Tensor, count: int) -> Tensor:
     """For each of ``count`` nodes, the length of the longest path to it by edges ``source -> target``."""
     order = torch.argsort(source)
     target = target[order]
-    start = torch.zeros(count + 1, dtype=torch.int64)
+    start = torch.zeros(count + 1, dtype=torch.int64, device="cpu")
     start[1:] = torch.bincount(source, minlength=count).cumsum(0)
     waits = torch.bincount(target, minlength=count)
-    level = torch.zeros(count, dtype=torch.int64)
+    level = torch.zeros(count, dtype=torch.int64, device="cpu")
     ready, now = (waits == 0).nonzero()[:, 0], 0
     while len(ready):
         level[ready] = now
@@ -41,7 +41,7 @@ def ranges(start: Tensor, stop: Tensor) -> Tensor:
     """``start[0], ..., stop[0] - 1, start[1], ...``: many ranges in one array."""
     length = stop - start
     first = length.cumsum(0) - length
-    return torch.arange(int(length.sum())) + torch.repeat_interleave(start - first, length)
+    return torch.arange(int(length.sum()), device="cpu") + torch.repeat_interleave(start - first, length)
 
 
 class Sweep:
@@ -56,12 +56,12 @@ class Sweep:
         level = longest_chains(columns, rows, size)
         order = torch.argsort(level, stable=True)
         position = torch.empty_like(order)
-        position[order] = torch.arange(size)
+        position[order] = torch.arange(size, device="cpu")
         self._size, self._order, self._position = size, order.to(device), position.to(device)
         by_row = torch.argsort(position[rows], stable=True)
         rows, columns, entries = position[rows[by_row]], position[columns[by_row]], entries[by_row]
         length = torch.bincount(rows, minlength=size)
-        place = torch.arange(len(rows)) - (length.cumsum(0) - length)[rows]
+        place = torch.arange(len(rows), device="cpu") - (length.cumsum(0) - length)[rows]
         bounds = torch.bincount(level, minlength=1).cumsum(0).tolist()
         # Short rows are filled up with a zero entry that meets a zero unknown, both one past the last.
         self._levels: list[tuple[slice, Tensor, Tensor, Tensor]] = []
@@ -71,8 +71,8 @@ class Sweep:
             part = slice(begin, end)
             at = (rows[part] - first, place[part])
             wide = (last - first, int(length[first:last].max()))
-            taken, unknown = torch.full(wide, 0), torch.full(wide, size)
-            filled = torch.zeros(wide, dtype=torch.bool)
+            taken, unknown = torch.full(wide, 0, device="cpu"), torch.full(wide, size, device="cpu")
+            filled = torch.zeros(wide, dtype=torch.bool, device="cpu")
             taken[at], unknown[at], filled[at] = entries[part], columns[part], True
             unknown, taken, filled = (t.to(device) for t in (unknown, taken, filled))
             self._levels.append((slice(first, last), unknown, taken, filled))
@@ -143,7 +143,7 @@ class Elimination:
         cut = [
             *(_by_level(level[into], t, count) for t in (into, left, right, dropped)),
             *(_by_level(level[below], t, count) for t in (below, pivot)),
-            *(_by_level(level[diagonal], t, count) for t in (diagonal, torch.arange(size))),
+            *(_by_level(level[diagonal], t, count) for t in (diagonal, torch.arange(size, device="cpu"))),
         ]
         self._steps = [Step(*(t.to(device) for t in step)) for step in zip(*cut)]
         self._above, self._pivot_above = above.to(device), diagonal[rows[above]].to(device)

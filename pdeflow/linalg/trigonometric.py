@@ -43,7 +43,7 @@ DIAGONAL = {"dirichlet": 2.0, "dirichlet cell": 3.0, "neumann": 2.0, "neumann ce
 
 def widths(ends: Ends, n: int) -> Tensor:
     """The cells of the points as multiples of the spacing: 1, but 1/2 at a ``neumann`` end."""
-    width = torch.ones(n, dtype=torch.float64)
+    width = torch.ones(n, dtype=torch.float64, device="cpu")
     for end, at in zip(ends, (0, -1)):
         width[at] *= 0.5 if end == "neumann" else 1.0
     return width
@@ -51,7 +51,7 @@ def widths(ends: Ends, n: int) -> Tensor:
 
 def diagonal(ends: Ends, n: int) -> Tensor:
     """The diagonal of T."""
-    values = torch.full((n,), 2.0, dtype=torch.float64)
+    values = torch.full((n,), 2.0, dtype=torch.float64, device="cpu")
     for end, at in zip(ends, (0, -1)):
         values[at] += DIAGONAL[end] - 2.0
     return values
@@ -60,7 +60,7 @@ def diagonal(ends: Ends, n: int) -> Tensor:
 @functools.lru_cache(maxsize=64)
 def eigenpairs(ends: Ends, n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Eigenvalues ``(n,)``, in float64, and orthonormal eigenvectors, the columns of ``(n, n)``, of T."""
-    point = torch.arange(n, dtype=torch.float64)
+    point = torch.arange(n, dtype=torch.float64, device="cpu")
     if ends == PERIODIC:
         # The discrete Hartley transform: real, symmetric, and it diagonalises symmetric circulants.
         angle = torch.outer(point, point).remainder(n) * (2 * math.pi / n)

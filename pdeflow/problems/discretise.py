@@ -220,7 +220,9 @@ def _stencil(probe: _Probe, batch: int, device: torch.device | None) -> tuple[li
         return offsets, probe.coefficients(*_box_colours(grid, device), offsets, batch)
 
     trial = torch.zeros((1, *grid.shape), dtype=torch.float64, device=device)
-    noise = torch.rand((1, *probe.unknowns), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    # The same numbers on every device.
+    generator = torch.Generator("cpu").manual_seed(0)
+    noise = torch.rand((1, *probe.unknowns), dtype=torch.float64, device="cpu", generator=generator)
     trial[probe.interior] = noise.to(trial.device) - 0.5
     at_zero, at_trial = probe.at_zero, probe.residual(trial)
     if tuple(at_trial.shape[1:]) != probe.unknowns:

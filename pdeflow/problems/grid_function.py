@@ -187,7 +187,8 @@ class GridFunction(Function):
             theirs = other.terms if operation is operator.mul else [other._single()]
             return GridFunction([a.combine(b, operation) for a in mine for b in theirs])
         if additive:
-            number = torch.as_tensor(other).to(self.terms[0].values)
+            like = self.terms[0].values
+            number = torch.as_tensor(other, dtype=like.dtype, device=like.device)
             return self._combine(constant_function(number, self.grid), operation)
         mine = self.terms if distributes else [self._single()]
         return GridFunction([term.map(lambda values: operation(values, other)) for term in mine])

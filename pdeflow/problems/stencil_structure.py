@@ -15,7 +15,7 @@ def _by_offset(operator: StencilOperator) -> dict[tuple[int, ...], Tensor]:
 
 
 def _is_symmetric(mine: dict[tuple[int, ...], Tensor], adjoint: dict[tuple[int, ...], Tensor]) -> bool:
-    scale = sum((values.abs() for values in mine.values()), torch.zeros(()))
+    scale = sum((values.abs() for values in mine.values()), torch.zeros((), device="cpu"))
     if mine.keys() != adjoint.keys():
         return False
     worst = [((mine[o] - adjoint[o]).abs() - _ROUND_OFF * scale).max() for o in mine]

@@ -9,10 +9,12 @@ import h5py
 import numpy as np
 import pytest
 import scipy.sparse.linalg
+import torch
 
 from pdeflow.data import GridSamples, WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, generate
+from pdeflow.generate.chain import solve_chain
 from pdeflow.linalg import CG
 from pdeflow.problems import Constant, Darcy, LogNormalField, Poisson
 
@@ -53,6 +55,14 @@ def test_solutions_equal_a_direct_solve_of_an_independent_assembly(tmp_path: Pat
     assert (u[:, 0] == 0).all()
     for i in range(10):
         np.testing.assert_allclose(u[i, 1], five_point_darcy(a[i]), rtol=0, atol=1e-7 * u.max())
+
+
+def test_a_default_device_other_than_the_one_asked_for_changes_nothing() -> None:
+    recipe = small(samples=4)
+    with torch.device("meta"):
+        elsewhere = solve_chain(recipe, 0, "cpu").arrays
+    here = solve_chain(recipe, 0, "cpu").arrays
+    assert all(np.array_equal(elsewhere[name], here[name]) for name in here)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

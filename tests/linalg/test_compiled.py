@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,8 +99,16 @@ def convection(shape: tuple[int, ...]) -> StencilOperator:
         (CG(), lambda: darcy(4, (9, 8, 7)), IC(relaxation=0.9)),
         *((MINRES(), lambda: indefinite((30, 31)), M) for M in (None, Jacobi())),
         *((MINRES(), lambda: darcy(4, (30, 31)), M) for M in (IC(), Multigrid())),
-        *((BiCGStab(), lambda: convection((30, 31)), M) for M in (None, Jacobi(), ILU(), Multigrid())),
+        *(
+            (BiCGStab(), lambda: convection((30, 31)), M)
+            for M in (None, Jacobi(), ILU(), Multigrid(dtype=None))
+        ),
         (BiCGStab(), lambda: convection((9, 8, 7)), ILU()),
+        *((CG(), lambda: darcy(4, (20, 21)).to_sparse(), M) for M in (None, Jacobi(), IC(), IC(0.9))),
+        *((MINRES(), lambda: indefinite((20, 21)).to_sparse(), M) for M in (None, Jacobi())),
+        (MINRES(), lambda: darcy(4, (20, 21)).to_sparse(), IC()),
+        *((BiCGStab(), lambda: convection((20, 21)).to_sparse(), M) for M in (None, Jacobi(), ILU())),
+        (CG(), lambda: diffusion(darcy(4, (20, 20)).diagonal(), (True, False), 1.0), IC()),
     ],
 )
 def test_short_recurrences(solver, make, M, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +242,82 @@ def test_a_cache_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
     assert float(done.stdout) == pytest.approx(12.5)
     assert "can be written by others" in done.stderr
     assert not list(folder.iterdir())
+
+
+def test_a_user_without_a_home_folder_gets_the_eager_forms() -> None:
+    # What Path.home() finds where HOME is not set and the system does not know the user.
+    code = "import os, torch\nos.path.expanduser = lambda path: path\n" + SOLVE
+    done = run(code, PDEFLOW_CACHE="", XDG_CACHE_HOME="")
+    assert float(done.stdout) == pytest.approx(12.5)
+    assert "no home folder" in done.stderr
+    assert "PDEFLOW_CACHE" in done.stderr
+
+
+def test_a_library_that_was_cut_short_is_compiled_again(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PDEFLOW_CACHE", str(tmp_path))
+    path = native.compiled("sparse")
+    whole = path.stat().st_size
+    for size in (0, 100, whole // 2, whole - 1):
+        with path.open("r+b") as file:
+            file.truncate(size)
+        assert native.compiled("sparse") == path
+        assert path.stat().st_size == whole
+        assert list(path.parent.iterdir()) == [path]
+    monkeypatch.setattr(native, "_loaded", {})
+    assert native.library("sparse") is not None
+
+
+def test_threads_that_meet_compile_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = []
+    run_command = subprocess.run
+
+    def counted(command, **options):
+        commands.append(command)
+        return run_command(command, **options)
+
+    monkeypatch.setenv("PDEFLOW_CACHE", str(tmp_path))
+    monkeypatch.setattr(native, "_loaded", {})
+    monkeypatch.setattr(native.subprocess, "run", counted)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(native.library, ["stencil"] * 4))
+    assert found[0] is not None
+    assert all(library is found[0] for library in found)
+    assert sum("-o" in command for command in commands) == 1
+
+
+def test_what_cc_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    plain = native.compiler()
+    assert len(plain) == 1
+    for same in ("", "  ", "cc"):
+        monkeypatch.setenv("CC", same)
+        assert native.compiler() == plain
+    monkeypatch.setenv("CC", "cc -O2 '-DNAME=a b'")
+    assert native.compiler() == (*plain, "-O2", "-DNAME=a b")
+    spaced = tmp_path / "my tools" / "cc"
+    spaced.parent.mkdir()
+    spaced.symlink_to(plain[0])
+    monkeypatch.setenv("CC", str(spaced))
+    assert native.compiler() == (str(spaced),)
+    for missing in ("no-such-compiler -O2", "cc 'unfinished"):
+        monkeypatch.setenv("CC", missing)
+        with pytest.raises(FileNotFoundError, match="no C compiler"):
+            native.compiler()
+
+
+def test_arguments_of_cc_reach_the_compiler(tmp_path: Path) -> None:
+    # One that makes the compilation fail, so that it shows.
+    done = run(SOLVE, CC="cc -include no-such-file.h", PDEFLOW_CACHE=str(tmp_path))
+    assert float(done.stdout) == pytest.approx(12.5)
+    assert "no-such-file.h" in done.stderr
+
+
+def test_processors_are_told_apart_on_x86_and_arm() -> None:
+    assert native.processor_features("processor\t: 0\nflags\t\t: fpu avx2\nbugs\t: none\n").endswith(
+        "fpu avx2"
+    )
+    assert native.processor_features("processor\t: 0\nFeatures\t: fp asimd sve\n").endswith("fp asimd sve")
+    assert native.processor_features("") == ""
 
 
 def test_explicit_looks_keep_the_eager_form() -> None:

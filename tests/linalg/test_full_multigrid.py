@@ -7,6 +7,8 @@ import torch
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import Multigrid, StencilOperator, diffusion_stencil, full_multigrid, solve
+from pdeflow.linalg.arena import Memory, OuterArray
+from pdeflow.linalg.array_program import Program
 
 from .systems import darcy, dense, diffusion, generator, hermitian, right_hand_side, waves
 from .test_multigrid import FilledLevel
@@ -134,6 +136,22 @@ def test_a_batch_is_a_loop_and_one_operator_serves_many() -> None:
     several = full_multigrid(one, b)
     for i in range(3):
         assert torch.equal(full_multigrid(one, b[i : i + 1]), several[i : i + 1])
+
+
+def test_one_operator_is_set_up_once_for_all_right_hand_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    A = darcy(1, (40, 33))
+    b = torch.randn(20, 40, 33, generator=generator(0), dtype=torch.float64)
+    made = []
+    run = Program.run
+
+    def counted(program: Program, memory: Memory, *outer: OuterArray) -> None:
+        made.append((program, memory.batch, outer[0].values.shape[0]))
+        run(program, memory, *outer)
+
+    monkeypatch.setattr(Program, "run", counted)
+    full_multigrid(A, b)
+    assert [batch for _, *batch in made] == [[1, 1]] * 21
+    assert len({id(program) for program, *_ in made[1:]}) == 1
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1e150])

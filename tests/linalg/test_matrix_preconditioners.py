@@ -227,6 +227,20 @@ def test_pyamg_neither_disturbs_nor_follows_the_global_generator() -> None:
     assert results[0][1] == np.random.rand()  # noqa: NPY002
 
 
+@pytest.mark.parametrize("method", ["ruge_stuben", "smoothed_aggregation"])
+def test_the_hierarchy_does_not_change_with_the_scale(method, capfd: pytest.CaptureFixture[str]) -> None:
+    A = darcy(1, (20, 20))
+    expected = AlgebraicMultigrid(method).init(A).hierarchy
+    for power in (-900, -80, 900):
+        scaled = StencilOperator(A.offsets, A.coefficients * 2.0**power, tags=A.tags)
+        hierarchy = AlgebraicMultigrid(method).init(scaled).hierarchy
+        assert len(hierarchy) == len(expected)
+        for mine, other in zip(hierarchy, expected):
+            assert (mine.prolongation != other.prolongation).nnz == 0
+            assert (mine.restriction != other.restriction).nnz == 0
+    assert capfd.readouterr().out == ""  # PyAMG prints what it takes for divisions by zero
+
+
 def test_without_pyamg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyamg", None)
     with pytest.raises(MissingDependency, match=r"pdeflow\[amg\]"):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg import BiCGStab, Multigrid, StencilOperator, Tag, solve
+from pdeflow.linalg import GMRES, BiCGStab, Multigrid, StencilOperator, Tag, diffusion_stencil, solve
 from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan, Span
 from pdeflow.linalg.array_operations import Products
 from pdeflow.linalg.artificial_diffusion import artificial_diffusion
@@ -405,13 +405,33 @@ def test_adjoint_of_the_cycle_of_any_operator(shape, periodic, smoother) -> None
 
 
 @pytest.mark.parametrize("smoother", ["gauss_seidel", "chebyshev"])
-def test_adjoint_of_the_cycle_of_a_complex_operator(smoother) -> None:
-    A = waves(2, 20, 6.0, damping=30.0)
-    M = Multigrid(interpolation="linear", dtype=None, smoother=smoother).init(A)
+@pytest.mark.parametrize("interpolation", ["linear", "operator"])
+@pytest.mark.parametrize("k", [6.0, 20.0])
+def test_adjoint_of_the_cycle_of_a_complex_operator(k, interpolation, smoother) -> None:
+    A = waves(2, 20, k, damping=5 * k)
+    M = Multigrid(interpolation=interpolation, dtype=None, smoother=smoother).init(A)
     x, y = right_hand_side(A, 1), right_hand_side(A, 2)
     left = torch.linalg.vecdot(M(x).flatten(1), y.flatten(1))
     right = torch.linalg.vecdot(x.flatten(1), M.adjoint(y).flatten(1))
     torch.testing.assert_close(left, right)
+
+
+@pytest.mark.parametrize("smoother", ["gauss_seidel", "chebyshev"])
+@pytest.mark.parametrize("turn", [0.0, 0.7, 1.4])
+def test_a_complex_diffusion_coefficient_takes_no_more_iterations_than_a_real_one(turn, smoother) -> None:
+    field = jumps(2, (42, 42))
+    phase = turn * torch.linspace(-1, 1, 42, dtype=torch.float64)[:, None]
+    A = diffusion_stencil(torch.polar(field, phase.expand_as(field)), 1 / 41).retagged(())
+    solution = solve(A, right_hand_side(A), solver=GMRES(), preconditioner=Multigrid(smoother=smoother))
+    assert (solution.iterations <= 12).all()
+
+
+@pytest.mark.parametrize("smoother", ["gauss_seidel", "chebyshev"])
+def test_a_damped_wave_whose_diagonal_passes_zero(smoother) -> None:
+    # k h = 0.6 on the finest grid: on a coarser one the diagonal of the Hermitian part is close to zero.
+    A = waves(2, 50, 30.0, damping=900.0)
+    solution = solve(A, right_hand_side(A), solver=GMRES(), preconditioner=Multigrid(smoother=smoother))
+    assert (solution.iterations <= 150).all()
 
 
 @pytest.mark.parametrize("smoother", ["gauss_seidel", "chebyshev"])

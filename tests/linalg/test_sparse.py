@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg import SparseOperator, StencilOperator, Tag, diffusion_stencil, native
+from pdeflow.linalg import IC, SparseOperator, StencilOperator, Tag, diffusion_stencil, level_factors, native
+from pdeflow.linalg.level_factors import FactorPattern
 from pdeflow.linalg.sparse_matrix import SparseMatrix, SparsePattern
 
 from .systems import darcy, dense, generator, hermitian, random_pattern
@@ -222,3 +224,25 @@ def test_values_that_are_a_conjugate_view_are_conjugated() -> None:
     values = torch.randn(2, 4, dtype=torch.complex128)
     x = torch.randn(2, 4, dtype=torch.complex128)
     torch.testing.assert_close(SparseOperator(pattern, values.conj(), (4,))(x), values.conj() * x)
+
+
+def test_equal_patterns_have_equal_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = darcy(1, (9, 8)).to_scipy()
+    one, same = (SparseOperator.from_scipy(matrix).pattern for _ in range(2))
+    assert one is not same
+    assert one == same
+    assert hash(one) == hash(same)
+    assert hash(pickle.loads(pickle.dumps(one))) == hash(one)
+    first = SparsePattern(torch.tensor([0, 2]), torch.tensor([0, 1]), 3)
+    second = SparsePattern(torch.tensor([0, 2]), torch.tensor([0, 2]), 3)
+    assert first != second
+    assert len({one, same, first, second}) == 3
+    # So that a mesh read in again finds what was planned for it.
+    planned = []
+    monkeypatch.setattr(
+        level_factors, "FactorPattern", lambda *form: planned.append(1) or FactorPattern(*form)
+    )
+    level_factors.factor_pattern.cache_clear()
+    for _ in range(3):
+        IC().init(SparseOperator.from_scipy(matrix))
+    assert len(planned) == 1

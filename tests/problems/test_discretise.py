@@ -317,6 +317,29 @@ class TestBadInput:
             self.problem.residual_on_grid(torch.zeros(1, 8, 9), self.grid, {"a": 1.0})
 
 
+def test_a_default_device_other_than_that_of_the_parameters_changes_nothing():
+    class Shifted(Problem):
+        domain = Box(x=(0, 1), y=(0, 1))
+        a = Parameter(LogNormalField())
+        conditions = (Dirichlet(0.5),)
+
+        def residual(self, u, at, p):
+            return -D(p.a * D(u, "x"), "x") - D(u, "y", 2) + (p.a + 1.0) * u - at.x
+
+    problem = Shifted()
+    grid = problem.grid(8)
+
+    def made():
+        return problem.discretise(grid, problem.sample([0, 1], grid, seed=3, device="cpu"))
+
+    with torch.device("meta"):
+        elsewhere = made()
+    here = made()
+    assert elsewhere.operator.tags == here.operator.tags
+    assert torch.equal(elsewhere.operator.coefficients, here.operator.coefficients)
+    assert torch.equal(elsewhere.rhs, here.rhs)
+
+
 def test_evaluate_a_formula_on_the_nodes():
     grid = Box(x=(0, 1), y=(0, 2)).grid((5, 9))
     mesh = grid.mesh()

@@ -20,7 +20,7 @@ enum {
     INDEFINITE_PRECONDITIONER = 5
 };
 /* What M is. */
-enum { IDENTITY = 0, DIAGONAL = 1, CYCLE = 2, FACTORS = 3 };
+enum { IDENTITY = 0, DIAGONAL = 1, CYCLE = 2, FACTORS = 3, ROW_FACTORS = 4 };
 
 /* incomplete.c's solve for factors and vectors in double precision. */
 typedef void (*FactorSolve)(int64_t batch, int64_t n, int64_t m, int64_t margin, int64_t stride, int64_t sample,
@@ -38,10 +38,29 @@ typedef struct {
     double *work;
 } Factors;
 
-/* A batch of stencils, and M. */
+/* sparse_factors.c's solve for factors and vectors in double precision. */
+typedef void (*RowFactorSolve)(int64_t batch, int64_t rows, int64_t entries, const int64_t *start,
+                               const int64_t *diagonal, const int32_t *column, const double *values,
+                               int64_t symmetric, int64_t turned, const double *scale, const double *x, double *out,
+                               double *work);
+
+typedef struct {
+    RowFactorSolve solve;
+    int64_t entries;
+    const int64_t *start, *diagonal;
+    const int32_t *column;
+    const double *values;
+    int64_t symmetric, turned;
+    const double *scale;
+    double *work;
+} RowFactors;
+
+/* A batch of stencils, or, where there is no plan, of matrices by rows with one pattern; and M. */
 typedef struct {
     int64_t samples, size;
     const int64_t *plan;
+    const int64_t *start;
+    const int32_t *column;
     int64_t coefficient_stride;
     const double *coefficients;
     int64_t kind;
@@ -49,6 +68,7 @@ typedef struct {
     const Program *set_up;  /* of the cycle, where that is to be done for one system after the other */
     const Program *cycle;   /* the factor of its second outer array holds for what it gives */
     const Factors *factors;
+    const RowFactors *row_factors;
 } System;
 
 static inline double dot(int64_t n, const double *x, const double *y) {
@@ -71,7 +91,16 @@ static inline double largest_of(int64_t n, const double *x) {
 }
 
 static inline void multiply(const System *s, int64_t sample, const double *x, double *out) {
-    stencil_apply_f64(s->plan, s->coefficients + sample * s->coefficient_stride, x, out);
+    const double *values = s->coefficients + sample * s->coefficient_stride;
+    if (s->plan) {
+        stencil_apply_f64(s->plan, values, x, out);
+        return;
+    }
+    for (int64_t i = 0; i < s->size; i++) {
+        double sum = 0;
+        for (int64_t k = s->start[i]; k < s->start[i + 1]; k++) sum += values[k] * x[s->column[k]];
+        out[i] = sum;
+    }
 }
 
 /* z = M r; without a preconditioner z is left alone. */
@@ -95,6 +124,12 @@ static inline void precondition(const System *s, int64_t sample, const double *r
             const Factors *f = s->factors;
             f->solve(1, n, f->row, f->margin, f->stride, f->sample, f->factors + sample * f->sample,
                      f->diagonal_slot, f->count, f->slot, f->moved, f->shift, f->scale + sample, r, z, f->work);
+            break;
+        }
+        case ROW_FACTORS: {
+            const RowFactors *f = s->row_factors;
+            f->solve(1, n, f->entries, f->start, f->diagonal, f->column, f->values + sample * f->entries,
+                     f->symmetric, f->turned, f->scale + sample, r, z, f->work);
             break;
         }
     }
