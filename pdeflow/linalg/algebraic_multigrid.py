@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput, MissingDependency
-from pdeflow.linalg.operator import LinearOperator, Tag
+from pdeflow.linalg.arguments import check_count
+from pdeflow.linalg.array_operations import dense_inverse
+from pdeflow.linalg.operator import LinearOperator, Tag, double_precision
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.sparse import SparseOperator, explicit_matrix
 from pdeflow.linalg.sparse_galerkin import Coarsening
@@ -67,8 +69,7 @@ class AlgebraicMultigrid(Preconditioner):
         for name, value, known in (("method", self.method, METHODS), ("reuse", self.reuse, REUSE)):
             if value not in known:
                 raise InvalidInput(name, value, f"one of {known}", choices=known)
-        if self.degree < 1:
-            raise InvalidInput("degree", self.degree, "at least 1")
+        check_count("degree", self.degree)
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> AlgebraicCycle:
         """Build the hierarchy, or take that of ``previous``, and fill it with the values of A."""
@@ -91,7 +92,7 @@ class AlgebraicMultigrid(Preconditioner):
         if self.method == "ruge_stuben" and A.dtype.is_complex:
             hint = 'Use AlgebraicMultigrid(method="smoothed_aggregation").'
             raise InvalidInput("A.dtype", A.dtype, "a real operator for the method of Ruge and Stuben", hint)
-        double = torch.complex128 if A.dtype.is_complex else torch.float64
+        double = double_precision(A.dtype)
         csr: Any = A.to(double, "cpu").to_scipy()
         csr.indptr, csr.indices = csr.indptr.astype(np.int32), csr.indices.astype(np.int32)
         # PyAMG takes tiny entries for zeros. P and R, which alone are used, do not change with the scale, and
@@ -177,7 +178,7 @@ class AlgebraicCycle(LinearOperator):
             pattern, values = step.coarse, step.galerkin(coarse)
             coarse = values
         dense = pattern.rows <= LARGEST_DENSE
-        self._coarsest = _dense_inverse(pattern, values) if dense else None
+        self._coarsest = dense_inverse(_dense(pattern, values)) if dense else None
         self._last = None if dense else SmoothedLevel(pattern, values, settings.degree, symmetric)
 
     def serves(self, A: SparseOperator, settings: AlgebraicMultigrid) -> bool:
@@ -228,16 +229,8 @@ class AlgebraicCycle(LinearOperator):
         return AlgebraicCycle(A, self._settings, hierarchy, reference)
 
 
-def _dense_inverse(pattern: SparsePattern, values: Tensor) -> Tensor:
-    """The inverses of the coarsest matrices, ``(batch, n, n)``, in double precision until the end."""
-    n = pattern.rows
-    double = torch.complex128 if values.is_complex() else torch.float64
+def _dense(pattern: SparsePattern, values: Tensor) -> Tensor:
+    """The matrices ``(batch, rows, rows)``."""
     rows, columns = (pattern.placed(name, values.device) for name in ("row_numbers", "indices"))
-    dense = torch.zeros((values.shape[0], n * n), dtype=double, device=values.device)
-    dense = dense.index_copy(1, rows * n + columns, values.to(double)).view(-1, n, n)
-    diagonal = torch.diagonal(dense, dim1=1, dim2=2)
-    diagonal += (diagonal == 0).to(double)
-    largest = diagonal.abs().amax(1)
-    null = dense.sum(2).abs().amax(1) <= 1e-5 * largest
-    dense = dense + torch.where(null, largest / n, 0.0).reshape(-1, 1, 1)
-    return torch.linalg.inv_ex(dense)[0].to(values.dtype)
+    dense = values.new_zeros((values.shape[0], pattern.rows**2))
+    return dense.index_copy(1, rows * pattern.rows + columns, values).view(-1, pattern.rows, pattern.rows)

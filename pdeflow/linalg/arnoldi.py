@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.linalg.native import library
-from pdeflow.linalg.operator import magnitude
+from pdeflow.linalg.operator import double_precision, magnitude
 
 
 class Basis:
@@ -68,7 +68,7 @@ class Basis:
         )
         self.active, self.broken = torch.zeros(2, batch, dtype=torch.bool, device=device)
         self.count = torch.zeros(batch, dtype=torch.int64, device=device)
-        self._double = torch.complex128 if dtype.is_complex else torch.float64
+        self._double = double_precision(dtype)
         self._left = torch.zeros(batch, total + 1, dtype=self._double, device=device)
         self._epsilon = torch.finfo(dtype).eps
         self._compiled = _Compiled(self) if device.type == "cpu" and library("arnoldi") is not None else None

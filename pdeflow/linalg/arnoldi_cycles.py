@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_precision
 from pdeflow.linalg.arnoldi import Basis, combine
 from pdeflow.linalg.lockstep import (
     RUNNING,
@@ -17,16 +17,13 @@ from pdeflow.linalg.lockstep import (
     Lockstep,
     Prepared,
     begin,
-    column,
     mark,
     norm,
     prepare,
 )
-from pdeflow.linalg.operator import LinearOperator
+from pdeflow.linalg.operator import LinearOperator, column, working_dtype
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Status
-
-_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 @dataclass
@@ -58,8 +55,7 @@ class ArnoldiCycles(Lockstep):
     patience: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.dtype not in (None, torch.float32, torch.float64):
-            raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
+        check_precision(self.dtype)
 
     @property
     @abc.abstractmethod
@@ -77,9 +73,7 @@ class ArnoldiCycles(Lockstep):
         previous: ArnoldiState | None = None,
     ) -> Any:
         """Prepare the preconditioner and the basis, in the buffers of ``previous`` where they fit."""
-        dtype = self.dtype or A.dtype
-        if A.dtype.is_complex and not dtype.is_complex:
-            dtype = _COMPLEX[dtype]
+        dtype = working_dtype(self.dtype, A)
         ready = prepare(A, preconditioner, previous, dtype)
         form = (A.batch, self.total, A.size, dtype, A.device, self.keeps(ready))
         if previous is not None and previous.basis.fits(*form):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.linalg.arena import Memory, OuterArray, OuterSpan, Span
+from pdeflow.linalg.operator import double_precision
 
 NOWHERE = (-1, 0)  # the array that an operation does without
 
@@ -288,27 +289,33 @@ class Dense:
         return [5, 9, self.n, *self.matrix, *self.values, *self.out]
 
 
-@dataclass(frozen=True)
-class Invert:
-    """The inverse of a dense matrix a sample, in place, worked out in double precision.
+def dense_inverse(matrices: Tensor) -> Tensor:
+    """The inverses of ``(batch, n, n)`` matrices, worked out in double precision.
 
-    A zero on the diagonal becomes a 1. Where the matrix maps constants to zero, they are given the largest
+    A zero on the diagonal becomes a 1. Where a matrix maps constants to zero, they are given the largest
     diagonal entry as eigenvalue first: the inverse is then that of A plus a multiple of the matrix of ones.
     """
+    dense = matrices.to(double_precision(matrices.dtype), copy=True)
+    diagonal = torch.diagonal(dense, dim1=1, dim2=2)
+    largest = diagonal.abs().amax(1)
+    null = dense.sum(2).abs().amax(1) <= 1e-5 * largest
+    diagonal += (diagonal == 0).to(dense.dtype)
+    dense += torch.where(null, largest / dense.shape[1], 0.0).reshape(-1, 1, 1)
+    return torch.linalg.inv_ex(dense)[0].to(matrices.dtype)
+
+
+@dataclass(frozen=True)
+class Invert:
+    """:func:`dense_inverse` of a matrix a sample, stored by columns, in place."""
 
     n: int
     matrix: Span
 
     def run(self, memory: Memory, outer: Sequence[OuterArray]) -> None:
         """In torch."""
-        n, flat = self.n, memory.view(self.matrix, self.n**2)
-        dense = flat.to(torch.complex128 if flat.is_complex() else torch.float64).view(-1, n, n).clone()
-        diagonal = torch.diagonal(dense, dim1=1, dim2=2)
-        largest = diagonal.abs().amax(1)
-        null = dense.sum(1).abs().amax(1) <= 1e-5 * largest
-        diagonal += (diagonal == 0).to(dense.dtype)
-        dense += torch.where(null, largest / n, 0.0).reshape(-1, 1, 1)
-        flat.copy_(torch.linalg.inv_ex(dense)[0].flatten(1))
+        flat = memory.view(self.matrix, self.n**2)
+        by_columns = flat.view(-1, self.n, self.n)
+        flat.copy_(dense_inverse(by_columns.mT).mT.flatten(1))
 
     def encode(self) -> list[int]:
         """For the interpreter."""

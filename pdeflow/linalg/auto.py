@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_count, check_instance
 from pdeflow.linalg.candidates import Candidate, default_candidates, names
 from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.pilot import PATIENCE, PATIENCE_LATER, Race, Record, failed
@@ -55,15 +56,20 @@ class Auto(Solver):
     Raises
     ------
     InvalidInput
-        For a pilot below 1, no candidate that suits A, or a preconditioner beside those of the candidates.
+        For a pilot below 1, a candidate that is no Candidate, none that suits A, or a preconditioner beside
+        those of the candidates.
     """
 
     candidates: tuple[Candidate, ...] = field(default=())
     pilot: int = 3
 
     def __post_init__(self) -> None:
-        if self.pilot < 1:
-            raise InvalidInput("pilot", self.pilot, "at least 1")
+        check_count("pilot", self.pilot)
+        example = "candidates=(Candidate(CG(), Multigrid()), Candidate(MINRES()))"
+        if not isinstance(self.candidates, (tuple, list)):
+            raise InvalidInput("candidates", type(self.candidates).__name__, "a tuple", f"As in {example}.")
+        for k, candidate in enumerate(self.candidates):
+            check_instance(f"candidates[{k}]", candidate, Candidate, example)
 
     def init(
         self, A: LinearOperator, preconditioner: Preconditioner | None = None, previous: Any = None

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pdeflow.linalg.compiled_recurrence import CompiledRecurrence
-from pdeflow.linalg.lockstep import RUNNING, Iterate, begin, column, mark, norm
-from pdeflow.linalg.operator import magnitude
+from pdeflow.linalg.lockstep import RUNNING, Iterate, begin, mark, norm
+from pdeflow.linalg.operator import column, double_precision, magnitude
 from pdeflow.linalg.solution import Status
 
 
@@ -151,4 +151,4 @@ class BiCGStab(CompiledRecurrence):
 def _inner(x: Tensor, y: Tensor) -> Tensor:
     """``x* y`` in double precision."""
     product = torch.linalg.vecdot(x.flatten(1), y.flatten(1))
-    return product.to(torch.complex128 if product.is_complex() else torch.float64)
+    return product.to(double_precision(product.dtype))

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.expanded import ExpandedOperator
-from pdeflow.linalg.lockstep import RUNNING, Iterate, Prepared, ShortRecurrence, begin, column, mark, norm
-from pdeflow.linalg.operator import LinearOperator, Tag
+from pdeflow.linalg.lockstep import RUNNING, Iterate, Prepared, ShortRecurrence, begin, mark, norm
+from pdeflow.linalg.operator import LinearOperator, Tag, column, double_precision
 from pdeflow.linalg.solution import Status
 
 
@@ -164,7 +164,7 @@ class BlockCG(ShortRecurrence):
 def gram(u: Tensor, v: Tensor) -> Tensor:
     """All inner products ``u_i* v_j`` of two blocks of rows, in double precision."""
     products = u.conj() @ v.mT
-    return products.to(torch.complex128 if products.is_complex() else torch.float64)
+    return products.to(double_precision(products.dtype))
 
 
 def _finite(matrix: Tensor) -> Tensor:

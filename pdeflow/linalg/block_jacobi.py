@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.operator import LinearOperator
+from pdeflow.linalg.arguments import whole_numbers
+from pdeflow.linalg.operator import LinearOperator, double_precision
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.sparse import SparseOperator, explicit_matrix
 
@@ -45,7 +46,9 @@ class BlockJacobi(Preconditioner):
     blocks: int | tuple[int, ...] = 4
 
     def __post_init__(self) -> None:
-        if min((self.blocks,) if isinstance(self.blocks, int) else self.blocks, default=0) < 1:
+        given = (self.blocks,) if isinstance(self.blocks, int) else self.blocks
+        blocks = whole_numbers("blocks", given, "As in 4, or (4, 2).")
+        if min(blocks, default=0) < 1:
             raise InvalidInput("blocks", self.blocks, "positive numbers of points")
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> BlockInverse:
@@ -60,7 +63,7 @@ class BlockJacobi(Preconditioner):
                 "blocks", self.blocks, f"at most {LARGEST} points in a box", "Take smaller boxes."
             )
         # In double precision, as blocks may be ill conditioned, and applied in the operator's.
-        double = torch.complex128 if A.dtype.is_complex else torch.float64
+        double = double_precision(A.dtype)
         inverse, info = torch.linalg.inv_ex(_blocks(matrix, box).to(double))
         inverse = inverse.masked_fill(info[..., None, None] != 0, torch.nan)
         return BlockInverse(A, box, inverse.to(A.dtype))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
+from pdeflow.linalg.arguments import check_instance
 from pdeflow.linalg.bicgstab import BiCGStab
 from pdeflow.linalg.cg import CG
 from pdeflow.linalg.deflated_cg import DeflatedCG
@@ -29,7 +30,7 @@ from pdeflow.linalg.multigrid import Multigrid
 from pdeflow.linalg.null_space import Projected
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
-from pdeflow.linalg.solver import Solver
+from pdeflow.linalg.solver import Solver, check_method
 from pdeflow.linalg.sparse import SparseOperator
 from pdeflow.linalg.sparse_direct import SparseDirect
 from pdeflow.linalg.stencil import StencilOperator
@@ -47,6 +48,10 @@ class Candidate:
 
     solver: Solver
     preconditioner: Preconditioner | None = None
+
+    def __post_init__(self) -> None:
+        check_instance("solver", self.solver, Solver, "CG() or GMRES()")
+        check_method(self.solver, self.preconditioner)
 
     @property
     def carries(self) -> bool | None:

@@ -9,9 +9,9 @@ import torch
 
 from pdeflow.linalg.compiled_recurrence import CompiledRecurrence, takes
 from pdeflow.linalg.conjugate_directions import ConjugateDirections, precondition
-from pdeflow.linalg.lockstep import RUNNING, Prepared, column
+from pdeflow.linalg.lockstep import RUNNING, Prepared
 from pdeflow.linalg.multigrid import Multigrid
-from pdeflow.linalg.operator import LinearOperator
+from pdeflow.linalg.operator import LinearOperator, column
 from pdeflow.linalg.preconditioner import Preconditioner
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.operator import LinearOperator
+from pdeflow.linalg.arguments import check_count, check_number
+from pdeflow.linalg.operator import LinearOperator, column
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.stencil import StencilOperator
 
@@ -56,10 +57,8 @@ class Chebyshev(Preconditioner):
     ratio: float = 100.0
 
     def __post_init__(self) -> None:
-        if self.degree < 0:
-            raise InvalidInput("degree", self.degree, "at least 0")
-        if not 1 < self.ratio < float("inf"):
-            raise InvalidInput("ratio", self.ratio, "a finite number above 1")
+        check_count("degree", self.degree, 0)
+        check_number("ratio", self.ratio, lambda ratio: 1 < ratio < float("inf"), "a finite number above 1")
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> ChebyshevPolynomial:
         """Bound or estimate the largest eigenvalue of every system."""
@@ -82,11 +81,12 @@ class ChebyshevPolynomial(LinearOperator):
         theta, delta = (high + low) / 2, (high - low) / 2
         sigma = theta / delta
         rho = sigma.reciprocal()
-        self._first = _column(theta.reciprocal(), inverse) * inverse
+        self._first = column(theta.reciprocal(), inverse) * inverse
         self._weights: list[tuple[Tensor, Tensor]] = []
         for _ in range(degree):
             after = (2 * sigma - rho).reciprocal()
-            self._weights.append((_column(after * rho, inverse), _column(2 * after / delta, inverse)))
+            keep, step = (column(w, inverse).to(A.dtype) for w in (after * rho, 2 * after / delta))
+            self._weights.append((keep, step))
             rho = after
         self._direction, self._residual = torch.empty_like(inverse), torch.empty_like(inverse)
 
@@ -120,16 +120,8 @@ class ChebyshevPolynomial(LinearOperator):
     ) -> ChebyshevPolynomial:
         """The same polynomial of the operator in another dtype or on another device."""
         A = self._A.to(dtype, device)
-        low, high = (t.to(A.device, _real(A.dtype)) for t in (self.low, self.high))
+        low, high = (t.to(A.device, A.dtype.to_real()) for t in (self.low, self.high))
         return ChebyshevPolynomial(A, self._inverse.to(A.device, A.dtype), low, high, self._degree)
-
-
-def _real(dtype: torch.dtype) -> torch.dtype:
-    return dtype.to_real() if dtype.is_complex else dtype
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(-1, *(1,) * (like.ndim - 1)).to(like.dtype)
 
 
 def _gershgorin(A: StencilOperator, inverse: Tensor) -> Tensor:
@@ -147,7 +139,7 @@ def _power_iteration(A: LinearOperator, inverse: Tensor) -> Tensor:
     v = v.reshape(1, *A.shape).to(A.dtype).expand(A.batch, *A.shape)
     norm = torch.linalg.vector_norm(v.flatten(1), dim=1)
     for _ in range(POWER_STEPS):
-        v = inverse * A.apply(v / _column(norm, v))
+        v = inverse * A.apply(v / column(norm, v))
         norm = torch.linalg.vector_norm(v.flatten(1), dim=1)
         norm = torch.where(norm == 0, 1.0, norm)
     return SAFETY * norm

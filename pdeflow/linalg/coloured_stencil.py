@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pdeflow.errors import InvalidInput
 from pdeflow.linalg.arena import Arena, Span
 from pdeflow.linalg.array_operations import Operation, Products, Reciprocal
 from pdeflow.linalg.colour_layout import ColourLayout, Offset, Values
+from pdeflow.linalg.stencil import StencilOperator
+
+
+def check_compact(A: StencilOperator) -> None:
+    """Raise InvalidInput unless the stencil can be coloured: offsets within {-1, 0, 1}^d and a centre."""
+    wide = [offset for offset in A.offsets if any(abs(step) > 1 for step in offset)]
+    if wide:
+        raise InvalidInput("offsets", wide, "entries -1, 0 and 1", "Use Jacobi() for wider stencils.")
+    if (0,) * len(A.shape) not in A.offsets:
+        raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")
 
 
 class ColouredStencil:

@@ -15,12 +15,11 @@ from pdeflow.linalg.lockstep import (
     Prepared,
     ShortRecurrence,
     begin,
-    column,
     dot,
     mark,
     norm,
 )
-from pdeflow.linalg.operator import Tag
+from pdeflow.linalg.operator import Tag, column
 from pdeflow.linalg.solution import Status
 
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_count
 from pdeflow.linalg.arnoldi import combine
 from pdeflow.linalg.conjugate_directions import ConjugateDirections, Directions, precondition
-from pdeflow.linalg.lockstep import RUNNING, Prepared, column, norm, prepare
-from pdeflow.linalg.operator import LinearOperator
+from pdeflow.linalg.lockstep import RUNNING, Prepared, norm, prepare
+from pdeflow.linalg.operator import LinearOperator, column, double_precision
 from pdeflow.linalg.preconditioner import Preconditioner
 
 
@@ -90,7 +91,9 @@ class DeflatedCG(ConjugateDirections):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.recycle <= self.window:
+        check_count("recycle", self.recycle)
+        check_count("window", self.window)
+        if self.recycle > self.window:
             raise InvalidInput("recycle", self.recycle, f"at least 1, and at most window={self.window}")
 
     def init(
@@ -105,8 +108,8 @@ class DeflatedCG(ConjugateDirections):
         if previous is None or previous.learned is None:
             return state
         W, gram = previous.learned
-        form = ((A.batch, self.recycle, A.size), A.dtype, A.device)
-        if (tuple(W.shape), W.dtype, W.device) != form:
+        form = ((A.batch, self.recycle, A.size), A.dtype, A.device, A.shape)
+        if (tuple(W.shape), W.dtype, W.device, previous.A.shape) != form:
             return state
         AW = torch.stack([A.apply(w.reshape(-1, *A.shape)).flatten(1) for w in W.unbind(1)], 1)
         sound = torch.isfinite(AW).flatten(1).all(1).reshape(-1, 1, 1)
@@ -219,7 +222,7 @@ class DeflatedCG(ConjugateDirections):
 
         Also the weights of that basis, which of its vectors count, and the rows that the weights are for.
         """
-        double = torch.complex128 if state.A.dtype.is_complex else torch.float64
+        double = double_precision(state.A.dtype)
         unit = torch.where(s.squares > 0, s.squares.rsqrt(), torch.zeros_like(s.squares))
         # z_j = p_j - beta_j p_(j-1) + W (A W)* z_j with conjugate p.
         earlier = torch.nn.functional.pad(s.curvatures[:, :-1], (1, 0))

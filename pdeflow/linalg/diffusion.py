@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import numbers
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import ONE_AXIS, coefficient_tensor, real_number, whole_numbers
 from pdeflow.linalg.operator import Tag
 from pdeflow.linalg.stencil import StencilOperator
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SIDES = ("dirichlet", "neumann")
 
@@ -18,10 +23,10 @@ Boundary = str | Sequence[str | tuple[str, str]]
 
 
 def diffusion_stencil(
-    a: Tensor,
+    a: Tensor | np.ndarray,
     spacing: float | Sequence[float],
     boundary: Boundary = "dirichlet",
-    reaction: float | Tensor = 0.0,
+    reaction: complex | Tensor | np.ndarray = 0.0,
     *,
     points: Literal["nodes", "cells"] = "nodes",
 ) -> StencilOperator:
@@ -70,14 +75,24 @@ def diffusion_stencil(
     Raises
     ------
     InvalidInput
-        If shapes do not fit, a side is unknown, or an axis has too few points.
+        If shapes do not fit, a side is unknown, an axis has too few points, or an argument is of the wrong
+        kind.
     """
+    a = coefficient_tensor("a", a)
+    if not (a.is_floating_point() or a.is_complex()):
+        raise InvalidInput("a.dtype", a.dtype, "a floating or complex dtype", "Use a.to(torch.float64).")
     dim = a.ndim - 1
-    if not 1 <= dim <= 3 or 0 in a.shape:
+    if not 1 <= dim <= 3 or 0 in a.shape[1:]:
         raise InvalidInput("a.shape", tuple(a.shape), "(batch, *points) with one to three axes")
-    steps = [float(spacing)] * dim if isinstance(spacing, (int, float)) else [float(h) for h in spacing]
+    expected = f"a positive number, or one for each of {dim} axes"
+    given: Any = spacing
+    several = isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0
+    steps = [real_number("spacing", h, expected) for h in (given if several else (given,) * dim)]
     if len(steps) != dim or not all(0 < h < float("inf") for h in steps):
-        raise InvalidInput("spacing", spacing, f"a positive number, or one for each of {dim} axes")
+        raise InvalidInput("spacing", spacing, expected)
+    if not isinstance(reaction, numbers.Complex):
+        reaction = coefficient_tensor("reaction", reaction)
+        reaction = reaction.item() if reaction.ndim == 0 and not reaction.requires_grad else reaction
     if isinstance(reaction, Tensor) and reaction.shape != a.shape:
         raise InvalidInput("reaction.shape", tuple(reaction.shape), f"the shape of a, {tuple(a.shape)}")
     sides = _sides(boundary, dim)
@@ -85,7 +100,8 @@ def diffusion_stencil(
     if isinstance(reaction, Tensor):
         dtype = torch.promote_types(a.dtype, reaction.dtype)
     else:
-        dtype = torch.promote_types(a.dtype, torch.complex64) if isinstance(reaction, complex) else a.dtype
+        real = isinstance(reaction, numbers.Real)
+        dtype = a.dtype if real else torch.promote_types(a.dtype, torch.complex64)
     c = torch.as_tensor(reaction, dtype=dtype, device=a.device)
     a = a.to(dtype)
 
@@ -130,6 +146,7 @@ def control_volumes(
 
     ``shape`` counts all points, as ``a.shape[1:]`` does. Multiply the values of f by it.
     """
+    shape = whole_numbers("shape", shape, ONE_AXIS)
     sides = _sides(boundary, len(shape))
     keep = tuple(_unknowns(n, pair, points) for n, pair in zip(shape, sides))
     like = torch.empty((1, *shape), dtype=dtype, device=device)
@@ -137,9 +154,10 @@ def control_volumes(
 
 
 def _sides(boundary: Boundary, dim: int) -> list[tuple[str, str]]:
-    axes = [boundary] * dim if isinstance(boundary, str) else list(boundary)
-    pairs = [(axis, axis) if isinstance(axis, str) else tuple(axis) for axis in axes]
     known = "'periodic', or 'dirichlet' or 'neumann' for each side"
+    alike = isinstance(boundary, str) or not isinstance(boundary, Iterable)
+    axes = [boundary] * dim if alike else list(boundary)
+    pairs: list[Any] = [tuple(axis) if isinstance(axis, (tuple, list)) else (axis, axis) for axis in axes]
     if len(pairs) != dim:
         raise InvalidInput("boundary", boundary, f"{known}, for each of {dim} axes")
     for pair in pairs:
@@ -185,7 +203,7 @@ def _product(weights: Sequence[Tensor | None], like: Tensor) -> Tensor:
     return total
 
 
-def _tags(dtype: torch.dtype, sides: list[tuple[str, str]], reaction: float | Tensor) -> list[Tag]:
+def _tags(dtype: torch.dtype, sides: list[tuple[str, str]], reaction: Any) -> list[Tag]:
     if dtype.is_complex:
         return []
     walls = any("dirichlet" in pair for pair in sides)

@@ -116,5 +116,5 @@ class Shared(Preconditioner):
 
 def broadcast(A: LinearOperator, b: Tensor) -> LinearOperator:
     """An operator of batch 1 expanded to the right-hand sides of b; any other as it is."""
-    several = isinstance(b, Tensor) and b.ndim == len(A.shape) + 1 and b.shape[0] > 1
+    several = isinstance(b, Tensor) and b.ndim == len(A.shape) + 1 and b.shape[0] != 1
     return A.expand(b.shape[0]) if A.batch == 1 and several else A

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import cmath
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,13 +12,12 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_precision
 from pdeflow.linalg.boundary import detect_ends, row_sums
-from pdeflow.linalg.operator import LinearOperator, Tag
+from pdeflow.linalg.operator import LinearOperator, Tag, double_precision, working_dtype
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.stencil import StencilOperator, boxes
 from pdeflow.linalg.trigonometric import ENDS, PERIODIC, Ends, diagonal, eigenpairs, widths
-
-_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,15 @@ class FastPoisson(Preconditioner):
     dtype: torch.dtype | None = torch.float32
 
     def __post_init__(self) -> None:
-        if self.dtype not in (None, torch.float32, torch.float64):
-            raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
-        if not (math.isfinite(self.shift.real) and math.isfinite(self.shift.imag)):
+        check_precision(self.dtype)
+        if not isinstance(self.shift, numbers.Complex) or not cmath.isfinite(self.shift):
             raise InvalidInput("shift", self.shift, "a finite number")
+        expected = "for every axis two names of ends, ('periodic', 'periodic') where it wraps"
+        if not isinstance(self.ends, (tuple, list, type(None))):
+            raise InvalidInput("ends", self.ends, expected, choices=[*ENDS, "periodic"])
         for pair in self.ends or ():
-            if pair != PERIODIC and not (len(pair) == 2 and all(end in ENDS for end in pair)):
-                expected = "for every axis two names of ends, ('periodic', 'periodic') where it wraps"
+            named = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(end in ENDS for end in pair)
+            if pair != PERIODIC and not named:
                 raise InvalidInput("ends", pair, expected, choices=[*ENDS, "periodic"])
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> ConstantInverse:
@@ -132,14 +135,14 @@ class ConstantInverse(LinearOperator):
         super().__init__(A.shape, A.batch, A.dtype, A.device, A.tags)
         self._A, self._scaling, self._shift, self._dtype = A, scaling, shift, dtype
         self.ends, self.alpha, self.betas = tuple(ends), alpha, tuple(betas)
-        real = dtype or _real(A.dtype)
+        real = dtype or A.dtype.to_real()
         pairs = [eigenpairs(pair, n, real, A.device) for pair, n in zip(self.ends, self.shape)]
         self._vectors = [vectors for _, vectors in pairs]
         spectrum = self._column(alpha)
         for axis, (beta, (eigenvalues, _)) in enumerate(zip(betas, pairs)):
             spectrum = spectrum + self._column(beta) * _along(eigenvalues, axis, self.shape)
         inverse, self._scale = self._inverted(spectrum)
-        self._inverse = inverse.to(_COMPLEX[real] if self.dtype.is_complex else real)
+        self._inverse = inverse.to(working_dtype(real, A))
         self._weights = self._outer_factor()
         parts = (2,) if self.dtype.is_complex else ()
         self._buffers = [
@@ -166,13 +169,13 @@ class ConstantInverse(LinearOperator):
         inverse = torch.where(null, 0.0, spectrum.reciprocal())
         if inverse.is_complex() and not self.dtype.is_complex:
             inverse = inverse.real
-        return inverse, largest.reciprocal().to(_real(self.dtype))
+        return inverse, largest.reciprocal().to(self.dtype.to_real())
 
     def _outer_factor(self) -> Tensor | None:
         """``W^-1/2 S``, or None where it is one."""
         if not any(end == "neumann" for pair in self.ends for end in pair):
             return self._scaling
-        weights = _cells(self.ends, self.shape).rsqrt().to(self.device, _real(self.dtype))
+        weights = _cells(self.ends, self.shape).rsqrt().to(self.device, self.dtype.to_real())
         return weights if self._scaling is None else weights * self._scaling
 
     def apply(self, x: Tensor) -> Tensor:
@@ -233,17 +236,9 @@ class ConstantInverse(LinearOperator):
     ) -> ConstantInverse:
         """The same inverse in another dtype or on another device."""
         A = self._A.to(dtype, device)
-        alpha, *betas = (t.to(A.device, _double(A.dtype)) for t in (self.alpha, *self.betas))
-        scaling = None if self._scaling is None else self._scaling.to(A.device, _real(A.dtype))
+        alpha, *betas = (t.to(A.device, double_precision(A.dtype)) for t in (self.alpha, *self.betas))
+        scaling = None if self._scaling is None else self._scaling.to(A.device, A.dtype.to_real())
         return ConstantInverse(A, self.ends, alpha, betas, scaling, self._shift, self._dtype)
-
-
-def _real(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if torch.finfo(dtype).bits == 64 else torch.float32
-
-
-def _double(dtype: torch.dtype) -> torch.dtype:
-    return torch.complex128 if dtype.is_complex else torch.float64
 
 
 def _along(values: Tensor, axis: int, shape: Sequence[int]) -> Tensor:
@@ -283,7 +278,7 @@ def _reach(A: StencilOperator) -> list[int]:
 
 def _mean_coefficients(A: StencilOperator, ends: Sequence[Ends], sums: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Alpha and the betas, ``(batch,)`` in double precision; see :class:`FastPoisson`."""
-    double, axes = _double(A.dtype), tuple(range(1, sums.ndim))
+    double, axes = double_precision(A.dtype), tuple(range(1, sums.ndim))
     hermitian = Tag.SYMMETRIC in A.tags and A.dtype.is_complex
     width = [widths(pair, n) for pair, n in zip(ends, A.shape)]
     betas = [torch.zeros(A.batch, dtype=double, device=A.device) for _ in A.shape]
@@ -325,7 +320,7 @@ def _scaling(A: StencilOperator, ends: Sequence[Ends], alpha: Tensor, betas: Seq
         along = _along(diagonal(pair, n).to(A.device), axis, A.shape)
         field = field + beta.reshape(-1, *ones) * along
     field = field * _cells(ends, A.shape).to(A.device)
-    return (field / A.diagonal()).abs().sqrt().to(_real(A.dtype))
+    return (field / A.diagonal()).abs().sqrt().to(A.dtype.to_real())
 
 
 def _scaled(A: StencilOperator, S: Tensor) -> StencilOperator:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from pdeflow.linalg.conjugate_directions import ConjugateDirections, inner, precondition
-from pdeflow.linalg.lockstep import RUNNING, column
+from pdeflow.linalg.lockstep import RUNNING
+from pdeflow.linalg.operator import column
 
 
 @dataclass(frozen=True)

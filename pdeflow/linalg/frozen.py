@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pdeflow.errors import InvalidInput
-from pdeflow.linalg.operator import LinearOperator
+from pdeflow.linalg.arguments import check_instance, check_number
+from pdeflow.linalg.operator import LinearOperator, rough_vector
 from pdeflow.linalg.preconditioner import Preconditioner
 
 
@@ -35,8 +35,8 @@ class Frozen(Preconditioner):
     slack: float = 0.3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.slack <= 1:
-            raise InvalidInput("slack", self.slack, "a number from 0 to 1")
+        check_instance("preconditioner", self.preconditioner, Preconditioner, "Frozen(SparseDirect())")
+        check_number("slack", self.slack, lambda slack: 0 <= slack <= 1, "a number from 0 to 1")
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> FrozenOperator:
         """Keep the M of ``previous``, or make one for A."""
@@ -52,8 +52,7 @@ class Frozen(Preconditioner):
 
 def misfit(A: LinearOperator, M: LinearOperator) -> Tensor:
     """``sin angle(v, A M v)`` of every system, ``(batch,)``, for a vector v of many frequencies."""
-    numbers = torch.arange(1, A.size + 1, dtype=torch.float64, device=A.device)
-    v = (numbers * numbers).sin().reshape(1, *A.shape).expand(A.batch, *A.shape).to(A.dtype)
+    v = rough_vector(A).to(A.dtype).expand(A.batch, *A.shape)
     w = A.apply(M.apply(v.contiguous())).flatten(1)
     v = v.flatten(1)
     cosine = torch.linalg.vecdot(v, w).abs() / (torch.linalg.norm(v, dim=1) * torch.linalg.norm(w, dim=1))

@@ -67,6 +67,8 @@ def full_multigrid(A: LinearOperator, b: Tensor, multigrid: Multigrid | None = N
         A = A.with_parameter(A.coefficients.expand(b.shape[0], *A.coefficients.shape[1:]))
     M = multigrid.init(A, in_turn=host and not shared)
     x = torch.empty_like(b, memory_format=torch.contiguous_format)
+    if not b.shape[0]:  # split() gives one part of nothing, which the cycle of a shared A would read beyond
+        return x
     for part, into in zip(b.split(A.batch), x.split(A.batch)):
         into.copy_(_pass(M, part))
     return x

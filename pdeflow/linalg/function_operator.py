@@ -47,6 +47,9 @@ class FunctionOperator(LinearOperator):
         diagonal: Tensor | None = None,
         broadcasts: bool = False,
     ) -> None:
+        if not callable(function) or not (adjoint is None or callable(adjoint)):
+            name, value = ("adjoint", adjoint) if callable(function) else ("function", function)
+            raise InvalidInput(name, type(value).__name__, "a function of a tensor (batch, *shape)")
         super().__init__(shape, batch, dtype, torch.device(device), tags)
         self.broadcasts = broadcasts
         self._function = function

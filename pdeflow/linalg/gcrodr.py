@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_count
 from pdeflow.linalg.arnoldi import combine
 from pdeflow.linalg.arnoldi_cycles import ArnoldiCycles, ArnoldiState, Stalls, kept_correction
 from pdeflow.linalg.harmonic_ritz import harmonic_ritz
@@ -105,7 +106,9 @@ class GCRODR(ArnoldiCycles):
     patience: ClassVar[int] = 2  # a cycle that gains nothing may still find the vectors for the next
 
     def __post_init__(self) -> None:
-        if not 1 <= self.recycle < self.restart:
+        check_count("restart", self.restart)
+        check_count("recycle", self.recycle)
+        if self.recycle >= self.restart:
             raise InvalidInput("recycle", self.recycle, f"at least 1, and less than restart={self.restart}")
         super().__post_init__()
 
@@ -129,7 +132,8 @@ class GCRODR(ArnoldiCycles):
         state = RecyclingState(**vars(ready), space=None)
         if previous is None or previous.space is None or previous.basis is not state.basis:
             return state
-        if previous.space.U.shape[1] != self.recycle:
+        # The same number of points on another grid is another problem.
+        if previous.space.U.shape[1] != self.recycle or previous.A.shape != A.shape:
             return state
         state.space = self._carried(state, previous.space)
         if state.M is not None:

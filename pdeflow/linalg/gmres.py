@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_count
 from pdeflow.linalg.arnoldi import combine
 from pdeflow.linalg.arnoldi_cycles import ArnoldiCycles
 from pdeflow.linalg.lockstep import Prepared
@@ -49,8 +49,7 @@ class GMRES(ArnoldiCycles):
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        if self.restart < 1:
-            raise InvalidInput("restart", self.restart, "at least 1")
+        check_count("restart", self.restart)
         super().__post_init__()
 
     @property

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.linalg.arnoldi import Basis, without_dependent_rows
+from pdeflow.linalg.operator import double_precision
 
 
 def harmonic_ritz(
@@ -44,7 +45,7 @@ def harmonic_ritz(
     h = basis.h[:, : fixed + used + 1, :used]
     batch, rows, _ = h.shape
     columns = rows - 1
-    double = torch.complex128 if h.is_complex() else torch.float64
+    double = double_precision(h.dtype)
     identity = torch.eye(rows, columns, dtype=double, device=h.device).expand(batch, -1, -1)
     counts, S, G = basis.valid, identity, h.to(double)
     if along is not None and alive is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_number, check_precision
 from pdeflow.linalg.incomplete_lu import IncompleteInverse, incomplete_inverse
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
@@ -53,10 +54,8 @@ class IC(Preconditioner):
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.relaxation <= 1:
-            raise InvalidInput("relaxation", self.relaxation, "a number from 0 to 1")
-        if self.dtype not in (None, torch.float32, torch.float64):
-            raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
+        check_number("relaxation", self.relaxation, lambda part: 0 <= part <= 1, "a number from 0 to 1")
+        check_precision(self.dtype)
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> IncompleteInverse:
         """Factor A, in the buffers of ``previous`` where they fit; it is used up, and so is its adjoint."""

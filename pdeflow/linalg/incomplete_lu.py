@@ -11,17 +11,16 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import compiled_factors, sparse_factors
+from pdeflow.linalg.arguments import check_number, check_precision
 from pdeflow.linalg.compiled_factors import CompiledFactors, FactorsCall
 from pdeflow.linalg.level_factors import LevelFactors
-from pdeflow.linalg.operator import LinearOperator, magnitude
+from pdeflow.linalg.operator import LinearOperator, magnitude, working_dtype
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.sparse import SparseOperator, explicit_matrix
 from pdeflow.linalg.sparse_factors import RowFactorsCall, SparseFactors
 from pdeflow.linalg.stencil import StencilOperator
 
 Matrix: TypeAlias = StencilOperator | SparseOperator
-
-_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,8 @@ class ILU(Preconditioner):
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.relaxation <= 1:
-            raise InvalidInput("relaxation", self.relaxation, "a number from 0 to 1")
-        if self.dtype not in (None, torch.float32, torch.float64):
-            raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
+        check_number("relaxation", self.relaxation, lambda part: 0 <= part <= 1, "a number from 0 to 1")
+        check_precision(self.dtype)
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> IncompleteInverse:
         """Factor A, in the buffers of ``previous`` where they fit; it is used up, and so is its adjoint."""
@@ -112,9 +109,7 @@ class IncompleteInverse(LinearOperator):
     def __init__(self, A: Matrix, dtype: torch.dtype | None, relaxation: float, symmetric: bool) -> None:
         super().__init__(A.shape, A.batch, A.dtype, A.device, A.tags)
         self._dtype, self._relaxation, self._symmetric, self._turned = dtype, relaxation, symmetric, False
-        working = dtype or A.dtype
-        if A.dtype.is_complex and not working.is_complex:
-            working = _COMPLEX[working]
+        working = working_dtype(dtype, A)
         self._form = _form(A)
         self._factors = self._form(self._explicit(A), symmetric, working, relaxation)
         self.fill(A)

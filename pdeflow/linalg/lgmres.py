@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_count
 from pdeflow.linalg.arnoldi_cycles import ArnoldiCycles, ArnoldiState, Stalls, kept_correction
 from pdeflow.linalg.lockstep import Prepared
 from pdeflow.linalg.operator import LinearOperator
@@ -59,9 +59,8 @@ class LGMRES(ArnoldiCycles):
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        for name in ("restart", "augment"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(name, getattr(self, name), "at least 1")
+        check_count("restart", self.restart)
+        check_count("augment", self.augment)
         super().__post_init__()
 
     @property

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
+from pdeflow.linalg.arguments import check_count
+from pdeflow.linalg.operator import LinearOperator, Tag, column, double_precision, magnitude
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Solution, Status
 from pdeflow.linalg.solver import Solver
@@ -112,8 +113,8 @@ class ShortRecurrence(Lockstep):
     check_every: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.check_every is not None and self.check_every < 1:
-            raise InvalidInput("check_every", self.check_every, "at least 1, or None")
+        if self.check_every is not None:
+            check_count("check_every", self.check_every, 1, "a whole number, at least 1, or None")
 
     @abc.abstractmethod
     def step(self, state: Any, s: Any) -> None:
@@ -172,7 +173,7 @@ def prepare(
 
     ``previous`` gives the parts of its preconditioner for reuse.
     """
-    double = torch.complex128 if A.dtype.is_complex else torch.float64
+    double = double_precision(A.dtype)
     exact = A if A.dtype == double else A.to(double)
     working = A if dtype in (None, A.dtype) else A.to(dtype)
     earlier = None if previous is None else previous.M
@@ -303,11 +304,6 @@ def dot(x: Tensor, y: Tensor) -> Tensor:
 def norm(x: Tensor) -> Tensor:
     """The 2-norm of every system, in float64."""
     return torch.linalg.vector_norm(x.flatten(1), dim=1).to(torch.float64)
-
-
-def column(values: Tensor, like: Tensor) -> Tensor:
-    """One number a system, in a shape that multiplies ``like``."""
-    return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def mark(status: Tensor, where: Tensor, value: Status) -> Tensor:

@@ -13,12 +13,11 @@ from pdeflow.linalg.lockstep import (
     RUNNING,
     Iterate,
     begin,
-    column,
     dot,
     mark,
     norm,
 )
-from pdeflow.linalg.operator import Tag, magnitude
+from pdeflow.linalg.operator import Tag, column, magnitude
 from pdeflow.linalg.solution import Status
 
 

@@ -14,13 +14,15 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan, Span
+from pdeflow.linalg.arguments import check_precision
 from pdeflow.linalg.array_operations import Copy, Operation
 from pdeflow.linalg.array_program import Program, ProgramCall
 from pdeflow.linalg.artificial_diffusion import artificial_diffusion
 from pdeflow.linalg.colour_layout import Offset, Values, natural_strides
+from pdeflow.linalg.coloured_stencil import check_compact
 from pdeflow.linalg.dense_inverse import DenseInverse
 from pdeflow.linalg.level import Level
-from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
+from pdeflow.linalg.operator import LinearOperator, Tag, magnitude, working_dtype
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.stencil import StencilOperator
 
@@ -29,8 +31,6 @@ COARSEST_THIN = (
     64  # the same where an axis has two or three points, which couple so strongly that halving fails
 )
 LARGEST_DENSE = 1024  # unknowns up to which it may take over earlier, on an odd periodic axis
-
-_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 Cycle = Literal["V", "W", "F"]
 InterpolationKind = Literal["operator", "linear"]
@@ -91,8 +91,7 @@ class Multigrid(Preconditioner):
                 raise InvalidInput(
                     name, getattr(self, name), f"one of {get_args(known)}", choices=get_args(known)
                 )
-        if self.dtype not in (None, torch.float32, torch.float64):
-            raise InvalidInput("dtype", self.dtype, "torch.float32, torch.float64 or None")
+        check_precision(self.dtype)
 
     def init(
         self, A: LinearOperator, previous: LinearOperator | None = None, *, in_turn: bool = False
@@ -105,11 +104,7 @@ class Multigrid(Preconditioner):
         if not isinstance(A, StencilOperator) or not 1 <= len(A.shape) <= 3:
             hint = "Use Jacobi() for an operator without a grid."
             raise InvalidInput("A", type(A).__name__, "a StencilOperator in one to three dimensions", hint)
-        wide = [offset for offset in A.offsets if any(abs(step) > 1 for step in offset)]
-        if wide:
-            raise InvalidInput("offsets", wide, "entries -1, 0 and 1", "Use Jacobi() for wider stencils.")
-        if (0,) * len(A.shape) not in A.offsets:
-            raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")
+        check_compact(A)
         A = A.detach()
         if isinstance(previous, MultigridCycle) and previous.fits(A, self, in_turn):
             previous.fill(A)
@@ -222,9 +217,7 @@ class MultigridCycle(LinearOperator):
 
     @staticmethod
     def _plan_for(A: StencilOperator, settings: Multigrid) -> MultigridPlan:
-        dtype = settings.dtype or A.dtype
-        if A.dtype.is_complex and not dtype.is_complex:
-            dtype = _COMPLEX[dtype]
+        dtype = working_dtype(settings.dtype, A)
         hermitian = Tag.SYMMETRIC in A.tags
         return _plan(A.offsets, A.shape, A.periodic, dtype, A.device, hermitian, settings)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.function_operator import FunctionOperator
-from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
+from pdeflow.linalg.operator import LinearOperator, Tag, column, double_precision, magnitude, rough_vector
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Solution, Status
 from pdeflow.linalg.solver import Run, Solver, deliver, solve_with
@@ -53,7 +53,7 @@ class Without:
 def _unit(vectors: Tensor) -> Tensor:
     """The vectors as rows of length one, in double precision."""
     rows = vectors.detach().flatten(1)
-    rows = rows.to(torch.complex128 if rows.is_complex() else torch.float64)
+    rows = rows.to(double_precision(rows.dtype))
     return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
 
 
@@ -102,13 +102,12 @@ def _check_annihilated(A: LinearOperator, vectors: Tensor, limit: float) -> None
         image = A.apply(z.expand(A.batch, *A.shape).contiguous())
         return torch.linalg.vector_norm(image.flatten(1), dim=1)
 
-    # A vector of many frequencies: it is stretched by about the root mean square of the eigenvalues.
-    numbers = torch.arange(1, A.size + 1, dtype=torch.float64, device=A.device)
-    other = (numbers * numbers).sin()
-    usual = stretched((other / torch.linalg.vector_norm(other)).to(A.dtype).reshape(A.shape))
+    # A vector of many frequencies is stretched by about the root mean square of the eigenvalues.
+    other = rough_vector(A)
+    usual = stretched((other / torch.linalg.vector_norm(other)).to(A.dtype))
     for i, z in enumerate(vectors):
-        ratio = stretched(z) / usual
-        worst = float(torch.nan_to_num(ratio, nan=0.0, posinf=0.0).max())  # a system of NaN has its status
+        ratio = torch.nan_to_num(stretched(z) / usual, nan=0.0, posinf=0.0)  # a system of NaN has its status
+        worst = max(ratio.tolist(), default=0.0)
         if worst > limit:
             raise InvalidInput(
                 "null_space",
@@ -150,7 +149,7 @@ def solve_in_range(
     consistent = outside <= OUTSIDE * torch.clamp(rtol * norm, min=atol)
     # Of a b in the null space only rounding is left in the range, and that is no right-hand side.
     noise = magnitude(in_range) <= 8 * torch.finfo(b.dtype).eps * magnitude(b)
-    in_range = in_range.masked_fill(noise.reshape(-1, *(1,) * (b.ndim - 1)), 0)
+    in_range = in_range.masked_fill(column(noise, b), 0)
     solution = solve_with(
         run,
         A.retagged(A.tags - {Tag.CONSTANT_NULL_SPACE}),

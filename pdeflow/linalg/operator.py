@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import ONE_AXIS, check_count, whole_numbers
 
 Self = TypeVar("Self", bound="LinearOperator")
+
+DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 
 
 class Tag(enum.Enum):
@@ -60,16 +63,16 @@ class LinearOperator(abc.ABC):
         device: torch.device,
         tags: Iterable[Tag] = (),
     ) -> None:
-        self.shape = tuple(shape)
+        if dtype not in DTYPES:
+            # Half precision too: torch has no factorisations in it, and its range is that of few operators.
+            hint = "Convert the coefficients with .to(torch.float64), or float32 for half precision."
+            raise InvalidInput("dtype", dtype, "float32, float64, complex64 or complex128", hint)
+        check_count("batch", batch, 0)
+        self.shape = whole_numbers("shape", shape, ONE_AXIS)
         self.batch = batch
         self.dtype = dtype
         self.device = device
-        self.tags = frozenset(tags)
-        for tag in self.tags:
-            if not isinstance(tag, Tag):
-                raise InvalidInput("tags", tag, "members of Tag", choices=[str(known) for known in Tag])
-        if not (dtype.is_floating_point or dtype.is_complex):
-            raise InvalidInput("dtype", dtype, "a floating or complex dtype")
+        self.tags = checked_tags(tags)
 
     @abc.abstractmethod
     def apply(self, x: Tensor) -> Tensor:
@@ -136,7 +139,7 @@ class LinearOperator(abc.ABC):
     def retagged(self: Self, tags: Iterable[Tag]) -> Self:
         """The same operator, sharing everything, with these tags instead of its own."""
         other = copy.copy(self)
-        other.tags = frozenset(tags)
+        other.tags = checked_tags(tags)
         return other
 
     def is_finite(self) -> Tensor:
@@ -168,6 +171,44 @@ class LinearOperator(abc.ABC):
         return self.apply(x)
 
 
+def checked_tags(tags: Iterable[Tag]) -> frozenset[Tag]:
+    """The tags as a set; raise InvalidInput for anything else."""
+    if isinstance(tags, frozenset) and not tags:
+        return tags
+    if isinstance(tags, Tag):
+        raise InvalidInput("tags", tags, "a collection of tags", f"Write [{tags}].")
+    try:
+        made = frozenset(tags)
+    except TypeError:
+        raise InvalidInput("tags", tags, "a collection of tags", "As in [Tag.SYMMETRIC].") from None
+    for tag in made:
+        if not isinstance(tag, Tag):
+            raise InvalidInput("tags", tag, "members of Tag", choices=[str(known) for known in Tag])
+    return made
+
+
+def double_precision(dtype: torch.dtype) -> torch.dtype:
+    """float64, or complex128 for a complex dtype."""
+    return torch.complex128 if dtype.is_complex else torch.float64
+
+
+def working_dtype(dtype: torch.dtype | None, A: LinearOperator) -> torch.dtype:
+    """The real ``dtype``, or complex of its precision for a complex A; that of A where it is None."""
+    dtype = dtype or A.dtype
+    return dtype.to_complex() if A.dtype.is_complex else dtype
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """One number a system, in a shape that multiplies ``like``."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def rough_vector(A: LinearOperator) -> Tensor:
+    """A vector of many frequencies, the same in every run: ``shape`` of A, in float64."""
+    numbers = torch.arange(1, A.size + 1, dtype=torch.float64, device=A.device)
+    return (numbers * numbers).sin().reshape(A.shape)
+
+
 def magnitude(x: Tensor) -> Tensor:
     """The largest absolute entry of every sample, ``(batch,)``; NaN or infinite if an entry is."""
     flat = x.flatten(1)
@@ -185,8 +226,9 @@ def check_vector(name: str, x: Tensor, A: LinearOperator) -> None:
             f"{name}.shape", tuple(x.shape), f"(batch, *shape) = {expected}", "One sample still has batch 1."
         )
     if x.dtype != A.dtype:
-        raise InvalidInput(
-            f"{name}.dtype", x.dtype, f"the operator's {A.dtype}", f"Use {name}.to({A.dtype})."
-        )
+        hint = f"Use {name}.to({A.dtype})."
+        if x.is_complex() and not A.dtype.is_complex:  # to() would drop the imaginary part
+            hint = f"Use A.to({A.dtype.to_complex()}), and {name} in the same dtype."
+        raise InvalidInput(f"{name}.dtype", x.dtype, f"the operator's {A.dtype}", hint)
     if x.device.type != A.device.type:
         raise InvalidInput(f"{name}.device", x.device, f"the operator's {A.device}", "Move one to the other.")

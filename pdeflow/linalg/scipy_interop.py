@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_instance, wide_dtype
 from pdeflow.linalg.function_operator import FunctionOperator
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.solution import Solution
 from pdeflow.linalg.solver import Run, deliver, solve_with
-from pdeflow.linalg.sparse import SparseOperator, wide_dtype
+from pdeflow.linalg.sparse import SparseOperator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,8 +42,11 @@ def from_scipy(A: Any, tags: Iterable[Tag] | None = None) -> LinearOperator:
     shape = getattr(A, "shape", ())
     scipy_operator = isinstance(A, scipy.sparse.linalg.LinearOperator)
     if not (scipy.sparse.issparse(A) or isinstance(A, np.ndarray) or scipy_operator):
-        hint = "SparseOperator.from_torch and StencilOperator take tensors."
-        raise InvalidInput("A", type(A).__name__, known, hint if isinstance(A, Tensor) else "")
+        hint = ""
+        if isinstance(A, Tensor):
+            sparse = "A" if A.layout != torch.strided else "A.to_sparse_csr()"
+            hint = f"Use SparseOperator.from_torch({sparse}) or, for a grid, StencilOperator."
+        raise InvalidInput("A", type(A).__name__, known, hint)
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
         raise InvalidInput("A.shape", shape, "a square matrix")
     if scipy_operator:
@@ -63,6 +67,7 @@ def as_scipy(A: LinearOperator, index: int = 0) -> scipy.sparse.linalg.LinearOpe
     import numpy as np
     import scipy.sparse.linalg
 
+    check_instance("A", A, LinearOperator, "Jacobi().init(A), or A itself")
     if not -A.batch <= index < A.batch:
         raise InvalidInput("index", index, f"a sample of a batch of {A.batch}")
     pieces = A.pieces(1)
@@ -151,7 +156,7 @@ def _array(name: str, values: Any, A: LinearOperator) -> np.ndarray:
         hint = "Use SparseOperator.from_scipy(A) to solve with tensors."
         raise InvalidInput(name, "a torch.Tensor", "a NumPy array, because A is not a LinearOperator", hint)
     array = np.asarray(values)
-    if array.ndim not in (1, 2) or array.shape[0] != A.size or 0 in array.shape:
+    if array.ndim not in (1, 2) or array.shape[0] != A.size:
         raise InvalidInput(f"{name}.shape", array.shape, f"({A.size},) or ({A.size}, k)")
     if array.dtype.char not in "fdFD":
         array = array.astype(wide_dtype(array.dtype))

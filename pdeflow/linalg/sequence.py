@@ -13,7 +13,7 @@ from pdeflow.linalg.null_space import ProjectedOperator
 from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Solution, Status
-from pdeflow.linalg.solver import Solver, Tolerances, solve_pieces, solve_with
+from pdeflow.linalg.solver import Solver, Tolerances, check_method, solve_pieces, solve_with
 
 
 class Sequence:
@@ -46,7 +46,7 @@ class Sequence:
     Raises
     ------
     InvalidInput
-        For another ``refresh``.
+        For another ``refresh``, or what is no solver or preconditioner.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Sequence:
     ) -> None:
         if refresh not in ("always", "frozen"):
             raise InvalidInput("refresh", refresh, "'always' or 'frozen'", choices=["always", "frozen"])
+        check_method(solver, preconditioner)
         self.solver = solver
         self.preconditioner = preconditioner
         self.refresh = refresh

@@ -144,6 +144,14 @@ class Solution:
         return "\n".join(lines)
 
     @staticmethod
+    def empty(b: Tensor) -> Solution:
+        """The solution of no systems, for a b of batch 0."""
+        status = torch.empty(0, dtype=torch.int8, device=b.device)
+        iterations = torch.empty(0, dtype=torch.int64, device=b.device)
+        residual_norm = torch.empty(0, dtype=torch.float64, device=b.device)
+        return Solution(torch.empty_like(b), status, iterations, residual_norm, residual_norm.reshape(1, 0))
+
+    @staticmethod
     def concatenate(parts: list[Solution]) -> Solution:
         """One solution from those of consecutive pieces of a batch; shorter histories repeat their end."""
         if len(parts) == 1:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import check_count, check_instance, real_number
 from pdeflow.linalg.expanded import Shared, broadcast
 from pdeflow.linalg.operator import LinearOperator, Tag, check_vector
 from pdeflow.linalg.preconditioner import Preconditioner
@@ -98,7 +99,8 @@ def solve(
         matrix, with NumPy arrays for b and x0, ``(n,)`` or ``(n, k)``, and for the x that comes back.
     b, x0
         Right-hand sides and, optionally, initial guesses, ``(batch, *shape)``, in A's dtype and device. An
-        A of batch 1 serves any number of them; its preconditioner is made once.
+        A of batch 1 serves any number of them; its preconditioner is made once. Of no right-hand sides, as a
+        filtered batch may leave, there are no solutions: ``Solution.x`` is empty too.
     solver
         The method. By default :class:`~pdeflow.linalg.cg.CG` where A is tagged ``SYMMETRIC``, else GMRES.
     preconditioner
@@ -115,8 +117,8 @@ def solve(
     Raises
     ------
     InvalidInput
-        If shapes, dtypes, devices or tolerances do not fit, the method does not suit the operator, or the
-        null space is not one.
+        If shapes, dtypes, devices or tolerances do not fit, an argument is of the wrong kind, the method does
+        not suit the operator, or the null space is not one.
     SolveError
         If a system failed and ``on_failure`` is ``"raise"``; its ``solution`` holds all the others.
     """
@@ -169,6 +171,9 @@ def solve_with(
     ``run`` is called once, with a system that is checked, has a b for every operator and asks for no
     derivative, and with a preconditioner that suits it. Arguments and errors are those of :func:`solve`.
     """
+    check_method(solver, preconditioner)
+    finite = "a finite number, at least 0, for all systems"
+    rtol, atol = real_number("rtol", rtol, finite), real_number("atol", atol, finite)
     options: dict[str, Any] = {
         "solver": solver,
         "preconditioner": preconditioner,
@@ -203,8 +208,19 @@ def solve_with(
         solver = solver.adapted(A, share)
         preconditioner = None if preconditioner is None else share(preconditioner)
     solver.check(wide)
+    if not wide.batch:
+        return Solution.empty(b)
     with torch.no_grad():  # for the parameters of a preconditioner that is a network
         return deliver(run(wide, b, x0, solver, preconditioner, tolerances), on_failure)
+
+
+def check_method(solver: Solver | None, preconditioner: Preconditioner | None) -> None:
+    """Raise InvalidInput unless a solver and a preconditioner, or None in place of one, are given."""
+    check_instance("solver", solver, Solver, "CG() or GMRES()", optional=True)
+    if isinstance(preconditioner, LinearOperator):
+        hint = "Pass the preconditioner itself, as in Jacobi(): solve calls its init."
+        raise InvalidInput("preconditioner", type(preconditioner).__name__, "a Preconditioner or None", hint)
+    check_instance("preconditioner", preconditioner, Preconditioner, "Jacobi() or Multigrid()", optional=True)
 
 
 def solve_alone(
@@ -233,8 +249,8 @@ def check_system(
             raise InvalidInput(name, value, "a finite number, at least 0")
     if rtol == 0 and atol == 0:
         raise InvalidInput("rtol", rtol, "a positive rtol or atol")
-    if max_iterations is not None and max_iterations < 0:
-        raise InvalidInput("max_iterations", max_iterations, "at least 0, or None")
+    if max_iterations is not None:
+        check_count("max_iterations", max_iterations, 0, "a whole number, at least 0, or None")
     if on_failure not in ("raise", "return"):
         raise InvalidInput("on_failure", on_failure, "'raise' or 'return'", choices=["raise", "return"])
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.linalg.arguments import ONE_AXIS, coefficient_tensor, whole_numbers, wide_dtype
 from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
 from pdeflow.linalg.sparse_matrix import SparseMatrix, SparsePattern
 from pdeflow.linalg.stencil import StencilOperator, boxes
@@ -32,8 +33,8 @@ class SparseOperator(LinearOperator):
     pattern
         Of a square matrix that acts on ``x.flatten()``.
     values
-        ``(batch, nnz)``, real or complex. They are used as they are, not copied: do not change them
-        afterwards.
+        ``(batch, nnz)``, real or complex, a tensor or a NumPy array. They are used as they are, not copied:
+        do not change them afterwards.
     shape
         Shape of one unknown; ``(rows,)`` by default.
     tags
@@ -42,7 +43,7 @@ class SparseOperator(LinearOperator):
     Raises
     ------
     InvalidInput
-        If the shapes do not fit together.
+        If the shapes do not fit together, or an argument is of the wrong kind.
     """
 
     broadcasts = True
@@ -50,15 +51,19 @@ class SparseOperator(LinearOperator):
     def __init__(
         self,
         pattern: SparsePattern,
-        values: Tensor,
+        values: Tensor | np.ndarray,
         shape: Sequence[int] | None = None,
         tags: Iterable[Tag] = (),
     ) -> None:
+        if not isinstance(pattern, SparsePattern):
+            hint = "Use SparseOperator.from_scipy, from_torch or from_csr."
+            raise InvalidInput("pattern", type(pattern).__name__, "a SparsePattern", hint)
+        values = coefficient_tensor("values", values)
         if pattern.rows != pattern.columns:
             raise InvalidInput("A.shape", (pattern.rows, pattern.columns), "a square matrix")
         if values.ndim != 2 or values.shape[1] != pattern.nnz:
             raise InvalidInput("values.shape", tuple(values.shape), f"(batch, nnz) = (batch, {pattern.nnz})")
-        shape = (pattern.rows,) if shape is None else tuple(shape)
+        shape = (pattern.rows,) if shape is None else whole_numbers("shape", shape, ONE_AXIS)
         if math.prod(shape) != pattern.rows:
             raise InvalidInput("shape", shape, f"a shape of {pattern.rows} unknowns")
         super().__init__(shape, values.shape[0], values.dtype, values.device, tags)
@@ -70,11 +75,12 @@ class SparseOperator(LinearOperator):
         cls,
         indptr: Tensor | np.ndarray,
         indices: Tensor | np.ndarray,
-        values: Tensor,
+        values: Tensor | np.ndarray,
         shape: Sequence[int] | None = None,
         tags: Iterable[Tag] = (),
     ) -> SparseOperator:
         """From compressed rows; ``values`` is ``(nnz,)`` or ``(batch, nnz)``; columns in any order."""
+        values = coefficient_tensor("values", values)
         indptr, indices = torch.as_tensor(indptr, device="cpu"), torch.as_tensor(indices, device="cpu")
         values = values[None] if values.ndim == 1 else values
         rows = indptr.numel() - 1
@@ -101,9 +107,13 @@ class SparseOperator(LinearOperator):
         import numpy as np
         import scipy.sparse
 
-        several = [matrices] if scipy.sparse.issparse(matrices) else list(matrices)
+        several = [matrices] if scipy.sparse.issparse(matrices) else matrices
+        dense = isinstance(several, np.ndarray) and several.dtype != object
+        several = list(several) if isinstance(several, Iterable) and not dense else []
         if not several or not all(scipy.sparse.issparse(matrix) and matrix.ndim == 2 for matrix in several):
-            raise InvalidInput("matrices", type(matrices).__name__, "SciPy sparse matrices")
+            hint = "For a dense matrix use pdeflow.linalg.from_scipy." if dense else ""
+            hint = "For a tensor use SparseOperator.from_torch." if isinstance(matrices, Tensor) else hint
+            raise InvalidInput("matrices", type(matrices).__name__, "SciPy sparse matrices", hint)
         parts = [scipy.sparse.csr_array(matrix) for matrix in several]
         parts = [part if part.has_canonical_format else part.copy() for part in parts]
         for part in parts:
@@ -128,6 +138,9 @@ class SparseOperator(LinearOperator):
         cls, matrix: Tensor, shape: Sequence[int] | None = None, tags: Iterable[Tag] = ()
     ) -> SparseOperator:
         """From a torch sparse tensor: CSR, batched CSR with one pattern, or COO."""
+        if not isinstance(matrix, Tensor):
+            hint = "Use pdeflow.linalg.from_scipy for matrices of SciPy and NumPy."
+            raise InvalidInput("matrix", type(matrix).__name__, "a sparse torch.Tensor", hint)
         if matrix.layout == torch.sparse_coo and matrix.sparse_dim() == 2 and matrix.dense_dim() == 0:
             matrix = matrix.coalesce()
             rows, columns = matrix.indices()
@@ -248,15 +261,6 @@ def explicit_matrix(A: LinearOperator) -> SparseOperator:
         return A
     hint = "Use Jacobi() or none for an operator without a matrix."
     raise InvalidInput("A", type(A).__name__, "a StencilOperator or SparseOperator", hint)
-
-
-def wide_dtype(dtype: np.dtype) -> type[np.generic]:
-    """The double precision that holds numbers of a dtype that torch has no products for."""
-    import numpy as np
-
-    if not (np.issubdtype(dtype, np.number) or dtype == np.bool_):
-        raise InvalidInput("dtype", dtype, "numbers")
-    return np.complex128 if np.issubdtype(dtype, np.complexfloating) else np.float64
 
 
 def is_hermitian(pattern: SparsePattern, values: Tensor) -> bool:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.arena import Arena, Memory, OuterArray, OuterSpan
+from pdeflow.linalg.arguments import check_number
 from pdeflow.linalg.array_program import Program
 from pdeflow.linalg.colour_layout import Values, natural_strides
-from pdeflow.linalg.coloured_stencil import ColouredStencil
+from pdeflow.linalg.coloured_stencil import ColouredStencil, check_compact
 from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.stencil import StencilOperator
@@ -45,19 +46,14 @@ class SSOR(Preconditioner):
     omega: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.omega < 2:
-            raise InvalidInput("omega", self.omega, "a number between 0 and 2")
+        check_number("omega", self.omega, lambda omega: 0 < omega < 2, "a number between 0 and 2")
 
     def init(self, A: LinearOperator, previous: LinearOperator | None = None) -> SSORSweeps:
         """Part the stencil by colours."""
         if not isinstance(A, StencilOperator):
             hint = "Use Jacobi() for an operator without a grid."
             raise InvalidInput("A", type(A).__name__, "a StencilOperator", hint)
-        wide = [offset for offset in A.offsets if any(abs(step) > 1 for step in offset)]
-        if wide:
-            raise InvalidInput("offsets", wide, "entries -1, 0 and 1", "Use Jacobi() for wider stencils.")
-        if (0,) * len(A.shape) not in A.offsets:
-            raise InvalidInput("offsets", A.offsets, "an entry on the diagonal")
+        check_compact(A)
         if any(wraps and n % 2 for n, wraps in zip(A.shape, A.periodic)):
             hint = "Use Jacobi() where a ring cannot be coloured."
             raise InvalidInput("A.shape", A.shape, "even numbers of points along periodic axes", hint)

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import native
+from pdeflow.linalg.arguments import coefficient_tensor, whole_numbers
 from pdeflow.linalg.operator import LinearOperator, Tag, magnitude
 
 if TYPE_CHECKING:
+    import numpy as np
     import scipy.sparse
 
     from pdeflow.linalg.sparse import SparseOperator
@@ -50,8 +52,9 @@ class StencilOperator(LinearOperator):
     offsets
         One tuple of ints an entry of the stencil, all different, as long as the grid has axes.
     coefficients
-        ``(batch, len(offsets), *shape)``, real or complex. They are used as they are, not copied:
-        do not change them afterwards. Those that reach outside of a bounded axis are never used.
+        ``(batch, len(offsets), *shape)``, real or complex, a tensor or a NumPy array. They are used as they
+        are, not copied: do not change them afterwards. Those that reach outside of a bounded axis are never
+        used.
     periodic
         Whether each axis wraps around; none by default.
     tags
@@ -60,7 +63,7 @@ class StencilOperator(LinearOperator):
     Raises
     ------
     InvalidInput
-        If the shapes do not fit together or an offset comes twice.
+        If the shapes do not fit together, an offset comes twice, or an argument is of the wrong kind.
     """
 
     broadcasts = True
@@ -68,11 +71,13 @@ class StencilOperator(LinearOperator):
     def __init__(
         self,
         offsets: Sequence[tuple[int, ...]],
-        coefficients: Tensor,
+        coefficients: Tensor | np.ndarray,
         periodic: Sequence[bool] = (),
         tags: Iterable[Tag] = (),
     ) -> None:
-        offsets = [tuple(int(step) for step in offset) for offset in offsets]
+        hint = "Along one axis they are (-1,), (0,) and (1,)."
+        offsets = [whole_numbers("offsets", offset, hint) for offset in offsets]
+        coefficients = coefficient_tensor("coefficients", coefficients)
         if not offsets or len(set(offsets)) != len(offsets):
             raise InvalidInput("offsets", offsets, "at least one, each once")
         dim = len(offsets[0])
@@ -83,9 +88,11 @@ class StencilOperator(LinearOperator):
             raise InvalidInput("coefficients.shape", tuple(coefficients.shape), expected)
         if 0 in coefficients.shape[2:]:
             raise InvalidInput("coefficients.shape", tuple(coefficients.shape), "at least one point an axis")
-        periodic = tuple(periodic) or (False,) * dim
-        if len(periodic) != dim:
-            raise InvalidInput("periodic", periodic, f"one entry for each of the {dim} axes")
+        wraps = (tuple(periodic) or (False,) * dim) if isinstance(periodic, Iterable) else None
+        if wraps is None or len(wraps) != dim:
+            hint = f"As in {(True,) * dim}."
+            raise InvalidInput("periodic", periodic, f"one entry for each of the {dim} axes", hint)
+        periodic = wraps
         super().__init__(
             coefficients.shape[2:], coefficients.shape[0], coefficients.dtype, coefficients.device, tags
         )

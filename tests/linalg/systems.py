@@ -1,11 +1,14 @@
-"""Systems with known properties, for the tests of this folder."""
+"""Systems with known properties, and what their answers are compared with, for the tests of this folder."""
 
 from __future__ import annotations
 
+import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor
 
-from pdeflow.linalg import StencilOperator, Tag, diffusion_stencil
+from pdeflow.linalg import LinearOperator, Preconditioner, StencilOperator, Tag, diffusion_stencil, solve
+from pdeflow.linalg.sparse_matrix import SparsePattern
 
 SPD = (Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE)
 HERMITIAN = (Tag.SYMMETRIC,)
@@ -60,11 +63,11 @@ def hermitian(batch: int, n: int, seed: int = 0) -> StencilOperator:
     return StencilOperator(real.offsets, coefficients, tags=SPD)
 
 
-def right_hand_side(A: StencilOperator, seed: int = 1) -> Tensor:
+def right_hand_side(A: LinearOperator, seed: int = 1) -> Tensor:
     return torch.randn(A.batch, *A.shape, generator=generator(seed), dtype=A.dtype)
 
 
-def dense(A: StencilOperator) -> Tensor:
+def dense(A: LinearOperator) -> Tensor:
     """Every matrix of the batch, ``(batch, size, size)``, column by column through ``apply``."""
     columns = []
     for j in range(A.size):
@@ -102,3 +105,49 @@ def convection(batch: int, n: int, speed: float = 20.0) -> StencilOperator:
     drift = torch.full_like(edge, speed * (n + 1) / 2) * torch.linspace(1, 1.5, batch).reshape(-1, 1, 1)
     values = torch.stack([4 * edge, -edge, -edge, -edge + drift, -edge - drift], 1)
     return StencilOperator([(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)], values)
+
+
+def same(found: Tensor, expected: Tensor, relative: float = 1e-6) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=relative * float(expected.abs().max()))
+
+
+def least_norm(A: LinearOperator, b: Tensor) -> Tensor:
+    """The answer of NumPy's least squares, sample by sample."""
+    one_for_all = dense(A).expand(b.shape[0], -1, -1)
+    rows = [
+        np.linalg.lstsq(matrix.numpy(), y.numpy(), rcond=1e-11)[0]
+        for matrix, y in zip(one_for_all, b.flatten(1))
+    ]
+    return torch.from_numpy(np.stack(rows)).reshape(b.shape)
+
+
+def drifting(count: int, n: int = 12, batch: int = 1, **levels: float) -> list[StencilOperator]:
+    """Diffusion whose coefficient changes by two per cent from system to system."""
+    a = jumps(batch, (n + 2, n + 2), **levels)
+    noise = [torch.rand(a.shape, generator=generator(i), dtype=torch.float64) for i in range(count)]
+    return [diffusion(a * (1 + 0.02 * x)) for x in noise]
+
+
+def scaled(A: StencilOperator, factor: float) -> StencilOperator:
+    return StencilOperator(A.offsets, A.coefficients * factor, A.periodic, A.tags)
+
+
+def consistent(A: StencilOperator) -> Tensor:
+    b = right_hand_side(A)
+    return b - b.mean((1, 2), keepdim=True)
+
+
+def relative_difference(x: Tensor, y: Tensor) -> float:
+    return float(((x - y).abs().flatten(1).amax(1) / y.abs().flatten(1).amax(1)).max())
+
+
+def random_pattern(rows: int, columns: int, density: float, seed: int) -> SparsePattern:
+    rng = np.random.default_rng(seed)
+    matrix = scipy.sparse.csr_array(rng.random((rows, columns)) < density)
+    return SparsePattern(torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices), columns)
+
+
+def iterations(A: LinearOperator, preconditioner: Preconditioner) -> int:
+    """The most that a system of b = 1 takes."""
+    b = torch.ones(A.batch, *A.shape, dtype=A.dtype)
+    return int(solve(A, b, preconditioner=preconditioner).iterations.max())

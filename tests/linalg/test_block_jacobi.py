@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import BlockJacobi, FunctionOperator, Jacobi, SparseOperator, StencilOperator, solve
 
-from .systems import darcy, dense, diffusion, generator, hermitian, right_hand_side
-from .test_sparse import random_pattern
+from .systems import darcy, dense, diffusion, generator, hermitian, random_pattern, right_hand_side
 
 
 @st.composite

@@ -27,7 +27,7 @@ from pdeflow.linalg import (
     solve,
 )
 
-from .systems import SPD, darcy, dense, generator, hermitian, right_hand_side
+from .systems import SPD, darcy, dense, generator, hermitian, relative_difference, right_hand_side
 
 PRECONDITIONERS = [
     None,
@@ -195,10 +195,6 @@ def problems(draw) -> tuple[StencilOperator, torch.Tensor]:
     else:
         A = darcy(batch, tuple(draw(st.lists(st.integers(1, 12), min_size=1, max_size=3))), seed)
     return A, right_hand_side(A, seed + 1)
-
-
-def relative_difference(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return ((x - y).abs().flatten(1).amax(1) / y.abs().flatten(1).amax(1)).max()
 
 
 @given(problems(), st.sampled_from(PRECONDITIONERS))

@@ -25,8 +25,19 @@ from pdeflow.linalg.compiled_factors import usable
 from pdeflow.linalg.native import library
 from pdeflow.linalg.triangular import Sweep, longest_chains
 
-from .systems import HERMITIAN, SPD, darcy, dense, diffusion, generator, hermitian, right_hand_side, waves
-from .test_sparse import random_pattern
+from .systems import (
+    HERMITIAN,
+    SPD,
+    darcy,
+    dense,
+    diffusion,
+    generator,
+    hermitian,
+    iterations,
+    random_pattern,
+    right_hand_side,
+    waves,
+)
 
 RECIPES = [IC(), ILU(), IC(0.95), ILU(1.0)]
 
@@ -469,20 +480,15 @@ def test_cholesky_of_finite_elements(form: str) -> None:
         np.testing.assert_allclose(with_ic.x[i].numpy(), x, atol=1e-6 * np.abs(x).max())
 
 
-def iterations(A: StencilOperator, **options) -> int:
-    b = torch.ones(A.batch, *A.shape, dtype=A.dtype)
-    return int(solve(A, b, preconditioner=IC(**options)).iterations.max())
-
-
 def test_iterations() -> None:
-    assert iterations(darcy(2, (500,))) <= 1  # no fill to drop: Cholesky itself
-    assert iterations(darcy(2, (32, 32))) <= 45
-    assert iterations(darcy(2, (16, 16, 16))) <= 30
-    assert iterations(diffusion(torch.ones(2, 32, 32, dtype=torch.float64), (True, True), 1.0)) <= 40
-    assert iterations(darcy(2, (32, 32)), relaxation=0.97) <= 30
-    assert iterations(darcy(2, (20, 20), low=1.0, high=1e4)) <= 55
+    assert iterations(darcy(2, (500,)), IC()) <= 1  # no fill to drop: Cholesky itself
+    assert iterations(darcy(2, (32, 32)), IC()) <= 45
+    assert iterations(darcy(2, (16, 16, 16)), IC()) <= 30
+    assert iterations(diffusion(torch.ones(2, 32, 32, dtype=torch.float64), (True, True), 1.0), IC()) <= 40
+    assert iterations(darcy(2, (32, 32)), IC(relaxation=0.97)) <= 30
+    assert iterations(darcy(2, (20, 20), low=1.0, high=1e4), IC()) <= 55
     for A in (darcy(2, (32, 32)), hermitian(2, 20)):
-        assert abs(iterations(A) - iterations(A, dtype=torch.float32)) <= 1
+        assert abs(iterations(A, IC()) - iterations(A, IC(dtype=torch.float32))) <= 1
 
 
 def test_sweep_and_levels() -> None:

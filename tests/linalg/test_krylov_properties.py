@@ -27,7 +27,7 @@ from pdeflow.linalg import (
 from pdeflow.linalg.arnoldi_cycles import ArnoldiCycles
 from pdeflow.linalg.lockstep import ShortRecurrence
 
-from .systems import convection, darcy, generator, hermitian, right_hand_side, waves
+from .systems import convection, darcy, generator, hermitian, relative_difference, right_hand_side, waves
 
 SOLVERS = [
     FlexibleCG(),
@@ -60,10 +60,6 @@ def problems(draw, solver: Solver) -> tuple[StencilOperator, torch.Tensor]:
     else:
         A = waves(batch, n, 3.0, seed, damping=30.0)
     return A, right_hand_side(A, seed + 1)
-
-
-def relative_difference(x: torch.Tensor, y: torch.Tensor) -> float:
-    return float(((x - y).abs().flatten(1).amax(1) / y.abs().flatten(1).amax(1)).max())
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=short)

@@ -31,8 +31,7 @@ from pdeflow.linalg import (
 from pdeflow.linalg.frozen import misfit
 from pdeflow.linalg.sparse_galerkin import Coarsening
 
-from .systems import darcy, dense, generator, hermitian, jumps, right_hand_side
-from .test_sparse import random_pattern
+from .systems import darcy, dense, generator, hermitian, jumps, random_pattern, right_hand_side
 
 pyamg = pytest.importorskip("pyamg")
 
@@ -343,3 +342,11 @@ def test_matrices_without_couplings(n: int) -> None:
     for M in (AlgebraicMultigrid(), AlgebraicMultigrid("smoothed_aggregation"), SparseDirect()):
         assert finite(M.init(A)(b))
         torch.testing.assert_close(solve(A, b, preconditioner=M, rtol=1e-12).x, b / A.diagonal())
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-150])
+def test_algebraic_multigrid_inverts_a_null_space_of_constants_beside_an_empty_row(scale: float) -> None:
+    path = np.array([[1.0, -1, 0, 0], [-1, 2, -1, 0], [0, -1, 1, 0], [0, 0, 0, 0]])
+    A = SparseOperator.from_scipy(scipy.sparse.csr_array(scale * path))
+    b = torch.tensor([[1.0, -3.0, 2.0, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(A(AlgebraicMultigrid().init(A).apply(b)), b)

@@ -27,7 +27,16 @@ from pdeflow.linalg import (
 )
 from pdeflow.linalg.orthonormal import orthonormal_images
 
-from .systems import SPD, convection, darcy, dense, diffusion, generator, jumps, right_hand_side, waves
+from .systems import (
+    SPD,
+    convection,
+    darcy,
+    dense,
+    drifting,
+    generator,
+    right_hand_side,
+    waves,
+)
 
 System = tuple[StencilOperator, Tensor]
 
@@ -42,11 +51,8 @@ def wave_sequence(
     return [with_b(waves(batch, n, k, seed, damping), seed + 50) for seed in range(count)]
 
 
-def drifting(count: int, n: int = 24, batch: int = 2, contrast: float = 100.0) -> list[System]:
-    """Diffusion whose coefficient changes by two per cent from system to system."""
-    a = jumps(batch, (n + 2, n + 2), 0, 1.0, contrast)
-    noise = [torch.rand(a.shape, generator=generator(i), dtype=torch.float64) for i in range(count)]
-    return [with_b(diffusion(a * (1 + 0.02 * noise[i])), i) for i in range(count)]
+def diffusion_sequence(count: int, n: int = 24, batch: int = 2, contrast: float = 100.0) -> list[System]:
+    return [with_b(A, i) for i, A in enumerate(drifting(count, n, batch, low=1.0, high=contrast))]
 
 
 def chained(solver: Solver, systems: list[System], preconditioner=None, **options) -> list:
@@ -77,9 +83,9 @@ CASES = {
     "waves": (lambda: wave_sequence(4, 20, batch=2), None),
     "damped waves": (lambda: wave_sequence(4, 20, 9.0, batch=2, damping=20.0), None),
     "damped waves, jacobi": (lambda: wave_sequence(4, 20, 9.0, batch=2, damping=20.0), Jacobi()),
-    "diffusion": (lambda: drifting(4), None),
-    "diffusion, jacobi": (lambda: drifting(4), Jacobi()),
-    "diffusion, multigrid": (lambda: drifting(4), Multigrid()),
+    "diffusion": (lambda: diffusion_sequence(4), None),
+    "diffusion, jacobi": (lambda: diffusion_sequence(4), Jacobi()),
+    "diffusion, multigrid": (lambda: diffusion_sequence(4), Multigrid()),
     "convection": (lambda: [with_b(convection(2, 16, 20.0 + i), i) for i in range(4)], None),
 }
 
@@ -98,7 +104,7 @@ def test_recycled_answers_are_the_answers(case: str, solver: Solver) -> None:
 
 @pytest.mark.parametrize("preconditioner", [None, Jacobi(), Multigrid()])
 def test_deflated_answers_are_the_answers_and_come_sooner(preconditioner: Preconditioner | None) -> None:
-    systems = drifting(6, contrast=1000.0)
+    systems = diffusion_sequence(6, contrast=1000.0)
     deflated = chained(DeflatedCG(16, 64), systems, preconditioner, rtol=1e-9)
     alone = [solve(A, b, preconditioner=preconditioner, rtol=1e-9) for A, b in systems]
     for (A, b), solution, other in zip(systems, deflated, alone):
@@ -180,7 +186,7 @@ def test_an_unrelated_system_costs_no_more_than_a_fresh_start(solver: Solver, pr
 @pytest.mark.parametrize("refresh", ["always", "frozen"])
 @pytest.mark.parametrize("preconditioner", [None, Jacobi(), Multigrid()])
 def test_a_failed_sample_hands_nothing_on(solver: Solver, refresh, preconditioner) -> None:
-    systems = drifting(4, 12, batch=3)
+    systems = diffusion_sequence(4, 12, batch=3)
     bad = StencilOperator(systems[1][0].offsets, systems[1][0].coefficients.clone(), tags=SPD)
     bad.coefficients[1, 0, 2, 2] = float("nan")
     systems[1] = bad, systems[1][1]
@@ -227,7 +233,7 @@ def test_pieces_of_one_batch_share_memory_and_no_knowledge(monkeypatch: pytest.M
         for one, other in zip((*whole, *chain), (*cut, *cut_chain)):
             assert ((one.iterations - other.iterations).abs() <= 2).all()
             torch.testing.assert_close(one.x, other.x, rtol=0, atol=1e-4 * float(one.x.abs().max()))
-    definite = drifting(3, 12, batch=4)
+    definite = diffusion_sequence(3, 12, batch=4)
     monkeypatch.setattr("pdeflow.linalg.solver.UNKNOWNS_IN_CACHE", 144)
     for A, b in definite:
         one, other = solve(A, b, solver=DeflatedCG(6, 12)), solve(A, b)
@@ -244,7 +250,7 @@ class Counting(Preconditioner):
 
 
 def test_refresh() -> None:
-    systems = drifting(4, 12)
+    systems = diffusion_sequence(4, 12)
     for refresh, expected in (("always", 4), ("frozen", 1)):
         counting = Counting()
         chain = Sequence(CG(), counting, refresh)  # type: ignore[arg-type]
@@ -283,3 +289,14 @@ def test_orthonormal_images_drop_what_depends_on_others() -> None:
     torch.testing.assert_close(1e60 * turned.flip(2), C, rtol=0, atol=1e-12)
     left = image[0] - (image[0] @ C[0].mH) @ C[0]
     assert left.abs().max() < 1e-10 * 1e60
+
+
+@pytest.mark.parametrize("solver", [GCRODR(restart=20, recycle=6), DeflatedCG(recycle=6, window=30)])
+def test_a_grid_of_another_shape_and_the_same_size_starts_afresh(solver: Solver) -> None:
+    first, turned = darcy(1, (16, 24)), darcy(1, (24, 16))
+    b = right_hand_side(turned)
+    chain = Sequence(solver)
+    chain.solve(first, right_hand_side(first))
+    after = chain.solve(turned, b)
+    assert torch.equal(after.x, solve(turned, b, solver=solver).x)
+    assert not torch.equal(chain.solve(turned, b).iterations, after.iterations)

@@ -33,7 +33,17 @@ from pdeflow.linalg import (
 from pdeflow.linalg.expanded import Shared
 from pdeflow.linalg.null_space import without_mean
 
-from .systems import convection, dense, diffusion, generator, jumps, right_hand_side
+from .systems import (
+    convection,
+    dense,
+    diffusion,
+    drifting,
+    generator,
+    jumps,
+    least_norm,
+    right_hand_side,
+    same,
+)
 
 SOLVERS = {
     "CG": CG(),
@@ -50,30 +60,10 @@ METHODS = [
 ]
 
 
-def drifting(count: int, n: int = 12, batch: int = 1) -> list[StencilOperator]:
-    a = jumps(batch, (n + 2, n + 2))
-    noise = [torch.rand(a.shape, generator=generator(i), dtype=torch.float64) for i in range(count)]
-    return [diffusion(a * (1 + 0.02 * x)) for x in noise]
-
-
 def singular(count: int, boundary: str, batch: int = 2) -> list[StencilOperator]:
     a = jumps(batch, (8, 12))
     noise = [torch.rand(a.shape, generator=generator(i), dtype=torch.float64) for i in range(count)]
     return [diffusion_stencil(a * (1 + 0.02 * x), 1 / 8, boundary) for x in noise]
-
-
-def least_norm(A: StencilOperator, b: Tensor) -> Tensor:
-    """The answer of NumPy's least squares, sample by sample."""
-    one_for_all = dense(A).expand(b.shape[0], -1, -1)
-    rows = [
-        np.linalg.lstsq(matrix.numpy(), y.numpy(), rcond=1e-11)[0]
-        for matrix, y in zip(one_for_all, b.flatten(1))
-    ]
-    return torch.from_numpy(np.stack(rows)).reshape(b.shape)
-
-
-def same(found: Tensor, expected: Tensor, relative: float = 1e-6) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=relative * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("kind", ["csr", "dense", "operator"])

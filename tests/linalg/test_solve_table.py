@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg
 import torch
-from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import (
@@ -32,15 +31,22 @@ from pdeflow.linalg import (
 )
 from pdeflow.linalg.solver import default_solver
 
-from .systems import HERMITIAN, SPD, darcy, dense, diffusion, helmholtz, hermitian, right_hand_side
+from .systems import (
+    HERMITIAN,
+    SPD,
+    consistent,
+    darcy,
+    dense,
+    diffusion,
+    helmholtz,
+    hermitian,
+    right_hand_side,
+    scaled,
+)
 
 
 def float32(A: StencilOperator) -> StencilOperator:
     return A.to(torch.float32)
-
-
-def scaled(A: StencilOperator, factor: float) -> StencilOperator:
-    return StencilOperator(A.offsets, A.coefficients * factor, A.periodic, A.tags)
 
 
 def badly_scaled_rows() -> StencilOperator:
@@ -59,11 +65,6 @@ def single_point() -> StencilOperator:
     return StencilOperator(
         [(0, 0)], torch.tensor([2.0, 5.0], dtype=torch.float64).reshape(2, 1, 1, 1), tags=SPD
     )
-
-
-def consistent(A: StencilOperator) -> Tensor:
-    b = right_hand_side(A)
-    return b - b.mean((1, 2), keepdim=True)
 
 
 PRECONDITIONERS = {

@@ -15,16 +15,10 @@ from pdeflow.linalg import IC, SparseOperator, StencilOperator, Tag, diffusion_s
 from pdeflow.linalg.level_factors import FactorPattern
 from pdeflow.linalg.sparse_matrix import SparseMatrix, SparsePattern
 
-from .systems import darcy, dense, generator, hermitian
+from .systems import darcy, dense, generator, hermitian, random_pattern
 from .test_stencil import stencils, vector
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
-
-
-def random_pattern(rows: int, columns: int, density: float, seed: int) -> SparsePattern:
-    rng = np.random.default_rng(seed)
-    matrix = scipy.sparse.csr_array(rng.random((rows, columns)) < density)
-    return SparsePattern(torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices), columns)
 
 
 @st.composite
