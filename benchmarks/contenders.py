@@ -85,10 +85,10 @@ class Chain:
     def turn(self, systems: int, budget: float = float("inf")) -> None:
         """Solve about as many of the systems that are left, until the budget is spent.
 
-        ``Auto`` goes on beyond it: its pilot is a cost of all the systems, not of those in the budget.
+        ``Auto`` has twenty times as much: its pilot is a cost of all the systems, not of those in the budget.
         """
         if isinstance(self.chain.solver, linalg.Auto):
-            budget = float("inf")
+            budget *= 20
         while systems > 0 and self.steps and sum(self.tally.seconds) < budget:
             indices = self.steps.pop(0)
             systems -= len(indices)

@@ -33,7 +33,7 @@ from benchmarks.sequences import FAMILIES, Family, SystemSequence
 from pdeflow import linalg
 from pdeflow.linalg import Tag
 
-BUDGET, LIMIT = 5.0, 20.0
+BUDGET, LIMIT = 3.0, 20.0
 """Seconds for a contender on 100 systems, and the most for one; a quick run takes 1 and 4, and 10 systems."""
 PILOT = linalg.Auto().pilot
 SAME, BEST = "same preconditioner", "best against best"
