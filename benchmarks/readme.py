@@ -87,7 +87,7 @@ def recycling() -> str:
     """Best against best on every sequence, and what recycling brings under one preconditioner."""
     held = load("recycling")
     lines = [
-        "| ms a system | best peer | pdeflow | ratio | recycling against GMRES(40), same preconditioner |",
+        "| ms a system | best peer | pdeflow | ratio | same preconditioner: against GMRES(40) |",
         "|---|---|---|---|---|",
     ]
     for case in dict.fromkeys(row["case"] for row in held["rows"]):
