@@ -28,6 +28,7 @@ from pdeflow.linalg.jacobi import Jacobi
 from pdeflow.linalg.lgmres import LGMRES
 from pdeflow.linalg.minres import MINRES
 from pdeflow.linalg.multigrid import Multigrid
+from pdeflow.linalg.nested_dissection import NestedDissection
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.scipy_interop import as_scipy, from_scipy
@@ -65,6 +66,7 @@ __all__ = [
     "Jacobi",
     "LinearOperator",
     "Multigrid",
+    "NestedDissection",
     "Preconditioner",
     "Sequence",
     "Solution",
