@@ -47,6 +47,8 @@ class GenerationReport:
         Mean iterations and largest residual over the samples that converged.
     statuses
         Samples by the name of their status.
+    method
+        Solver and preconditioner that a pilot chose; None where the recipe decided.
     """
 
     output: Path
@@ -58,6 +60,7 @@ class GenerationReport:
     iterations: float
     residual: float
     statuses: dict[str, int]
+    method: str | None = None
 
     def text(self) -> str:
         """The summary that the command line prints."""
@@ -67,6 +70,8 @@ class GenerationReport:
             f"  solving {self.solve_seconds:.1f} s, {self.iterations:.1f} iterations a sample, "
             f"largest residual {self.residual:.1e}",
         ]
+        if self.method:
+            lines.append(f"  {self.method}, which a pilot has chosen")
         if self.failed:
             counts = ", ".join(f"{n} {name}" for name, n in self.statuses.items() if name != "CONVERGED")
             lines.append(f"  {self.failed} samples failed and are stored as NaN with their status: {counts}")
@@ -198,11 +203,11 @@ def generate(
             resumed = recipe.samples - sum(len(recipe.indices(c)) for c in todo)
             _solve(plan, manifest, todo, device, workers, progress, resumed)
             _finish(output, plan, manifest, progress)
-            rows = [manifest.rows[chain] for chain in range(recipe.chains)]
+            rows, method = [manifest.rows[chain] for chain in range(recipe.chains)], plan.method
         else:
-            rows, resumed = done["chains"], recipe.samples
+            rows, resumed, method = done["chains"], recipe.samples, done.get("plan", {}).get("method")
         shutil.rmtree(manifest.folder)
-    return _report(output, recipe, rows, resumed, time.perf_counter() - start)
+    return _report(output, recipe, rows, resumed, time.perf_counter() - start, method)
 
 
 def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any] | None:
@@ -322,7 +327,12 @@ def _finish(output: Path, plan: Plan, manifest: Manifest, progress: bool) -> Non
 
 
 def _report(
-    output: Path, recipe: Recipe, rows: list[dict[str, Any]], resumed: int, seconds: float
+    output: Path,
+    recipe: Recipe,
+    rows: list[dict[str, Any]],
+    resumed: int,
+    seconds: float,
+    method: str | None,
 ) -> GenerationReport:
     statuses: dict[str, int] = {}
     for row in rows:
@@ -339,4 +349,5 @@ def _report(
         iterations=sum(row["iterations"] for row in rows) / max(good, 1),
         residual=max(row["residual"] for row in rows),
         statuses=statuses,
+        method=method,
     )

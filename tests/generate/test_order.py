@@ -184,7 +184,9 @@ def test_a_pilot_chooses_and_the_record_says_what(tmp_path: Path, order) -> None
     report = generate(recipe, tmp_path / "d.h5", progress=False)
     assert report.failed == 0
     record = json.loads((tmp_path / "d.h5.manifest.json").read_text())
-    assert record["plan"]["method"] == "CG + Multigrid"
+    assert record["plan"]["method"] == report.method == "CG + Multigrid"
+    assert "CG + Multigrid, which a pilot has chosen" in report.text()
+    assert generate(recipe, tmp_path / "d.h5", progress=False).method == report.method
     assert {trial["name"] for trial in record["plan"]["trials"]} == {"CG", "CG + Multigrid"}
     assert report.iterations < 15
 
