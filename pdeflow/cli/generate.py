@@ -44,6 +44,7 @@ def run(arguments: Sequence[str]) -> int:
             "a recipe",
             "Run: pdeflow generate -c datasets/darcy/recipe.yaml -o data/darcy.h5",
         )
+    rest = [_with_auto(before, word) for before, word in zip(["", *rest], rest)]
     if given.n is not None:
         rest += [f"--samples={given.n}"]
     with quick_imports():
@@ -65,6 +66,13 @@ def run(arguments: Sequence[str]) -> int:
     print(report.text())
     print(f"Next: pdeflow inspect {output} --plot {output.with_suffix('.png')}")
     return 1 if report.failed else 0
+
+
+def _with_auto(before: str, word: str) -> str:
+    """``--solver auto`` reads better than the name of the class."""
+    if word == "--solver=auto":
+        return "--solver=Auto"
+    return "Auto" if (before, word) == ("--solver", "auto") else word
 
 
 def parse_recipe(arguments: list[str], allow: Sequence[str] = ()) -> Any:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
-from pdeflow.linalg import Status, solve
-from pdeflow.problems import Constant
+from pdeflow.linalg import Candidate, Sequence, Solution, Status, solve
+from pdeflow.problems import Constant, System
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class SolvedChain:
         return int((self.arrays["status"] != int(Status.CONVERGED)).sum())
 
 
-def solve_chain(recipe: Recipe, chain: int, device: torch.device | str = "cpu") -> SolvedChain:
-    """Draw, discretise and solve one chain as one batch.
+def solve_chain(
+    recipe: Recipe, chain: int, device: torch.device | str = "cpu", plan: Plan | None = None
+) -> SolvedChain:
+    """Draw, discretise and solve one chain, as one batch or one system after the other.
 
     A sample that fails is kept with its status and NaN in its fields; it is never redrawn.
 
@@ -71,20 +74,18 @@ def solve_chain(recipe: Recipe, chain: int, device: torch.device | str = "cpu") 
         Which chain, counted from 0.
     device
         Where the fields are sampled and the systems solved.
+    plan
+        The order of the samples and the method; made here if there is none.
     """
     start = time.perf_counter()
-    problem, grid, indices = recipe.problem, recipe.grid, recipe.indices(chain)
+    plan = plan or Plan.make(recipe, device)
+    problem, grid, indices = recipe.problem, recipe.grid, plan.indices(chain)
     outputs = Outputs.of(recipe)
     parameters = problem.sample(indices, grid, seed=recipe.seed, device=device)
     system = problem.discretise(grid, parameters)
-    solution = solve(
-        system.operator,
-        system.rhs,
-        solver=recipe.krylov,
-        preconditioner=recipe.preconditioning,
-        rtol=recipe.rtol,
-        on_failure="return",
-    )
+    method = plan.candidate(system.operator)
+    solve_all = _in_sequence if recipe.order == "similar" else _at_once
+    solution = solve_all(system, method, recipe)
     full = system.embed(solution.x)
     batch = len(indices)
     residual = problem.residual_on_grid(full, grid, parameters).reshape(batch, -1).norm(dim=1)
@@ -103,3 +104,25 @@ def solve_chain(recipe: Recipe, chain: int, device: torch.device | str = "cpu") 
     arrays["status"] = solution.status.cpu().numpy().astype(np.int8)
     arrays["sample"] = np.asarray(indices, dtype=np.int64)
     return SolvedChain(arrays, time.perf_counter() - start)
+
+
+def _at_once(system: System, method: Candidate, recipe: Recipe) -> Solution:
+    """All systems as one batch."""
+    return solve(
+        system.operator,
+        system.rhs,
+        solver=method.solver,
+        preconditioner=method.preconditioner,
+        rtol=recipe.rtol,
+        on_failure="return",
+    )
+
+
+def _in_sequence(system: System, method: Candidate, recipe: Recipe) -> Solution:
+    """One system after the other, each with what the one before has left."""
+    chain, guess, parts = Sequence(method.solver, method.preconditioner), None, []
+    for A, b in zip(system.operator.pieces(1), system.rhs.split(1)):
+        parts.append(chain.solve(A, b, x0=guess, rtol=recipe.rtol, on_failure="return"))
+        if recipe.guess == "neighbour" and bool(parts[-1].converged.all()):
+            guess = parts[-1].x
+    return Solution.concatenate(parts)

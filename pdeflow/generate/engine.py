@@ -23,6 +23,7 @@ from pdeflow.device import check_device
 from pdeflow.errors import CorruptFile, InvalidInput, PdeflowError, UnsafeFile
 from pdeflow.generate.chain import solve_chain
 from pdeflow.generate.manifest import Manifest, differing_key, sha256
+from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.generate.shards import merge, write_shard
 from pdeflow.linalg import Status
@@ -46,6 +47,8 @@ class GenerationReport:
         Mean iterations and largest residual over the samples that converged.
     statuses
         Samples by the name of their status.
+    method
+        Solver and preconditioner that a pilot chose; None where the recipe decided.
     """
 
     output: Path
@@ -57,6 +60,7 @@ class GenerationReport:
     iterations: float
     residual: float
     statuses: dict[str, int]
+    method: str | None = None
 
     def text(self) -> str:
         """The summary that the command line prints."""
@@ -66,6 +70,8 @@ class GenerationReport:
             f"  solving {self.solve_seconds:.1f} s, {self.iterations:.1f} iterations a sample, "
             f"largest residual {self.residual:.1e}",
         ]
+        if self.method:
+            lines.append(f"  {self.method}, which a pilot has chosen")
         if self.failed:
             counts = ", ".join(f"{n} {name}" for name, n in self.statuses.items() if name != "CONVERGED")
             lines.append(f"  {self.failed} samples failed and are stored as NaN with their status: {counts}")
@@ -77,12 +83,12 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".manifest.json")
 
 
-def _run_chain(recipe: Recipe, chain: int, shard: Path, device: str) -> dict[str, Any]:
+def _run_chain(plan: Plan, chain: int, shard: Path, device: str) -> dict[str, Any]:
     """Solve one chain, write its shard, and return its line of the manifest."""
     # Two threads inside one small kernel are slower than one; parallelism is a process a core.
     torch.set_num_threads(1)
-    solved = solve_chain(recipe, chain, device)
-    write_shard(shard, recipe, solved)
+    solved = solve_chain(plan.recipe, chain, device, plan)
+    write_shard(shard, plan.recipe, solved)
     arrays = solved.arrays
     good = arrays["status"] == int(Status.CONVERGED)
     codes = arrays["status"].tolist()
@@ -110,14 +116,14 @@ def _end_with_parent() -> None:
 
 
 def _rows(
-    recipe: Recipe, manifest: Manifest, chains: list[int], device: str, workers: int
+    plan: Plan, manifest: Manifest, chains: list[int], device: str, workers: int
 ) -> Iterator[dict[str, Any]]:
     """The manifest lines of the chains, as they finish."""
     if workers == 1:
         threads = torch.get_num_threads()
         try:
             for chain in chains:
-                yield _run_chain(recipe, chain, manifest.shard(chain), device)
+                yield _run_chain(plan, chain, manifest.shard(chain), device)
         finally:
             torch.set_num_threads(threads)
         return
@@ -125,7 +131,7 @@ def _rows(
     context = multiprocessing.get_context("spawn")
     executor = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
     with executor as pool:
-        futures = [pool.submit(_run_chain, recipe, c, manifest.shard(c), device) for c in chains]
+        futures = [pool.submit(_run_chain, plan, c, manifest.shard(c), device) for c in chains]
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield future.result()
@@ -192,15 +198,16 @@ def generate(
         done = None if overwrite else _finished(output, recipe, manifest)
         if done is None:
             manifest.open(overwrite)
+            plan = _plan(recipe, manifest, device)
             todo = manifest.missing()
             resumed = recipe.samples - sum(len(recipe.indices(c)) for c in todo)
-            _solve(recipe, manifest, todo, device, workers, progress, resumed)
-            _finish(output, recipe, manifest, progress)
-            rows = [manifest.rows[chain] for chain in range(recipe.chains)]
+            _solve(plan, manifest, todo, device, workers, progress, resumed)
+            _finish(output, plan, manifest, progress)
+            rows, method = [manifest.rows[chain] for chain in range(recipe.chains)], plan.method
         else:
-            rows, resumed = done["chains"], recipe.samples
+            rows, resumed, method = done["chains"], recipe.samples, done.get("plan", {}).get("method")
         shutil.rmtree(manifest.folder)
-    return _report(output, recipe, rows, resumed, time.perf_counter() - start)
+    return _report(output, recipe, rows, resumed, time.perf_counter() - start, method)
 
 
 def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any] | None:
@@ -258,8 +265,22 @@ def _read_record(record: Path) -> dict[str, Any]:
     return done
 
 
+def _plan(recipe: Recipe, manifest: Manifest, device: str) -> Plan:
+    """The plan that the run before has made, or a new one, which is recorded before anything is solved."""
+    if manifest.plan.exists():
+        return Plan.load(manifest.plan, recipe)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        plan = Plan.make(recipe, device)
+    finally:
+        torch.set_num_threads(threads)
+    plan.save(manifest.plan)
+    return plan
+
+
 def _solve(
-    recipe: Recipe,
+    plan: Plan,
     manifest: Manifest,
     todo: list[int],
     device: str,
@@ -267,6 +288,7 @@ def _solve(
     progress: bool,
     resumed: int,
 ) -> None:
+    recipe = plan.recipe
     bar = tqdm(
         total=recipe.samples,
         initial=resumed,
@@ -276,7 +298,7 @@ def _solve(
     )
     worst, failed, iterations, samples = 0.0, 0, 0, 0
     with bar:
-        for row in _rows(recipe, manifest, todo, device, workers):
+        for row in _rows(plan, manifest, todo, device, workers):
             manifest.record(row)
             worst = max(worst, row["residual"])
             samples += row["statuses"].get("CONVERGED", 0)
@@ -288,14 +310,16 @@ def _solve(
             bar.update(row["samples"])
 
 
-def _finish(output: Path, recipe: Recipe, manifest: Manifest, progress: bool) -> None:
+def _finish(output: Path, plan: Plan, manifest: Manifest, progress: bool) -> None:
+    recipe = plan.recipe
     bar = tqdm(total=recipe.samples, desc=f"writing {output.name}", unit="sample", disable=not progress)
     with bar:
-        for samples in merge(output, recipe, manifest):
+        for samples in merge(output, plan, manifest):
             bar.update(samples)
     record = {
         "recipe": recipe.describe(),
         "fingerprint": recipe.fingerprint(),
+        "plan": plan.describe(),
         "sha256": sha256(output),
         "chains": [manifest.rows[chain] for chain in range(recipe.chains)],
     }
@@ -303,7 +327,12 @@ def _finish(output: Path, recipe: Recipe, manifest: Manifest, progress: bool) ->
 
 
 def _report(
-    output: Path, recipe: Recipe, rows: list[dict[str, Any]], resumed: int, seconds: float
+    output: Path,
+    recipe: Recipe,
+    rows: list[dict[str, Any]],
+    resumed: int,
+    seconds: float,
+    method: str | None,
 ) -> GenerationReport:
     statuses: dict[str, int] = {}
     for row in rows:
@@ -320,4 +349,5 @@ def _report(
         iterations=sum(row["iterations"] for row in rows) / max(good, 1),
         residual=max(row["residual"] for row in rows),
         statuses=statuses,
+        method=method,
     )

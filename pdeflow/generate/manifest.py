@@ -47,6 +47,7 @@ class Manifest:
     def __init__(self, output: Path, recipe: Recipe) -> None:
         self.folder = output.with_name(output.name + ".parts")
         self.path = self.folder / "manifest.jsonl"
+        self.plan = self.folder / "plan.json"
         self.recipe = recipe
         self.rows: dict[int, dict[str, Any]] = {}
 
@@ -94,7 +95,7 @@ class Manifest:
             file.close()
 
     def _discard_if_empty(self) -> None:
-        if {entry.name for entry in self.folder.glob("*")} <= {"lock", self.path.name}:
+        if {entry.name for entry in self.folder.glob("*")} <= {"lock", self.path.name, self.plan.name}:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def open(self, overwrite: bool = False) -> None:
@@ -127,6 +128,7 @@ class Manifest:
         if not lines:
             for shard in self.folder.glob("chain-*.h5*"):
                 shard.unlink()
+            self.plan.unlink(missing_ok=True)
             with self.path.open("w") as file:
                 self._append(file, {"recipe": ours})
         self.rows = {row["chain"]: row for row in lines[1:]}

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pdeflow
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.linalg import CG, Multigrid, Preconditioner, Solver
+from pdeflow.linalg import Auto, Candidate, LinearOperator, Preconditioner, Solver, default_method
 from pdeflow.problems import Problem
 
 
@@ -32,9 +32,17 @@ class Recipe:
     chain
         Samples solved together, written as one shard, and lost together if the run is killed.
     solver
-        Krylov solver of the linear systems; CG by default.
+        Krylov solver of the linear systems; by default the one that suits their tags: CG, GMRES or BiCGStab.
     preconditioner
-        Preconditioner of the solver; geometric multigrid by default.
+        Preconditioner of the solver; by default the one that suits the tags.
+    order
+        ``"index"``: the samples of a chain follow each other by number and are solved together, as a batch.
+        ``"similar"``: all samples are ordered so that neighbours have similar parameters, and a chain is
+        solved one by one, each system with what the solver and the preconditioner carry over from the one
+        before (``GCRODR``, ``DeflatedCG``, ``Frozen``). The file has the samples by number in both cases.
+    guess
+        ``"zero"``, or ``"neighbour"``: in the order ``"similar"`` a system starts from the solution of the
+        one before.
     rtol
         Relative residual at which a system counts as solved.
     dtype
@@ -55,6 +63,8 @@ class Recipe:
     chain: int = 32
     solver: Solver | None = None
     preconditioner: Preconditioner | None = None
+    order: Literal["index", "similar"] = "index"
+    guess: Literal["zero", "neighbour"] = "zero"
     rtol: float = 1e-8
     dtype: Literal["float32", "float64"] = "float32"
     name: str | None = None
@@ -69,6 +79,13 @@ class Recipe:
             raise InvalidInput("rtol", self.rtol, "a number between 0 and 1", "The default is 1e-8.")
         if self.dtype not in ("float32", "float64"):
             raise InvalidInput("dtype", self.dtype, "'float32' or 'float64'")
+        for key, known in (("order", ("index", "similar")), ("guess", ("zero", "neighbour"))):
+            if getattr(self, key) not in known:
+                raise InvalidInput(key, getattr(self, key), f"one of {known}", choices=known)
+        if self.guess == "neighbour" and self.order == "index":
+            hint = "Add order: similar, or leave guess out."
+            raise InvalidInput("guess", "neighbour", "zero in the order of the index", hint)
+        self.problem.check_resolution(self.grid)
 
     @property
     def grid(self) -> Grid:
@@ -80,15 +97,12 @@ class Recipe:
         """Name of the data set."""
         return self.name or self.problem.name
 
-    @property
-    def krylov(self) -> Solver:
-        """The solver that runs."""
-        return self.solver or CG()
-
-    @property
-    def preconditioning(self) -> Preconditioner:
-        """The preconditioner that runs."""
-        return self.preconditioner or Multigrid()
+    def method(self, A: LinearOperator) -> Candidate:
+        """The solver and the preconditioner that run for systems like A."""
+        usual = default_method(A)
+        if isinstance(self.solver, Auto):
+            return Candidate(self.solver, self.preconditioner)
+        return Candidate(self.solver or usual.solver, self.preconditioner or usual.preconditioner)
 
     @property
     def chains(self) -> int:
@@ -111,8 +125,10 @@ class Recipe:
             "samples": self.samples,
             "seed": self.seed,
             "chain": self.chain,
-            "solver": repr(self.krylov),
-            "preconditioner": repr(self.preconditioning),
+            "solver": repr(self.solver),
+            "preconditioner": repr(self.preconditioner),
+            "order": self.order,
+            "guess": self.guess,
             "rtol": self.rtol,
             "dtype": self.dtype,
             "name": self.title,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pdeflow.data import WellReader, WellWriter
 from pdeflow.generate.chain import DIAGNOSTICS, Outputs, SolvedChain
 from pdeflow.generate.manifest import Manifest
+from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 
 
@@ -48,16 +49,30 @@ def write_shard(path: Path, recipe: Recipe, solved: SolvedChain) -> None:
         writer.write(0, solved.arrays)
 
 
-def merge(output: Path, recipe: Recipe, manifest: Manifest) -> Iterator[int]:
+def merge(output: Path, plan: Plan, manifest: Manifest) -> Iterator[int]:
     """Write the shards into one file in the order of the sample index, atomically.
 
     Yields the samples of each shard once they are written; the file is there when it has been exhausted.
     """
+    recipe = plan.recipe
     outputs = Outputs.of(recipe)
     names = (*outputs.fields, *outputs.constant_fields, *outputs.scalars, *DIAGNOSTICS)
     with open_writer(output, recipe, recipe.samples) as writer:
         for chain in range(recipe.chains):
-            indices = recipe.indices(chain)
+            indices = plan.indices(chain)
             with WellReader(manifest.shard(chain)) as shard:
-                writer.write(indices.start, {name: shard.read(name, slice(None)) for name in names})
+                arrays = {name: shard.read(name, slice(None)) for name in names}
+            for first, rows in _runs(indices):
+                writer.write(first, {name: values[rows] for name, values in arrays.items()})
             yield len(indices)
+
+
+def _runs(indices: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+    """Numbers without a gap: the first of them, and the places in ``indices`` of all of them in order."""
+    rows = sorted(range(len(indices)), key=lambda row: indices[row])
+    while rows:
+        first, count = indices[rows[0]], 1
+        while count < len(rows) and indices[rows[count]] == first + count:
+            count += 1
+        yield first, rows[:count]
+        rows = rows[count:]

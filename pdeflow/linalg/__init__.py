@@ -9,7 +9,7 @@ from pdeflow.linalg.auto import Auto
 from pdeflow.linalg.bicgstab import BiCGStab
 from pdeflow.linalg.block_cg import BlockCG
 from pdeflow.linalg.block_jacobi import BlockJacobi
-from pdeflow.linalg.candidates import Candidate
+from pdeflow.linalg.candidates import Candidate, default_candidates, default_method
 from pdeflow.linalg.cg import CG
 from pdeflow.linalg.chebyshev import Chebyshev
 from pdeflow.linalg.deflated_cg import DeflatedCG
@@ -80,6 +80,8 @@ __all__ = [
     "Trial",
     "as_scipy",
     "control_volumes",
+    "default_candidates",
+    "default_method",
     "diffusion_stencil",
     "from_scipy",
     "full_multigrid",

@@ -90,6 +90,21 @@ def names(candidates: tuple[Candidate, ...]) -> list[str]:
     return [candidate.name for candidate in candidates]
 
 
+def default_method(A: LinearOperator) -> Candidate:
+    """A solver and a preconditioner that are seldom far from the fastest for A, by its kind and tags alone.
+
+    ``Auto`` finds better ones by measuring; this choice is the same every time.
+    """
+    definite, symmetric = Tag.POSITIVE_DEFINITE in A.tags, Tag.SYMMETRIC in A.tags
+    if isinstance(A, StencilOperator):
+        if definite:
+            return Candidate(CG(), Multigrid())
+        return Candidate(GMRES(), FastPoisson()) if symmetric else Candidate(BiCGStab(), Multigrid())
+    if isinstance(A, SparseOperator):
+        return Candidate(CG(), IC(relaxation=0.97)) if definite else Candidate(GMRES(), ILU())
+    return Candidate(CG() if definite else GMRES())
+
+
 def preparation_seconds(candidate: Candidate, A: LinearOperator) -> float:
     """About what the sparse LU factors or the algebraic multigrid of a candidate take to make on one core.
 

@@ -2,11 +2,13 @@
 
 from pdeflow.problems.calculus import D, cos, cosh, exp, log, sin, sinh, sqrt, tan, tanh
 from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.darcy import Darcy
 from pdeflow.problems.discretise import System, discretise
 from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import Box
 from pdeflow.problems.grid_function import evaluate
+from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.manufactured import Manufactured, manufacture
 from pdeflow.problems.poisson import Poisson
 from pdeflow.problems.problem import Parameter, Problem
@@ -16,11 +18,13 @@ __all__ = [
     "Box",
     "Choice",
     "Constant",
+    "ConvectionDiffusion",
     "D",
     "Darcy",
     "Dirichlet",
     "Distribution",
     "GaussianField",
+    "Helmholtz",
     "LogNormalField",
     "LogUniform",
     "Manufactured",

@@ -37,6 +37,16 @@ class Distribution(abc.ABC):
     def positive(self) -> bool:
         """Whether every sample is certainly positive."""
 
+    @property
+    def smallest(self) -> float:
+        """No sample is below it; -inf where there is no such number."""
+        return 0.0 if self.positive else -math.inf
+
+    @property
+    def largest(self) -> float:
+        """No sample is above it; inf where there is no such number."""
+        return math.inf
+
     @abc.abstractmethod
     def sample(
         self,
@@ -98,6 +108,16 @@ class Constant(ScalarDistribution):
         """Whether every sample is certainly positive."""
         return self.value > 0
 
+    @property
+    def smallest(self) -> float:
+        """No sample is below it."""
+        return self.value
+
+    @property
+    def largest(self) -> float:
+        """No sample is above it."""
+        return self.value
+
     def draw(self, generator: np.random.Generator) -> float:
         """One number."""
         return self.value
@@ -120,6 +140,16 @@ class Uniform(ScalarDistribution):
     def positive(self) -> bool:
         """Whether every sample is certainly positive."""
         return self.lower > 0
+
+    @property
+    def smallest(self) -> float:
+        """No sample is below it."""
+        return self.lower
+
+    @property
+    def largest(self) -> float:
+        """No sample is above it."""
+        return self.upper
 
     def draw(self, generator: np.random.Generator) -> float:
         """One number."""
@@ -146,6 +176,16 @@ class LogUniform(ScalarDistribution):
         """Whether every sample is certainly positive."""
         return True
 
+    @property
+    def smallest(self) -> float:
+        """No sample is below it."""
+        return self.lower
+
+    @property
+    def largest(self) -> float:
+        """No sample is above it."""
+        return self.upper
+
     def draw(self, generator: np.random.Generator) -> float:
         """One number."""
         return math.exp(generator.uniform(math.log(self.lower), math.log(self.upper)))
@@ -169,6 +209,16 @@ class Choice(ScalarDistribution):
     def positive(self) -> bool:
         """Whether every sample is certainly positive."""
         return min(self.values) > 0
+
+    @property
+    def smallest(self) -> float:
+        """No sample is below it."""
+        return min(self.values)
+
+    @property
+    def largest(self) -> float:
+        """No sample is above it."""
+        return max(self.values)
 
     def draw(self, generator: np.random.Generator) -> float:
         """One number."""

@@ -172,6 +172,10 @@ class Problem(abc.ABC):
                 "grid", grid, f"a grid of {domain}", f"Make it with {type(self).__name__}().grid(points)."
             )
 
+    def check_resolution(self, grid: Grid) -> None:
+        """Raise InvalidInput where the grid is too coarse for some sample, with the nodes that are needed."""
+        return
+
     def parameters_on_grid(
         self,
         grid: Grid,

@@ -275,6 +275,16 @@ class ThresholdedField(Field):
         """Whether every sample is certainly positive."""
         return min(self.low, self.high) > 0
 
+    @property
+    def smallest(self) -> float:
+        """No sample is below it."""
+        return min(self.low, self.high)
+
+    @property
+    def largest(self) -> float:
+        """No sample is above it."""
+        return max(self.low, self.high)
+
     def sample(
         self,
         seeds: Sequence[np.random.SeedSequence],

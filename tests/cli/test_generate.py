@@ -38,6 +38,8 @@ def test_print_config_is_a_recipe(pdeflow, tmp_path):
         (["-c", "darcy", "-o", "x.h5", "--problem=Darci"], ["problem", "Nearest: Darcy"]),
         (["-c", "darcy", "-o", "x.h5", "--problem.dimm=2"], ["problem.init_args.dimm", "Nearest: dim"]),
         (["-c", "darcy", "-o", "x.h5", "--dtype=float16"], ["dtype", "float16"]),
+        (["-c", "helmholtz", "-o", "x.h5", "--resolution=9"], ["resolution", "9", "at least 14"]),
+        (["-c", "darcy", "-o", "x.h5", "--guess=neighbour"], ["guess", "order"]),
     ],
 )
 def test_wrong_recipe(pdeflow, tmp_path, arguments, words):
@@ -56,6 +58,30 @@ def test_the_command_names_its_own_option(pdeflow, tmp_path):
     assert "--overwrite" in result.err
     assert "overwrite=True" not in result.err
     assert not (tmp_path / "x.h5.parts").exists()
+
+
+@pytest.mark.parametrize("words", [["--solver", "auto"], ["--solver=auto"], ["--solver", "Auto"]])
+def test_a_pilot_from_the_command_line(pdeflow, words):
+    result = pdeflow("generate", "-c", "helmholtz", "-o", "x.h5", "-n", 4, "--resolution", 17, *words)
+    assert result.code == 0, result.err
+    assert "which a pilot has chosen" in result.out
+
+
+def test_a_similar_order_from_the_command_line(pdeflow, tmp_path):
+    arguments = [
+        "--order",
+        "similar",
+        "--guess",
+        "neighbour",
+        "--solver",
+        "GCRODR",
+        "--preconditioner",
+        "ILU",
+    ]
+    result = pdeflow("generate", "-c", "helmholtz", "-o", "x.h5", "-n", 6, "--resolution", 17, *arguments)
+    assert result.code == 0, result.err
+    with WellReader(tmp_path / "x.h5") as reader:
+        assert reader.read("sample", slice(None)).tolist() == list(range(6))
 
 
 def test_unknown_key_in_recipe(pdeflow, tmp_path):

@@ -1,0 +1,128 @@
+"""What is decided once for a data set before its chains are solved: their order, and the method."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pdeflow.atomic_file import write_json
+from pdeflow.errors import CorruptFile, InvalidInput
+from pdeflow.generate.recipe import Recipe
+from pdeflow.generate.similarity import low_frequencies, similar_order, standardised
+from pdeflow.linalg import Auto, Candidate, LinearOperator, Sequence, default_candidates
+
+PIECE = 64  # samples whose parameters are drawn together for the order
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The samples in the order in which they are solved, and what a pilot has chosen.
+
+    Parameters
+    ----------
+    recipe
+        The data set.
+    order
+        Sample numbers, cut into chains of ``recipe.chain``; None for the order of the numbers.
+    method
+        The name of the candidate that a pilot chose; None where the recipe decides.
+    trials
+        What the pilot saw, a line a candidate.
+    """
+
+    recipe: Recipe
+    order: list[int] | None = None
+    method: str | None = None
+    trials: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def make(cls, recipe: Recipe, device: torch.device | str = "cpu") -> Plan:
+        """Order the samples, and hold the pilot if the recipe asks for one."""
+        order = _similar(recipe, device) if recipe.order == "similar" else None
+        plan = cls(recipe, order)
+        return plan.piloted(device) if isinstance(recipe.solver, Auto) else plan
+
+    def indices(self, chain: int) -> list[int]:
+        """The sample numbers of one chain, in the order in which they are solved."""
+        places = self.recipe.indices(chain)
+        return list(places) if self.order is None else self.order[places.start : places.stop]
+
+    def candidate(self, A: LinearOperator) -> Candidate:
+        """The solver and the preconditioner for systems like A."""
+        solver = self.recipe.solver
+        if not isinstance(solver, Auto):
+            return self.recipe.method(A)
+        for candidate in _competitors(self.recipe, solver, A):
+            if candidate.name == self.method:
+                return candidate
+        hint = "Generate anew with overwrite=True, or name a solver in the recipe."
+        raise InvalidInput("method", self.method, "a candidate that suits the systems", hint)
+
+    def piloted(self, device: torch.device | str = "cpu") -> Plan:
+        """The plan with the method that was fastest on the first systems."""
+        solver, problem, grid = self.recipe.solver, self.recipe.problem, self.recipe.grid
+        assert isinstance(solver, Auto)
+        indices = self.indices(0)[: solver.pilot]
+        parameters = problem.sample(indices, grid, seed=self.recipe.seed, device=device)
+        system = problem.discretise(grid, parameters)
+        competitors = _competitors(self.recipe, solver, system.operator)
+        chain, choice = Sequence(Auto(competitors, solver.pilot)), None
+        for A, b in zip(system.operator.pieces(1), system.rhs.split(1)):
+            choice = chain.solve(A, b, rtol=self.recipe.rtol, on_failure="return").choice
+        assert choice is not None
+        if choice.name == "none":
+            raise InvalidInput(
+                "solver", "Auto", "a candidate that solves the first systems", f"{choice}\nName a solver."
+            )
+        return Plan(self.recipe, self.order, choice.name, [dataclasses.asdict(t) for t in choice.trials])
+
+    def save(self, path: Path) -> None:
+        """Write it, atomically."""
+        write_json(path, self.describe() | {"order": self.order})
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of it."""
+        return {"method": self.method, "trials": self.trials}
+
+    @classmethod
+    def load(cls, path: Path, recipe: Recipe) -> Plan:
+        """Read what `save` has written.
+
+        Raises
+        ------
+        CorruptFile
+            If it is no plan for the recipe.
+        """
+        try:
+            held = json.loads(path.read_text())
+            order = held["order"]
+            if order is not None and sorted(order) != list(range(recipe.samples)):
+                raise ValueError("the order does not name every sample once")
+            return cls(recipe, order, held["method"], held["trials"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorruptFile(f"{path}: not a plan ({error}).\nDiscard it with overwrite=True.") from error
+
+
+def _competitors(recipe: Recipe, solver: Auto, A: LinearOperator) -> tuple[Candidate, ...]:
+    """The candidates of the pilot: where the samples of a chain are solved together, none that carries."""
+    candidates = solver.candidates or default_candidates(A)
+    return tuple(c for c in candidates if recipe.order == "similar" or not c.carries)
+
+
+def _similar(recipe: Recipe, device: torch.device | str) -> list[int]:
+    """All samples, neighbours with similar parameters."""
+    problem, grid = recipe.problem, recipe.grid
+    parts = []
+    varying = [n for n, p in problem.parameters.items() if not p.distribution.is_constant]
+    if not varying:
+        return list(range(recipe.samples))
+    for start in range(0, recipe.samples, PIECE):
+        indices = range(start, min(start + PIECE, recipe.samples))
+        parameters = problem.sample(indices, grid, seed=recipe.seed, device=device)
+        parts.append(low_frequencies({n: parameters[n] for n in varying}, grid.dim))
+    return similar_order(standardised(parts))

@@ -1,0 +1,77 @@
+"""Transport by a wind and by diffusion."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
+from pdeflow.problems.calculus import D
+from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.distributions import Distribution, LogUniform, Uniform
+from pdeflow.problems.domain import unit_box
+from pdeflow.problems.problem import Parameter, Problem
+from pdeflow.problems.random_fields import GaussianField
+
+LARGEST_PECLET = 2.0
+"""Where |v| h / d is larger, the central differences of a boundary layer oscillate."""
+
+
+class ConvectionDiffusion(Problem):
+    r""":math:`-d\, \Delta u + v \cdot \nabla u = f` on the unit interval, square or cube, u = 0 around it.
+
+    Parameters
+    ----------
+    dim
+        1, 2 or 3.
+    diffusion
+        Of d, positive.
+    velocity
+        Of each component of v, which are drawn independently of each other.
+    source
+        Of f, a field or a number; by default a smooth Gaussian field of standard deviation 1.
+
+    Raises
+    ------
+    InvalidInput
+        If ``dim`` is out of range or the diffusion may fail to be positive; from :meth:`check_resolution`,
+        where the cell Peclet number |v| h / d of some sample may exceed 2.
+    """
+
+    name = "convection_diffusion"
+
+    def __init__(
+        self,
+        dim: int = 2,
+        diffusion: Distribution = LogUniform(0.02, 0.5),  # noqa: B008, immutable
+        velocity: Distribution = Uniform(-1.0, 1.0),  # noqa: B008, immutable
+        source: Distribution = GaussianField(std=1.0),  # noqa: B008, immutable
+    ) -> None:
+        self.domain = unit_box(dim)
+        self.conditions = (Dirichlet(0.0),)
+        self.d = Parameter(diffusion, positive=True)
+        for axis in self.domain.axes:
+            setattr(self, f"v{axis}", Parameter(velocity))
+        self.f = Parameter(source)
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        """``-d div(grad u) + v . grad u - f``."""
+        axes = self.domain.axes
+        wind = sum(getattr(p, f"v{axis}") * D(u, axis) for axis in axes)
+        return -p.d * sum(D(u, axis, 2) for axis in axes) + wind - p.f
+
+    def check_resolution(self, grid: Grid) -> None:
+        """Raise InvalidInput unless the cell Peclet number of every sample is at most 2."""
+        velocity = self.parameters[f"v{grid.axes[0]}"].distribution
+        fastest, least = max(abs(velocity.largest), abs(velocity.smallest)), self.d.distribution.smallest
+        if not (fastest < math.inf and least > 0):
+            return  # unbounded distributions: some sample may always be too fast
+        needed = math.ceil(fastest / least / LARGEST_PECLET) + 1
+        if min(grid.points) < needed:
+            raise InvalidInput(
+                "resolution",
+                min(grid.points),
+                f"at least {needed} nodes along each axis, so that the cell Peclet number stays below 2",
+                "Take a finer grid, more diffusion, or less wind.",
+            )

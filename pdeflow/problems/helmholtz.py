@@ -1,0 +1,69 @@
+"""The Helmholtz equation: waves of one frequency."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
+from pdeflow.problems.calculus import D
+from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.distributions import Distribution, Uniform
+from pdeflow.problems.domain import unit_box
+from pdeflow.problems.problem import Parameter, Problem
+from pdeflow.problems.random_fields import GaussianField
+
+POINTS_PER_WAVELENGTH = 10
+"""Fewer nodes a wavelength than that leave a second-order stencil with a phase error of several percent."""
+
+
+class Helmholtz(Problem):
+    r""":math:`-\Delta u - k^2 u = f` on the unit interval, square or cube, u = 0 on the boundary.
+
+    The operator is indefinite once k^2 is above the least eigenvalue of the Laplacian, ``dim pi^2``, and
+    nearly singular where k^2 comes close to one of them: the solution then is large, as it is in nature.
+
+    Parameters
+    ----------
+    dim
+        1, 2 or 3.
+    wave_number
+        Of k: a number, or a field where the medium varies.
+    source
+        Of f, a field or a number; by default a smooth Gaussian field of standard deviation 1.
+
+    Raises
+    ------
+    InvalidInput
+        If ``dim`` is out of range; from :meth:`check_resolution`, for fewer than ten nodes a wavelength
+        2 pi / k.
+    """
+
+    def __init__(
+        self,
+        dim: int = 2,
+        wave_number: Distribution = Uniform(4.0, 8.0),  # noqa: B008, immutable
+        source: Distribution = GaussianField(std=1.0),  # noqa: B008, immutable
+    ) -> None:
+        self.domain = unit_box(dim)
+        self.conditions = (Dirichlet(0.0),)
+        self.k = Parameter(wave_number)
+        self.f = Parameter(source)
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        """``-div(grad u) - k^2 u - f``."""
+        return -sum(D(u, axis, 2) for axis in self.domain.axes) - p.k**2 * u - p.f
+
+    def check_resolution(self, grid: Grid) -> None:
+        """Raise InvalidInput unless the shortest wavelength of the samples has ten nodes."""
+        k = self.k.distribution
+        largest = max(abs(k.smallest), abs(k.largest))
+        needed = math.ceil(POINTS_PER_WAVELENGTH * largest / (2 * math.pi)) + 1 if largest < math.inf else 0
+        if min(grid.points) < needed:
+            raise InvalidInput(
+                "resolution",
+                min(grid.points),
+                f"at least {needed} nodes along each axis, ten for each wavelength at k = {largest:g}",
+                "Take a finer grid, or smaller wave numbers.",
+            )
