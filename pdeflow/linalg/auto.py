@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
@@ -17,6 +18,8 @@ from pdeflow.linalg.pilot import PATIENCE, PATIENCE_LATER, Race, Record, failed
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Choice, Solution, Status, Trial
 from pdeflow.linalg.solver import Solver
+
+PIECE = 16  # systems of a batch that one step of the pilot is held on
 
 
 @dataclass
@@ -123,29 +126,69 @@ class Auto(Solver):
             if bool((failed(solution) & (solution.status != Status.SINGULAR)).any()):
                 state = self.init(state.A)  # the next system is the first of another pilot
             return dataclasses.replace(solution, choice=choice), state
+        if b.shape[0] > PIECE and b.device.type == "cpu" and len(state.A.pieces(PIECE)) > 1:
+            return self._in_pieces(state, b, x0, {**options, "max_iterations": max_iterations})
         if all(record.out for record in state.records):
             state = self.init(state.A)
         race = Race(state.A, state.candidates, state.records, b, x0, max_iterations, options)
-        race.first() if state.seen == 0 else race.later()
+        alone = self._one_of(race) if state.seen == 0 else None
+        if alone is not None:
+            alone.first()
+            self._drop_slow(state, alone.fastest, PATIENCE)
+            if alone.fastest == float("inf"):  # that system may be worse than the others
+                for record in state.records:
+                    record.out = record.out if record.run is None else ""
+        if state.seen == 0 and alone is None:
+            race.first()
+            self._drop_slow(state, race.fastest, PATIENCE)
+        else:
+            race.restart()
+            race.later()
+            self._drop_slow(state, race.fastest, PATIENCE_LATER)
         if race.best is None:
             tried = ", ".join(f"{c.name}: {r.out}" for c, r in zip(state.candidates, state.records))
             raise InvalidInput("A", type(state.A).__name__, "an operator that a candidate suits", tried)
         state.seen += 1
-        self._conclude(state, race.fastest)
+        self._conclude(state)
         return dataclasses.replace(race.best, choice=state.choice), state
 
-    def _conclude(self, state: AutoState, fastest: float) -> None:
-        """Rank the candidates; drop the slow ones, and choose where the pilot is over."""
+    def _one_of(self, race: Race) -> Race | None:
+        """The race on one system of a batch, which is enough to find out who is far too slow."""
+        A, b, x0 = race.A, race.b, race.x0
+        pieces = A.pieces(1)
+        if b.shape[0] == 1 or len(pieces) < b.shape[0]:
+            return None
+        i = int((A.is_finite() & torch.isfinite(b).flatten(1).all(1)).to(torch.int8).argmax())
+        guess = None if x0 is None else x0[i : i + 1]
+        return Race(pieces[i], race.candidates, race.records, b[i : i + 1], guess, race.limit, race.options)
+
+    def _in_pieces(
+        self, state: AutoState, b: Tensor, x0: Tensor | None, options: dict[str, Any]
+    ) -> tuple[Solution, AutoState]:
+        """The systems of a large batch as a sequence of small ones: so the pilot is a small part of it."""
+        whole, parts, start = state.A, [], 0
+        for piece in whole.pieces(PIECE):
+            rows = slice(start, start + piece.batch)
+            start += piece.batch
+            guess = None if x0 is None else x0[rows]
+            part, state = self.solve(dataclasses.replace(state, A=piece), b[rows], guess, **options)
+            parts.append(part)
+        solution = Solution.concatenate(parts)
+        return dataclasses.replace(solution, choice=state.choice), dataclasses.replace(state, A=whole)
+
+    def _drop_slow(self, state: AutoState, fastest: float, patience: dict[bool | None, float]) -> None:
+        """Leave those out that took too long on the latest system."""
+        for candidate, record in zip(state.candidates, state.records):
+            if not record.out and record.latest > fastest * patience[candidate.carries]:
+                record.out, record.state = "slower", None
+
+    def _conclude(self, state: AutoState) -> None:
+        """Put the evidence together, and choose where the pilot is over."""
         left = [i for i, record in enumerate(state.records) if not record.out]
-        if left:
-            ranked = sorted(left, key=lambda i: state.records[i].latest)
-            patience = PATIENCE if state.seen == 1 else PATIENCE_LATER
-            for i in ranked[1:]:
-                if state.records[i].latest > fastest * patience[state.candidates[i].carries]:
-                    state.records[i].out, state.records[i].state = "slower", None
-            if state.seen >= self.pilot:
-                state.chosen = ranked[0]
-                for i in ranked[1:]:
+        if left and state.seen >= self.pilot:
+            state.chosen = min(left, key=lambda i: state.records[i].latest)
+            for i in left:
+                if i != state.chosen:
                     state.records[i].state = None
         best = min(left, key=lambda i: state.records[i].latest) if left else None
         order = sorted(

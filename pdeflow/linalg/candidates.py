@@ -27,6 +27,7 @@ from pdeflow.linalg.jacobi import Jacobi
 from pdeflow.linalg.lgmres import LGMRES
 from pdeflow.linalg.minres import MINRES
 from pdeflow.linalg.multigrid import Multigrid
+from pdeflow.linalg.nested_dissection import NestedDissection
 from pdeflow.linalg.null_space import Projected
 from pdeflow.linalg.operator import LinearOperator, Tag
 from pdeflow.linalg.preconditioner import Preconditioner
@@ -151,7 +152,17 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
         made.append(Candidate(BiCGStab(), forms[-1]))
         if stencil:
             made.append(Candidate(GCRODR(), FastPoisson(shift=0.1j)))
+    if _is_plane(A) and not definite and A.size <= LARGEST_DIRECT[2]:
+        made.append(Candidate(GMRES(restart=10), NestedDissection()))
     most = LARGEST_DIRECT.get(len(A.shape) if stencil else 2, 0)
     if (stencil or sparse) and A.device.type == "cpu" and A.size <= most:
         made.append(Candidate(CG() if definite else GMRES(), Frozen(SparseDirect())))
     return tuple(made)
+
+
+def _is_plane(A: LinearOperator) -> bool:
+    """Whether nested dissection takes A, in its compiled form."""
+    if not isinstance(A, StencilOperator) or len(A.shape) != 2 or any(A.periodic):
+        return False
+    compact = all(abs(step) <= 1 for offset in A.offsets for step in offset)
+    return compact and A.device.type == "cpu" and not A.dtype.is_complex

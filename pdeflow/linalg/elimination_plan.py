@@ -151,12 +151,14 @@ def elimination_plan(
     def narrow(parts: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.concatenate([np.empty(0, dtype=np.int64), *parts]).astype(np.int32))
 
-    largest = int(table[:, 1].max())
     return EliminationPlan(
         fronts,
-        torch.from_numpy(table),
-        *(narrow(parts) for parts in (places, sources, targets, maps)),
-        at["kept"],
-        largest,
-        int(deepest),
+        table=torch.from_numpy(table),
+        front=narrow(places),
+        source=narrow(sources),
+        target=narrow(targets),
+        map=narrow(maps),
+        total=at["kept"],
+        largest=int(table[:, 1].max()),
+        stack=int(deepest),
     )

@@ -48,8 +48,9 @@ class Run:
 
     @property
     def pace(self) -> float:
-        """Seconds an iteration."""
-        return self.solving / max(1, int(self.solution.iterations.max()))
+        """Seconds an iteration of one system."""
+        iterations = self.solution.iterations
+        return self.solving / max(1, int(iterations.max())) / iterations.numel()
 
 
 @dataclass
@@ -82,6 +83,10 @@ class Race:
     patience: dict[bool | None, float] = field(default_factory=lambda: PATIENCE)
 
     def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Take up those who are left now."""
         there = [i for i, record in enumerate(self.records) if not record.out]
         self.waiting = sorted(there, key=lambda i: self.records[i].latest)
         self.earlier = {i: self.records[i].state for i in there}
@@ -205,14 +210,15 @@ class Race:
             for other, record in zip(self.candidates, self.records)
             if record.run is not None and other.preconditioner == candidate.preconditioner
         )
-        return any(LOOK * run.pace > self.fastest for run in same)
+        return any(LOOK * run.pace * self.b.shape[0] > self.fastest for run in same)
 
     def _iterations_in(self, i: int, seconds: float) -> int:
         """The iterations of a candidate in that time: at least a look, unless it takes long to prepare."""
         run = self.records[i].run
         if run is None:
             return LOOK if preparation_seconds(self.candidates[i], self.A) <= seconds else 0
-        return max(LOOK, int(min((seconds - run.setting_up) / max(run.pace, 1e-9), LONGEST)))
+        pace = max(run.pace * self.b.shape[0], 1e-9)
+        return max(LOOK, int(min((seconds - run.setting_up) / pace, LONGEST)))
 
     def _promise(self, i: int) -> float:
         """The seconds to convergence, if the residual goes on to fall as it did."""

@@ -44,8 +44,7 @@ class Slow(CG):
     later: float = 0.0
 
     def init(self, A, preconditioner=None, previous=None):
-        if A.batch > 1:  # not in the warm-up on one system
-            time.sleep(self.first if previous is None else self.later)
+        time.sleep(self.first if previous is None else self.later)
         return super().init(A, preconditioner, previous)
 
 
@@ -54,14 +53,14 @@ def names(solution) -> dict[str, str]:
 
 
 def test_the_faster_one_is_chosen_and_the_evidence_shown() -> None:
-    A = darcy(3, (12, 12))
+    A = darcy(1, (12, 12))
     b = right_hand_side(A)
     auto = Auto((Candidate(Slow(first=0.3, later=0.3)), Candidate(CG(), Jacobi())), pilot=1)
     solution = solve(A, b, solver=auto)
     assert solution.choice is not None
     assert solution.choice.name == "CG + Jacobi"
     assert [trial.verdict for trial in solution.choice.trials] == ["chosen", "slower: stopped"]
-    assert [trial.systems for trial in solution.choice.trials] == [3, 3]
+    assert [trial.systems for trial in solution.choice.trials] == [1, 1]
     assert solution.choice.trials[1].seconds > 0.3
     assert "CG + Jacobi" in str(solution.choice)
     expected = torch.linalg.solve(dense(A), b.flatten(1)).reshape(b.shape)
@@ -73,7 +72,7 @@ def test_what_pays_only_later_in_the_sequence_is_chosen_after_the_pilot() -> Non
     chain = Sequence(Auto((even, later), pilot=2))
     chosen = []
     for seed in range(4):
-        A = darcy(2, (10, 10), seed)
+        A = darcy(1, (10, 10), seed)
         solution = chain.solve(A, right_hand_side(A))
         assert solution.converged.all()
         chosen.append(solution.choice.name)  # type: ignore[union-attr]
@@ -162,6 +161,30 @@ def test_pieces_of_a_large_batch_are_a_pilot_too() -> None:
     assert solution.choice.name == "CG + Multigrid"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("batch", "pieces"), [(1, [1]), (5, [5]), (40, [16, 16, 8])])
+def test_the_pilot_is_held_on_one_system_and_then_on_a_few(batch: int, pieces: list[int]) -> None:
+    seen: list[int] = []
+
+    @dataclass(frozen=True)
+    class Seen(CG):
+        def solve(self, state, b, x0=None, **options):
+            seen.append(b.shape[0])
+            return super().solve(state, b, x0, **options)
+
+    A = darcy(batch, (20, 20))
+    b = right_hand_side(A)
+    bad = b.clone()
+    bad[0] = float("nan")  # tells nothing about who is fast
+    for right in (b, bad):
+        seen.clear()
+        auto = Auto((Candidate(CG(), Jacobi()), Candidate(Seen(), Multigrid())), pilot=2)
+        solution = solve(A, right, solver=auto, on_failure="return")
+        assert solution.converged.tolist() == torch.isfinite(right).flatten(1).all(1).tolist()
+        # The first ones are warm-up, look and race.
+        assert seen[-len(pieces) :] == pieces
+        assert set(seen) == {1, *pieces}
+
+
 @pytest.mark.parametrize(
     ("make", "solver"),
     [
@@ -219,7 +242,7 @@ def test_a_candidate_with_more_time_starts_again() -> None:
             seen.append(previous)
             return super().init(A, preconditioner, previous)
 
-    A = darcy(2, (30, 30))
+    A = darcy(1, (30, 30))
     solve(A, right_hand_side(A), solver=Auto((Candidate(Carrying()), Candidate(CG(), Jacobi()))))
     assert len(seen) >= 2
     assert all(previous is None for previous in seen)
