@@ -19,17 +19,18 @@ from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Choice, Solution, Status, Trial
 from pdeflow.linalg.solver import Solver
 
-PIECE = 16  # systems of a batch that one step of the pilot is held on
+PIECE = 8  # systems of a batch that one step of the pilot is held on
 
 
 @dataclass
 class AutoState:
-    """The records, the systems of the pilot so far, and, once it is over, the chosen candidate."""
+    """The records, the steps and the systems of the pilot so far, and, in the end, the chosen candidate."""
 
     A: LinearOperator
     candidates: tuple[Candidate, ...]
     records: list[Record]
     seen: int = 0
+    systems: int = 0
     chosen: int | None = None
     choice: Choice | None = None
 
@@ -54,7 +55,8 @@ class Auto(Solver):
     candidates
         What to try; by default the methods that suit the tags and the kind of the operator.
     pilot
-        Systems to try them on, at least 1.
+        Systems to try them on, at least 1; those of a batch count one by one, unless something may be carried
+        over to the next batch.
 
     Raises
     ------
@@ -149,6 +151,7 @@ class Auto(Solver):
             tried = ", ".join(f"{c.name}: {r.out}" for c, r in zip(state.candidates, state.records))
             raise InvalidInput("A", type(state.A).__name__, "an operator that a candidate suits", tried)
         state.seen += 1
+        state.systems += b.shape[0]
         self._conclude(state)
         return dataclasses.replace(race.best, choice=state.choice), state
 
@@ -185,7 +188,9 @@ class Auto(Solver):
     def _conclude(self, state: AutoState) -> None:
         """Put the evidence together, and choose where the pilot is over."""
         left = [i for i, record in enumerate(state.records) if not record.out]
-        if left and state.seen >= self.pilot:
+        # Whoever may carry something over shows it in the next system only, the others in any.
+        carrying = any(state.candidates[i].carries is not False for i in left)
+        if left and (state.seen >= self.pilot or (state.systems >= self.pilot and not carrying)):
             state.chosen = min(left, key=lambda i: state.records[i].latest)
             for i in left:
                 if i != state.chosen:

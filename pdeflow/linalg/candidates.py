@@ -130,7 +130,7 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
     made: list[Candidate] = []
     stencil, sparse = isinstance(A, StencilOperator), isinstance(A, SparseOperator)
     if symmetric:
-        forms = [Multigrid(), FastPoisson(), FastPoisson(scaling=True), IC()] if stencil else []
+        forms = [Multigrid(), IC(), FastPoisson(), FastPoisson(scaling=True)] if stencil else []
         if sparse:
             amg = AlgebraicMultigrid()
             forms = [
@@ -152,8 +152,9 @@ def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
         made.append(Candidate(BiCGStab(), forms[-1]))
         if stencil:
             made.append(Candidate(GCRODR(), FastPoisson(shift=0.1j)))
-    if _is_plane(A) and not definite and A.size <= LARGEST_DIRECT[2]:
-        made.append(Candidate(GMRES(restart=10), NestedDissection()))
+    if _is_plane(A) and A.size <= LARGEST_DIRECT[2]:
+        made.append(Candidate(CG() if definite else GMRES(restart=10), NestedDissection()))
+        return tuple(made)
     most = LARGEST_DIRECT.get(len(A.shape) if stencil else 2, 0)
     if (stencil or sparse) and A.device.type == "cpu" and A.size <= most:
         made.append(Candidate(CG() if definite else GMRES(), Frozen(SparseDirect())))

@@ -102,6 +102,7 @@ def elimination_plan(
 ) -> EliminationPlan:
     """The plan of stencils with these offsets; of symmetric ones the part above the diagonal is kept."""
     n, columns = shape[0] * shape[1], shape[1]
+    steps = np.array(offsets)
     fronts = dissection(shape, corners=any(a and b for a, b in offsets))
     table = np.zeros((len(fronts), COLUMNS), dtype=np.int64)
     place = np.full(n, -1, dtype=np.int64)
@@ -115,21 +116,20 @@ def elimination_plan(
         entry = table[k]
         entry[:4] = s, m, at["front"], at["assembly"]
         i, j = np.divmod(front.pivots, columns)
-        for slot, (down, right) in enumerate(offsets):
-            for turned in (False,) if symmetric else (False, True):
-                # The entry of row p and column p + o, or, turned, that of row p - o and column p.
-                sign = -1 if turned else 1
-                row, column = i + sign * down, j + sign * right
-                inside = (row >= 0) & (row < shape[0]) & (column >= 0) & (column < columns)
-                here, there = front.pivots[inside], (row * columns + column)[inside]
-                # Those that are not in the front have been eliminated; a pair of pivots is met twice.
-                least = place[here] if symmetric else s if turned else 0
-                kept = place[there] >= least
-                here, there = here[kept], there[kept]
-                if turned:
-                    here, there = there, here
-                sources.append(slot * n + here)
-                targets.append(place[here] * m + place[there])
+        for turned in (False,) if symmetric else (False, True):
+            # The entries of row p and column p + o, or, turned, those of row p - o and column p.
+            sign = -1 if turned else 1
+            row, column = i + sign * steps[:, :1], j + sign * steps[:, 1:]
+            slots, pivots = np.nonzero((row >= 0) & (row < shape[0]) & (column >= 0) & (column < columns))
+            here, there = front.pivots[pivots], (row * columns + column)[slots, pivots]
+            # Those that are not in the front have been eliminated; a pair of pivots is met twice.
+            least = place[here] if symmetric else s if turned else 0
+            kept = place[there] >= least
+            here, there, slots = here[kept], there[kept], slots[kept]
+            if turned:
+                here, there = there, here
+            sources.append(slots * n + here)
+            targets.append(place[here] * m + place[there])
         at["assembly"] += sum(part.size for part in sources[done:])
         done = len(sources)
         entry[4], entry[5] = at["assembly"], at["kept"]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg.candidates import Candidate, bare, preparation_seconds
+from pdeflow.linalg.cg import CG
 from pdeflow.linalg.expanded import Shared
 from pdeflow.linalg.frozen import Frozen
 from pdeflow.linalg.operator import LinearOperator
@@ -29,7 +30,7 @@ LONGEST = 20_000  # iterations from which on a candidate is left to its own limi
 # How many times as long as the fastest a candidate may take to stay: one that is known to carry nothing to
 # the next system, one of which that is not known, and one that makes what later systems use again.
 PATIENCE = {False: 3.0, None: 5.0, True: 5.0}
-PATIENCE_LATER = {False: 2.0, None: 3.0, True: 2.0}
+PATIENCE_LATER = {False: 1.5, None: 3.0, True: 2.0}
 
 
 @dataclass
@@ -127,6 +128,8 @@ class Race:
 
     def _attempt(self, i: int, most: int, again: bool = False) -> None:
         """Give a candidate that many iterations, unless it has had them; it waits on if it needs more."""
+        if i not in self.waiting:  # another one has shown that it cannot succeed
+            return
         record, candidate = self.records[i], self.candidates[i]
         given = self.limit if most >= LONGEST else most if self.limit is None else min(most, self.limit)
         new = record.run is None or again
@@ -155,6 +158,9 @@ class Race:
         lost = failed(run.solution)
         if bool(lost.any()):
             record.out, record.state = Status(int(status[lost].max())).name, None
+            if record.out == Status.INDEFINITE_OPERATOR.name:
+                for other in [j for j in self.waiting if isinstance(self.candidates[j].solver, CG)]:
+                    self._drop(other, record.out)  # that lies in A, whatever the preconditioner
         self._note(i, run)
 
     def _run(self, i: int, limit: int | None) -> Run:

@@ -161,7 +161,7 @@ def test_pieces_of_a_large_batch_are_a_pilot_too() -> None:
     assert solution.choice.name == "CG + Multigrid"  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(("batch", "pieces"), [(1, [1]), (5, [5]), (40, [16, 16, 8])])
+@pytest.mark.parametrize(("batch", "pieces"), [(1, [1]), (5, [5]), (20, [8, 8, 4])])
 def test_the_pilot_is_held_on_one_system_and_then_on_a_few(batch: int, pieces: list[int]) -> None:
     seen: list[int] = []
 
