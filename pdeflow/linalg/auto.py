@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from pdeflow.linalg.operator import LinearOperator
 from pdeflow.linalg.pilot import PATIENCE, PATIENCE_LATER, Race, Record, failed
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solution import Choice, Solution, Status, Trial
-from pdeflow.linalg.solver import Solver
+from pdeflow.linalg.solver import UNKNOWNS_IN_CACHE, Solver, Tolerances, solve_pieces
 
 PIECE = 8  # systems of a batch that one step of the pilot is held on
 
@@ -31,7 +31,9 @@ class AutoState:
     records: list[Record]
     seen: int = 0
     systems: int = 0
+    best: int | None = None
     chosen: int | None = None
+    pieces: list[Any] = field(default_factory=list)  # the states of the chosen one
     choice: Choice | None = None
 
 
@@ -41,7 +43,7 @@ class Auto(Solver):
 
     Every candidate solves the system at hand to the asked tolerance, from set-up to the certified residual,
     one after the other; one that fails, or is much slower than the best so far, is out. After ``pilot``
-    systems (of a :class:`~pdeflow.linalg.sequence.Sequence`, or pieces of a large batch) the one that was
+    systems (of a :class:`~pdeflow.linalg.sequence.Sequence`, or of a batch) the one that was
     fastest on the latest of them is chosen, so that what recycling and frozen factors save counts, and what
     is planned or compiled once does not. Which was chosen, and what all of them took, stands in
     ``Solution.choice``; where recycling does not pay it is not chosen. Where the chosen one fails, the next
@@ -64,6 +66,8 @@ class Auto(Solver):
         For a pilot below 1, a candidate that is no Candidate, none that suits A, or a preconditioner beside
         those of the candidates.
     """
+
+    couples: ClassVar[bool] = True  # it cuts a batch by itself, so that its pieces share the pilot
 
     candidates: tuple[Candidate, ...] = field(default=())
     pilot: int = 3
@@ -104,6 +108,8 @@ class Auto(Solver):
         for candidate, record in zip(state.candidates, state.records):
             if record.state is not None:
                 record.state = candidate.solver.forget(record.state)
+        if state.chosen is not None:
+            state.pieces = [state.candidates[state.chosen].solver.forget(piece) for piece in state.pieces]
         return state
 
     def solve(
@@ -117,22 +123,46 @@ class Auto(Solver):
         max_iterations: int | None,
     ) -> tuple[Solution, AutoState]:
         """Solve by the chosen candidate, or by all that are left in the pilot."""
-        options = {"rtol": rtol, "atol": atol}
+        tolerances = Tolerances(rtol, atol, max_iterations)
         if state.chosen is not None:
-            candidate, record = state.candidates[state.chosen], state.records[state.chosen]
-            made = candidate.solver.init(state.A, candidate.preconditioner, record.state)
-            solution, record.state = candidate.solver.solve(
-                made, b, x0, max_iterations=max_iterations, **options
-            )
-            choice = state.choice
-            if bool((failed(solution) & (solution.status != Status.SINGULAR)).any()):
-                state = self.init(state.A)  # the next system is the first of another pilot
-            return dataclasses.replace(solution, choice=choice), state
-        if b.shape[0] > PIECE and b.device.type == "cpu" and len(state.A.pieces(PIECE)) > 1:
-            return self._in_pieces(state, b, x0, {**options, "max_iterations": max_iterations})
+            return self._go_on(state, b, x0, tolerances)
+        whole, few = state.A, b.shape[0]
+        if b.device.type == "cpu":
+            few = min(few, PIECE, max(1, UNKNOWNS_IN_CACHE // whole.size))
+        parts, start = [], 0
+        for piece in whole.pieces(few):
+            rows = slice(start, start + piece.batch)
+            start += piece.batch
+            guess = None if x0 is None else x0[rows]
+            if not parts or state.best is None:
+                state.A = piece
+                part, state = self._race(state, b[rows], guess, tolerances)
+            else:
+                # The first piece has told enough: the others are solved by whoever was fastest there.
+                part, _ = _run(state, state.best, piece, b[rows], guess, tolerances)
+            parts.append(part)
+        state.A = whole
+        return dataclasses.replace(Solution.concatenate(parts), choice=state.choice), state
+
+    def _go_on(
+        self, state: AutoState, b: Tensor, x0: Tensor | None, tolerances: Tolerances
+    ) -> tuple[Solution, AutoState]:
+        """By the chosen one; where it fails, the next system is the first of another pilot."""
+        assert state.chosen is not None
+        solution, state.pieces = _run(state, state.chosen, state.A, b, x0, tolerances, state.pieces)
+        choice = state.choice
+        if bool((failed(solution) & (solution.status != Status.SINGULAR)).any()):
+            state = self.init(state.A)
+        return dataclasses.replace(solution, choice=choice), state
+
+    def _race(
+        self, state: AutoState, b: Tensor, x0: Tensor | None, tolerances: Tolerances
+    ) -> tuple[Solution, AutoState]:
+        """By all that are left; the best answer."""
         if all(record.out for record in state.records):
             state = self.init(state.A)
-        race = Race(state.A, state.candidates, state.records, b, x0, max_iterations, options)
+        options = {"rtol": tolerances.rtol, "atol": tolerances.atol}
+        race = Race(state.A, state.candidates, state.records, b, x0, tolerances.max_iterations, options)
         alone = self._one_of(race) if state.seen == 0 else None
         if alone is not None:
             alone.first()
@@ -153,7 +183,7 @@ class Auto(Solver):
         state.seen += 1
         state.systems += b.shape[0]
         self._conclude(state)
-        return dataclasses.replace(race.best, choice=state.choice), state
+        return race.best, state
 
     def _one_of(self, race: Race) -> Race | None:
         """The race on one system of a batch, which is enough to find out who is far too slow."""
@@ -164,20 +194,6 @@ class Auto(Solver):
         i = int((A.is_finite() & torch.isfinite(b).flatten(1).all(1)).to(torch.int8).argmax())
         guess = None if x0 is None else x0[i : i + 1]
         return Race(pieces[i], race.candidates, race.records, b[i : i + 1], guess, race.limit, race.options)
-
-    def _in_pieces(
-        self, state: AutoState, b: Tensor, x0: Tensor | None, options: dict[str, Any]
-    ) -> tuple[Solution, AutoState]:
-        """The systems of a large batch as a sequence of small ones: so the pilot is a small part of it."""
-        whole, parts, start = state.A, [], 0
-        for piece in whole.pieces(PIECE):
-            rows = slice(start, start + piece.batch)
-            start += piece.batch
-            guess = None if x0 is None else x0[rows]
-            part, state = self.solve(dataclasses.replace(state, A=piece), b[rows], guess, **options)
-            parts.append(part)
-        solution = Solution.concatenate(parts)
-        return dataclasses.replace(solution, choice=state.choice), dataclasses.replace(state, A=whole)
 
     def _drop_slow(self, state: AutoState, fastest: float, patience: dict[bool | None, float]) -> None:
         """Leave those out that took too long on the latest system."""
@@ -192,10 +208,10 @@ class Auto(Solver):
         carrying = any(state.candidates[i].carries is not False for i in left)
         if left and (state.seen >= self.pilot or (state.systems >= self.pilot and not carrying)):
             state.chosen = min(left, key=lambda i: state.records[i].latest)
-            for i in left:
-                if i != state.chosen:
-                    state.records[i].state = None
-        best = min(left, key=lambda i: state.records[i].latest) if left else None
+            state.pieces = [state.records[state.chosen].state]
+            for record in state.records:
+                record.state = None
+        best = state.best = min(left, key=lambda i: state.records[i].latest) if left else None
         order = sorted(
             range(len(state.records)), key=lambda i: (bool(state.records[i].out), state.records[i].latest)
         )
@@ -211,3 +227,17 @@ class Auto(Solver):
             for record in (state.records[i],)
         )
         state.choice = Choice("none" if best is None else state.candidates[best].name, trials)
+
+
+def _run(
+    state: AutoState,
+    i: int,
+    A: LinearOperator,
+    b: Tensor,
+    x0: Tensor | None,
+    tolerances: Tolerances,
+    earlier: list[Any] | None = None,
+) -> tuple[Solution, list[Any]]:
+    """Solve by candidate i alone, in the pieces that suit it."""
+    candidate = state.candidates[i]
+    return solve_pieces(A, b, x0, candidate.solver, candidate.preconditioner, tolerances, earlier)

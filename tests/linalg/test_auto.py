@@ -87,8 +87,7 @@ def test_the_pilot_ends() -> None:
         label: str = ""
 
         def solve(self, state, b, x0=None, **options):
-            if b.shape[0] > 1:
-                calls.append(self.label)
+            calls.append(self.label)
             return super().solve(state, b, x0, **options)
 
     chain = Sequence(Auto((Candidate(Counting(label="one")), Candidate(Counting(label="two"))), pilot=2))
