@@ -47,7 +47,7 @@ class Tally:
         return 1e3 * float(np.mean(self.seconds))
 
     def ms_after(self, pilot: int) -> float | str:
-        """The median over the systems after the first few."""
+        """The median over the systems after the first few, and after the batch that they are in."""
         return 1e3 * float(np.median(self.seconds[pilot:])) if len(self.seconds) > pilot else "-"
 
     @property

@@ -40,6 +40,7 @@ from pdeflow.linalg import (
     Jacobi,
     LinearOperator,
     Multigrid,
+    NestedDissection,
     Preconditioner,
     Sequence,
     Solver,
@@ -65,7 +66,7 @@ PRECONDITIONERS: list[Preconditioner] = [
 ]
 FOR_STENCILS: list[Preconditioner] = [
     *(Multigrid(), Multigrid("W", dtype=None), Multigrid(smoother="chebyshev")),
-    *(SSOR(), FastPoisson(), FastPoisson(scaling=True)),
+    *(SSOR(), FastPoisson(), FastPoisson(scaling=True), NestedDissection()),
 ]
 
 
@@ -180,7 +181,10 @@ def main() -> None:
         found = {name: work() for name, work in rows(names)}
         for name, x in found.items():
             assert elsewhere[name].device.type == "cpu", name
-            assert torch.equal(elsewhere[name], x), name
+            if name == "Auto":  # what is chosen by measuring need not be the same twice
+                torch.testing.assert_close(elsewhere[name], x, rtol=1e-6, atol=1e-7 * x.abs().max().item())
+            else:
+                assert torch.equal(elsewhere[name], x), name
         print(sum(x.numel() > 0 for x in found.values()))
 
 
