@@ -17,7 +17,7 @@ from pdeflow.linalg.operator import LinearOperator, Tag, column, magnitude, work
 from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.stencil import StencilOperator
 
-LANES = {torch.float32: 16, torch.float64: 8}
+LANES = {torch.float32: 16, torch.float64: 8, torch.complex64: 16, torch.complex128: 8}
 FEW = 4  # systems for which one after the other is faster
 
 
@@ -31,9 +31,9 @@ class NestedDissection(Preconditioner):
     On n points that takes about ``17 n^1.5`` multiplications and ``4 n log2 n`` numbers, half of that where A
     is tagged ``SYMMETRIC``, for any coefficients.
 
-    All systems of a batch are eliminated in the same order, 16 at a time in float32 or 8 in float64, with a
-    number of each in every vector of the processor, so that small fronts cost no more than large ones. Pivots
-    are taken as they come, which costs an indefinite operator digits; a Krylov method around M wins them back
+    All systems of a batch are eliminated in the same order, 16 at a time in single precision or 8 in double,
+    with a number of each in every vector of the processor, so that small fronts cost no more than large ones.
+    Pivots are taken as they come, which costs an indefinite operator digits; a Krylov method around M wins them back
     in a few iterations, with a checked residual. A pivot of zero makes M that of NaN, for its system alone.
     Where A is tagged ``CONSTANT_NULL_SPACE`` the last pivot is enlarged, which makes A regular and changes no
     solution of a consistent system but by a constant.
@@ -90,7 +90,8 @@ class EliminatedInverse(LinearOperator):
         self._dtype = working_dtype(settings.dtype, A)
         compiled = A.device.type == "cpu" and self._dtype in LANES
         self._library = native.library("nested_dissection") if compiled else None
-        self._symmetric = self._library is not None and Tag.SYMMETRIC in A.tags
+        real = self._dtype in (torch.float32, torch.float64)
+        self._symmetric = self._library is not None and real and Tag.SYMMETRIC in A.tags
         self._plan = elimination_plan(A.shape, A.offsets, self._symmetric)
         self._lanes = LANES[self._dtype] if self._library is not None and A.batch >= FEW else 1
         self._groups = -(-A.batch // self._lanes)
@@ -128,21 +129,31 @@ class EliminatedInverse(LinearOperator):
             getattr(self._library, f"factor_{self._kind}"),
             *(int(self._symmetric), self._groups, len(plan.fronts)),
             *(plan.table, plan.source, plan.target, plan.map),
-            *(values.shape[1], plan.total, values, self._factors, self._work, self._stack),
+            *(A.coefficients[0].numel(), plan.total, values, self._factors, self._work, self._stack),
         )
 
     @property
     def _kind(self) -> str:
-        name = {torch.float32: "float32", torch.float64: "float64"}[self._dtype]
-        return name + ("_lanes" if self._lanes > 1 else "")
+        return str(self._dtype).removeprefix("torch.") + ("_lanes" if self._lanes > 1 else "")
 
     def _side_by_side(self, values: Tensor) -> Tensor:
-        """(batch, numbers) as (groups, numbers, lanes); the last system stands in for those that lack."""
+        """(batch, numbers) as (groups, numbers, lanes); the last system stands in for those that lack.
+
+        Of complex numbers the real parts of all systems come first, then the imaginary ones.
+        """
+        values = torch.view_as_real(values.resolve_conj()).flatten(1) if values.is_complex() else values
         missing = self._groups * self._lanes - values.shape[0]
         if missing:
             values = torch.cat([values, values[-1:].expand(missing, -1)])
         parted = values.unflatten(0, (self._groups, self._lanes)).transpose(1, 2)
         return parted.clone(memory_format=torch.contiguous_format)
+
+    def _one_by_one(self, values: Tensor) -> Tensor:
+        """What :meth:`_side_by_side` has done, undone."""
+        values = values.transpose(1, 2).flatten(0, 1)[: self.batch]
+        if not self._dtype.is_complex:
+            return values
+        return torch.view_as_complex(values.unflatten(1, (-1, 2)).contiguous())
 
     def apply(self, x: Tensor) -> Tensor:
         """``M x``."""
@@ -152,14 +163,15 @@ class EliminatedInverse(LinearOperator):
             result = _substitute(plan, self._blocks, flat)
         else:
             # The factors of one system take all vectors, one after the other.
-            several = x.shape[0] if self.batch == 1 else 1
-            values = flat.clone() if self.batch == 1 else self._side_by_side(flat)
+            one = self.batch == 1
+            several = x.shape[0] if one else 1
+            values = flat.resolve_conj().clone() if one else self._side_by_side(flat)
             call(
                 getattr(self._library, f"solve_{self._kind}"),
                 *(int(self._symmetric), self._groups, several, len(plan.fronts), plan.table, plan.front),
                 *(self.size, plan.total, self._factors, values, self._work),
             )
-            result = values if self.batch == 1 else values.transpose(1, 2).flatten(0, 1)[: x.shape[0]]
+            result = values if one else self._one_by_one(values)
         scaled = result.to(x.dtype) * column(self._scale, result).to(x.dtype)
         return scaled.reshape(x.shape)
 

@@ -20,7 +20,7 @@ from pdeflow.linalg import (
 )
 from pdeflow.linalg.elimination_plan import dissection
 
-from .systems import darcy, dense, generator, right_hand_side, waves
+from .systems import darcy, dense, generator, hermitian, right_hand_side, waves
 
 STAR = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]
 BOX = list(itertools.product((-1, 0, 1), repeat=2))
@@ -185,13 +185,30 @@ def test_adjoint_and_other_dtypes() -> None:
     torch.testing.assert_close(single(x.float()), M(x).float(), rtol=1e-3, atol=1e-5)
 
 
-def test_complex_operators_and_other_devices_take_the_eager_form() -> None:
-    A = waves(2, 12, 6.0, damping=10.0)
+@pytest.mark.parametrize("native", ["1", "0"])
+@pytest.mark.parametrize("dtype", [None, torch.float32])
+@pytest.mark.parametrize("batch", [1, 3, 8, 19])
+@pytest.mark.parametrize(
+    "make", [lambda batch: waves(batch, 12, 6.0, damping=10.0), lambda b: hermitian(b, 11)]
+)
+def test_complex_operators(make, batch, dtype, native, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDEFLOW_NATIVE", native)
+    A = make(batch)
     x = right_hand_side(A)
     expected = torch.linalg.solve(dense(A), x.flatten(1)).reshape(x.shape)
-    torch.testing.assert_close(NestedDissection().init(A)(x), expected)
-    out = NestedDissection().init(A.to(device="meta"))(x.to("meta"))
-    assert (out.shape, out.device.type) == (x.shape, "meta")
+    M = NestedDissection(dtype).init(A)
+    tolerance = 1e-4 if dtype else 1e-12
+    torch.testing.assert_close(M(x), expected, rtol=0, atol=tolerance * expected.abs().max().item())
+    turned = NestedDissection(dtype).init(StencilOperator(A.offsets, A.coefficients.conj()))
+    torch.testing.assert_close(
+        turned(x.conj()), expected.conj(), rtol=0, atol=tolerance * expected.abs().max().item()
+    )
+
+
+def test_other_devices_take_the_eager_form() -> None:
+    A = darcy(2, (12, 13))
+    out = NestedDissection().init(A.to(device="meta"))(right_hand_side(A).to("meta"))
+    assert (out.shape, out.device.type) == ((2, 12, 13), "meta")
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,26 @@
 enum { PIVOTS, SIZE, FRONT, ASSEMBLY, ASSEMBLED, KEPT, LEFT, CHILD, COLUMNS = 13 };
 
 #define PANEL 16 /* pivots that are eliminated before the rest of the front is touched */
-#define TILE 4
 
 typedef float f32x16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef double f64x8 __attribute__((vector_size(64), aligned(8), may_alias));
 
-#define LANES
+#define PLUS(a, b) ((a) + (b))
+#define TIMES(a, b) ((a) * (b))
+#define LESS(x, a, b) ((x) - (a) * (b))
+#define INVERSE(a) (1 / (a))
+
+#define V float
+#define NAME(function) function##_float32
+#include "nested_dissection.h"
+
+#define V double
+#define NAME(function) function##_float64
+#include "nested_dissection.h"
+
+#define TILE 4
+#define ZERO {0}
+
 #define V f32x16
 #define NAME(function) function##_float32_lanes
 #include "nested_dissection.h"
@@ -25,11 +39,54 @@ typedef double f64x8 __attribute__((vector_size(64), aligned(8), may_alias));
 #define NAME(function) function##_float64_lanes
 #include "nested_dissection.h"
 
-#undef LANES
-#define V float
-#define NAME(function) function##_float32
+#undef PLUS
+#undef TIMES
+#undef LESS
+#undef INVERSE
+#undef TILE
+#undef ZERO
+
+#define COMPLEX(R, NAME)                                                                                 \
+    typedef struct {                                                                                     \
+        R re, im;                                                                                        \
+    } NAME;                                                                                              \
+    static inline NAME plus_##NAME(NAME a, NAME b) { return (NAME){a.re + b.re, a.im + b.im}; }          \
+    static inline NAME times_##NAME(NAME a, NAME b) {                                                    \
+        return (NAME){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};                             \
+    }                                                                                                    \
+    static inline NAME less_##NAME(NAME x, NAME a, NAME b) {                                             \
+        return (NAME){x.re - a.re * b.re + a.im * b.im, x.im - a.re * b.im - a.im * b.re};               \
+    }                                                                                                    \
+    static inline NAME inverse_##NAME(NAME a) {                                                          \
+        const R square = a.re * a.re + a.im * a.im;                                                      \
+        return (NAME){a.re / square, -a.im / square};                                                    \
+    }
+COMPLEX(float, c64)
+COMPLEX(double, c128)
+COMPLEX(f32x16, c64x16)
+COMPLEX(f64x8, c128x8)
+
+#define TILE 2 /* a number takes two registers */
+#define ZERO {{0}, {0}}
+#define PLUS(a, b) JOIN(plus_, V)(a, b)
+#define TIMES(a, b) JOIN(times_, V)(a, b)
+#define LESS(x, a, b) JOIN(less_, V)(x, a, b)
+#define INVERSE(a) JOIN(inverse_, V)(a)
+#define JOIN(a, b) PASTE(a, b)
+#define PASTE(a, b) a##b
+
+#define V c64
+#define NAME(function) function##_complex64
 #include "nested_dissection.h"
 
-#define V double
-#define NAME(function) function##_float64
+#define V c128
+#define NAME(function) function##_complex128
+#include "nested_dissection.h"
+
+#define V c64x16
+#define NAME(function) function##_complex64_lanes
+#include "nested_dissection.h"
+
+#define V c128x8
+#define NAME(function) function##_complex128_lanes
 #include "nested_dissection.h"

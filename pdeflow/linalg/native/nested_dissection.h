@@ -1,26 +1,29 @@
-/* The loops of nested_dissection.c for numbers of type V: a vector with one number of every system, or a scalar.
+/* The loops of nested_dissection.c for numbers of type V: with one number of every system, or a single one, real
+   or complex. LESS(x, a, b) is x - a b; where TILE is defined, what is left of a front is worked on in squares
+   of that many numbers a side, else along rows.
 
    A table has a row of COLUMNS integers for every front, in the order of elimination; see nested_dissection.py. */
 
-#ifdef LANES
-static inline V NAME(dot)(int64_t n, const V *a, const V *b) {
-    V sums[4] = {{0}, {0}, {0}, {0}};
+#ifdef TILE
+/* x - sum a b */
+static inline V NAME(less)(V x, int64_t n, const V *a, const V *b) {
+    V parts[4] = {x, ZERO, ZERO, ZERO};
     int64_t k = 0;
     for (; k + 4 <= n; k += 4)
-        for (int t = 0; t < 4; t++) sums[t] += a[k + t] * b[k + t];
-    for (; k < n; k++) sums[0] += a[k] * b[k];
-    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+        for (int t = 0; t < 4; t++) parts[t] = LESS(parts[t], a[k + t], b[k + t]);
+    for (; k < n; k++) parts[0] = LESS(parts[0], a[k], b[k]);
+    return PLUS(PLUS(parts[0], parts[1]), PLUS(parts[2], parts[3]));
 }
 #else
-static inline V NAME(dot)(int64_t n, const V *a, const V *b) {
+static inline V NAME(less)(V x, int64_t n, const V *a, const V *b) {
     V sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t k = 0; k < n; k++) sum += a[k] * b[k];
-    return sum;
+    return x - sum;
 }
 #endif
 
-#ifdef LANES
+#ifdef TILE
 
 /* A tile of the m x m matrix f, minus what its rows have in the columns of the pivots times theirs; it goes to
    the same place of `out`, whose rows are `stride` apart. */
@@ -33,7 +36,7 @@ static inline __attribute__((always_inline)) void NAME(update)(
     for (int64_t k = first; k < end; k++)
         for (int r = 0; r < rows; r++) {
             const V l = f[(i + r) * m + k];
-            for (int c = 0; c < columns; c++) tile[r][c] -= l * f[k * m + j + c];
+            for (int c = 0; c < columns; c++) tile[r][c] = LESS(tile[r][c], l, f[k * m + j + c]);
         }
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < columns; c++) out[(i + r) * stride + j + c] = tile[r][c];
@@ -110,24 +113,24 @@ static void NAME(eliminate)(const int symmetric, int64_t s, int64_t m, V *f, V *
         const int64_t end = first + PANEL < s ? first + PANEL : s;
         for (int64_t k = first; k < end; k++) {
             V *pivot = f + k * m;
-            const V inverse = 1 / pivot[k];
+            const V inverse = INVERSE(pivot[k]);
             pivot[k] = inverse;
             for (int64_t i = k + 1; i < (symmetric ? end : m); i++) {
                 V *row = f + i * m;
-                const V l = (symmetric ? pivot[i] : row[k]) * inverse;
+                const V l = TIMES(symmetric ? pivot[i] : row[k], inverse);
                 row[k] = l;
-                for (int64_t j = symmetric ? i : k + 1; j < end; j++) row[j] -= l * pivot[j];
+                for (int64_t j = symmetric ? i : k + 1; j < end; j++) row[j] = LESS(row[j], l, pivot[j]);
             }
         }
         /* The rows of the pivots beside the panel, which those before them change. */
         for (int64_t k = first + 1; k < end; k++)
             for (int64_t j = end; j < m; j++) {
                 V value = f[k * m + j];
-                for (int64_t p = first; p < k; p++) value -= f[k * m + p] * f[p * m + j];
+                for (int64_t p = first; p < k; p++) value = LESS(value, f[k * m + p], f[p * m + j]);
                 f[k * m + j] = value;
             }
         for (int64_t k = first; symmetric && k < end; k++)
-            for (int64_t i = end; i < m; i++) f[i * m + k] = f[k * m + i] * f[k * m + k];
+            for (int64_t i = end; i < m; i++) f[i * m + k] = TIMES(f[k * m + i], f[k * m + k]);
         V *out = end < s ? f : left - s * (m - s) - s;
         NAME(trail)(symmetric, first, end, m, f, out, end < s ? m : m - s);
     }
@@ -141,13 +144,16 @@ void NAME(factor)(int64_t symmetric, int64_t groups, int64_t fronts, const int64
         for (int64_t node = 0; node < fronts; node++) {
             const int64_t *t = table + node * COLUMNS, s = t[PIVOTS], m = t[SIZE], b = m - s;
             memset(work, 0, m * m * sizeof(V));
-            for (int64_t e = t[ASSEMBLY]; e < t[ASSEMBLED]; e++) work[target[e]] += coefficients[source[e]];
+            for (int64_t e = t[ASSEMBLY]; e < t[ASSEMBLED]; e++) work[target[e]] = PLUS(work[target[e]], coefficients[source[e]]);
             for (int child = 0; child < 2; child++) {
                 const int64_t size = t[CHILD + 3 * child];
                 const int32_t *to = map + t[CHILD + 3 * child + 1];
                 const V *from = stack + t[CHILD + 3 * child + 2];
                 for (int64_t i = 0; i < size; i++)
-                    for (int64_t j = symmetric ? i : 0; j < size; j++) work[to[i] * m + to[j]] += from[i * size + j];
+                    for (int64_t j = symmetric ? i : 0; j < size; j++) {
+                        V *sum = work + to[i] * m + to[j];
+                        *sum = PLUS(*sum, from[i * size + j]);
+                    }
             }
             if (symmetric) NAME(eliminate)(1, s, m, work, stack + t[LEFT]);
             else NAME(eliminate)(0, s, m, work, stack + t[LEFT]);
@@ -169,17 +175,17 @@ void NAME(solve)(int64_t symmetric, int64_t groups, int64_t several, int64_t fro
                 if (symmetric) {
                     for (int64_t i = 0; i < m; i++) work[i] = x[at[i]];
                     for (int64_t k = 0; k < s; k++) {
-                        const V *row = kept + k * m, y = work[k] * row[k];
-                        for (int64_t i = k + 1; i < m; i++) work[i] -= row[i] * y;
+                        const V *row = kept + k * m, y = TIMES(work[k], row[k]);
+                        for (int64_t i = k + 1; i < m; i++) work[i] = LESS(work[i], row[i], y);
                     }
                     for (int64_t i = 0; i < m; i++) x[at[i]] = work[i];
                     continue;
                 }
                 for (int64_t i = 0; i < s; i++) {
-                    work[i] = x[at[i]] - NAME(dot)(i, kept + i * m, work);
+                    work[i] = NAME(less)(x[at[i]], i, kept + i * m, work);
                     x[at[i]] = work[i];
                 }
-                for (int64_t i = s; i < m; i++) x[at[i]] -= NAME(dot)(s, lower + (i - s) * s, work);
+                for (int64_t i = s; i < m; i++) x[at[i]] = NAME(less)(x[at[i]], s, lower + (i - s) * s, work);
             }
             for (int64_t node = fronts - 1; node >= 0; node--) {
                 const int64_t *t = table + node * COLUMNS, s = t[PIVOTS], m = t[SIZE];
@@ -188,7 +194,7 @@ void NAME(solve)(int64_t symmetric, int64_t groups, int64_t several, int64_t fro
                 for (int64_t i = s; i < m; i++) work[i] = x[at[i]];
                 for (int64_t i = s - 1; i >= 0; i--) {
                     const V *row = kept + i * m;
-                    work[i] = (x[at[i]] - NAME(dot)(m - i - 1, row + i + 1, work + i + 1)) * row[i];
+                    work[i] = TIMES(NAME(less)(x[at[i]], m - i - 1, row + i + 1, work + i + 1), row[i]);
                     x[at[i]] = work[i];
                 }
             }
