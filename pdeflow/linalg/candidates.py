@@ -100,7 +100,11 @@ def default_method(A: LinearOperator) -> Candidate:
     if isinstance(A, StencilOperator):
         if definite:
             return Candidate(CG(), Multigrid())
-        return Candidate(GMRES(), FastPoisson()) if symmetric else Candidate(BiCGStab(), Multigrid())
+        if not symmetric:
+            return Candidate(BiCGStab(), Multigrid())
+        if _is_plane(A) and A.size <= LARGEST_DIRECT[2] and not _is_even(A):
+            return Candidate(GMRES(restart=10), NestedDissection())
+        return Candidate(GMRES(), FastPoisson())
     if isinstance(A, SparseOperator):
         return Candidate(CG(), IC(relaxation=0.97)) if definite else Candidate(GMRES(), ILU())
     return Candidate(CG() if definite else GMRES())
@@ -166,4 +170,10 @@ def _is_plane(A: LinearOperator) -> bool:
     if not isinstance(A, StencilOperator) or len(A.shape) != 2 or any(A.periodic):
         return False
     compact = all(abs(step) <= 1 for offset in A.offsets for step in offset)
-    return compact and A.device.type == "cpu" and not A.dtype.is_complex
+    return compact and A.device.type == "cpu"
+
+
+def _is_even(A: StencilOperator) -> bool:
+    """Whether the coefficients are the same everywhere, for each system, so that fast transforms invert it."""
+    centre = A.coefficients[:, A.offsets.index((0,) * len(A.shape))].flatten(1)
+    return bool(((centre - centre[:, :1]).abs() <= 1e-9 * centre[:, :1].abs()).all())

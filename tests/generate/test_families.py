@@ -12,7 +12,17 @@ import scipy.sparse.linalg
 from pdeflow.data import WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, generate
-from pdeflow.linalg import CG, GMRES, Auto, BiCGStab, Candidate, FastPoisson, Jacobi, Multigrid
+from pdeflow.linalg import (
+    CG,
+    GMRES,
+    Auto,
+    BiCGStab,
+    Candidate,
+    FastPoisson,
+    Jacobi,
+    Multigrid,
+    NestedDissection,
+)
 from pdeflow.problems import ConvectionDiffusion, Darcy, GaussianField, Helmholtz, LogUniform, Uniform
 
 N, INNER, H = 17, 15, 1.0 / 16
@@ -96,6 +106,8 @@ def method(recipe: Recipe) -> Candidate:
     [
         (Darcy(), Candidate(CG(), Multigrid())),
         (Helmholtz(2, Uniform(8.0, 9.0)), Candidate(GMRES(), FastPoisson())),
+        (Helmholtz(2, GaussianField(mean=9.0)), Candidate(GMRES(restart=10), NestedDissection())),
+        (Helmholtz(3, GaussianField(mean=9.0)), Candidate(GMRES(), FastPoisson())),
         (ConvectionDiffusion(), Candidate(BiCGStab(), Multigrid())),
     ],
 )
