@@ -174,6 +174,6 @@ def _is_plane(A: LinearOperator) -> bool:
 
 
 def _is_even(A: StencilOperator) -> bool:
-    """Whether the coefficients are the same everywhere, for each system, so that fast transforms invert it."""
+    """Whether the coefficients of each system are the same everywhere, so that fast transforms invert it."""
     centre = A.coefficients[:, A.offsets.index((0,) * len(A.shape))].flatten(1)
     return bool(((centre - centre[:, :1]).abs() <= 1e-9 * centre[:, :1].abs()).all())

@@ -34,9 +34,9 @@ class NestedDissection(Preconditioner):
     All systems of a batch are eliminated in the same order, 16 at a time in single precision or 8 in double,
     with a number of each in every vector of the processor, so that small fronts cost no more than large ones.
     Pivots are taken as they come, which costs an indefinite operator digits; a Krylov method around M wins
-    them back in a few iterations, with a checked residual. A pivot of zero makes M that of NaN, for its system
-    alone. Where A is tagged ``CONSTANT_NULL_SPACE`` the last pivot is enlarged, which makes A regular and
-    changes no solution of a consistent system but by a constant.
+    them back in a few iterations, with a checked residual. A pivot of zero makes M that of NaN, for its
+    system alone. Where A is tagged ``CONSTANT_NULL_SPACE`` the last pivot is enlarged, which makes A regular
+    and changes no solution of a consistent system but by a constant.
 
     References: A. George, "Nested dissection of a regular finite element mesh", SIAM J. Numer. Anal. 10
     (1973); I. S. Duff and J. K. Reid, "The multifrontal solution of indefinite sparse symmetric linear
