@@ -111,7 +111,16 @@ class Plan:
 def _competitors(recipe: Recipe, solver: Auto, A: LinearOperator) -> tuple[Candidate, ...]:
     """The candidates of the pilot: where the samples of a chain are solved together, none that carries."""
     candidates = solver.candidates or default_candidates(A)
-    return tuple(c for c in candidates if recipe.order == "similar" or not c.carries)
+    kept = tuple(c for c in candidates if recipe.order == "similar" or not c.carries)
+    names = [candidate.name for candidate in kept]
+    if not kept:
+        hint = "Add order: similar, or a candidate that needs no system before."
+        raise InvalidInput(
+            "solver.candidates", [c.name for c in candidates], "one that carries nothing", hint
+        )
+    if len(set(names)) < len(names):
+        raise InvalidInput("solver.candidates", names, "candidates of different names", "Leave one out.")
+    return kept
 
 
 def _similar(recipe: Recipe, device: torch.device | str) -> list[int]:

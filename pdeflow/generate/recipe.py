@@ -82,6 +82,9 @@ class Recipe:
         for key, known in (("order", ("index", "similar")), ("guess", ("zero", "neighbour"))):
             if getattr(self, key) not in known:
                 raise InvalidInput(key, getattr(self, key), f"one of {known}", choices=known)
+        if isinstance(self.solver, Auto) and self.preconditioner is not None:
+            hint = "Leave it out: the candidates of Auto bring their own."
+            raise InvalidInput("preconditioner", type(self.preconditioner).__name__, "none with Auto", hint)
         if self.guess == "neighbour" and self.order == "index":
             hint = "Add order: similar, or leave guess out."
             raise InvalidInput("guess", "neighbour", "zero in the order of the index", hint)

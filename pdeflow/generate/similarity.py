@@ -32,9 +32,14 @@ def low_frequencies(parameters: Mapping[str, Tensor], dim: int) -> list[Tensor]:
             parts.append(values[:, None])
             continue
         axes = tuple(range(1, dim + 1))
-        spectrum = torch.fft.fftn(values, dim=axes, norm="ortho")
+        spectrum = torch.fft.rfftn(values, dim=axes, norm="ortho")
         for axis in axes:
-            spectrum = spectrum.narrow(axis, 0, min(MODES, spectrum.shape[axis]))
+            count = spectrum.shape[axis]
+            # Along the last axis a real field has no others; along these the negative ones come last.
+            negative = 0 if axis == dim else max(0, min(MODES - 1, count - MODES))
+            parts_kept = [spectrum.narrow(axis, 0, min(MODES, count))]
+            parts_kept += [spectrum.narrow(axis, count - negative, negative)] if negative else []
+            spectrum = torch.cat(parts_kept, axis)
         parts.append(torch.view_as_real(spectrum).flatten(1))
     return parts
 

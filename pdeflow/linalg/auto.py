@@ -140,6 +140,10 @@ class Auto(Solver):
             else:
                 # The first piece has told enough: the others are solved by whoever was fastest there.
                 part, _ = _run(state, state.best, piece, b[rows], guess, tolerances)
+                if bool(failed(part).any()):
+                    self._readmit(state)
+                    state.A = piece
+                    part, state = self._race(state, b[rows], guess, tolerances)
             parts.append(part)
         state.A = whole
         return dataclasses.replace(Solution.concatenate(parts), choice=state.choice), state
@@ -149,6 +153,10 @@ class Auto(Solver):
     ) -> tuple[Solution, AutoState]:
         """By the chosen one; where it fails, the next system is the first of another pilot."""
         assert state.chosen is not None
+        try:
+            state.candidates[state.chosen].solver.check(state.A)
+        except InvalidInput:  # the operators have changed their kind
+            return self.solve(self.init(state.A), b, x0, **vars(tolerances))
         solution, state.pieces = _run(state, state.chosen, state.A, b, x0, tolerances, state.pieces)
         choice = state.choice
         if bool((failed(solution) & (solution.status != Status.SINGULAR)).any()):
@@ -162,6 +170,7 @@ class Auto(Solver):
         if all(record.out for record in state.records):
             state = self.init(state.A)
         options = {"rtol": tolerances.rtol, "atol": tolerances.atol}
+        before = [dataclasses.replace(record) for record in state.records]
         race = Race(state.A, state.candidates, state.records, b, x0, tolerances.max_iterations, options)
         alone = self._one_of(race) if state.seen == 0 else None
         if alone is not None:
@@ -176,7 +185,14 @@ class Auto(Solver):
         else:
             race.restart()
             race.later()
+            if race.fastest == float("inf") and self._readmit(state):
+                race.restart()
+                race.later()
             self._drop_slow(state, race.fastest, PATIENCE_LATER)
+        if race.best is not None and not bool((race.best.iterations > 0).any()):
+            # Nothing was to be done, for b = 0 or NaN, which tells nothing about who is fast.
+            state.records = before
+            return race.best, state
         if race.best is None:
             tried = ", ".join(f"{c.name}: {r.out}" for c, r in zip(state.candidates, state.records))
             raise InvalidInput("A", type(state.A).__name__, "an operator that a candidate suits", tried)
@@ -195,6 +211,13 @@ class Auto(Solver):
         guess = None if x0 is None else x0[i : i + 1]
         return Race(pieces[i], race.candidates, race.records, b[i : i + 1], guess, race.limit, race.options)
 
+    def _readmit(self, state: AutoState) -> bool:
+        """Let those try again who were only slow; whether there are any."""
+        slow = [record for record in state.records if record.out.startswith("slower")]
+        for record in slow:
+            record.out = ""
+        return bool(slow)
+
     def _drop_slow(self, state: AutoState, fastest: float, patience: dict[bool | None, float]) -> None:
         """Leave those out that took too long on the latest system."""
         for candidate, record in zip(state.candidates, state.records):
@@ -210,7 +233,7 @@ class Auto(Solver):
             state.chosen = min(left, key=lambda i: state.records[i].latest)
             state.pieces = [state.records[state.chosen].state]
             for record in state.records:
-                record.state = None
+                record.state = record.run = None
         best = state.best = min(left, key=lambda i: state.records[i].latest) if left else None
         order = sorted(
             range(len(state.records)), key=lambda i: (bool(state.records[i].out), state.records[i].latest)

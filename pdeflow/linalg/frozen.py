@@ -46,7 +46,8 @@ class Frozen(Preconditioner):
             worse = misfit(A, earlier.inner) > earlier.misfit + self.slack
             if not bool(worse.any()):  # a system of NaN is not worse, and does not cost the others their M
                 return earlier
-        inner = self.preconditioner.init(A, None if earlier is None else earlier.inner)
+        # Not in the memory of the earlier one, which still stands for its own A.
+        inner = self.preconditioner.init(A)
         return FrozenOperator(inner, misfit(A, inner))
 
 

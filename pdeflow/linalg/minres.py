@@ -26,7 +26,7 @@ class Lanczos(Iterate):
     """Vectors and numbers of the Lanczos process and of the QR of its tridiagonal matrix.
 
     ``u = beta v`` is the newest Lanczos vector before it is scaled, ``u_old`` the one before, ``z = M u``;
-    ``d`` and ``d_old`` are the last directions of x. ``phi`` is ``||r||`` in the norm of M.The numbers
+    ``d`` and ``d_old`` are the last directions of x. ``phi`` is ``||r||`` in the norm of M. The numbers
     are those of ``unit A``: a power of two that brings A M to order one, so that no square leaves the range.
     ``p`` is ``unit M v``, which makes the directions those of A itself.
     """

@@ -129,7 +129,7 @@ class EliminatedInverse(LinearOperator):
             getattr(self._library, f"factor_{self._kind}"),
             *(int(self._symmetric), self._groups, len(plan.fronts)),
             *(plan.table, plan.source, plan.target, plan.map),
-            *(A.coefficients[0].numel(), plan.total, values, self._factors, self._work, self._stack),
+            *(A.coefficients.shape[1:].numel(), plan.total, values, self._factors, self._work, self._stack),
         )
 
     @property
@@ -165,7 +165,9 @@ class EliminatedInverse(LinearOperator):
             # The factors of one system take all vectors, one after the other.
             one = self.batch == 1
             several = x.shape[0] if one else 1
-            values = flat.resolve_conj().clone() if one else self._side_by_side(flat)
+            # C reads it by rows, whatever the strides of x.
+            alone = flat.resolve_conj()
+            values = alone.clone(memory_format=torch.contiguous_format) if one else self._side_by_side(flat)
             call(
                 getattr(self._library, f"solve_{self._kind}"),
                 *(int(self._symmetric), self._groups, several, len(plan.fronts), plan.table, plan.front),

@@ -80,6 +80,15 @@ def test_fields_are_compared_by_their_low_frequencies_and_all_parameters_weigh_t
     assert torch.isfinite(standardised([parts])).all()  # a number that is the same for all
 
 
+def test_all_directions_of_a_wave_are_told_apart() -> None:
+    x = torch.arange(32, dtype=torch.float64) / 32
+    phase = 2 * torch.pi * torch.stack([x[:, None] - x, x[:, None] + x])
+    waves = torch.cat([phase.cos(), -phase.cos()])
+    (part,) = low_frequencies({"a": waves}, 2)
+    apart = torch.cdist(part, part) + 1e9 * torch.eye(4, dtype=torch.float64)
+    assert apart.min() > 0.5 * part.norm(dim=1).max()
+
+
 def helmholtz(**changes) -> Recipe:
     settings = {
         "problem": Helmholtz(2, Uniform(4.0, 9.0), source=GaussianField(std=1.0, modes=6)),
@@ -196,6 +205,14 @@ def test_without_an_order_nothing_that_carries_takes_part() -> None:
     assert Plan.make(recipe).method == "CG"
 
 
+@pytest.mark.parametrize(
+    "candidates", [(Candidate(GCRODR()),), (Candidate(CG(), Jacobi()), Candidate(CG(), Jacobi()))]
+)
+def test_candidates_that_cannot_be_chosen_from(candidates) -> None:
+    with pytest.raises(InvalidInput, match=r"solver\.candidates"):
+        Plan.make(Recipe(Darcy(), resolution=17, samples=4, solver=Auto(candidates)))
+
+
 def test_a_pilot_that_nobody_passes_says_so() -> None:
     recipe = helmholtz(
         solver=Auto((Candidate(CG()),)), preconditioner=None, problem=Helmholtz(2, Constant(9.0))
@@ -219,6 +236,7 @@ def test_a_damaged_plan_is_refused(tmp_path: Path, text: str) -> None:
         ({"order": "sorted"}, "order"),
         ({"guess": "best"}, "guess"),
         ({"order": "index", "guess": "neighbour"}, "guess"),
+        ({"solver": Auto()}, "preconditioner"),
     ],
 )
 def test_impossible_settings(changes, key: str) -> None:

@@ -301,6 +301,43 @@ def test_recycling_is_not_tried_with_a_preconditioner_that_takes_too_long_by_its
     assert made == []
 
 
+def mixed(order: list[float]) -> StencilOperator:
+    """Some definite, some not: the Laplacian less these numbers."""
+    parts = [helmholtz(30, shift, 1).coefficients for shift in order]
+    return StencilOperator(helmholtz(30, 0.0, 1).offsets, torch.cat(parts), tags=[Tag.SYMMETRIC])
+
+
+@pytest.mark.parametrize("order", [[0.0, 300.0], [300.0, 0.0], [0.0] * 8 + [300.0] * 8, [0.0] * 20 + [300.0]])
+def test_a_batch_of_several_kinds_is_solved_by_one_that_suits_all(order: list[float]) -> None:
+    A = mixed(order)
+    b = right_hand_side(A)
+    auto = Auto((Candidate(CG(), Multigrid()), Candidate(MINRES(), Jacobi())))
+    chain = Sequence(auto)
+    assert solve(A, b, solver=auto).converged.all()
+    for _ in range(3):
+        assert chain.solve(A, b, on_failure="return").converged.all()
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_systems_with_nothing_to_do_decide_nothing(value: float) -> None:
+    A = darcy(1, (60, 60))
+    chain = Sequence(Auto((Candidate(CG(), Jacobi()), Candidate(CG(), Multigrid()))))
+    for _ in range(4):
+        chain.solve(A, torch.full((1, 60, 60), value, dtype=torch.float64), on_failure="return")
+    for seed in range(4):
+        solution = chain.solve(A, right_hand_side(A, seed))
+    assert solution.choice.name == "CG + Multigrid"  # type: ignore[union-attr]
+
+
+def test_the_chosen_one_is_left_where_the_operators_change_their_kind() -> None:
+    chain = Sequence(Auto((Candidate(CG(), Multigrid()), Candidate(GMRES(), Multigrid())), pilot=1))
+    A = darcy(1, (30, 30))
+    assert chain.solve(A, right_hand_side(A)).converged.all()
+    B = StencilOperator(A.offsets, A.coefficients * torch.linspace(1, 2, 30, dtype=torch.float64))
+    solution = chain.solve(B, right_hand_side(A))
+    assert solution.choice.name == "GMRES + Multigrid"  # type: ignore[union-attr]
+
+
 def test_arguments() -> None:
     A = darcy(1, (5, 5))
     with pytest.raises(InvalidInput, match="pilot"):

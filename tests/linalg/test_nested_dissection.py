@@ -163,6 +163,18 @@ def test_one_matrix_serves_many_vectors(native, monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(solution.x, expected, rtol=1e-6, atol=1e-8)
 
 
+def test_vectors_of_any_strides() -> None:
+    A = random_stencil(STAR, 1, (12, 9))
+    x = torch.randn(12, 9, 5, dtype=torch.float64, generator=generator(5)).permute(2, 0, 1)
+    M = NestedDissection().init(A)
+    assert torch.equal(M.apply(x), M.apply(x.contiguous()))
+
+
+def test_no_systems() -> None:
+    A = random_stencil(STAR, 0, (12, 9))
+    assert NestedDissection().init(A).batch == 0
+
+
 def test_previous_is_used_up_where_it_fits() -> None:
     A, B = random_stencil(STAR, 9, (12, 13)), random_stencil(STAR, 9, (12, 13), seed=1)
     x = right_hand_side(A)
