@@ -27,7 +27,7 @@ from pdeflow.problems.evolution import TIME, Evolution
 from pdeflow.problems.spectral_function import SpectralFunction, coefficients_of, values_of, wave_numbers
 
 CONTOUR_POINTS = 32
-"""Nodes of the trapezoidal rule on the circle; it converges geometrically and is exact to rounding with these."""
+"""Nodes of the trapezoidal rule on the circle, which converges geometrically: exact to rounding."""
 
 MOST_STEPS = 2**16
 """Steps from time 0 to the end, after which a sample is given up."""
@@ -156,9 +156,9 @@ def linear_symbol(problem: Evolution, grid: Grid, p: Mapping[str, SpectralFuncti
     device = next((f.coefficients.device for f in p.values()), torch.device("cpu"))
     ks = [sympy.Symbol(f"k_{axis}", real=True) for axis in (*problem.domain.axes, TIME)]
     polynomial = sympy.Poly(-problem.symbol(), *ks)
-    numbers = wave_numbers(grid, device)
+    waves = wave_numbers(grid, device)
     total = torch.zeros((1,) * (grid.dim + 1), dtype=torch.complex128, device=device)
-    total = total + sum(0 * k for k in numbers)
+    total = total + sum(0 * k for k in waves)
     scalars = {sympy.Symbol(name, real=True): f for name, f in p.items() if not f.varies}
     for (*powers, in_time), coefficient in polynomial.terms():
         if in_time:
@@ -167,16 +167,13 @@ def linear_symbol(problem: Evolution, grid: Grid, p: Mapping[str, SpectralFuncti
             if not term.free_symbols <= set(scalars):
                 continue
             known = sorted(term.free_symbols, key=str)
+            columns = [scalars[s].coefficients.flatten() for s in known]
             numeric = sympy.lambdify(known, term, modules="cmath")
-            columns = (
-                torch.broadcast_tensors(*(scalars[s].coefficients.flatten() for s in known)) if known else ()
-            )
-            rows = zip(*(column.tolist() for column in columns)) if known else [()]
-            values = torch.tensor(
-                [complex(numeric(*row)) for row in rows], dtype=torch.complex128, device=device
-            )
+            rows = zip(*(column.tolist() for column in torch.broadcast_tensors(*columns))) if known else [()]
+            numbers = [complex(numeric(*row)) for row in rows]
+            values = torch.tensor(numbers, dtype=torch.complex128, device=device)
             part = values.reshape(-1, *(1,) * grid.dim)
-            for k, power in zip(numbers, powers):
+            for k, power in zip(waves, powers):
                 part = part * k**power
             total = total + part
     return total
@@ -227,8 +224,8 @@ def _halved(rate: _Rate, start: Tensor, stop: float, instants: int, rtol: float)
     batch, device, grid = len(start), start.device, rate.grid
     interval = stop / (instants - 1)
     norm = functools.partial(_norms, grid=grid)
-    # A guess of the steps: one for each time in which the rest of the rate would change u by its own size. Too few
-    # cost little, since a failed attempt costs half of the next.
+    # A guess of the steps: one for each time in which the rest of the rate would change u by its own size. Too
+    # few cost little, since a failed attempt costs half of the next.
     size = norm(start)
     pace = torch.where(size > 0, norm(rate.rest(start)) / size, torch.zeros_like(size)) * interval
     finite = torch.isfinite(pace)
@@ -245,9 +242,7 @@ def _halved(rate: _Rate, start: Tensor, stop: float, instants: int, rtol: float)
             found = fixed_steps(rate.rows(rows), start[rows], interval, instants, count)
             difference, scale = norm(found - u[rows]), norm(found)
             relative = torch.where(scale > 0, difference / scale, difference).amax(dim=1)
-            error[rows] = torch.where(
-                torch.isfinite(relative), relative, torch.full_like(relative, torch.inf)
-            )
+            error[rows] = torch.nan_to_num(relative, nan=torch.inf)
             u[rows], steps[rows] = found, count * (instants - 1)
             status[rows[relative <= rtol]] = int(Status.CONVERGED)
         elif not bool(((status != int(Status.CONVERGED)) & finite).any()):

@@ -13,7 +13,7 @@ from pdeflow.problems.random_fields import GaussianField
 
 
 class KuramotoSivashinsky(Evolution):
-    r""":math:`u_t + u\, u_x + u_{xx} + u_{xxxx} = 0` on an interval that wraps around: chaos in one dimension.
+    r""":math:`u_t + u\, u_x + u_{xx} + u_{xxxx} = 0` on an interval that wraps around: chaos.
 
     Parameters
     ----------

@@ -1,11 +1,12 @@
 """Periodic functions known by their Fourier coefficients: exact derivatives, products without aliasing.
 
-A function keeps the modes ``|k| <= K`` along an axis, ``K = (n - 1) // 2`` on n nodes: the mode that an even number
-of nodes cannot tell from its mirror image is left out, so that every derivative is a real function. A product is
-taken on a grid of 3/2 times the nodes, where the modes that it adds fold onto none that are kept (Orszag, "On the
-elimination of aliasing in finite-difference schemes by filtering high-wavenumber components", J. Atmos. Sci. 28,
-1971; the 2/3 rule, with the finer grid taking the part of the full one), and so exact up to truncation. What is no
-polynomial (a quotient, ``exp``) is evaluated at the nodes of the finer grid, and aliases as far as it is not resolved.
+A function keeps the modes ``|k| <= K`` along an axis, ``K = (n - 1) // 2`` on n nodes: the mode that an even
+number of nodes cannot tell from its mirror image is left out, so that every derivative is a real function. A
+product is taken on a grid of 3/2 times the nodes, where the modes that it adds fold onto none that are kept
+(S. A. Orszag, "On the elimination of aliasing in finite-difference schemes by filtering high-wavenumber
+components", J. Atmos. Sci. 28, 1971: the 2/3 rule, with the finer grid as the full one), and so is exact up
+to the modes that are cut off. What is no polynomial (a quotient, ``exp``) is evaluated at the nodes of the finer
+grid, and aliases as far as that does not resolve it.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ def kept_modes(grid: Grid) -> tuple[int, ...]:
     return tuple((n - 1) // 2 for n in grid.points)
 
 
-def wave_numbers(grid: Grid, device: torch.device | str | None = None) -> list[Tensor]:
-    """The wave numbers of the coefficients along each axis, shaped to broadcast against ``(batch, *modes)``."""
+@functools.lru_cache(maxsize=32)
+def wave_numbers(grid: Grid, device: torch.device) -> tuple[Tensor, ...]:
+    """The wave numbers of the coefficients along each axis, to broadcast against ``(batch, *modes)``."""
     result = []
     for k, highest in enumerate(kept_modes(grid)):
         length = grid.upper[k] - grid.lower[k]
@@ -40,11 +42,11 @@ def wave_numbers(grid: Grid, device: torch.device | str | None = None) -> list[T
         else:
             count = torch.where(count > highest, count - (2 * highest + 1), count)
         result.append((2 * math.pi / length * count).reshape(-1, *(1,) * (grid.dim - 1 - k)))
-    return result
+    return tuple(result)
 
 
 def _resized(coefficients: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
-    """Coefficients of ``rfftn`` on ``old`` nodes as those on ``new`` nodes: modes cut off, or filled with 0."""
+    """Coefficients of ``rfftn`` on ``old`` nodes as those on ``new``: modes cut off, or filled with 0."""
     dim = len(old)
     for k, (n, m) in enumerate(zip(old, new)):
         if n == m:
@@ -91,8 +93,8 @@ class SpectralFunction(Function):
     Parameters
     ----------
     coefficients
-        ``(batch, *modes)``, complex, as :func:`coefficients_of` gives them; or real, ``(batch, 1, ..., 1)``: one
-        number a sample, a function that does not vary.
+        ``(batch, *modes)``, complex, as :func:`coefficients_of` gives them; or real, ``(batch, 1, ..., 1)``:
+        one number a sample, a function that does not vary.
     grid
         Periodic along every axis.
     """
@@ -159,22 +161,18 @@ class SpectralFunction(Function):
             if operation is operator.pow and isinstance(other, int) and other >= 1 and self.varies:
                 return functools.reduce(operator.mul, [self] * other)
             like = self.coefficients.real
-            other = SpectralFunction.of(
-                torch.as_tensor(other, dtype=like.dtype, device=like.device), self.grid
-            )
+            number = torch.as_tensor(other, dtype=like.dtype, device=like.device)
+            other = SpectralFunction.of(number, self.grid)
         a, b = self.coefficients, other.coefficients
         additive = operation in (operator.add, operator.sub)
-        if not (self.varies or other.varies) or (self.varies and other.varies and additive):
+        if self.varies == other.varies and (additive or not self.varies):
             return SpectralFunction(operation(a, b), self.grid)
         if additive:
-            corner = (slice(None), *(slice(0, 1),) * self.grid.dim)
-            batch = max(len(a), len(b))
-            sum_ = (a if self.varies else b if operation is operator.add else -b).expand(
-                batch, *(-1,) * self.grid.dim
-            )
-            sum_ = sum_.clone()
-            sum_[corner] += (b if operation is operator.add else -b) if self.varies else a
-            return SpectralFunction(sum_, self.grid)
+            b = b if operation is operator.add else -b
+            varying, number = (a, b) if self.varies else (b, a)
+            total = varying.expand(max(len(a), len(b)), *varying.shape[1:]).clone()
+            total[(slice(None), *(slice(0, 1),) * self.grid.dim)] += number  # the mean
+            return SpectralFunction(total, self.grid)
         scales = operation is operator.mul or (operation is operator.truediv and self.varies)
         if scales and not (self.varies and other.varies):
             return SpectralFunction(operation(a, b), self.grid)
