@@ -52,8 +52,8 @@ class SolvedChain:
     ``arrays`` maps every name of `Outputs` and of ``DIAGNOSTICS`` to an array whose first axis is the
     sample. ``residual`` is the true relative residual ``||R(u)|| / ||R(boundary values alone)||`` of the
     *statement* on the grid, in float64, before the fields are cast to the storage dtype. Of an equation in
-    time, ``residual`` is the relative change of the solution when the step was halved last, and ``iterations``
-    counts the steps.
+    time, ``residual`` is the relative change of the solution when the step was halved last, and
+    ``iterations`` counts the steps.
     """
 
     arrays: dict[str, np.ndarray]

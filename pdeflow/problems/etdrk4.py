@@ -24,13 +24,16 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Status
 from pdeflow.problems.evolution import TIME, Evolution
-from pdeflow.problems.spectral_function import SpectralFunction, coefficients_of, values_of, wave_numbers
+from pdeflow.problems.spectral_function import SpectralFunction, values_of, wave_numbers
 
 CONTOUR_POINTS = 32
 """Nodes of the trapezoidal rule on the circle, which converges geometrically: exact to rounding."""
 
-MOST_STEPS = 2**16
+MOST_STEPS = 2**20
 """Steps from time 0 to the end, after which a sample is given up."""
+
+LOOK = 64
+"""Steps after which an attempt ends if no sample is finite any more."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Trajectory:
     u
         (n, instants, *grid.shape), float64; of a sample that failed, what the last attempt gave.
     times
-        The instants, from 0 to the end.
+        The instants, from 0 to the end, on the CPU.
     error
         (n,), the largest relative difference, in L2 over the instants, between the solution and that of twice
         the step: the error in time of the latter, and about 16 times that of the former.
@@ -81,8 +84,7 @@ def evolve(
     grid
         Of the problem's domain.
     parameters
-        As in :meth:`~pdeflow.problems.problem.Problem.parameters_on_grid`; the initial field (n, *grid.shape)
-        among them.
+        As in :meth:`~pdeflow.problems.problem.Problem.parameters_on_grid`, the initial field among them.
     stop
         The last instant, positive.
     instants
@@ -90,12 +92,12 @@ def evolve(
     rtol
         Largest relative difference to the solution of twice the step.
     device
-        Where to compute; by default where the initial field is.
+        Where to compute; by default where the parameters are.
 
     Raises
     ------
     InvalidInput
-        If a number is out of range, or the initial field is none of the grid.
+        If a number is out of range, or a parameter is none of the grid.
     """
     if not (math.isfinite(stop) and stop > 0):
         raise InvalidInput("stop", stop, "a positive time")
@@ -104,16 +106,13 @@ def evolve(
     if not 0 < rtol < 1:
         raise InvalidInput("rtol", rtol, "a number between 0 and 1")
     problem.check_grid(grid)
-    start = problem.complete_parameters(parameters)[problem.initial]
-    if not isinstance(start, Tensor) or tuple(start.shape[1:]) != grid.shape:
-        shape = tuple(start.shape) if isinstance(start, Tensor) else start
-        raise InvalidInput(f"shape of parameter {problem.initial!r}", shape, f"(n, *{grid.shape})")
-    start = start.to(device=device, dtype=torch.float64)
-    p = problem.spectral_parameters(grid, parameters, start.device)
+    p = problem.spectral_parameters(grid, parameters, device)
+    batch = max(len(function.coefficients) for function in p.values())
     for name, function in p.items():
-        if len(function.coefficients) not in (1, len(start)):
-            raise InvalidInput(f"samples of parameter {name!r}", len(function.coefficients), f"{len(start)}")
-    return _halved(_Rate(problem, grid, p), coefficients_of(start, grid), stop, instants, rtol)
+        if len(function.coefficients) not in (1, batch):
+            raise InvalidInput(f"samples of parameter {name!r}", len(function.coefficients), f"1 or {batch}")
+    start = p.pop(problem.initial).varying().coefficients
+    return _halved(_Rate(problem, grid, p), start.expand(batch, *start.shape[1:]), stop, instants, rtol)
 
 
 class _Rate:
@@ -138,9 +137,7 @@ class _Rate:
     def rest(self, v: Tensor) -> Tensor:
         """The rate without the part that ``symbol`` is, of coefficients ``(batch, *modes)``."""
         value = self.problem.evaluate_rate(SpectralFunction(v, self.grid), self.p)
-        if not value.varies:  # the rate is one number, as of u_t = 1
-            value = 0.0 * SpectralFunction(v, self.grid) + value
-        return value.coefficients - self.symbol * v
+        return value.varying().coefficients - self.symbol * v
 
 
 def linear_symbol(problem: Evolution, grid: Grid, p: Mapping[str, SpectralFunction]) -> Tensor:
@@ -210,12 +207,12 @@ class _Step:
 def fixed_steps(rate: _Rate, start: Tensor, interval: float, instants: int, steps: int) -> Tensor:
     """Coefficients at the instants, (n, instants, *modes), with so many steps between neighbours."""
     step, v, stored = _Step(rate, interval / steps), start, [start]
-    for _ in range(instants - 1):
-        for _ in range(steps):
-            v = step(v)
-        stored.append(v)
-        if not torch.isfinite(v).reshape(len(v), -1).all(dim=1).any():
-            stored += [v] * (instants - len(stored))  # nobody is left
+    for count in range(1, steps * (instants - 1) + 1):
+        v = step(v)
+        if count % steps == 0:
+            stored.append(v)
+        if count % LOOK == 0 and not torch.isfinite(v).reshape(len(v), -1).all(dim=1).any():
+            stored += [v] * (instants - len(stored))
             break
     return torch.stack(stored, dim=1)
 
@@ -224,8 +221,8 @@ def _halved(rate: _Rate, start: Tensor, stop: float, instants: int, rtol: float)
     batch, device, grid = len(start), start.device, rate.grid
     interval = stop / (instants - 1)
     norm = functools.partial(_norms, grid=grid)
-    # A guess of the steps: one for each time in which the rest of the rate would change u by its own size. Too
-    # few cost little, since a failed attempt costs half of the next.
+    # A guess of the steps: one for each time in which the rest of the rate would change u by its own size.
+    # Too few cost little, since a failed attempt costs half of the next.
     size = norm(start)
     pace = torch.where(size > 0, norm(rate.rest(start)) / size, torch.zeros_like(size)) * interval
     finite = torch.isfinite(pace)
@@ -251,7 +248,7 @@ def _halved(rate: _Rate, start: Tensor, stop: float, instants: int, rtol: float)
     broken = ~torch.isfinite(u.abs()).reshape(batch, -1).all(dim=1)
     status[broken] = int(Status.BREAKDOWN)
     values = values_of(u.flatten(0, 1), grid).reshape(batch, instants, *grid.shape)
-    times = torch.linspace(0.0, stop, instants, dtype=torch.float64)
+    times = torch.linspace(0.0, stop, instants, dtype=torch.float64, device="cpu")
     return Trajectory(values, times, error, steps, status)
 
 

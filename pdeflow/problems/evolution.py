@@ -89,21 +89,16 @@ class Evolution(Problem):
         """
         if tuple(u.shape[1:]) != grid.shape:
             raise InvalidInput("shape of u", tuple(u.shape), f"(n, *{grid.shape})")
-        p = self.spectral_parameters(grid, parameters, u.device)
+        p = self.spectral_parameters(grid, {self.initial: 0.0, **parameters}, u.device)
         value = self.evaluate_rate(SpectralFunction.of(u.to(torch.float64), grid), p)
         return value.values.expand(len(u), *grid.shape)
 
     def spectral_parameters(
         self, grid: Grid, parameters: Mapping[str, Any], device: torch.device | str | None
     ) -> dict[str, SpectralFunction]:
-        """Every parameter but the initial field, in float64, as a function to compute with."""
-        given = dict(parameters)
-        start = given.pop(self.initial, 0.0)
-        functions = self.parameters_on_grid(grid, {**given, self.initial: start}, torch.float64, device)
+        """Every parameter, in float64, as a function to compute with."""
         result = {}
-        for name, function in functions.items():
-            if name == self.initial:
-                continue
+        for name, function in self.parameters_on_grid(grid, parameters, torch.float64, device).items():
             values = function.values
             one_number = values.shape[1:] == (1,) * grid.dim
             values = values.flatten() if one_number else values.expand(-1, *grid.shape)

@@ -5,8 +5,8 @@ number of nodes cannot tell from its mirror image is left out, so that every der
 product is taken on a grid of 3/2 times the nodes, where the modes that it adds fold onto none that are kept
 (S. A. Orszag, "On the elimination of aliasing in finite-difference schemes by filtering high-wavenumber
 components", J. Atmos. Sci. 28, 1971: the 2/3 rule, with the finer grid as the full one), and so is exact up
-to the modes that are cut off. What is no polynomial (a quotient, ``exp``) is evaluated at the nodes of the finer
-grid, and aliases as far as that does not resolve it.
+to the modes that are cut off. What is no polynomial (a quotient, ``exp``) is evaluated at the nodes of the
+finer grid, and aliases as far as that does not resolve it.
 """
 
 from __future__ import annotations
@@ -114,6 +114,15 @@ class SpectralFunction(Function):
         """Whether it is more than one number a sample."""
         return self.coefficients.is_complex()
 
+    def varying(self) -> SpectralFunction:
+        """The same function, with all its modes."""
+        if self.varies:
+            return self
+        shape = [wave.numel() for wave in wave_numbers(self.grid, self.coefficients.device)]
+        full = self.coefficients.new_zeros((len(self.coefficients), *shape), dtype=torch.complex128)
+        full[(slice(None), *(slice(0, 1),) * self.grid.dim)] = self.coefficients.to(torch.complex128)
+        return SpectralFunction(full, self.grid)
+
     @property
     def values(self) -> Tensor:
         """At the nodes, (batch, *grid.shape)."""
@@ -168,11 +177,9 @@ class SpectralFunction(Function):
         if self.varies == other.varies and (additive or not self.varies):
             return SpectralFunction(operation(a, b), self.grid)
         if additive:
-            b = b if operation is operator.add else -b
-            varying, number = (a, b) if self.varies else (b, a)
-            total = varying.expand(max(len(a), len(b)), *varying.shape[1:]).clone()
-            total[(slice(None), *(slice(0, 1),) * self.grid.dim)] += number  # the mean
-            return SpectralFunction(total, self.grid)
+            return SpectralFunction(
+                operation(self.varying().coefficients, other.varying().coefficients), self.grid
+            )
         scales = operation is operator.mul or (operation is operator.truediv and self.varies)
         if scales and not (self.varies and other.varies):
             return SpectralFunction(operation(a, b), self.grid)
