@@ -112,22 +112,22 @@ def evolve(
         if len(function.coefficients) not in (1, batch):
             raise InvalidInput(f"samples of parameter {name!r}", len(function.coefficients), f"1 or {batch}")
     start = p.pop(problem.initial).varying().coefficients
-    return _halved(_Rate(problem, grid, p), start.expand(batch, *start.shape[1:]), stop, instants, rtol)
+    return _halved(Rate(problem, grid, p), start.expand(batch, *start.shape[1:]), stop, instants, rtol)
 
 
-class _Rate:
+class Rate:
     """The rate in Fourier space, parted into what is diagonal there and the rest."""
 
     def __init__(self, problem: Evolution, grid: Grid, p: Mapping[str, SpectralFunction]) -> None:
         self.problem, self.grid, self.p = problem, grid, dict(p)
 
-    def rows(self, rows: Tensor) -> _Rate:
+    def rows(self, rows: Tensor) -> Rate:
         """Of the samples with these numbers."""
         own = {
             name: f if len(f.coefficients) == 1 else SpectralFunction(f.coefficients[rows], self.grid)
             for name, f in self.p.items()
         }
-        return _Rate(self.problem, self.grid, own)
+        return Rate(self.problem, self.grid, own)
 
     @functools.cached_property
     def symbol(self) -> Tensor:
@@ -179,7 +179,7 @@ def linear_symbol(problem: Evolution, grid: Grid, p: Mapping[str, SpectralFuncti
 class _Step:
     """One step of ETDRK4 for a rate and a length."""
 
-    def __init__(self, rate: _Rate, h: float) -> None:
+    def __init__(self, rate: Rate, h: float) -> None:
         self.rate = rate
         z = h * rate.symbol
         self.whole, self.half = torch.exp(z), torch.exp(z / 2)
@@ -204,7 +204,7 @@ class _Step:
         return self.whole * v + self.first * n + 2 * self.middle * (n_a + n_b) + self.last * n_c
 
 
-def fixed_steps(rate: _Rate, start: Tensor, interval: float, instants: int, steps: int) -> Tensor:
+def fixed_steps(rate: Rate, start: Tensor, interval: float, instants: int, steps: int) -> Tensor:
     """Coefficients at the instants, (n, instants, *modes), with so many steps between neighbours."""
     step, v, stored = _Step(rate, interval / steps), start, [start]
     for count in range(1, steps * (instants - 1) + 1):
@@ -217,7 +217,7 @@ def fixed_steps(rate: _Rate, start: Tensor, interval: float, instants: int, step
     return torch.stack(stored, dim=1)
 
 
-def _halved(rate: _Rate, start: Tensor, stop: float, instants: int, rtol: float) -> Trajectory:
+def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) -> Trajectory:
     batch, device, grid = len(start), start.device, rate.grid
     interval = stop / (instants - 1)
     norm = functools.partial(_norms, grid=grid)
