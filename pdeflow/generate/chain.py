@@ -90,9 +90,8 @@ def solve_chain(
     solved = (
         _evolved(recipe, parameters) if isinstance(recipe.problem, Evolution) else _steady(plan, parameters)
     )
-    usable = (solved.status == int(Status.CONVERGED)).reshape(-1, *[1] * (recipe.grid.dim + 1))
     arrays: dict[str, np.ndarray] = {}
-    arrays[recipe.problem.fields[0]] = torch.where(usable, solved.u, torch.nan).cpu().numpy()
+    arrays[recipe.problem.fields[0]] = solved.u.cpu().numpy()
     for name in (*outputs.constant_fields, *outputs.scalars):
         arrays[name] = parameters[name].cpu().numpy()
     arrays["residual"] = solved.residual.cpu().numpy()
@@ -104,7 +103,7 @@ def solve_chain(
 
 @dataclass(frozen=True)
 class _Solved:
-    """Fields (n, instants, *grid.shape) and what solving said of each sample, (n,)."""
+    """Fields (n, instants, *grid.shape), NaN where solving failed, and what it said of each sample, (n,)."""
 
     u: Tensor
     residual: Tensor
@@ -118,7 +117,9 @@ def _evolved(recipe: Recipe, parameters: dict[str, Tensor]) -> _Solved:
     assert isinstance(problem, Evolution)
     assert stop is not None
     path = problem.evolve(recipe.grid, parameters, stop, recipe.instants, rtol=recipe.rtol)
-    return _Solved(path.u, path.error, path.steps, path.status)
+    # The start of a sample that failed stays: it is an input.
+    u = torch.cat([path.u[:, :1], _or_nan(path.u[:, 1:], path.status)], dim=1)
+    return _Solved(u, path.error, path.steps, path.status)
 
 
 def _steady(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
@@ -133,7 +134,14 @@ def _steady(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
     residual = problem.residual_on_grid(u, grid, parameters).reshape(len(u), -1).norm(dim=1)
     size = system.rhs.reshape(len(u), -1).norm(dim=1)
     residual = torch.where(size > 0, residual / size, residual)
-    return _Solved(torch.stack([torch.zeros_like(u), u], 1), residual, solution.iterations, solution.status)
+    stored = _or_nan(torch.stack([torch.zeros_like(u), u], dim=1), solution.status)
+    return _Solved(stored, residual, solution.iterations, solution.status)
+
+
+def _or_nan(u: Tensor, status: Tensor) -> Tensor:
+    """NaN in place of the samples that did not converge."""
+    usable = (status == int(Status.CONVERGED)).reshape(-1, *[1] * (u.ndim - 1))
+    return torch.where(usable, u, torch.nan)
 
 
 def _at_once(system: System, method: Candidate, recipe: Recipe) -> Solution:

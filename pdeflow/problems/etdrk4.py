@@ -229,6 +229,7 @@ def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) 
     guess = torch.where(finite, pace, torch.zeros_like(pace)).clamp(1.0, MOST_STEPS / 2 / (instants - 1))
     first = torch.exp2(torch.floor(torch.log2(guess)))
     u = torch.full((batch, instants, *start.shape[1:]), torch.nan, dtype=start.dtype, device=device)
+    u[:, 0] = start
     error = torch.full((batch,), torch.inf, dtype=torch.float64, device=device)
     steps = torch.zeros(batch, dtype=torch.int64, device=device)
     status = torch.full((batch,), int(Status.MAX_ITERATIONS), dtype=torch.int8, device=device)
@@ -245,7 +246,7 @@ def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) 
         elif not bool(((status != int(Status.CONVERGED)) & finite).any()):
             break
         count *= 2
-    broken = ~torch.isfinite(u.abs()).reshape(batch, -1).all(dim=1)
+    broken = ~torch.isfinite(u).reshape(batch, -1).all(dim=1)
     status[broken] = int(Status.BREAKDOWN)
     values = values_of(u.flatten(0, 1), grid).reshape(batch, instants, *grid.shape)
     times = torch.linspace(0.0, stop, instants, dtype=torch.float64, device="cpu")

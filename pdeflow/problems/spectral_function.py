@@ -45,6 +45,12 @@ def wave_numbers(grid: Grid, device: torch.device) -> tuple[Tensor, ...]:
     return tuple(result)
 
 
+@functools.lru_cache(maxsize=64)
+def _multiplier(grid: Grid, axis: int, order: int, device: torch.device) -> Tensor:
+    """What a derivative multiplies the coefficients by."""
+    return (1j * wave_numbers(grid, device)[axis]) ** order
+
+
 def _resized(coefficients: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
     """Coefficients of ``rfftn`` on ``old`` nodes as those on ``new``: modes cut off, or filled with 0."""
     dim = len(old)
@@ -152,8 +158,8 @@ class SpectralFunction(Function):
         check_axis(axis, self.grid.axes)
         if not self.varies:
             return SpectralFunction(torch.zeros_like(self.coefficients), self.grid)
-        k = wave_numbers(self.grid, self.coefficients.device)[self.grid.axes.index(axis)]
-        return SpectralFunction(self.coefficients * (1j * k) ** order, self.grid)
+        multiplier = _multiplier(self.grid, self.grid.axes.index(axis), order, self.coefficients.device)
+        return SpectralFunction(self.coefficients * multiplier, self.grid)
 
     def __neg__(self) -> SpectralFunction:
         return SpectralFunction(-self.coefficients, self.grid)

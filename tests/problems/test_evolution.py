@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import pickle
@@ -127,7 +128,7 @@ def burgers(points: int, steps: int, nu: float = 0.1, stop: float = 0.2) -> floa
 
 def test_burgers_is_solved_with_fourth_order_in_time() -> None:
     errors = [burgers(64, steps) for steps in (8, 16, 32)]
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:])]
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert all(3.7 < order < 4.4 for order in orders), (errors, orders)
 
 
@@ -175,7 +176,7 @@ def test_allen_cahn_grows_as_its_reaction_where_nothing_varies() -> None:
 
 
 def test_allen_cahn_leaves_a_periodic_row_of_fronts_where_it_is() -> None:
-    """u = A sn(x / b, m) with b^2 = epsilon^2 (1 + m), A^2 = 2 m / (1 + m), four quarter periods in the box."""
+    """u = A sn(x / b, m) with b^2 = epsilon^2 (1 + m), A^2 = 2 m / (1 + m), one period in the box."""
     m = 0.99
     width = 1.0 / (4 * scipy.special.ellipk(m) * math.sqrt(1 + m))
     problem = AllenCahn(1, width=Constant(width))
@@ -227,7 +228,7 @@ class Forced(Evolution):
 
 
 def test_fields_in_the_rate() -> None:
-    """The steady state of a manufactured forcing attracts; only terms without fields are integrated exactly."""
+    """The steady state of a manufactured forcing attracts; only terms without fields are in the symbol."""
     problem = Forced()
     grid = problem.grid(32)
     exact = torch.exp(torch.sin(TAU * grid.coordinates()[0]))
@@ -302,3 +303,9 @@ def test_a_default_device_changes_nothing() -> None:
     with torch.device("meta"):
         elsewhere = problem.evolve(grid, parameters, 0.5, device="cpu")
     assert torch.equal(here.u, elsewhere.u)
+
+
+def test_the_initial_field_of_burgers_has_the_covariance_of_the_fno_paper() -> None:
+    m = np.arange(1, 4097)
+    variance = 625.0 * 2 * np.sum(((TAU * m) ** 2 + 25.0) ** -2.0)
+    assert Burgers().u0.distribution.std == pytest.approx(math.sqrt(variance), rel=1e-3)
