@@ -156,7 +156,9 @@ def linear_symbol(problem: Evolution, grid: Grid, p: Mapping[str, SpectralFuncti
     waves = wave_numbers(grid, device)
     total = torch.zeros((1,) * (grid.dim + 1), dtype=torch.complex128, device=device)
     total = total + sum(0 * k for k in waves)
-    scalars = {sympy.Symbol(name, real=True): f for name, f in p.items() if not f.varies}
+    scalars: dict[sympy.Basic, SpectralFunction] = {
+        sympy.Symbol(name, real=True): f for name, f in p.items() if not f.varies
+    }
     for (*powers, in_time), coefficient in polynomial.terms():
         if in_time:
             continue  # u_t itself

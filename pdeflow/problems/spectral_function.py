@@ -174,7 +174,7 @@ class SpectralFunction(Function):
                     "Make it a Parameter of the problem and write p.NAME.",
                 )
             if operation is operator.pow and isinstance(other, int) and other >= 1 and self.varies:
-                return functools.reduce(operator.mul, [self] * other)
+                return functools.reduce(lambda a, b: a._combine(b, operator.mul), [self] * other)
             like = self.coefficients.real
             number = torch.as_tensor(other, dtype=like.dtype, device=like.device)
             other = SpectralFunction.of(number, self.grid)

@@ -39,6 +39,7 @@ def small(**changes) -> Recipe:
         "seed": 3,
         "stop": 0.5,
         "instants": 3,
+        "rtol": 1e-5,
     }
     return Recipe(**(settings | changes))
 
