@@ -112,14 +112,17 @@ def evolve(
         if len(function.coefficients) not in (1, batch):
             raise InvalidInput(f"samples of parameter {name!r}", len(function.coefficients), f"1 or {batch}")
     start = p.pop(problem.initial).varying().coefficients
-    return _halved(Rate(problem, grid, p), start.expand(batch, *start.shape[1:]), stop, instants, rtol)
+    rate = Rate(problem, grid, p, start.device)
+    return _halved(rate, start.expand(batch, *start.shape[1:]), stop, instants, rtol)
 
 
 class Rate:
     """The rate in Fourier space, parted into what is diagonal there and the rest."""
 
-    def __init__(self, problem: Evolution, grid: Grid, p: Mapping[str, SpectralFunction]) -> None:
-        self.problem, self.grid, self.p = problem, grid, dict(p)
+    def __init__(
+        self, problem: Evolution, grid: Grid, p: Mapping[str, SpectralFunction], device: torch.device
+    ) -> None:
+        self.problem, self.grid, self.p, self.device = problem, grid, dict(p), device
 
     def rows(self, rows: Tensor) -> Rate:
         """Of the samples with these numbers."""
@@ -127,12 +130,12 @@ class Rate:
             name: f if len(f.coefficients) == 1 else SpectralFunction(f.coefficients[rows], self.grid)
             for name, f in self.p.items()
         }
-        return Rate(self.problem, self.grid, own)
+        return Rate(self.problem, self.grid, own, self.device)
 
     @functools.cached_property
     def symbol(self) -> Tensor:
         """The Fourier symbol of the terms with coefficients that do not vary, (batch or 1, *modes)."""
-        return linear_symbol(self.problem, self.grid, self.p)
+        return linear_symbol(self.problem, self.grid, self.p, self.device)
 
     def rest(self, v: Tensor) -> Tensor:
         """The rate without the part that ``symbol`` is, of coefficients ``(batch, *modes)``."""
@@ -140,7 +143,9 @@ class Rate:
         return value.varying().coefficients - self.symbol * v
 
 
-def linear_symbol(problem: Evolution, grid: Grid, p: Mapping[str, SpectralFunction]) -> Tensor:
+def linear_symbol(
+    problem: Evolution, grid: Grid, p: Mapping[str, SpectralFunction], device: torch.device
+) -> Tensor:
     """The Fourier symbol of the rate's linear terms, without those whose coefficients are fields.
 
     Returns
@@ -150,7 +155,6 @@ def linear_symbol(problem: Evolution, grid: Grid, p: Mapping[str, SpectralFuncti
     """
     import sympy
 
-    device = next((f.coefficients.device for f in p.values()), torch.device("cpu"))
     ks = [sympy.Symbol(f"k_{axis}", real=True) for axis in (*problem.domain.axes, TIME)]
     polynomial = sympy.Poly(-problem.symbol(), *ks)
     waves = wave_numbers(grid, device)
