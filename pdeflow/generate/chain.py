@@ -1,4 +1,4 @@
-"""From a chain of sample indices to arrays: draw the parameters, discretise, solve, check."""
+"""From a chain of sample indices to arrays: draw the parameters, solve or step in time, check."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.linalg import Candidate, Sequence, Solution, Status, solve
-from pdeflow.problems import Constant, System
+from pdeflow.problems import Constant, Evolution, System
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,10 @@ class Outputs:
     def of(cls, recipe: Recipe) -> Outputs:
         """Random fields are stored a sample, random scalars a sample, constants once as attributes."""
         constant_fields, scalars, attributes = [], [], {}
-        for name, parameter in recipe.problem.parameters.items():
+        problem = recipe.problem
+        for name, parameter in problem.parameters.items():
+            if isinstance(problem, Evolution) and name == problem.initial:
+                continue  # the first instant of the unknown
             distribution = parameter.distribution
             if isinstance(distribution, Constant):
                 attributes[name] = distribution.value
@@ -47,7 +51,9 @@ class SolvedChain:
 
     ``arrays`` maps every name of `Outputs` and of ``DIAGNOSTICS`` to an array whose first axis is the
     sample. ``residual`` is the true relative residual ``||R(u)|| / ||R(boundary values alone)||`` of the
-    *statement* on the grid, in float64, before the fields are cast to the storage dtype.
+    *statement* on the grid, in float64, before the fields are cast to the storage dtype. Of an equation in
+    time, ``residual`` is the relative change of the solution when the step was halved last, and
+    ``iterations`` counts the steps.
     """
 
     arrays: dict[str, np.ndarray]
@@ -62,7 +68,7 @@ class SolvedChain:
 def solve_chain(
     recipe: Recipe, chain: int, device: torch.device | str = "cpu", plan: Plan | None = None
 ) -> SolvedChain:
-    """Draw, discretise and solve one chain, as one batch or one system after the other.
+    """Draw and solve one chain: by steps in time, or as linear systems, all at once or one by one.
 
     A sample that fails is kept with its status and NaN in its fields; it is never redrawn.
 
@@ -79,31 +85,63 @@ def solve_chain(
     """
     start = time.perf_counter()
     plan = plan or Plan.make(recipe, device)
-    problem, grid, indices = recipe.problem, recipe.grid, plan.indices(chain)
-    outputs = Outputs.of(recipe)
-    parameters = problem.sample(indices, grid, seed=recipe.seed, device=device)
+    indices, outputs = plan.indices(chain), Outputs.of(recipe)
+    parameters = recipe.problem.sample(indices, recipe.grid, seed=recipe.seed, device=device)
+    solved = (
+        _evolved(recipe, parameters) if isinstance(recipe.problem, Evolution) else _steady(plan, parameters)
+    )
+    arrays: dict[str, np.ndarray] = {}
+    arrays[recipe.problem.fields[0]] = solved.u.cpu().numpy()
+    for name in (*outputs.constant_fields, *outputs.scalars):
+        arrays[name] = parameters[name].cpu().numpy()
+    arrays["residual"] = solved.residual.cpu().numpy()
+    arrays["iterations"] = solved.iterations.cpu().numpy().astype(np.int32)
+    arrays["status"] = solved.status.cpu().numpy().astype(np.int8)
+    arrays["sample"] = np.asarray(indices, dtype=np.int64)
+    return SolvedChain(arrays, time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """Fields (n, instants, *grid.shape), NaN where solving failed, and what it said of each sample, (n,)."""
+
+    u: Tensor
+    residual: Tensor
+    iterations: Tensor
+    status: Tensor
+
+
+def _evolved(recipe: Recipe, parameters: dict[str, Tensor]) -> _Solved:
+    """Stepped in time."""
+    problem, stop = recipe.problem, recipe.stop
+    assert isinstance(problem, Evolution)
+    assert stop is not None
+    path = problem.evolve(recipe.grid, parameters, stop, recipe.instants, rtol=recipe.rtol)
+    # The start of a sample that failed stays: it is an input.
+    u = torch.cat([path.u[:, :1], _or_nan(path.u[:, 1:], path.status)], dim=1)
+    return _Solved(u, path.error, path.steps, path.status)
+
+
+def _steady(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
+    """Discretised and solved; stored as two times, the zero guess, then the solution."""
+    recipe = plan.recipe
+    problem, grid = recipe.problem, recipe.grid
     system = problem.discretise(grid, parameters)
     method = plan.candidate(system.operator)
     solve_all = _in_sequence if recipe.order == "similar" else _at_once
     solution = solve_all(system, method, recipe)
-    full = system.embed(solution.x)
-    batch = len(indices)
-    residual = problem.residual_on_grid(full, grid, parameters).reshape(batch, -1).norm(dim=1)
-    size = system.rhs.reshape(batch, -1).norm(dim=1)
+    u = system.embed(solution.x)
+    residual = problem.residual_on_grid(u, grid, parameters).reshape(len(u), -1).norm(dim=1)
+    size = system.rhs.reshape(len(u), -1).norm(dim=1)
     residual = torch.where(size > 0, residual / size, residual)
-    usable = (solution.status == int(Status.CONVERGED)).reshape(batch, *[1] * grid.dim)
-    u = torch.where(usable, full, torch.nan)
+    stored = _or_nan(torch.stack([torch.zeros_like(u), u], dim=1), solution.status)
+    return _Solved(stored, residual, solution.iterations, solution.status)
 
-    # A steady problem is stored as two times: the zero guess, then the solution.
-    arrays: dict[str, np.ndarray] = {}
-    arrays[problem.fields[0]] = torch.stack([torch.zeros_like(u), u], dim=1).cpu().numpy()
-    for name in (*outputs.constant_fields, *outputs.scalars):
-        arrays[name] = parameters[name].cpu().numpy()
-    arrays["residual"] = residual.cpu().numpy()
-    arrays["iterations"] = solution.iterations.cpu().numpy().astype(np.int32)
-    arrays["status"] = solution.status.cpu().numpy().astype(np.int8)
-    arrays["sample"] = np.asarray(indices, dtype=np.int64)
-    return SolvedChain(arrays, time.perf_counter() - start)
+
+def _or_nan(u: Tensor, status: Tensor) -> Tensor:
+    """NaN in place of the samples that did not converge."""
+    usable = (status == int(Status.CONVERGED)).reshape(-1, *[1] * (u.ndim - 1))
+    return torch.where(usable, u, torch.nan)
 
 
 def _at_once(system: System, method: Candidate, recipe: Recipe) -> Solution:

@@ -27,6 +27,7 @@ from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.generate.shards import merge, write_shard
 from pdeflow.linalg import Status
+from pdeflow.problems import Evolution
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,14 @@ class GenerationReport:
     solve_seconds, seconds
         Time in drawing and solving (summed over workers); wall time of this run.
     iterations, residual
-        Mean iterations and largest residual over the samples that converged.
+        Mean iterations and largest residual over the samples that converged; of an equation in time, mean
+        steps and the largest change of a solution when its step was halved.
     statuses
         Samples by the name of their status.
     method
         Solver and preconditioner that a pilot chose; None where the recipe decided.
+    steady
+        Whether linear systems were solved, rather than steps taken in time.
     """
 
     output: Path
@@ -61,14 +65,16 @@ class GenerationReport:
     residual: float
     statuses: dict[str, int]
     method: str | None = None
+    steady: bool = True
 
     def text(self) -> str:
         """The summary that the command line prints."""
+        count, residual = ("iterations", "residual") if self.steady else ("steps", "error of the step")
         lines = [
             f"{self.output}: {self.samples} samples, {self.seconds:.1f} s"
             + (f" ({self.resumed} were there already)" if self.resumed else ""),
-            f"  solving {self.solve_seconds:.1f} s, {self.iterations:.1f} iterations a sample, "
-            f"largest residual {self.residual:.1e}",
+            f"  solving {self.solve_seconds:.1f} s, {self.iterations:.1f} {count} a sample, "
+            f"largest {residual} {self.residual:.1e}",
         ]
         if self.method:
             lines.append(f"  {self.method}, which a pilot has chosen")
@@ -350,4 +356,5 @@ def _report(
         residual=max(row["residual"] for row in rows),
         statuses=statuses,
         method=method,
+        steady=not isinstance(recipe.problem, Evolution),
     )

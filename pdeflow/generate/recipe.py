@@ -12,7 +12,7 @@ import pdeflow
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Auto, Candidate, LinearOperator, Preconditioner, Solver, default_method
-from pdeflow.problems import Problem
+from pdeflow.problems import Evolution, Problem
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,13 @@ class Recipe:
         ``"zero"``, or ``"neighbour"``: in the order ``"similar"`` a system starts from the solution of the
         one before.
     rtol
-        Relative residual at which a system counts as solved.
+        Relative residual at which a system counts as solved. Of an equation in time: relative change of the
+        solution, when the step is halved, at which it counts as solved.
+    stop
+        Last instant of an equation in time; none for a steady one.
+    instants
+        How many instants of an equation in time are stored, at equal distances from 0 to ``stop``, both
+        included.
     dtype
         Number format of the stored fields. Systems are always solved in float64.
     name
@@ -53,7 +59,7 @@ class Recipe:
     Raises
     ------
     InvalidInput
-        If a number is out of its range.
+        If a number is out of its range, or a key does not belong to the kind of equation.
     """
 
     problem: Problem
@@ -66,6 +72,8 @@ class Recipe:
     order: Literal["index", "similar"] = "index"
     guess: Literal["zero", "neighbour"] = "zero"
     rtol: float = 1e-8
+    stop: float | None = None
+    instants: int = 2
     dtype: Literal["float32", "float64"] = "float32"
     name: str | None = None
 
@@ -88,7 +96,40 @@ class Recipe:
         if self.guess == "neighbour" and self.order == "index":
             hint = "Add order: similar, or leave guess out."
             raise InvalidInput("guess", "neighbour", "zero in the order of the index", hint)
+        self._check_times()
         self.problem.check_resolution(self.grid)
+
+    def _check_times(self) -> None:
+        """Steady equations have no instants, equations in time no linear systems."""
+        if not isinstance(self.problem, Evolution):
+            if self.stop is not None or self.instants != 2:
+                name, got = ("stop", self.stop) if self.stop is not None else ("instants", self.instants)
+                raise InvalidInput(
+                    name, got, f"nothing, because {self.problem.name} is steady", f"Leave {name} out."
+                )
+            return
+        if self.stop is None or not (math.isfinite(self.stop) and self.stop > 0):
+            hint = "For example stop: 1.0."
+            raise InvalidInput(
+                "stop", self.stop, f"a positive time, up to which {self.problem.name} runs", hint
+            )
+        if self.instants < 2:
+            raise InvalidInput("instants", self.instants, "at least 2, the start and the end")
+        for key, usual in (("solver", None), ("preconditioner", None), ("order", "index")):
+            if getattr(self, key) != usual:
+                raise InvalidInput(
+                    key,
+                    getattr(self, key),
+                    f"nothing, because {self.problem.name} is stepped in time and has no linear systems",
+                    f"Leave {key} out.",
+                )
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The instants that are stored; of a steady problem 0, a zero guess, and 1, the solution."""
+        if self.stop is None:
+            return (0.0, 1.0)
+        return tuple(self.stop * k / (self.instants - 1) for k in range(self.instants))
 
     @property
     def grid(self) -> Grid:
@@ -133,6 +174,7 @@ class Recipe:
             "order": self.order,
             "guess": self.guess,
             "rtol": self.rtol,
+            "times": list(self.times),
             "dtype": self.dtype,
             "name": self.title,
         }

@@ -10,6 +10,7 @@ from pdeflow.generate.chain import DIAGNOSTICS, Outputs, SolvedChain
 from pdeflow.generate.manifest import Manifest
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
+from pdeflow.problems import Evolution
 
 
 def open_writer(path: Path, recipe: Recipe, samples: int) -> WellWriter:
@@ -28,11 +29,11 @@ def open_writer(path: Path, recipe: Recipe, samples: int) -> WellWriter:
         n=samples,
         fields=dict.fromkeys(outputs.fields, 0),
         constant_fields=dict.fromkeys(outputs.constant_fields, 0),
-        times=(0.0, 1.0),
+        times=recipe.times,
         scalars=outputs.scalars,
         boundary=sides,
         attributes={
-            "steady": True,
+            "steady": not isinstance(recipe.problem, Evolution),
             "equation": recipe.problem.latex(),
             "recipe": recipe.fingerprint(),
             "seed": recipe.seed,

@@ -52,8 +52,8 @@ class Box:
         return f"Box({', '.join(extents)}{f', periodic={wraps}' if wraps else ''})"
 
 
-def unit_box(dim: int) -> Box:
-    """The unit interval, square or cube.
+def unit_box(dim: int, *, periodic: bool = False) -> Box:
+    """The unit interval, square or cube, with its walls or wrapping along every axis.
 
     Raises
     ------
@@ -62,4 +62,5 @@ def unit_box(dim: int) -> Box:
     """
     if dim not in (1, 2, 3):
         raise InvalidInput("dim", dim, "1, 2 or 3")
-    return Box(periodic=(), **{axis: (0.0, 1.0) for axis in "xyz"[:dim]})
+    axes = "xyz"[:dim]
+    return Box(periodic=tuple(axes) if periodic else (), **{axis: (0.0, 1.0) for axis in axes})

@@ -105,6 +105,11 @@ class Problem(abc.ABC):
             found |= {name: value for name, value in namespace.items() if isinstance(value, Parameter)}
         return found
 
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """What the unknown depends on: the axes of the domain."""
+        return self.domain.axes
+
     def grid(self, points: int | Sequence[int]) -> Grid:
         """The uniform grid of the domain with this many nodes along each axis, ends included."""
         return self.domain.grid(points)
@@ -258,7 +263,7 @@ class Problem(abc.ABC):
         u
             Maps points (N, d) to values (N,), each from its own point; a network, for instance.
         points
-            (N, d), columns in the order of the domain's axes.
+            (N, d), columns in the order of :attr:`coordinates`.
         parameters
             Name to a number, a tensor (N,) of values at the points, or a formula of ``at``. A parameter that
             the residual differentiates must be a formula. Constants may be left out.
@@ -268,9 +273,9 @@ class Problem(abc.ABC):
         Tensor
             (N,), differentiable with respect to whatever ``u`` depends on unless gradients are switched off.
         """
-        if points.ndim != 2 or points.shape[1] != self.domain.dim:
-            raise InvalidInput("shape of points", tuple(points.shape), f"(N, {self.domain.dim})")
-        axes, keep = self.domain.axes, torch.is_grad_enabled()
+        if points.ndim != 2 or points.shape[1] != len(self.coordinates):
+            raise InvalidInput("shape of points", tuple(points.shape), f"(N, {len(self.coordinates)})")
+        axes, keep = self.coordinates, torch.is_grad_enabled()
         with torch.enable_grad():
             if not points.requires_grad:
                 points = points.detach().requires_grad_()

@@ -25,13 +25,13 @@ def derivative(u: sympy.Expr, axis: str, order: int) -> sympy.Expr:
 
 
 def coordinates(problem: Problem) -> dict[str, sympy.Symbol]:
-    """The coordinate symbols of the problem's domain."""
-    return {axis: coordinate(axis) for axis in problem.domain.axes}
+    """The symbols of the coordinates that the unknown depends on."""
+    return {axis: coordinate(axis) for axis in problem.coordinates}
 
 
 def parameter_symbols(problem: Problem, frozen: bool = False) -> dict[str, sympy.Expr]:
     """A symbol for each scalar parameter, a function of position for each field (a symbol if frozen)."""
-    here = coordinates(problem).values()
+    here = [coordinate(axis) for axis in problem.domain.axes]
     return {
         name: sympy.Function(name, real=True)(*here)
         if parameter.distribution.is_field and not frozen
@@ -111,7 +111,7 @@ def linear_part(problem: Problem) -> sympy.Expr:
 def symbol(problem: Problem) -> sympy.Expr:
     """The Fourier symbol of the linear part with coefficients frozen, in k_x, k_y, ..."""
     # Coefficients that are formulas of position are frozen by giving them symbols that D does not know.
-    here = {axis: sympy.Symbol(f"{axis}_frozen", real=True) for axis in problem.domain.axes}
+    here = {axis: sympy.Symbol(f"{axis}_frozen", real=True) for axis in problem.coordinates}
     phase = sum(sympy.Symbol(f"k_{axis}", real=True) * coordinate(axis) for axis in here)
     wave = sympy.exp(sympy.I * phase)
     value = sympy.expand(_linearised(problem, wave, here, parameter_symbols(problem, frozen=True)) / wave)

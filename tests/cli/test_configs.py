@@ -25,26 +25,28 @@ def test_config_trains_a_step(pdeflow, tmp_path, path):
     from pdeflow.data import WellWriter
     from pdeflow.grid import Grid
 
-    data = yaml.safe_load(path.read_text())["data"]["init_args"]
+    settings = yaml.safe_load(path.read_text())
+    data = settings["data"]["init_args"]
     points = max([data.get("resolution") or 16, *data.get("test_resolutions", [])])
     rng = np.random.default_rng(0)
     for name in [data["path"], *data.get("test_paths", [])]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         n = 4 * data["batch_size"]
-        values = rng.uniform(1.0, 2.0, (n, points, points))
+        dim = len(settings["model"]["init_args"]["modes"])
+        values = rng.uniform(1.0, 2.0, (n, *(points,) * dim))
+        steady = not set(data["inputs"]) & set(data["targets"])
+        constant = [name for name in data["inputs"] if name not in data["targets"]]
         with WellWriter(
             tmp_path / name,
             name="made",
-            grid=Grid(("x", "y"), (0.0, 0.0), (1.0, 1.0), (points, points)),
+            grid=Grid(tuple("xyz"[:dim]), (0.0,) * dim, (1.0,) * dim, (points,) * dim, (not steady,) * dim),
             n=n,
             fields=dict.fromkeys(data["targets"], 0),
-            constant_fields=dict.fromkeys(data["inputs"], 0),
+            constant_fields=dict.fromkeys(constant, 0),
             times=(0.0, 1.0),
-            attributes={"steady": True},
+            attributes={"steady": steady},
         ) as writer:
-            steady = np.stack([0 * values, values], axis=1)
-            writer.write(
-                0, {**dict.fromkeys(data["inputs"], values), **dict.fromkeys(data["targets"], steady)}
-            )
+            in_time = np.stack([0 * values, values], axis=1)
+            writer.write(0, {**dict.fromkeys(constant, values), **dict.fromkeys(data["targets"], in_time)})
     result = pdeflow("fit", "-c", path.stem, "--trainer.fast_dev_run=true")
     assert result.code == 0, result.err

@@ -1,0 +1,43 @@
+"""The Kuramoto-Sivashinsky equation: flame fronts and thin films."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pdeflow.problems.calculus import D
+from pdeflow.problems.distributions import Distribution
+from pdeflow.problems.domain import Box
+from pdeflow.problems.evolution import Evolution
+from pdeflow.problems.problem import Parameter
+from pdeflow.problems.random_fields import GaussianField
+
+
+class KuramotoSivashinsky(Evolution):
+    r""":math:`u_t + u\, u_x + u_{xx} + u_{xxxx} = 0` on an interval that wraps around: chaos.
+
+    Parameters
+    ----------
+    length
+        Of the interval; motion is chaotic from about 22 on.
+    initial
+        Of u0, a field; by default a smooth Gaussian field of standard deviation 1.
+
+    Raises
+    ------
+    InvalidInput
+        If the length is not positive.
+    """
+
+    name = "kuramoto_sivashinsky"
+
+    def __init__(
+        self,
+        length: float = 64.0,
+        initial: Distribution = GaussianField(alpha=4.0, tau=0.4, std=1.0),  # noqa: B008, immutable
+    ) -> None:
+        self.domain = Box(x=(0.0, length), periodic=("x",))
+        self.u0 = Parameter(initial)
+
+    def rate(self, u: Any, p: Any) -> Any:
+        """``-u_xx - u_xxxx - (u^2 / 2)_x``."""
+        return -D(u, "x", 2) - D(u, "x", 4) - D(u**2, "x") / 2

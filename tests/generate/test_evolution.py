@@ -1,0 +1,164 @@
+"""Equations in time, from a recipe to a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pdeflow.data import GridSamples, WellReader
+from pdeflow.errors import InvalidInput
+from pdeflow.generate import Recipe, engine, generate
+from pdeflow.linalg import CG, Jacobi
+from pdeflow.problems import (
+    AllenCahn,
+    Burgers,
+    Constant,
+    D,
+    Evolution,
+    GaussianField,
+    Heat,
+    Parameter,
+    Poisson,
+    Uniform,
+    etdrk4,
+)
+from pdeflow.problems.domain import unit_box
+
+
+def small(**changes) -> Recipe:
+    settings = {
+        "problem": Burgers(Uniform(0.05, 0.2)),
+        "resolution": 32,
+        "samples": 10,
+        "chain": 4,
+        "seed": 3,
+        "stop": 0.5,
+        "instants": 3,
+        "rtol": 1e-5,
+    }
+    return Recipe(**(settings | changes))
+
+
+def test_the_file_holds_the_solutions_at_their_instants(tmp_path: Path) -> None:
+    """Heat, mode by mode: each decays as its eigenvalue says."""
+    recipe = small(problem=Heat(2, Uniform(0.001, 0.01)), resolution=17, dtype="float64")
+    report = generate(recipe, tmp_path / "h.h5", progress=False)
+    assert report.failed == 0
+    assert "steps a sample" in report.text()
+    with WellReader(tmp_path / "h.h5") as file:
+        assert not file.steady
+        assert file.times.tolist() == [0.0, 0.25, 0.5]
+        assert list(file.constant_fields) == []
+        u, d = file.read("u", slice(None)), file.read("d", slice(None))
+        assert file.read("sample", slice(None)).tolist() == list(range(10))
+    assert u.shape == (10, 3, 17, 17)
+    drawn = recipe.problem.sample(range(10), recipe.grid, seed=3)
+    np.testing.assert_allclose(u[:, 0], drawn["u0"].numpy(), rtol=0, atol=1e-12)
+    k = 2 * math.pi * np.fft.fftfreq(17, 1 / 17)
+    squares = k[:, None] ** 2 + k**2
+    for row in range(10):
+        for column, t in enumerate((0.0, 0.25, 0.5)):
+            decayed = np.fft.ifft2(np.exp(-d[row] * squares * t) * np.fft.fft2(u[row, 0])).real
+            np.testing.assert_allclose(u[row, column], decayed, rtol=0, atol=1e-12)
+
+
+def test_workers_and_a_resumed_run_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(small(), tmp_path / "one.h5", progress=False)
+    whole = (tmp_path / "one.h5").read_bytes()
+    generate(small(), tmp_path / "two.h5", workers=2, progress=False)
+    assert (tmp_path / "two.h5").read_bytes() == whole
+
+    solve, path = engine.solve_chain, tmp_path / "cut.h5"
+
+    def stops_at_the_last(recipe: Recipe, chain: int, *more):
+        if chain == 2:
+            raise KeyboardInterrupt
+        return solve(recipe, chain, *more)
+
+    monkeypatch.setattr(engine, "solve_chain", stops_at_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        generate(small(), path, progress=False)
+    monkeypatch.setattr(engine, "solve_chain", solve)
+    assert generate(small(), path, progress=False).resumed == 8
+    assert path.read_bytes() == whole
+
+
+def test_training_reads_the_map_from_the_first_instant_to_the_last(tmp_path: Path) -> None:
+    generate(small(dtype="float64"), tmp_path / "b.h5", progress=False)
+    with WellReader(tmp_path / "b.h5") as file:
+        batch = GridSamples([file], np.arange(10), inputs=["u", "nu"], targets=["u"])[torch.tensor([4])]
+        u, nu = file.read("u", [4])[0], file.read("nu", [4])[0]
+    torch.testing.assert_close(batch["input"][0, 0], torch.as_tensor(u[0]), check_dtype=False)
+    torch.testing.assert_close(batch["target"][0, 0], torch.as_tensor(u[-1]), check_dtype=False)
+    assert float(batch["input"][0, 1].mean()) == pytest.approx(nu)
+
+
+class Growing(Evolution):
+    """u_t = nu u_xx + u^2: some of the samples blow up."""
+
+    domain = unit_box(1, periodic=True)
+    nu = Parameter(Constant(0.01))
+    u0 = Parameter(GaussianField(std=1.0))
+
+    def rate(self, u, p):
+        return p.nu * D(u, "x", 2) + u**2
+
+
+def test_samples_that_blow_up_are_stored_with_their_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etdrk4, "MOST_STEPS", 1024)
+    report = generate(small(problem=Growing(), stop=1.0, rtol=1e-4), tmp_path / "g.h5", progress=False)
+    assert 0 < report.failed < 10
+    with WellReader(tmp_path / "g.h5") as file:
+        u, status = file.read("u", slice(None)), file.read("status", slice(None))
+    assert np.isfinite(u[:, 0]).all()
+    assert np.isnan(u[status != 0, 1:]).all()
+    assert np.isfinite(u[status == 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"stop": None}, "stop"),
+        ({"stop": -1.0}, "stop"),
+        ({"instants": 1}, "instants"),
+        ({"solver": CG()}, "solver"),
+        ({"preconditioner": Jacobi()}, "preconditioner"),
+        ({"order": "similar"}, "order"),
+        ({"problem": Poisson(1)}, "stop"),
+        ({"problem": Poisson(1), "stop": None}, "instants"),
+    ],
+)
+def test_keys_of_another_kind_of_equation_are_refused(changes: dict, named: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        small(**changes)
+    assert caught.value.name == named
+
+
+@pytest.mark.parametrize("change", [{"stop": 0.4}, {"instants": 5}, {"problem": AllenCahn(1)}])
+def test_fingerprint_changes_with_all_that_decides_a_sample(change: dict) -> None:
+    assert dataclasses.replace(small(), **change).fingerprint() != small().fingerprint()
+    assert small().fingerprint() == small().fingerprint()
+
+
+@pytest.mark.parametrize("name", ["burgers", "kuramoto_sivashinsky"])
+def test_the_recipe_that_is_shipped_runs(pdeflow_recipe, tmp_path: Path, name: str) -> None:
+    recipe = pdeflow_recipe(name)
+    short = dataclasses.replace(recipe, samples=2, stop=recipe.stop / 50, instants=3)
+    assert generate(short, tmp_path / "s.h5", progress=False).failed == 0
+
+
+@pytest.fixture
+def pdeflow_recipe():
+    from pdeflow.cli.generate import parse_recipe
+
+    root = Path(__file__).parents[2] / "datasets"
+    return lambda name: parse_recipe(["-c", str(root / name / "recipe.yaml")])
