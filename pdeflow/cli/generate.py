@@ -22,6 +22,10 @@ OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--device",), {"default": "cpu", "help": "cpu (default), cuda, cuda:1, ..."}),
     (("--workers",), {"type": int, "default": 1, "help": "processes, one thread each"}),
     (("--overwrite",), {"action": "store_true", "help": "replace OUT.h5 and what an earlier run left"}),
+    (
+        ("--dry-run",),
+        {"action": "store_true", "help": "estimate time, disk and memory from a short pilot; write nothing"},
+    ),
     (("--quiet",), {"action": "store_true", "help": "no progress bar"}),
 ]
 
@@ -49,6 +53,11 @@ def run(arguments: Sequence[str]) -> int:
         rest += [f"--samples={given.n}"]
     with quick_imports():
         recipe = parse_recipe(rest, given.allow)
+    if given.dry_run:
+        from pdeflow.generate import estimate
+
+        print(estimate(recipe, device=given.device, workers=given.workers).text())
+        return 0
     if given.output is None:
         raise UsageError("-o/--output", "nothing", "the file to write", "For example: -o data/darcy.h5")
     from pdeflow.generate import generate
