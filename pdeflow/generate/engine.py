@@ -225,7 +225,7 @@ def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any
             "a new file, or one made by `pdeflow generate` (its .manifest.json is missing)",
             "Choose another output, or replace it with overwrite=True.",
         )
-    done = _read_record(record)
+    done = read_record(record)
     ours = json.loads(json.dumps(recipe.describe()))
     if done["recipe"] != ours:
         raise InvalidInput(
@@ -253,7 +253,14 @@ def _fingerprint(output: Path) -> object:
         return None
 
 
-def _read_record(record: Path) -> dict[str, Any]:
+def read_record(record: Path) -> dict[str, Any]:
+    """What `generate` has written beside a finished output.
+
+    Raises
+    ------
+    CorruptFile
+        If it is something else.
+    """
     try:
         done = json.loads(record.read_text())
         if not {"recipe", "sha256", "chains"} <= set(done):

@@ -66,7 +66,9 @@ def test_every_kind_of_recipe_has_a_pilot(changes: dict) -> None:
     assert extrapolate(recipe, pilot, 1).seconds > 0
 
 
-@pytest.mark.parametrize(("arguments", "key"), [({"workers": 0}, "workers"), ({"device": "abacus"}, "device")])
+@pytest.mark.parametrize(
+    ("arguments", "key"), [({"workers": 0}, "workers"), ({"device": "abacus"}, "device")]
+)
 def test_bad_arguments_name_themselves(arguments: dict, key: str) -> None:
     with pytest.raises(InvalidInput, match=f"{key}: got"):
         estimate(Recipe(Darcy(), resolution=9, samples=2), **arguments)
