@@ -20,7 +20,7 @@ def parser() -> Parser:
     made.add_argument(
         "--verify",
         action="store_true",
-        help="check every value's checksum, the file's own in FILE.manifest.json, and the residual of some samples",
+        help="check values by checksum, the file by its .manifest.json, some samples by their residual",
     )
     return made
 
