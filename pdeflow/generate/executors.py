@@ -1,7 +1,7 @@
 """Where chains are solved: in this process, in processes of this machine, or on a dask cluster.
 
-A chain is a pure function of the plan and its number, so the shards, and the file they become, are the same to the
-byte wherever they were made.
+A chain is a pure function of the plan and its number, so the shards, and the file they become, are the same
+to the byte wherever they were made.
 """
 
 from __future__ import annotations
@@ -145,10 +145,11 @@ def _fingerprint(packed: bytes) -> str:
 
 
 def _cannot_import(error: BaseException) -> PdeflowError:
+    what = str(error).splitlines()[-1] if str(error) else repr(error)
     return PdeflowError(
-        f"The workers cannot import what the recipe needs: {str(error).splitlines()[-1] if str(error) else error!r}\n"
-        "Put its classes in a module on PYTHONPATH (not in a notebook or the script itself), install this version of\n"
-        "pdeflow where the workers run, or use one worker."
+        f"The workers cannot import what the recipe needs: {what}\n"
+        "Put its classes in a module on PYTHONPATH (not in a notebook or the script itself), install\n"
+        "this version of pdeflow where the workers run, or use one worker."
     )
 
 
@@ -179,7 +180,7 @@ def _in_processes(
             pool.submit(_fingerprint, packed).result()
         except concurrent.futures.process.BrokenProcessPool as error:
             raise PdeflowError(
-                "The worker processes ended before they had begun: they could not import pdeflow or the calling script.\n"
+                "The worker processes ended before they had begun: they could not import pdeflow or the script.\n"
                 'In a script, call generate under `if __name__ == "__main__":`, or use one worker.'
             ) from error
         except (ImportError, AttributeError) as error:
@@ -222,8 +223,8 @@ def _on_dask(
 ) -> Iterator[dict[str, Any]]:
     """Shards come home as bytes, and this process alone writes them: no shared file system is needed.
 
-    A worker that dies costs its chain, which the scheduler gives to another. Only a few chains more than there are
-    workers are in flight, so that the results do not pile up.
+    A worker that dies costs its chain, which the scheduler gives to another. Only a few chains more than there
+    are workers are in flight, so that the results do not pile up.
     """
     distributed, packed = _distributed(), _packed(plan)
     with contextlib.ExitStack() as stack:
@@ -261,7 +262,7 @@ def _on_dask(
 
 
 def _client(stack: contextlib.ExitStack, distributed: Any, workers: int, scheduler: str | None) -> Any:
-    """A client of the given scheduler, or of a cluster of processes on this machine, closed with the stack."""
+    """A client of the given scheduler, or of a cluster on this machine; both end with the stack."""
     address: Any = scheduler
     if scheduler is None:
         import dask
@@ -274,7 +275,7 @@ def _client(stack: contextlib.ExitStack, distributed: Any, workers: int, schedul
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 silence_logs="CRITICAL",
             )
         )

@@ -46,7 +46,7 @@ def test_a_class_inside_a_function_needs_one_worker(tmp_path: Path) -> None:
     class Local(Screened):
         """The same."""
 
-    with pytest.raises(InvalidInput, match="at the top of a module, or use one worker"):
+    with pytest.raises(InvalidInput, match=r"at the top of a module, or use one worker"):
         generate(small(problem=Local()), tmp_path / "d.h5", workers=2, progress=False)
     assert generate(small(problem=Local()), tmp_path / "d.h5", progress=False).failed == 0
 
@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)  # root may write everywhere, so that chmod would not do
-    with pytest.raises(WriteFailed, match="no permission(.|\n)*Choose a folder that you can write to"):
+    with pytest.raises(WriteFailed, match=r"no permission(.|\n)*Choose a folder that you can write to"):
         generate(small(), tmp_path / "d.h5", progress=False)
 
 
@@ -88,11 +88,16 @@ def test_dask_is_asked_for_by_name(tmp_path: Path, monkeypatch) -> None:
 def cluster():
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs="CRITICAL"
+        n_workers=2,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        silence_logs="CRITICAL",
     ) as running:
         yield running
 
 
+@pytest.mark.slow
 def test_a_killed_dask_worker_costs_only_its_chain(tmp_path: Path, cluster) -> None:
     recipe = small(resolution=65, samples=120, chain=6)
     generate(recipe, tmp_path / "one.h5", progress=False)
@@ -132,10 +137,11 @@ def test_dask_workers_that_cannot_import_a_class_are_named(tmp_path: Path, clust
 def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr(executors, "CONNECT_SECONDS", 1)
-    with pytest.raises(InvalidInput, match="scheduler: got 'tcp://127.0.0.1:9'"):
+    with pytest.raises(InvalidInput, match=r"scheduler: got 'tcp://127.0.0.1:9'"):
         generate(small(), tmp_path / "d.h5", executor="dask", scheduler="tcp://127.0.0.1:9", progress=False)
 
 
+@pytest.mark.slow
 def test_a_local_dask_cluster_gives_the_same_bytes(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     generate(small(), tmp_path / "one.h5", progress=False)
