@@ -108,7 +108,7 @@ def generate(
     workers
         Processes, one thread each.
     executor
-        What runs the workers: ``"processes"``, or ``"dask"``, where a worker that is killed costs no more than
+        What runs the workers: ``"processes"``, or ``"dask"``, where a worker that is killed costs only
         its chain.
     scheduler
         Address of a running dask scheduler, whose workers are used; without one, dask starts ``workers``

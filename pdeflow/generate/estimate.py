@@ -151,8 +151,7 @@ def run_pilot(recipe: Recipe, device: str) -> Pilot:
         while samples < chain and more[0] < ENOUGH_SECONDS:
             samples = min(2 * samples, chain)
             more = _cost(plan, samples, device, shard)
-    seconds, sizes, memory = zip(one, more)
-    return Pilot(samples, seconds, sizes, memory, *planning)
+    return Pilot(samples, (one[0], more[0]), (one[1], more[1]), (one[2], more[2]), planning[0], planning[1])
 
 
 def _cost(plan: Plan, samples: int, device: str, shard: Path) -> tuple[float, int, int]:

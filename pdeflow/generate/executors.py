@@ -180,7 +180,8 @@ def _in_processes(
             pool.submit(_fingerprint, packed).result()
         except concurrent.futures.process.BrokenProcessPool as error:
             raise PdeflowError(
-                "The worker processes ended before they had begun: they could not import pdeflow or the script.\n"
+                "The worker processes ended before they had begun: they cannot import "
+                "pdeflow or the script.\n"
                 'In a script, call generate under `if __name__ == "__main__":`, or use one worker.'
             ) from error
         except (ImportError, AttributeError) as error:
@@ -201,7 +202,7 @@ def _in_processes(
 def _distributed() -> Any:
     """dask.distributed, which is an optional extra."""
     try:
-        import distributed
+        import distributed  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingDependency(
             "The executor dask needs the package dask.distributed, which is not installed.\n"
@@ -223,8 +224,8 @@ def _on_dask(
 ) -> Iterator[dict[str, Any]]:
     """Shards come home as bytes, and this process alone writes them: no shared file system is needed.
 
-    A worker that dies costs its chain, which the scheduler gives to another. Only a few chains more than there
-    are workers are in flight, so that the results do not pile up.
+    A worker that dies costs its chain, which the scheduler gives to another. Only a few more chains than
+    there are workers are in flight, so that the results do not pile up.
     """
     distributed, packed = _distributed(), _packed(plan)
     with contextlib.ExitStack() as stack:
@@ -248,7 +249,8 @@ def _on_dask(
                 row, content = future.result()
             except distributed.scheduler.KilledWorker as error:
                 raise PdeflowError(
-                    "A chain has ended several dask workers (killed, or out of memory). What was recorded is kept.\n"
+                    "A chain has ended several dask workers (killed, or out of memory). "
+                    "What was recorded is kept.\n"
                     "Run the same command again to go on, with a smaller --chain or more memory a worker."
                 ) from error
             future.release()
@@ -265,7 +267,7 @@ def _client(stack: contextlib.ExitStack, distributed: Any, workers: int, schedul
     """A client of the given scheduler, or of a cluster on this machine; both end with the stack."""
     address: Any = scheduler
     if scheduler is None:
-        import dask
+        import dask  # pyright: ignore[reportMissingImports]
 
         # Nothing but this machine listens, and nothing is spilled into the working folder.
         stack.enter_context(dask.config.set({"temporary-directory": tempfile.gettempdir()}))
