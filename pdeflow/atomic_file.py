@@ -19,6 +19,9 @@ _REASONS = {
     errno.EACCES: ("there is no permission to write there", "Choose a folder that you can write to"),
     errno.EROFS: ("the file system is read-only", "Choose a folder that you can write to"),
     errno.ENOENT: ("the folder does not exist", "Create the folder"),
+    errno.EEXIST: ("a file lies where a folder is needed", "Choose another folder"),
+    errno.ENOTDIR: ("a file lies where a folder is needed", "Choose another folder"),
+    errno.EPERM: ("there is no permission to write there", "Choose a folder that you can write to"),
     errno.EAGAIN: ("another process is writing this file", "Wait for it to end"),
 }
 

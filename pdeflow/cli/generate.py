@@ -21,7 +21,19 @@ OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("-n",), {"metavar": "N", "help": "the same as --samples"}),
     (("--device",), {"default": "cpu", "help": "cpu (default), cuda, cuda:1, ..."}),
     (("--workers",), {"type": int, "default": 1, "help": "processes, one thread each"}),
+    (
+        ("--executor",),
+        {
+            "default": "processes",
+            "help": "what runs the workers: processes (default) or dask (pdeflow[dask])",
+        },
+    ),
+    (("--scheduler",), {"metavar": "ADDRESS", "help": "running dask scheduler, instead of a local cluster"}),
     (("--overwrite",), {"action": "store_true", "help": "replace OUT.h5 and what an earlier run left"}),
+    (
+        ("--dry-run",),
+        {"action": "store_true", "help": "estimate time, disk and memory from a short pilot; write nothing"},
+    ),
     (("--quiet",), {"action": "store_true", "help": "no progress bar"}),
 ]
 
@@ -49,17 +61,26 @@ def run(arguments: Sequence[str]) -> int:
         rest += [f"--samples={given.n}"]
     with quick_imports():
         recipe = parse_recipe(rest, given.allow)
+    if given.dry_run:
+        from pdeflow.generate import estimate
+
+        print(estimate(recipe, device=given.device, workers=given.workers).text())
+        return 0
     if given.output is None:
         raise UsageError("-o/--output", "nothing", "the file to write", "For example: -o data/darcy.h5")
+    from pdeflow.atomic_file import explain_write_errors
     from pdeflow.generate import generate
 
     output = Path(given.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    with explain_write_errors(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
     report = generate(
         recipe,
         output,
         device=given.device,
         workers=given.workers,
+        executor=given.executor,
+        scheduler=given.scheduler,
         overwrite=given.overwrite,
         progress=not given.quiet,
     )

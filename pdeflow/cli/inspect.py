@@ -17,7 +17,11 @@ def parser() -> Parser:
     )
     made.add_argument("file", metavar="FILE", type=Path, help="data file in the Well's layout")
     made.add_argument("--plot", metavar="FILE.png", type=Path, help="also draw some samples")
-    made.add_argument("--verify", action="store_true", help="read every value against its checksum")
+    made.add_argument(
+        "--verify",
+        action="store_true",
+        help="check values by checksum, the file by its .manifest.json, some samples by their residual",
+    )
     return made
 
 
@@ -32,13 +36,19 @@ def run(arguments: Sequence[str]) -> int:
     if given.plot is not None:
         check_picture_name(given.plot)
 
+    code = 0
     print(inspect(given.file).text())
     if given.verify:
         with WellReader(given.file) as reader:
             reader.verify()
         print("Verified: every value reads, and agrees with its checksum where the file has them.")
+        from pdeflow.generate.verify import verify
+
+        found = verify(given.file)
+        print(found.text())
+        code = 0 if found.sound else 1
     if given.plot is not None:
         given.plot.parent.mkdir(parents=True, exist_ok=True)
         plot(given.file, given.plot)
         print(f"Drawn: {given.plot}")
-    return 0
+    return code

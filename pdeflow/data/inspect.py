@@ -64,7 +64,7 @@ class Summary:
     def text(self) -> str:
         """Aligned lines for a terminal."""
         lines = [
-            ("file", f"{self.path} ({_bytes(self.bytes_on_disk)})"),
+            ("file", f"{self.path} ({size_text(self.bytes_on_disk)})"),
             ("format", self.format),
             ("name", self.name),
             ("samples", str(self.n)),
@@ -369,7 +369,8 @@ def _derivative(found: re.Match[str]) -> str:
     return f"d{found[1] or ''}/{below}".replace("^", "")
 
 
-def _bytes(size: float) -> str:
+def size_text(size: float) -> str:
+    """Bytes in the largest unit that leaves a number of at least one."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024 or unit == "GiB":
             break

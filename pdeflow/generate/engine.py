@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
-import multiprocessing
-import os
 import shutil
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +16,12 @@ from tqdm import tqdm
 from pdeflow.atomic_file import write_json
 from pdeflow.data import WellReader
 from pdeflow.device import check_device
-from pdeflow.errors import CorruptFile, InvalidInput, PdeflowError, UnsafeFile
-from pdeflow.generate.chain import solve_chain
+from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
+from pdeflow.generate.executors import ExecutorName, check_executor, solve_chains
 from pdeflow.generate.manifest import Manifest, differing_key, sha256
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
-from pdeflow.generate.shards import merge, write_shard
-from pdeflow.linalg import Status
+from pdeflow.generate.shards import merge
 from pdeflow.problems import Evolution
 
 
@@ -89,73 +84,14 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".manifest.json")
 
 
-def _run_chain(plan: Plan, chain: int, shard: Path, device: str) -> dict[str, Any]:
-    """Solve one chain, write its shard, and return its line of the manifest."""
-    # Two threads inside one small kernel are slower than one; parallelism is a process a core.
-    torch.set_num_threads(1)
-    solved = solve_chain(plan.recipe, chain, device, plan)
-    write_shard(shard, plan.recipe, solved)
-    arrays = solved.arrays
-    good = arrays["status"] == int(Status.CONVERGED)
-    codes = arrays["status"].tolist()
-    return {
-        "chain": chain,
-        "samples": len(good),
-        "sha256": sha256(shard),
-        "seconds": round(solved.seconds, 4),
-        "iterations": int(arrays["iterations"][good].sum()),
-        "residual": float(arrays["residual"][good].max(initial=0.0)),
-        "statuses": {Status(code).name: codes.count(code) for code in sorted(set(codes))},
-    }
-
-
-def _end_with_parent() -> None:
-    """End this worker when the process that started it ends, however that happens (kill -9 included)."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _rows(
-    plan: Plan, manifest: Manifest, chains: list[int], device: str, workers: int
-) -> Iterator[dict[str, Any]]:
-    """The manifest lines of the chains, as they finish."""
-    if workers == 1:
-        threads = torch.get_num_threads()
-        try:
-            for chain in chains:
-                yield _run_chain(plan, chain, manifest.shard(chain), device)
-        finally:
-            torch.set_num_threads(threads)
-        return
-    # spawn: a fork of a process that has run torch threads can deadlock.
-    context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
-    with executor as pool:
-        futures = [pool.submit(_run_chain, plan, c, manifest.shard(c), device) for c in chains]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                yield future.result()
-        except concurrent.futures.process.BrokenProcessPool as error:
-            raise PdeflowError(
-                "A worker process died (killed, or out of memory). What was recorded is kept.\n"
-                "Run the same command again to go on, with fewer --workers if memory was short."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
 def generate(
     recipe: Recipe,
     output: str | Path,
     *,
     device: str = "cpu",
     workers: int = 1,
+    executor: ExecutorName = "processes",
+    scheduler: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> GenerationReport:
@@ -177,6 +113,12 @@ def generate(
         Where to sample and solve, for example ``"cpu"`` or ``"cuda"``.
     workers
         Processes, one thread each.
+    executor
+        What runs the workers: ``"processes"``, or ``"dask"``, where a worker that is killed costs only
+        its chain.
+    scheduler
+        Address of a running dask scheduler, whose workers are used; without one, dask starts ``workers``
+        processes on this machine. The workers need no access to the output's folder.
     overwrite
         Replace an output that lies there. It stays until the new one is whole; shards that an interrupted
         call of the same recipe has recorded are used.
@@ -190,14 +132,15 @@ def generate(
     OSError
         If a file cannot be written; what is recorded stays, and the same call goes on.
     PdeflowError
-        If a worker process dies.
+        If a worker process dies, or cannot import what the recipe needs.
+    MissingDependency
+        If dask is asked for and not installed.
     """
     start = time.perf_counter()
     output = Path(output)
     if output.suffix not in (".h5", ".hdf5"):
         raise InvalidInput("output", str(output), "a file name that ends in .h5 or .hdf5")
-    if workers < 1:
-        raise InvalidInput("workers", workers, "at least 1")
+    check_executor(executor, workers, scheduler)
     check_device(device)
     manifest = Manifest(output, recipe)
     with manifest.locked():
@@ -207,7 +150,8 @@ def generate(
             plan = _plan(recipe, manifest, device)
             todo = manifest.missing()
             resumed = recipe.samples - sum(len(recipe.indices(c)) for c in todo)
-            _solve(plan, manifest, todo, device, workers, progress, resumed)
+            rows = solve_chains(plan, manifest, todo, device, workers, executor, scheduler)
+            _record(rows, recipe, manifest, progress, resumed)
             _finish(output, plan, manifest, progress)
             rows, method = [manifest.rows[chain] for chain in range(recipe.chains)], plan.method
         else:
@@ -231,7 +175,7 @@ def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any
             "a new file, or one made by `pdeflow generate` (its .manifest.json is missing)",
             "Choose another output, or replace it with overwrite=True.",
         )
-    done = _read_record(record)
+    done = read_record(record)
     ours = json.loads(json.dumps(recipe.describe()))
     if done["recipe"] != ours:
         raise InvalidInput(
@@ -259,7 +203,14 @@ def _fingerprint(output: Path) -> object:
         return None
 
 
-def _read_record(record: Path) -> dict[str, Any]:
+def read_record(record: Path) -> dict[str, Any]:
+    """What `generate` has written beside a finished output.
+
+    Raises
+    ------
+    CorruptFile
+        If it is something else.
+    """
     try:
         done = json.loads(record.read_text())
         if not {"recipe", "sha256", "chains"} <= set(done):
@@ -285,16 +236,10 @@ def _plan(recipe: Recipe, manifest: Manifest, device: str) -> Plan:
     return plan
 
 
-def _solve(
-    plan: Plan,
-    manifest: Manifest,
-    todo: list[int],
-    device: str,
-    workers: int,
-    progress: bool,
-    resumed: int,
+def _record(
+    rows: Iterable[dict[str, Any]], recipe: Recipe, manifest: Manifest, progress: bool, resumed: int
 ) -> None:
-    recipe = plan.recipe
+    """Record chains as they finish, and show how it goes."""
     bar = tqdm(
         total=recipe.samples,
         initial=resumed,
@@ -304,7 +249,7 @@ def _solve(
     )
     worst, failed, iterations, samples = 0.0, 0, 0, 0
     with bar:
-        for row in _rows(plan, manifest, todo, device, workers):
+        for row in rows:
             manifest.record(row)
             worst = max(worst, row["residual"])
             samples += row["statuses"].get("CONVERGED", 0)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from pdeflow.atomic_file import explain_write_errors
 from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.generate.recipe import Recipe
 
@@ -77,8 +78,9 @@ class Manifest:
     def _lock(self) -> IO[str]:
         lock = self.folder / "lock"
         while True:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = lock.open("w")
+            with explain_write_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                file = lock.open("w")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

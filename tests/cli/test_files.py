@@ -73,3 +73,22 @@ def test_verify_finds_a_flipped_bit(pdeflow, tmp_path, darcy_file):
     result = pdeflow("inspect", "flipped.h5", "--verify")
     assert result.code == 1
     assert result.is_short, result.err
+
+
+def test_verify_compares_with_the_record_and_the_equation(pdeflow, tmp_path):
+    assert pdeflow("generate", "-c", "darcy", "-o", "x.h5", "-n", 3, "--resolution", 9).code == 0
+    result = pdeflow("inspect", "x.h5", "--verify")
+    assert result.code == 0, result.err
+    for word in ("checksum    ok", "parameters  ok", "residual    ok: 3 of 3 samples"):
+        assert word in result.out
+    with (tmp_path / "x.h5").open("ab") as file:
+        file.write(b"\0")
+    result = pdeflow("inspect", "x.h5", "--verify")
+    assert result.code == 1
+    assert "checksum    DIFFERS" in result.out
+
+
+def test_verify_says_what_it_cannot_check(pdeflow, darcy_file):
+    result = pdeflow("inspect", darcy_file, "--verify")
+    assert result.code == 0, result.err
+    assert "record      not checked" in result.out

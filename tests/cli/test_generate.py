@@ -109,3 +109,11 @@ def test_a_device_that_is_absent(pdeflow):
     assert result.is_short
     assert "cuda:99" in result.err
     assert "cpu" in result.err
+
+
+def test_a_dry_run_writes_nothing(pdeflow, tmp_path):
+    result = pdeflow("generate", "-c", "darcy", "-o", "data/x.h5", "-n", 500, "--resolution", 9, "--dry-run")
+    assert result.code == 0, result.err
+    for word in ("500 samples", "samples/s", "disk", "memory", "nothing was written"):
+        assert word in result.out
+    assert not list(tmp_path.iterdir())

@@ -145,9 +145,9 @@ def test_any_number_of_workers_and_a_resumed_run_give_the_same_bytes(tmp_path: P
     generate(recipe, tmp_path / "two.h5", workers=2, progress=False)
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
-    from pdeflow.generate import engine
+    from pdeflow.generate import executors
 
-    whole, done = engine._run_chain, []
+    whole, done = executors.run_chain, []
 
     def dies_at_the_third(plan, chain, shard, device):
         if len(done) == 2:
@@ -155,10 +155,10 @@ def test_any_number_of_workers_and_a_resumed_run_give_the_same_bytes(tmp_path: P
         done.append(chain)
         return whole(plan, chain, shard, device)
 
-    monkeypatch.setattr(engine, "_run_chain", dies_at_the_third)
+    monkeypatch.setattr(executors, "run_chain", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         generate(recipe, tmp_path / "three.h5", progress=False)
-    monkeypatch.setattr(engine, "_run_chain", whole)
+    monkeypatch.setattr(executors, "run_chain", whole)
 
     def no_second_plan(*_):
         raise AssertionError("the plan is kept")

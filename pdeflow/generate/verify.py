@@ -1,0 +1,174 @@
+"""Whether a generated file is still what its record says, and still solves its equation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pdeflow.data import WellReader
+from pdeflow.errors import CorruptFile, InvalidInput
+from pdeflow.generate.engine import manifest_path, read_record
+from pdeflow.generate.manifest import sha256
+from pdeflow.generate.rebuild import NotRebuilt, rebuild_problem
+from pdeflow.linalg import Status
+from pdeflow.problems import Constant, Problem
+
+SUBSET = 16
+# Rounding errors of stored values count this many times: a bound for half a unit in the last place of all of
+# them, with a reserve for the arithmetic of the residual itself.
+ROUNDING = 4.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    name
+        ``record``, ``checksum``, ``parameters`` or ``residual``.
+    passed
+        None where it could not be checked.
+    text
+        What was found.
+    """
+
+    name: str
+    passed: bool | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing differs; what could not be checked does not count."""
+        return all(check.passed is not False for check in self.checks)
+
+    def text(self) -> str:
+        """A line a check."""
+        words = {True: "ok", False: "DIFFERS", None: "not checked"}
+        return "\n".join(f"  {c.name:<11} {words[c.passed]}: {c.text}" for c in self.checks)
+
+
+def verify(path: str | Path, samples: int = SUBSET) -> Verification:
+    """Compare a file with its record, and some of its samples with the equation.
+
+    The bytes are compared with the checksum in ``PATH.manifest.json``. Samples chosen at random, other ones
+    every time, are drawn again from the recorded seed and compared with the stored parameters, and the
+    residual of their stored solutions is computed anew: it may exceed the recorded one by what the rounding
+    to the storage format explains. A sample that failed must be NaN.
+
+    Parameters
+    ----------
+    path
+        A file that `generate` wrote.
+    samples
+        How many samples to look at.
+
+    Raises
+    ------
+    CorruptFile
+        If the file or its record cannot be read.
+    """
+    path = Path(path)
+    record_path = manifest_path(path)
+    if not record_path.exists():
+        return Verification((Check("record", None, f"there is no {record_path.name} beside the file"),))
+    record = read_record(record_path)
+    same = sha256(path) == record["sha256"]
+    says = "the bytes are those of" if same else "the bytes are not those of"
+    checks = [Check("checksum", same, f"{says} {record_path.name}")]
+    with WellReader(path) as file:
+        text = json.dumps(record["recipe"], sort_keys=True)
+        if file.attributes.get("recipe") != hashlib.sha256(text.encode()).hexdigest():
+            checks.append(Check("record", False, "its recipe is not the one that the file was made from"))
+            return Verification(tuple(checks))
+        try:
+            problem = rebuild_problem(record["recipe"])
+        except NotRebuilt as error:
+            checks.append(Check("residual", None, str(error)))
+            return Verification(tuple(checks))
+        rows = np.sort(np.random.default_rng().permutation(file.n)[:samples])
+        checks += _sample_checks(file, problem, record["recipe"], rows)
+    return Verification(tuple(checks))
+
+
+def _sample_checks(
+    file: WellReader, problem: Problem, recipe: dict[str, Any], rows: np.ndarray
+) -> list[Check]:
+    """The parameters and the residual of some samples."""
+    try:
+        grid = problem.grid(recipe["resolution"])
+        numbers = [int(i) for i in file.read("sample", rows)]
+        parameters = problem.sample(numbers, grid, seed=recipe["seed"], device="cpu")
+        field = problem.fields[0]
+        u = torch.as_tensor(file.read(field, rows)[:, 1], dtype=torch.float64, device="cpu")
+        status, recorded = file.read("status", rows), file.read("residual", rows)
+        names = [n for n, p in problem.parameters.items() if not isinstance(p.distribution, Constant)]
+        stored = {name: np.asarray(file.read(name, rows), dtype=np.float64) for name in names}
+        eps = float(np.finfo(recipe["dtype"]).eps)
+    except (KeyError, InvalidInput) as error:
+        raise CorruptFile(f"{file.path}: lacks what its record speaks of ({error}).") from error
+    checks = [_parameters(stored, parameters, numbers, eps)]
+
+    good = torch.as_tensor(status == int(Status.CONVERGED), device="cpu")
+    finite = u.isfinite().flatten(1).all(dim=1)
+    system = problem.discretise(grid, parameters)
+    size = system.rhs.flatten(1).norm(dim=1)
+    size = torch.where(size > 0, size, 1.0)
+    found = _norm(problem.residual_on_grid(u, grid, parameters)) / size
+    rounding = _norm(_response(problem, u, grid, parameters, eps / 2)) / size
+    allowed = 1.01 * torch.as_tensor(recorded, device="cpu") + ROUNDING * rounding
+    wrong = torch.where(good, ~(found <= allowed), finite)
+    if bool(wrong.any()):
+        i = int(wrong.nonzero()[0])
+        what = f"{found[i]:.1e}, at most {allowed[i]:.1e} expected" if good[i] else "a value where it failed"
+        text = f"{int(wrong.sum())} of {len(rows)} samples, the first is number {numbers[i]}: {what}"
+    else:
+        largest = float(found[good].max()) if bool(good.any()) else 0.0
+        text = (
+            f"{len(rows)} of {file.n} samples, largest {largest:.1e} of the stored {recipe['dtype']} values"
+        )
+    return [*checks, Check("residual", not bool(wrong.any()), text)]
+
+
+def _parameters(
+    stored: dict[str, np.ndarray], drawn: dict[str, torch.Tensor], numbers: list[int], eps: float
+) -> Check:
+    """Whether the stored parameters are those of the seed, up to rounding."""
+    for name, values in stored.items():
+        ours = drawn[name].numpy()
+        slack = 8 * eps * max(1e-300, float(np.abs(ours).max()))
+        wrong = ~(np.abs(values - ours) <= slack).reshape(len(numbers), -1).all(axis=1)
+        if wrong.any():
+            number = numbers[int(wrong.argmax())]
+            text = f"{name} of sample {number} is not what the recorded seed gives"
+            return Check("parameters", False, text)
+    return Check("parameters", True, f"{len(numbers)} samples are what the recorded seed gives")
+
+
+def _response(problem: Problem, u: torch.Tensor, grid: Any, parameters: dict, half: float) -> torch.Tensor:
+    """What rounding of u by a factor 1 +- ``half`` does to the residual, at worst.
+
+    Stencils of elliptic equations have neighbours of one sign and a centre of the other, so that errors of
+    alternating sign add up.
+    """
+    signs = sum(torch.meshgrid(*[torch.arange(n, device="cpu") for n in grid.shape], indexing="ij"))
+    change = u.abs() * half * (1 - 2 * (signs % 2))
+    moved = problem.residual_on_grid(u + change, grid, parameters)
+    return moved - problem.residual_on_grid(u, grid, parameters)
+
+
+def _norm(values: torch.Tensor) -> torch.Tensor:
+    return values.flatten(1).norm(dim=1)
