@@ -8,7 +8,7 @@ from typing import Any
 
 import pdeflow.problems
 from pdeflow.errors import PdeflowError
-from pdeflow.problems import Distribution, Parameter, Problem
+from pdeflow.problems import Distribution, Evolution, Parameter, Problem
 
 
 class NotRebuilt(PdeflowError):
@@ -40,8 +40,10 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
     for kind in vars(pdeflow.problems).values():
         if not (isinstance(kind, type) and issubclass(kind, Problem)) or kind is Problem:
             continue
+        if kind.__dict__.get("name") == name and issubclass(kind, Evolution):
+            raise NotRebuilt(f"{name!r} is an equation in time, which has no residual to look at")
         try:
-            problem = kind(dim=dim)  # pyright: ignore[reportCallIssue]  every family takes it
+            problem = kind(dim=dim)  # pyright: ignore[reportCallIssue]  every steady family takes it
         except (TypeError, ValueError):
             continue
         if problem.name == name and set(problem.parameters) == set(distributions):

@@ -24,6 +24,7 @@ from pdeflow.problems import (
     Darcy,
     Dirichlet,
     GaussianField,
+    Heat,
     Helmholtz,
     LogNormalField,
     Parameter,
@@ -164,3 +165,12 @@ def test_a_changed_statement_is_not_rebuilt() -> None:
     held["statement"]["residual"] = "Integer(0)"
     with pytest.raises(NotRebuilt, match="differently"):
         rebuild_problem(held)
+
+
+def test_an_equation_in_time_is_not_checked_and_said_to_be_one(tmp_path: Path) -> None:
+    problem = Heat()
+    recipe = Recipe(problem, resolution=[16] * problem.domain.dim, samples=2, stop=0.01, instants=3)
+    generate(recipe, tmp_path / "d.h5", progress=False)
+    record = json.loads(manifest_path(tmp_path / "d.h5").read_text())
+    with pytest.raises(NotRebuilt, match="equation in time"):
+        rebuild_problem(record["recipe"])
