@@ -12,7 +12,7 @@ import torch
 
 from pdeflow.data import GridSamples, WellReader
 from pdeflow.errors import InvalidInput
-from pdeflow.generate import Recipe, engine, generate
+from pdeflow.generate import Recipe, executors, generate
 from pdeflow.linalg import CG, Jacobi
 from pdeflow.problems import (
     AllenCahn,
@@ -75,17 +75,17 @@ def test_workers_and_a_resumed_run_give_the_same_bytes(
     generate(small(), tmp_path / "two.h5", workers=2, progress=False)
     assert (tmp_path / "two.h5").read_bytes() == whole
 
-    solve, path = engine.solve_chain, tmp_path / "cut.h5"
+    solve, path = executors.solve_chain, tmp_path / "cut.h5"
 
     def stops_at_the_last(recipe: Recipe, chain: int, *more):
         if chain == 2:
             raise KeyboardInterrupt
         return solve(recipe, chain, *more)
 
-    monkeypatch.setattr(engine, "solve_chain", stops_at_the_last)
+    monkeypatch.setattr(executors, "solve_chain", stops_at_the_last)
     with pytest.raises(KeyboardInterrupt):
         generate(small(), path, progress=False)
-    monkeypatch.setattr(engine, "solve_chain", solve)
+    monkeypatch.setattr(executors, "solve_chain", solve)
     assert generate(small(), path, progress=False).resumed == 8
     assert path.read_bytes() == whole
 

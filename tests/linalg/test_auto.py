@@ -176,7 +176,7 @@ def test_the_pilot_is_held_on_one_system_and_then_on_a_few(batch: int, pieces: l
     bad[0] = float("nan")  # tells nothing about who is fast
     for right in (b, bad):
         seen.clear()
-        auto = Auto((Candidate(CG(), Jacobi()), Candidate(Seen(), Multigrid())), pilot=2)
+        auto = Auto((Candidate(Seen(), Multigrid()),), pilot=2)
         solution = solve(A, right, solver=auto, on_failure="return")
         assert solution.converged.tolist() == torch.isfinite(right).flatten(1).all(1).tolist()
         # The first ones are warm-up, look and race.
@@ -320,10 +320,10 @@ def test_a_batch_of_several_kinds_is_solved_by_one_that_suits_all(order: list[fl
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
 def test_systems_with_nothing_to_do_decide_nothing(value: float) -> None:
-    A = darcy(1, (60, 60))
+    A = darcy(1, (120, 120))
     chain = Sequence(Auto((Candidate(CG(), Jacobi()), Candidate(CG(), Multigrid()))))
     for _ in range(4):
-        chain.solve(A, torch.full((1, 60, 60), value, dtype=torch.float64), on_failure="return")
+        chain.solve(A, torch.full((1, 120, 120), value, dtype=torch.float64), on_failure="return")
     for seed in range(4):
         solution = chain.solve(A, right_hand_side(A, seed))
     assert solution.choice.name == "CG + Multigrid"  # type: ignore[union-attr]
