@@ -149,8 +149,8 @@ def plot(
     """Draw samples of a file in The Well's layout: rows samples, columns fields.
 
     By default these are the first three samples, or all of a file with fewer.
-    Fields that depend on time are drawn at the last instant; 1D as curves, 2D as images with one colour
-    scale a column, 3D as the middle slice of the last axis.
+    Fields that depend on time are drawn at the first and at the last instant; 1D as curves, 2D as images with
+    one colour scale a column, 3D as the middle slice of the last axis.
 
     Raises
     ------
@@ -200,10 +200,16 @@ def plot(
 
 def _columns(reader: WellReader, rows: list[int]) -> Iterable[tuple[str, np.ndarray]]:
     """Channels to draw: title and values ``(rows, *S)``, cut to two dimensions."""
-    for name, order in {**reader.constant_fields, **reader.fields}.items():
-        varies = name in reader.fields
-        values = reader.read(name, rows, step=-1 if varies else None)
-        instant = f", t = {np.ravel(reader.times)[-1]:.4g}" if varies and not reader.steady else ""
+    instants = {name: (-1,) if reader.steady else (0, -1) for name in reader.fields}
+    drawn = [
+        (name, order, step)
+        for name, order in {**reader.constant_fields, **reader.fields}.items()
+        for step in instants.get(name, (None,))
+    ]
+    for name, order, step in drawn:
+        values = reader.read(name, rows, step=step)
+        in_time = step is not None and not reader.steady
+        instant = f", t = {np.ravel(reader.times)[step]:.4g}" if in_time else ""
         where = ""
         if len(reader.axes) == 3:
             middle = reader.shape[2] // 2

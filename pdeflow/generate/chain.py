@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
-from pdeflow.linalg import Candidate, Sequence, Solution, Status, solve
+from pdeflow.linalg import Candidate, Sequence, Solution, Status, default_method, solve
 from pdeflow.problems import Constant, Evolution, System
 
 
@@ -130,6 +131,8 @@ def _steady(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
     method = plan.candidate(system.operator)
     solve_all = _in_sequence if recipe.order == "similar" else _at_once
     solution = solve_all(system, method, recipe)
+    if plan.method is not None:
+        solution = _tried_again(system, solution, recipe)
     u = system.embed(solution.x)
     residual = problem.residual_on_grid(u, grid, parameters).reshape(len(u), -1).norm(dim=1)
     size = system.rhs.reshape(len(u), -1).norm(dim=1)
@@ -164,3 +167,14 @@ def _in_sequence(system: System, method: Candidate, recipe: Recipe) -> Solution:
         if recipe.guess == "neighbour" and bool(parts[-1].converged.all()):
             guess = parts[-1].x
     return Solution.concatenate(parts)
+
+
+def _tried_again(system: System, solution: Solution, recipe: Recipe) -> Solution:
+    """What the method of a pilot, which has seen other samples, did not solve, by the usual one."""
+    x, status, iterations = solution.x.clone(), solution.status.clone(), solution.iterations.clone()
+    pieces, usual = system.operator.pieces(1), default_method(system.operator)
+    for i in torch.nonzero(status != int(Status.CONVERGED)).flatten().tolist():
+        one = dataclasses.replace(system, operator=pieces[i], rhs=system.rhs[i : i + 1])
+        again = _at_once(one, usual, recipe)
+        x[i], status[i], iterations[i] = again.x[0], again.status[0], again.iterations[0]
+    return dataclasses.replace(solution, x=x, status=status, iterations=iterations)

@@ -189,7 +189,7 @@ class Auto(Solver):
                 race.restart()
                 race.later()
             self._drop_slow(state, race.fastest, PATIENCE_LATER)
-        if race.best is not None and not bool((race.best.iterations > 0).any()):
+        if race.best is not None and not bool(((race.best.iterations > 0) | failed(race.best)).any()):
             # Nothing was to be done, for b = 0 or NaN, which tells nothing about who is fast.
             state.records = before
             return race.best, state

@@ -104,7 +104,8 @@ def default_method(A: LinearOperator) -> Candidate:
             return Candidate(BiCGStab(), Multigrid())
         if _is_plane(A) and A.size <= LARGEST_DIRECT[2] and not _is_even(A):
             return Candidate(GMRES(restart=10), NestedDissection())
-        return Candidate(GMRES(), FastPoisson())
+        # In float32 it would miss what lies near an eigenvalue of A.
+        return Candidate(GMRES(), FastPoisson(dtype=None))
     if isinstance(A, SparseOperator):
         return Candidate(CG(), IC(relaxation=0.97)) if definite else Candidate(GMRES(), ILU())
     return Candidate(CG() if definite else GMRES())

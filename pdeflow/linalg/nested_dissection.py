@@ -28,19 +28,21 @@ class NestedDissection(Preconditioner):
     The line of points in the middle parts the grid; the halves are eliminated first, each in the same way,
     and then the line. By fronts: the matrix of the points that are eliminated together and of those that they
     are coupled to is summed up, its pivots are eliminated, and what is left is handed on to the next front.
-    On n points that takes about ``17 n^1.5`` multiplications and ``4 n log2 n`` numbers, half of that where A
+    On n points that takes about ``17 n^1.5`` multiplications and ``5 n log2 n`` numbers, half of that where A
     is tagged ``SYMMETRIC``, for any coefficients.
 
     All systems of a batch are eliminated in the same order, 16 at a time in single precision or 8 in double,
     with a number of each in every vector of the processor, so that small fronts cost no more than large ones.
-    Pivots are taken as they come, which costs an indefinite operator digits; a Krylov method around M wins
-    them back in a few iterations, with a checked residual. A pivot of zero makes M that of NaN, for its
-    system alone. Where A is tagged ``CONSTANT_NULL_SPACE`` the last pivot is enlarged, which makes A regular
-    and changes no solution of a consistent system but by a constant.
+    Pivots are taken as they come, but one below the square root of the rounding, against the largest diagonal
+    entry, is replaced by that: so an indefinite operator costs digits, which a Krylov method around M wins
+    back in a few iterations, with a checked residual. (The eager form pivots within each front.) Where A is
+    tagged ``CONSTANT_NULL_SPACE`` the last pivot is enlarged, which makes A regular and changes no solution
+    of a consistent system but by a constant.
 
     References: A. George, "Nested dissection of a regular finite element mesh", SIAM J. Numer. Anal. 10
     (1973); I. S. Duff and J. K. Reid, "The multifrontal solution of indefinite sparse symmetric linear
-    equations", ACM Trans. Math. Softw. 9 (1983).
+    equations", ACM Trans. Math. Softw. 9 (1983); X. S. Li and J. W. Demmel, "SuperLU_DIST: a scalable
+    distributed-memory sparse direct solver", ibid. 29 (2003), for the small pivots.
 
     Parameters
     ----------

@@ -102,6 +102,17 @@ def check_axis(axis: str, axes: Iterable[str]) -> None:
         raise InvalidInput("axis of D", axis, f"one of the domain's axes {', '.join(known)}", choices=known)
 
 
+def check_operand(other: object) -> None:
+    """Raise InvalidInput for a tensor of several numbers, which says nothing of where they belong."""
+    if isinstance(other, Tensor) and other.ndim:
+        raise InvalidInput(
+            "operand of a grid function",
+            f"a tensor of shape {tuple(other.shape)}",
+            "a number or another function of the grid",
+            "Make it a Parameter of the problem and write p.NAME.",
+        )
+
+
 def _is_symbolic(value: object) -> bool:
     # An expression can only exist once SymPy is loaded, so there is no need to import it to ask.
     sympy = sys.modules.get("sympy")

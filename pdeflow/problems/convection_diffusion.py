@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D
 from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.distributions import Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import unit_box
-from pdeflow.problems.problem import Parameter, Problem
+from pdeflow.problems.problem import Parameter, Problem, require_nodes
 from pdeflow.problems.random_fields import GaussianField
 
 LARGEST_PECLET = 2.0
@@ -64,14 +63,8 @@ class ConvectionDiffusion(Problem):
     def check_resolution(self, grid: Grid) -> None:
         """Raise InvalidInput unless the cell Peclet number of every sample is at most 2."""
         velocity = self.parameters[f"v{grid.axes[0]}"].distribution
-        fastest, least = max(abs(velocity.largest), abs(velocity.smallest)), self.d.distribution.smallest
-        if not (fastest < math.inf and least > 0):
-            return  # unbounded distributions: some sample may always be too fast
-        needed = math.ceil(fastest / least / LARGEST_PECLET) + 1
-        if min(grid.points) < needed:
-            raise InvalidInput(
-                "resolution",
-                min(grid.points),
-                f"at least {needed} nodes along each axis, so that the cell Peclet number stays below 2",
-                "Take a finer grid, more diffusion, or less wind.",
-            )
+        fastest, least = max(abs(bound) for bound in velocity.bounds), self.d.distribution.bounds[0]
+        if fastest < math.inf and least > 0:  # else some sample may be too fast on any grid
+            needed = math.ceil(fastest / least / LARGEST_PECLET) + 1
+            reason = "so that the cell Peclet number stays below 2"
+            require_nodes(grid, needed, reason, "Take a finer grid, more diffusion, or less wind.")

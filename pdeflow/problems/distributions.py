@@ -38,14 +38,9 @@ class Distribution(abc.ABC):
         """Whether every sample is certainly positive."""
 
     @property
-    def smallest(self) -> float:
-        """No sample is below it; -inf where there is no such number."""
-        return 0.0 if self.positive else -math.inf
-
-    @property
-    def largest(self) -> float:
-        """No sample is above it; inf where there is no such number."""
-        return math.inf
+    def bounds(self) -> tuple[float, float]:
+        """What no sample is below, and what none is above; infinite where there is no such number."""
+        return (0.0 if self.positive else -math.inf), math.inf
 
     @abc.abstractmethod
     def sample(
@@ -66,6 +61,16 @@ class Distribution(abc.ABC):
 
 class ScalarDistribution(Distribution):
     """A distribution of numbers."""
+
+    @property
+    @abc.abstractmethod
+    def bounds(self) -> tuple[float, float]:
+        """What no sample is below, and what none is above."""
+
+    @property
+    def positive(self) -> bool:
+        """Whether every sample is certainly positive."""
+        return self.bounds[0] > 0
 
     @abc.abstractmethod
     def draw(self, generator: np.random.Generator) -> float:
@@ -104,19 +109,9 @@ class Constant(ScalarDistribution):
         return True
 
     @property
-    def positive(self) -> bool:
-        """Whether every sample is certainly positive."""
-        return self.value > 0
-
-    @property
-    def smallest(self) -> float:
-        """No sample is below it."""
-        return self.value
-
-    @property
-    def largest(self) -> float:
-        """No sample is above it."""
-        return self.value
+    def bounds(self) -> tuple[float, float]:
+        """What no sample is below, and what none is above."""
+        return self.value, self.value
 
     def draw(self, generator: np.random.Generator) -> float:
         """One number."""
@@ -137,19 +132,9 @@ class Uniform(ScalarDistribution):
         _check_range(self.lower, self.upper)
 
     @property
-    def positive(self) -> bool:
-        """Whether every sample is certainly positive."""
-        return self.lower > 0
-
-    @property
-    def smallest(self) -> float:
-        """No sample is below it."""
-        return self.lower
-
-    @property
-    def largest(self) -> float:
-        """No sample is above it."""
-        return self.upper
+    def bounds(self) -> tuple[float, float]:
+        """What no sample is below, and what none is above."""
+        return self.lower, self.upper
 
     def draw(self, generator: np.random.Generator) -> float:
         """One number."""
@@ -172,19 +157,9 @@ class LogUniform(ScalarDistribution):
             raise InvalidInput("lower", self.lower, "a positive number", "Use Uniform for a range across 0.")
 
     @property
-    def positive(self) -> bool:
-        """Whether every sample is certainly positive."""
-        return True
-
-    @property
-    def smallest(self) -> float:
-        """No sample is below it."""
-        return self.lower
-
-    @property
-    def largest(self) -> float:
-        """No sample is above it."""
-        return self.upper
+    def bounds(self) -> tuple[float, float]:
+        """What no sample is below, and what none is above."""
+        return self.lower, self.upper
 
     def draw(self, generator: np.random.Generator) -> float:
         """One number."""
@@ -206,19 +181,9 @@ class Choice(ScalarDistribution):
             raise InvalidInput("values", self.values, "at least one number, all finite")
 
     @property
-    def positive(self) -> bool:
-        """Whether every sample is certainly positive."""
-        return min(self.values) > 0
-
-    @property
-    def smallest(self) -> float:
-        """No sample is below it."""
-        return min(self.values)
-
-    @property
-    def largest(self) -> float:
-        """No sample is above it."""
-        return max(self.values)
+    def bounds(self) -> tuple[float, float]:
+        """What no sample is below, and what none is above."""
+        return min(self.values), max(self.values)
 
     def draw(self, generator: np.random.Generator) -> float:
         """One number."""

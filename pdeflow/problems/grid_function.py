@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.problems.calculus import Function, Names, check_axis
+from pdeflow.problems.calculus import Function, Names, check_axis, check_operand
 
 Operation = Callable[[Any, Any], Tensor]
 
@@ -172,13 +172,7 @@ class GridFunction(Function):
         return GridFunction([term.map(operator.neg) for term in self.terms])
 
     def _combine(self, other: Any, operation: Operation) -> GridFunction:
-        if isinstance(other, Tensor) and other.ndim:
-            raise InvalidInput(
-                "operand of a grid function",
-                f"a tensor of shape {tuple(other.shape)}",
-                "a number or another function of the grid",
-                "Make it a Parameter of the problem and write p.NAME.",
-            )
+        check_operand(other)
         additive, distributes = operation in (operator.add, operator.sub), operation in _DISTRIBUTIVE
         if isinstance(other, GridFunction):
             if additive:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D
 from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.distributions import Distribution, Uniform
 from pdeflow.problems.domain import unit_box
-from pdeflow.problems.problem import Parameter, Problem
+from pdeflow.problems.problem import Parameter, Problem, require_nodes
 from pdeflow.problems.random_fields import GaussianField
 
 POINTS_PER_WAVELENGTH = 10
@@ -57,13 +56,8 @@ class Helmholtz(Problem):
 
     def check_resolution(self, grid: Grid) -> None:
         """Raise InvalidInput unless the shortest wavelength of the samples has ten nodes."""
-        k = self.k.distribution
-        largest = max(abs(k.smallest), abs(k.largest))
-        needed = math.ceil(POINTS_PER_WAVELENGTH * largest / (2 * math.pi)) + 1 if largest < math.inf else 0
-        if min(grid.points) < needed:
-            raise InvalidInput(
-                "resolution",
-                min(grid.points),
-                f"at least {needed} nodes along each axis, ten for each wavelength at k = {largest:g}",
-                "Take a finer grid, or smaller wave numbers.",
-            )
+        largest = max(abs(bound) for bound in self.k.distribution.bounds)
+        if largest < math.inf:
+            needed = math.ceil(POINTS_PER_WAVELENGTH * largest / (2 * math.pi)) + 1
+            reason = f"ten for each wavelength at k = {largest:g}"
+            require_nodes(grid, needed, reason, "Take a finer grid, or smaller wave numbers.")

@@ -56,6 +56,13 @@ class Parameter:
         self.distribution, self.positive = distribution, positive
 
 
+def require_nodes(grid: Grid, needed: int, reason: str, hint: str) -> None:
+    """Raise InvalidInput unless there are so many nodes along each axis; see `Problem.check_resolution`."""
+    if min(grid.points) < needed:
+        expected = f"at least {needed} nodes along each axis, {reason}"
+        raise InvalidInput("resolution", min(grid.points), expected, hint)
+
+
 class Problem(abc.ABC):
     """An equation stated once: derive from it, give ``domain``, ``conditions``, parameters and ``residual``.
 

@@ -273,17 +273,12 @@ class ThresholdedField(Field):
     @property
     def positive(self) -> bool:
         """Whether every sample is certainly positive."""
-        return min(self.low, self.high) > 0
+        return self.bounds[0] > 0
 
     @property
-    def smallest(self) -> float:
-        """No sample is below it."""
-        return min(self.low, self.high)
-
-    @property
-    def largest(self) -> float:
-        """No sample is above it."""
-        return max(self.low, self.high)
+    def bounds(self) -> tuple[float, float]:
+        """The two values."""
+        return min(self.low, self.high), max(self.low, self.high)
 
     def sample(
         self,

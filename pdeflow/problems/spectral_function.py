@@ -20,9 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.problems.calculus import Function, check_axis
+from pdeflow.problems.calculus import Function, check_axis, check_operand
 
 
 def kept_modes(grid: Grid) -> tuple[int, ...]:
@@ -166,13 +165,7 @@ class SpectralFunction(Function):
 
     def _combine(self, other: Any, operation: Callable[[Any, Any], Any]) -> SpectralFunction:
         if not isinstance(other, SpectralFunction):
-            if isinstance(other, Tensor) and other.ndim:
-                raise InvalidInput(
-                    "operand of a spectral function",
-                    f"a tensor of shape {tuple(other.shape)}",
-                    "a number or another function of the grid",
-                    "Make it a Parameter of the problem and write p.NAME.",
-                )
+            check_operand(other)
             if operation is operator.pow and isinstance(other, int) and other >= 1 and self.varies:
                 return functools.reduce(lambda a, b: a._combine(b, operator.mul), [self] * other)
             like = self.coefficients.real

@@ -205,6 +205,21 @@ def test_without_an_order_nothing_that_carries_takes_part() -> None:
     assert Plan.make(recipe).method == "CG"
 
 
+def test_what_the_chosen_method_does_not_solve_is_tried_again(tmp_path: Path) -> None:
+    """CG passes the pilot on the definite samples that come first, and fails on the others."""
+    problem = Helmholtz(2, Uniform(2.0, 9.0))
+    auto = Auto((Candidate(CG(), Multigrid()),), pilot=1)
+    seed = next(seed for seed in range(100) if problem.sample([0], problem.grid(17), seed=seed)["k"] < 4)
+    recipe = Recipe(problem, resolution=17, samples=8, chain=4, solver=auto, seed=seed, dtype="float64")
+    report = generate(recipe, tmp_path / "d.h5", progress=False)
+    assert report.method == "CG + Multigrid"
+    k, u, residual = read(tmp_path / "d.h5", "k", "u", "residual")
+    assert (k > 4.5).any()
+    assert report.failed == 0
+    assert residual.max() <= 1e-8
+    assert np.isfinite(u).all()
+
+
 @pytest.mark.parametrize(
     "candidates", [(Candidate(GCRODR()),), (Candidate(CG(), Jacobi()), Candidate(CG(), Jacobi()))]
 )

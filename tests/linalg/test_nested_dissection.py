@@ -128,6 +128,22 @@ def test_what_is_not_finite_or_singular_stays_with_its_system(batch: int) -> Non
     ]
 
 
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("singles", [None, torch.float32])
+@pytest.mark.parametrize("tagged", [True, False])
+def test_a_pivot_of_zero_is_no_obstacle(batch, dtype, singles, tagged) -> None:
+    """Every diagonal entry is zero, and the matrix regular: the first pivots are."""
+    values = torch.ones(batch, 4, 12, 13, dtype=dtype) * torch.linspace(1, 2, batch).reshape(-1, 1, 1, 1)
+    zeros = torch.zeros(batch, 1, 12, 13, dtype=dtype)
+    A = StencilOperator(STAR, torch.cat([zeros, values], 1), tags=[Tag.SYMMETRIC] if tagged else [])
+    assert torch.linalg.matrix_rank(dense(A)).eq(A.size).all()
+    b = right_hand_side(A)
+    solution = solve(A, b, solver=GMRES(10), preconditioner=NestedDissection(singles))
+    assert solution.converged.all()
+    assert solution.iterations.max() <= 40
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1e30, 1e200])
 def test_the_scale_of_the_operator_does_not_matter(scale: float) -> None:
     A = darcy(3, (12, 13))

@@ -1,5 +1,5 @@
 /* The loops of nested_dissection.c for numbers of type V: with one number of every system, or a single one, real
-   or complex. LESS(x, a, b) is x - a b; where TILE is defined, what is left of a front is worked on in squares
+   or complex. LESS(x, a, b) is x - a b, FLOORED(a) is not tiny; where TILE is defined, what is left of a front is worked on in squares
    of that many numbers a side, else along rows.
 
    A table has a row of COLUMNS integers for every front, in the order of elimination; see nested_dissection.py. */
@@ -113,7 +113,7 @@ static void NAME(eliminate)(const int symmetric, int64_t s, int64_t m, V *f, V *
         const int64_t end = first + PANEL < s ? first + PANEL : s;
         for (int64_t k = first; k < end; k++) {
             V *pivot = f + k * m;
-            const V inverse = INVERSE(pivot[k]);
+            const V inverse = INVERSE(FLOORED(pivot[k]));
             pivot[k] = inverse;
             for (int64_t i = k + 1; i < (symmetric ? end : m); i++) {
                 V *row = f + i * m;
