@@ -62,6 +62,8 @@ class WellWriter:
         ``(k, T, *grid.shape)`` followed by one axis of length ``grid.dim`` for each order.
     constant_fields
         The same for what does not: ``(k, *grid.shape, ...)``.
+    shared_fields
+        Name to array ``(*grid.shape)`` of constant fields that are the same for every sample; stored once.
     times
         The instants, increasing. A steady problem has the times (0, 1), zero and the solution, and the
         attribute ``steady=True``.
@@ -94,6 +96,7 @@ class WellWriter:
         n: int,
         fields: Mapping[str, int],
         constant_fields: Mapping[str, int] | None = None,
+        shared_fields: Mapping[str, np.ndarray] | None = None,
         times: Sequence[float] | np.ndarray,
         scalars: Sequence[str] = (),
         boundary: Mapping[str, str] | None = None,
@@ -104,6 +107,7 @@ class WellWriter:
         self.path = Path(path)
         self.name, self.grid, self.n = name, grid, int(n)
         self.fields, self.constant_fields = dict(fields), dict(constant_fields or {})
+        self.shared_fields = {key: np.asarray(value) for key, value in (shared_fields or {}).items()}
         self.times = np.asarray(times, dtype=np.float64)
         self.scalars = tuple(scalars)
         self.boundary = _checked_boundary(grid, boundary or {})
@@ -217,7 +221,13 @@ class WellWriter:
             raise InvalidInput("n", self.n, "at least one sample")
         if self.dtype not in (np.dtype("float32"), np.dtype("float64")):
             raise InvalidInput("dtype", str(self.dtype), "float32 or float64")
-        names = [*self.fields, *self.constant_fields, *self.scalars, *self.diagnostics]
+        names = [
+            *self.fields,
+            *self.constant_fields,
+            *self.shared_fields,
+            *self.scalars,
+            *self.diagnostics,
+        ]
         if not self.fields and not self.constant_fields:
             raise InvalidInput("fields", {}, "at least one field")
         for key in names:
@@ -226,6 +236,9 @@ class WellWriter:
         for key, order in {**self.fields, **self.constant_fields}.items():
             if order not in (0, 1, 2):
                 raise InvalidInput(f"tensor order of {key!r}", order, "0 (scalar), 1 (vector) or 2 (tensor)")
+        for key, values in self.shared_fields.items():
+            if values.shape != self.grid.shape:
+                raise InvalidInput(f"shared_fields[{key!r}]", values.shape, f"shape {self.grid.shape}")
         if self.times.ndim != 1 or not self.times.size or not np.all(np.isfinite(self.times)):
             raise InvalidInput("times", self.times.tolist(), "at least one finite instant")
         if np.any(np.diff(self.times) <= 0):
@@ -282,7 +295,12 @@ class WellWriter:
             group = file.create_group(group_name)
             constant = [key for key, own in self.constant_fields.items() if own == order]
             varying = [key for key, own in self.fields.items() if own == order]
-            group.attrs["field_names"] = _texts(constant + varying)
+            shared = list(self.shared_fields) if order == 0 else []
+            group.attrs["field_names"] = _texts(shared + constant + varying)
+            for key in shared:
+                values = self.shared_fields[key].astype(self.dtype)
+                made = _checked_array(group, key, values, sample_varying=False, time_varying=False)
+                made.attrs["dim_varying"] = np.ones(grid.dim, dtype=bool)
             for key in constant + varying:
                 self._datasets[key] = self._create_field(group, key, time_varying=key in self.fields)
 

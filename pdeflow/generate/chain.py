@@ -22,13 +22,14 @@ class Outputs:
 
     fields: tuple[str, ...]
     constant_fields: tuple[str, ...]
+    shared_fields: tuple[str, ...]
     scalars: tuple[str, ...]
     attributes: dict[str, float]
 
     @classmethod
     def of(cls, recipe: Recipe) -> Outputs:
-        """Random fields are stored a sample, random scalars a sample, constants once as attributes."""
-        constant_fields, scalars, attributes = [], [], {}
+        """What is random is stored a sample; a number that is not, as an attribute; a field that is not, once."""
+        constant_fields, shared_fields, scalars, attributes = [], [], [], {}
         problem = recipe.problem
         for name, parameter in problem.parameters.items():
             if isinstance(problem, Evolution) and name == problem.initial:
@@ -37,10 +38,12 @@ class Outputs:
             if isinstance(distribution, Constant):
                 attributes[name] = distribution.value
             elif distribution.is_field:
-                constant_fields.append(name)
+                (constant_fields if distribution.fixed is None else shared_fields).append(name)
             else:
                 scalars.append(name)
-        return cls(recipe.problem.fields, tuple(constant_fields), tuple(scalars), attributes)
+        return cls(
+            recipe.problem.fields, tuple(constant_fields), tuple(shared_fields), tuple(scalars), attributes
+        )
 
 
 DIAGNOSTICS = {"residual": "float64", "iterations": "int32", "status": "int8", "sample": "int64"}

@@ -127,7 +127,7 @@ def _similar(recipe: Recipe, device: torch.device | str) -> list[int]:
     """All samples, neighbours with similar parameters."""
     problem, grid = recipe.problem, recipe.grid
     parts = []
-    varying = [n for n, p in problem.parameters.items() if not p.distribution.is_constant]
+    varying = [n for n, p in problem.parameters.items() if p.distribution.fixed is None]
     if not varying:
         return list(range(recipe.samples))
     for start in range(0, recipe.samples, PIECE):

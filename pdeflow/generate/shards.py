@@ -17,6 +17,7 @@ def open_writer(path: Path, recipe: Recipe, samples: int) -> WellWriter:
     """A writer of the recipe's layout for a number of samples, whole file or shard."""
     outputs = Outputs.of(recipe)
     grid = recipe.grid
+    first = recipe.problem.sample([0], grid, seed=recipe.seed) if outputs.shared_fields else {}
     sides = {
         f"{axis}{sign}": "PERIODIC" if wraps else "WALL"
         for axis, wraps in zip(grid.axes, grid.periodic)
@@ -29,6 +30,7 @@ def open_writer(path: Path, recipe: Recipe, samples: int) -> WellWriter:
         n=samples,
         fields=dict.fromkeys(outputs.fields, 0),
         constant_fields=dict.fromkeys(outputs.constant_fields, 0),
+        shared_fields={name: first[name][0].numpy() for name in outputs.shared_fields},
         times=recipe.times,
         scalars=outputs.scalars,
         boundary=sides,

@@ -3,7 +3,7 @@
 from pdeflow.problems.advection import Advection
 from pdeflow.problems.allen_cahn import AllenCahn
 from pdeflow.problems.burgers import Burgers
-from pdeflow.problems.calculus import D, cos, cosh, exp, log, sin, sinh, sqrt, tan, tanh
+from pdeflow.problems.calculus import D, cos, cosh, exp, inverse_laplacian, log, sin, sinh, sqrt, tan, tanh
 from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.darcy import Darcy
@@ -18,6 +18,8 @@ from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.manufactured import Manufactured, manufacture
+from pdeflow.problems.navier_stokes import NavierStokes
+from pdeflow.problems.plane_wave import PlaneWave
 from pdeflow.problems.poisson import Poisson
 from pdeflow.problems.problem import Parameter, Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
@@ -43,7 +45,9 @@ __all__ = [
     "LogNormalField",
     "LogUniform",
     "Manufactured",
+    "NavierStokes",
     "Parameter",
+    "PlaneWave",
     "Poisson",
     "Problem",
     "System",
@@ -55,6 +59,7 @@ __all__ = [
     "discretise",
     "evaluate",
     "exp",
+    "inverse_laplacian",
     "log",
     "manufacture",
     "sin",

@@ -12,7 +12,7 @@ import abc
 import math
 import operator
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,6 +36,15 @@ class Function(abc.ABC):
     @abc.abstractmethod
     def derivative(self, axis: str, order: int) -> Function:
         """The derivative of the given order along the named axis."""
+
+    def inverse_laplacian(self, axes: Sequence[str]) -> Function:
+        """See :func:`inverse_laplacian`; only where the function is known everywhere, as a Fourier series."""
+        raise InvalidInput(
+            "u of inverse_laplacian",
+            type(self).__name__,
+            "a periodic function known on the whole grid: its value anywhere depends on u everywhere",
+            "Use rate_on_grid or evolve.",
+        )
 
     @abc.abstractmethod
     def _combine(self, other: Any, operation: Callable[[Any, Any], Any]) -> Function:
@@ -154,6 +163,32 @@ def D(u: Any, axis: str, order: int = 1) -> Any:
         "an expression in the unknown, the coordinates `at` and the parameters `p`",
         "Write derivatives inside a residual, or a formula of `at`; a bare tensor has lost its coordinates.",
     )
+
+
+def inverse_laplacian(u: Any, axes: Sequence[str]) -> Any:
+    r"""The periodic v of mean 0 with :math:`\Delta v = u - \bar u`, where the bar is the mean over the box.
+
+    It is not local, so it can be evaluated on Fourier series and symbols, not at scattered points.
+
+    Parameters
+    ----------
+    u
+        A periodic function known on a grid, or a SymPy expression.
+    axes
+        All axes of the box.
+
+    Raises
+    ------
+    InvalidInput
+        If u is known at points only.
+    """
+    if isinstance(u, Function):
+        return u.inverse_laplacian(axes)
+    if _is_symbolic(u):
+        from pdeflow.problems.symbolic import InverseLaplacian, coordinate
+
+        return InverseLaplacian(u, *map(coordinate, axes))
+    raise InvalidInput("u of inverse_laplacian", type(u).__name__, "an expression in the unknown")
 
 
 def _elementary(name: str) -> Callable[[Any], Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,9 +28,9 @@ class Distribution(abc.ABC):
     """Whether a sample is a function of position rather than a number."""
 
     @property
-    def is_constant(self) -> bool:
-        """Whether every sample is the same number."""
-        return False
+    def fixed(self) -> float | Callable[[Any], Any] | None:
+        """What every sample is, a number or a formula of ``at``; None where samples differ."""
+        return None
 
     @property
     @abc.abstractmethod
@@ -104,9 +104,9 @@ class Constant(ScalarDistribution):
             raise InvalidInput("value", self.value, "a finite number")
 
     @property
-    def is_constant(self) -> bool:
-        """True."""
-        return True
+    def fixed(self) -> float:
+        """The number."""
+        return self.value
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -156,7 +156,10 @@ def linear_symbol(
     import sympy
 
     ks = [sympy.Symbol(f"k_{axis}", real=True) for axis in (*problem.domain.axes, TIME)]
-    polynomial = sympy.Poly(-problem.symbol(), *ks)
+    symbol = sympy.expand(-problem.symbol())
+    # What is no polynomial, as the inverse of the Laplacian is none, is left to the steps.
+    terms = [term for term in sympy.Add.make_args(symbol) if term.is_polynomial(*ks)]
+    polynomial = sympy.Poly(sympy.Add(*terms), *ks)
     waves = wave_numbers(grid, device)
     total = torch.zeros((1,) * (grid.dim + 1), dtype=torch.complex128, device=device)
     total = total + sum(0 * k for k in waves)

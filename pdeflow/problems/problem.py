@@ -15,7 +15,7 @@ from pdeflow.grid import Grid
 from pdeflow.problems import grid_function, point_function
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.conditions import Dirichlet
-from pdeflow.problems.distributions import Constant, Distribution
+from pdeflow.problems.distributions import Distribution
 from pdeflow.problems.domain import Box
 from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, node_values
 from pdeflow.problems.point_function import PointFunction
@@ -156,7 +156,7 @@ class Problem(abc.ABC):
         }
 
     def complete_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The given parameters, with those that are constant put in where they are absent."""
+        """The given parameters, with those that are the same for every sample put in where they are absent."""
         known = self.parameters
         for name in given:
             if name not in known:
@@ -165,8 +165,8 @@ class Problem(abc.ABC):
         for name, parameter in known.items():
             if name in given:
                 values[name] = given[name]
-            elif isinstance(parameter.distribution, Constant):
-                values[name] = parameter.distribution.value
+            elif (fixed := parameter.distribution.fixed) is not None:
+                values[name] = fixed
             else:
                 raise InvalidInput(
                     "parameters", sorted(given), f"a value for {name!r} too", "Draw them all with sample()."

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import Function, check_axis, check_operand
 
@@ -48,6 +49,13 @@ def wave_numbers(grid: Grid, device: torch.device) -> tuple[Tensor, ...]:
 def _multiplier(grid: Grid, axis: int, order: int, device: torch.device) -> Tensor:
     """What a derivative multiplies the coefficients by."""
     return (1j * wave_numbers(grid, device)[axis]) ** order
+
+
+@functools.lru_cache(maxsize=16)
+def _inverse_laplacian(grid: Grid, device: torch.device) -> Tensor:
+    """What the inverse of the Laplacian multiplies the coefficients by; 0 for the mean."""
+    squares = sum(k**2 for k in wave_numbers(grid, device))
+    return -torch.where(squares == 0, 0.0, 1.0 / squares)
 
 
 def _resized(coefficients: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
@@ -159,6 +167,15 @@ class SpectralFunction(Function):
             return SpectralFunction(torch.zeros_like(self.coefficients), self.grid)
         multiplier = _multiplier(self.grid, self.grid.axes.index(axis), order, self.coefficients.device)
         return SpectralFunction(self.coefficients * multiplier, self.grid)
+
+    def inverse_laplacian(self, axes: Sequence[str]) -> SpectralFunction:
+        """See :func:`~pdeflow.problems.calculus.inverse_laplacian`."""
+        if tuple(axes) != self.grid.axes:
+            raise InvalidInput("axes of inverse_laplacian", tuple(axes), f"all axes, {self.grid.axes}")
+        if not self.varies:
+            return SpectralFunction(torch.zeros_like(self.coefficients), self.grid)
+        inverse = _inverse_laplacian(self.grid, self.coefficients.device)
+        return SpectralFunction(self.coefficients * inverse, self.grid)
 
     def __neg__(self) -> SpectralFunction:
         return SpectralFunction(-self.coefficients, self.grid)

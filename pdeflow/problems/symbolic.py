@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sympy
 from sympy.core.function import AppliedUndef
 from sympy.printing.latex import LatexPrinter
+from sympy.printing.precedence import PRECEDENCE
 
 from pdeflow.problems.calculus import Names
 
@@ -22,6 +23,33 @@ def coordinate(axis: str) -> sympy.Symbol:
 def derivative(u: sympy.Expr, axis: str, order: int) -> sympy.Expr:
     """The derivative, left unevaluated so that a flux form prints as it was written."""
     return sympy.Derivative(u, (coordinate(axis), order))
+
+
+class InverseLaplacian(sympy.Function):
+    """``InverseLaplacian(u, x, y)``: see :func:`~pdeflow.problems.calculus.inverse_laplacian`; linear in u."""
+
+    @classmethod
+    def eval(cls, u: sympy.Expr, *axes: sympy.Symbol) -> sympy.Expr | None:
+        """What is simpler: sums and constant factors taken out, plane waves divided by their eigenvalue."""
+        if not u.has(*axes):
+            return sympy.S.Zero
+        if u.is_Add:
+            return sympy.Add(*(cls(term, *axes) for term in u.args))
+        constant, rest = u.as_independent(*axes, as_Add=False)
+        if constant != 1:
+            return constant * cls(rest, *axes)
+        if isinstance(u, sympy.exp):
+            eigenvalue = sympy.simplify(sum(u.diff(axis, 2) for axis in axes) / u)
+            if not eigenvalue.has(*axes):
+                return u / eigenvalue
+        return None
+
+    def _eval_derivative(self, s: sympy.Symbol) -> sympy.Expr:
+        u, *axes = self.args
+        return InverseLaplacian(u.diff(s), *axes)
+
+    def _latex(self, printer: LatexPrinter) -> str:
+        return rf"\Delta^{{-1}} {printer.parenthesize(self.args[0], PRECEDENCE['Mul'])}"
 
 
 def coordinates(problem: Problem) -> dict[str, sympy.Symbol]:

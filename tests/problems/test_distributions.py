@@ -19,10 +19,12 @@ from pdeflow.problems import (
     LogNormalField,
     LogUniform,
     Parameter,
+    PlaneWave,
     Poisson,
     ThresholdedField,
     Uniform,
 )
+from pdeflow.problems.calculus import Names
 
 
 def seeds(n: int) -> list[np.random.SeedSequence]:
@@ -47,7 +49,28 @@ def test_scalars(distribution, mean, low, high):
     assert not distribution.is_field
     assert distribution.positive
     assert str(distribution)
-    assert distribution.is_constant == isinstance(distribution, Constant)
+    assert (distribution.fixed is not None) == isinstance(distribution, Constant)
+
+
+def test_a_plane_wave_is_the_same_for_every_sample():
+    wave = PlaneWave(2.0, {"x": 1, "y": -2}, 0.3)
+    grid = Box(x=(0, 1), y=(1, 2), periodic=("x", "y")).grid([5, 8])
+    at = grid.mesh()
+    exact = 2.0 * torch.sin(2 * math.pi * (at["x"] - 2 * at["y"]) + 0.3)
+    assert torch.equal(wave.sample(seeds(3), grid), exact.expand(3, 5, 8))
+    assert torch.equal(wave.fixed(Names("coordinate", at)), exact)
+    assert (wave.bounds, wave.positive, wave.is_field) == ((-2.0, 2.0), False, True)
+    assert str(wave) == "2 sin(2 pi (1 x + -2 y) + 0.3)"
+    assert eval(repr(wave), {"PlaneWave": PlaneWave}) == wave  # noqa: S307, its own repr
+    with pytest.raises(InvalidInput, match="frequency"):
+        PlaneWave(1.0, {"x": 0.5}).sample(seeds(1), grid)
+    with pytest.raises(InvalidInput, match="coordinate"):
+        PlaneWave(1.0, {"z": 1}).sample(seeds(1), grid)
+    for wrong in ({}, {"x": math.inf}):
+        with pytest.raises(InvalidInput, match="frequency"):
+            PlaneWave(1.0, wrong)
+    with pytest.raises(InvalidInput, match="amplitude"):
+        PlaneWave(math.nan, {"x": 1})
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

@@ -28,7 +28,9 @@ from pdeflow.problems import (
     Heat,
     KortewegDeVries,
     KuramotoSivashinsky,
+    NavierStokes,
     Parameter,
+    PlaneWave,
     Uniform,
     cos,
     etdrk4,
@@ -47,7 +49,10 @@ FAMILIES = [
     Burgers(Uniform(0.01, 0.1)),
     KortewegDeVries(),
     KuramotoSivashinsky(),
+    NavierStokes(),
+    NavierStokes(Uniform(1e-4, 1e-3), PlaneWave(1.0, {"y": 4})),
 ]
+LOCAL = [k for k, problem in enumerate(FAMILIES) if not isinstance(problem, NavierStokes)]
 
 
 @pytest.fixture(params=range(len(FAMILIES)), ids=lambda k: f"{FAMILIES[k].name}-{k}")
@@ -68,6 +73,7 @@ def test_it_describes_itself_and_goes_to_another_process(family: Evolution) -> N
     assert copy.statement() == family.statement()
 
 
+@pytest.mark.parametrize("family", LOCAL, indirect=True)
 def test_the_rate_on_the_grid_is_that_of_the_residual_at_points(family: Evolution) -> None:
     """The spectral algebra against automatic differentiation, on a function that the grid resolves."""
     axes, lengths = family.domain.axes, [b - a for a, b in zip(family.domain.lower, family.domain.upper)]
