@@ -168,6 +168,23 @@ class WellReader:
         block = _spread(block, stored, len(shape) - stored.order - len(stored.dim_varying), shape)
         return block[0] if not isinstance(index, slice) and np.ndim(index) == 0 else block
 
+    def chunking(self, name: str) -> tuple[tuple[int, ...] | None, np.dtype]:
+        """Shape of the chunks in which ``name`` is stored, None where it lies in one piece, and its dtype."""
+        data = get_dataset(self._file(), self._find(name).path)
+        return data.chunks, data.dtype
+
+    def packed_chunks(self, name: str, row: int) -> Iterator[tuple[tuple[int, ...], int, bytes]]:
+        """One sample of a field as it lies in the file, compressed: where in the sample, filter mask, bytes.
+
+        The bytes are not looked at; whoever writes them elsewhere should verify that file.
+        """
+        data = get_dataset(self._file(), self._find(name).path)
+        with explain_read_errors(self.path, f"{name!r} of sample {row}"):
+            starts = [range(0, n, c) for n, c in zip(data.shape[1:], data.chunks[1:])]
+            for place in itertools.product(*starts):
+                mask, packed = data.id.read_direct_chunk((row, *place))
+                yield place, mask, packed
+
     def verify(self) -> None:
         """Read every chunk against its checksum.
 

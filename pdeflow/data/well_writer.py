@@ -168,14 +168,8 @@ class WellWriter:
         WriteFailed
             If the operating system refuses.
         """
-        if self._file is None:
-            raise InvalidInput("WellWriter.write", "a closed writer", "a call inside `with WellWriter(...)`")
         blocks, k = self._checked_blocks(arrays)
-        if start < 0 or start + k > self.n:
-            raise InvalidInput("start", start, f"a block of {k} samples within 0..{self.n}")
-        if self._written[start : start + k].any():
-            twice = (start + np.flatnonzero(self._written[start : start + k])).tolist()
-            raise InvalidInput("start", start, f"samples that are not written yet; {_short(twice)} are")
+        self._check_rows(start, k)
         with atomic_file.explain_write_errors(self.path):
             for i in range(k):
                 for key, dataset in self._datasets.items():
@@ -183,6 +177,47 @@ class WellWriter:
         for key, values in self._numbers.items():
             values[start : start + k] = blocks[key]
         self._written[start : start + k] = True
+
+    def copy(self, start: int, source: WellReader, rows: Sequence[int]) -> None:
+        """Copy samples of a file that was written with the same description, without unpacking their fields.
+
+        Parameters
+        ----------
+        start
+            Where the first of them goes; the others follow.
+        source
+            The other file.
+        rows
+            Its samples.
+
+        Raises
+        ------
+        InvalidInput
+            If the files do not agree, or a sample was written before.
+        WriteFailed
+            If the operating system refuses.
+        """
+        self._check_rows(start, len(rows))
+        for key, made in self._datasets.items():
+            if source.chunking(key) != (made.chunks, made.dtype):
+                raise InvalidInput(f"source {source.path}", source.chunking(key), f"{(made.chunks, made.dtype)}")
+        with atomic_file.explain_write_errors(self.path):
+            for i, row in enumerate(rows):
+                for key, dataset in self._datasets.items():
+                    for place, mask, packed in source.packed_chunks(key, row):
+                        dataset.id.write_direct_chunk((start + i, *place), packed, mask)
+        for key, values in self._numbers.items():
+            values[start : start + len(rows)] = source.read(key, rows)
+        self._written[start : start + len(rows)] = True
+
+    def _check_rows(self, start: int, k: int) -> None:
+        if self._file is None:
+            raise InvalidInput("WellWriter", "a closed writer", "a call inside `with WellWriter(...)`")
+        if start < 0 or start + k > self.n:
+            raise InvalidInput("start", start, f"a block of {k} samples within 0..{self.n}")
+        if self._written[start : start + k].any():
+            twice = (start + np.flatnonzero(self._written[start : start + k])).tolist()
+            raise InvalidInput("start", start, f"samples that are not written yet; {_short(twice)} are")
 
     def _checked_blocks(self, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
         for key in arrays:

@@ -58,15 +58,12 @@ def merge(output: Path, plan: Plan, manifest: Manifest) -> Iterator[int]:
     Yields the samples of each shard once they are written; the file is there when it has been exhausted.
     """
     recipe = plan.recipe
-    outputs = Outputs.of(recipe)
-    names = (*outputs.fields, *outputs.constant_fields, *outputs.scalars, *DIAGNOSTICS)
     with open_writer(output, recipe, recipe.samples) as writer:
         for chain in range(recipe.chains):
             indices = plan.indices(chain)
             with WellReader(manifest.shard(chain)) as shard:
-                arrays = {name: shard.read(name, slice(None)) for name in names}
-            for first, rows in _runs(indices):
-                writer.write(first, {name: values[rows] for name, values in arrays.items()})
+                for first, rows in _runs(indices):
+                    writer.copy(first, shard, rows)
             yield len(indices)
 
 
