@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -134,6 +135,7 @@ def _packed(plan: Plan) -> bytes:
         ) from error
 
 
+@functools.lru_cache(maxsize=1)
 def _unpacked(packed: bytes) -> Plan:
     """The plan in a worker, from the process that started the run; never from a file."""
     return pickle.loads(packed)

@@ -46,18 +46,18 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, parameter: Tensor, A: LinearOperator) -> Tensor:  # type: ignore[override]
         ctx.A, ctx.parameter_shape = A, parameter.shape
-        if ctx.needs_input_grad[1]:
-            ctx.save_for_backward(x)
+        # The coefficients too, so that torch refuses a backward after they were changed in place.
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, parameter)
         return A.apply(x.detach())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
         A: LinearOperator = ctx.A
+        x, _ = ctx.saved_tensors
         g = g.contiguous()
         by_x = A.adjoint.apply(g) if ctx.needs_input_grad[0] else None
         by_parameter = None
         if ctx.needs_input_grad[1]:
-            (x,) = ctx.saved_tensors
             by_parameter = A.parameter_gradient(x, g).sum_to_size(ctx.parameter_shape)
         return by_x, by_parameter, None

@@ -332,3 +332,51 @@ def test_asking_for_what_is_not_there(tmp_path):
         reader.read("u", 0, step=2)
     with pytest.raises(CorruptFile, match="no such file"):
         WellReader(tmp_path / "absent.h5")
+
+
+def test_a_field_that_all_samples_share_is_stored_once_and_opens_in_the_well(tmp_path):
+    grid = box(2, 6, ("x", "y"))
+    f = np.random.default_rng(0).standard_normal(grid.shape)
+    u = np.random.default_rng(1).standard_normal((3, 2, *grid.shape))
+    with WellWriter(
+        tmp_path / "d.h5", name="d", grid=grid, n=3, fields={"u": 0}, shared_fields={"f": f}, times=(0, 1)
+    ) as writer:
+        writer.write(0, {"u": u})
+    with h5py.File(tmp_path / "d.h5") as file:
+        assert file["t0_fields/f"].shape == grid.shape
+    with WellReader(tmp_path / "d.h5") as reader:
+        assert reader.constant_fields == {"f": 0}
+        np.testing.assert_array_equal(reader.read("f", [2, 0]), np.broadcast_to(f.astype("f4"), (2, *grid.shape)))
+    sample = WellDataset(path=str(tmp_path))[1]
+    np.testing.assert_array_equal(sample["constant_fields"][..., 0], f.astype("f4"))
+    with pytest.raises(InvalidInput, match="shared_fields"):
+        WellWriter(
+            tmp_path / "e.h5", name="d", grid=grid, n=3, fields={"u": 0}, shared_fields={"f": f[1:]}, times=(0, 1)
+        )
+
+
+def test_copied_samples_are_the_same_to_the_byte_as_written_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr("pdeflow.data.well_writer._LARGEST_CHUNK", 200)  # several chunks a sample
+    grid = box(2, 7)
+    arrays = steady_arrays(grid, 5)
+    with steady_writer(tmp_path / "whole.h5", grid, 5) as writer:
+        writer.write(0, arrays)
+    order = [3, 0, 4]
+    with steady_writer(tmp_path / "part.h5", grid, 3) as writer:
+        writer.write(0, {name: values[order] for name, values in arrays.items()})
+    with (
+        steady_writer(tmp_path / "copied.h5", grid, 3) as writer,
+        WellReader(tmp_path / "whole.h5") as source,
+    ):
+        writer.copy(0, source, [3])
+        writer.copy(1, source, [0, 4])
+        with pytest.raises(InvalidInput, match="not written yet"):
+            writer.copy(2, source, [1])
+    assert (tmp_path / "copied.h5").read_bytes() == (tmp_path / "part.h5").read_bytes()
+    with (
+        WellReader(tmp_path / "whole.h5") as source,
+        pytest.raises(InvalidInput, match="source"),
+        steady_writer(tmp_path / "other.h5", box(2, 8), 1) as writer,
+    ):
+        writer.copy(0, source, [0])
+    assert not (tmp_path / "other.h5").exists()

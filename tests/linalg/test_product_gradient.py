@@ -173,3 +173,16 @@ def test_an_f_cycle_knows_no_adjoint() -> None:
     M = Multigrid(cycle="F").init(darcy(1, (8, 8)))
     with pytest.raises(InvalidInput, match="cycle"):
         _ = M.adjoint
+
+
+@pytest.mark.parametrize("derivative", ["x", "coefficients"])
+def test_coefficients_that_are_changed_before_the_backward_pass_are_refused(derivative: str) -> None:
+    """The gradient would be that of another operator."""
+    values, x = coefficients(torch.float64), vector(torch.float64)
+    (x if derivative == "x" else values).requires_grad_()
+    A = StencilOperator(OFFSETS, values, (False, False))
+    loss = A(x).sum()
+    with torch.no_grad():
+        values.mul_(2.0)
+    with pytest.raises(RuntimeError, match="inplace operation"):
+        loss.backward()
