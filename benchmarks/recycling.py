@@ -13,13 +13,17 @@ one that has used up its time stops there, and its figures are means over the sy
 iteration is a product with the matrix, or two in BiCGStab; what carrying a space to the next matrix costs is
 counted. ``failed``
 systems missed the residual within 10,000 iterations; a ratio to those is a lower bound.
-``python -m benchmarks.recycling [--quick] [--rows A,B] [--device cpu|cuda] [--json FILE]``
+The file is written after every family; ``--resume`` goes on with those that it lacks, and ``runs`` says which
+were measured together.
+``python -m benchmarks.recycling [--quick] [--rows A,B] [--device cpu|cuda] [--json FILE [--resume]]``
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +32,7 @@ import torch
 from benchmarks.contenders import Chain, PeerRun, fastest, take_turns
 from benchmarks.peers import recycling as peers
 from benchmarks.peers.worker import Absent, Worker, petsc_worker, scipy_worker
-from benchmarks.result import NOT_MEASURED, WORK, finish, parser, table
+from benchmarks.result import NOT_MEASURED, WORK, finish, parser, table, write
 from benchmarks.sequences import FAMILIES, Family, SystemSequence
 from pdeflow import linalg
 from pdeflow.linalg import Tag
@@ -249,15 +253,33 @@ def _against_recycling(row: dict[str, Any], column: str, rows: list[dict[str, An
     return 0.0 if best["failed"] else row[column] / best[column]
 
 
+def earlier(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """What an interrupted run of the same settings has written, to go on with."""
+    if path is None or not path.exists():
+        return {"rows": [], "runs": []}
+    held = json.loads(path.read_text())
+    theirs = {"quick": held["summary"]["quick"], "device": held["device"]}
+    if theirs != settings:
+        raise SystemExit(f"{path} holds results of {theirs}, not of {settings}; choose another file")
+    return held
+
+
 def main() -> None:
-    options = parser(__doc__ or "", rows=[f.name for f in FAMILIES], device=True).parse_args()
+    made = parser(__doc__ or "", rows=[f.name for f in FAMILIES], device=True)
+    made.add_argument("--resume", action="store_true", help="keep the families that are in the file of --json")
+    options = made.parse_args()
     torch.set_num_threads(1)
-    load = os.getloadavg()
     named = options.rows or [f.name for f in FAMILIES if not options.quick or f.name in QUICK]
+    settings = {"quick": options.quick, "device": options.device}
+    held = earlier(options.json if options.resume else None, settings)
+    rows: list[dict[str, Any]] = held["rows"]
+    runs: list[dict[str, Any]] = [*held["runs"], {"load_average": os.getloadavg(), "families": []}]
+    there = {row["case"] for row in rows}
     workers = {"scipy": scipy_worker(), "real": petsc_worker(), "complex": petsc_worker("complex")}
-    rows: list[dict[str, Any]] = []
     versions: dict[str, str | None] = {}
-    there = options.device == "cpu" or torch.cuda.is_available()
+    device = options.device == "cpu" or torch.cuda.is_available()
+    more: dict[str, Any] = {"peers": versions, "runs": runs, "device": options.device}
+    summary: dict[str, Any] = {"quick": options.quick}
     try:
         for name, worker in workers.items():
             try:
@@ -265,20 +287,23 @@ def main() -> None:
             except Absent:
                 versions[name] = None
         for family in FAMILIES:
-            if family.name not in named:
+            if family.name not in named or family.name in there:
                 continue
-            if not there:
+            if not device:
                 rows.append({"case": family.name, "dim": family.dim, "ratio": NOT_MEASURED})
                 continue
             count, budget, limit = (10, 1.0, 4.0) if options.quick else (100, BUDGET, LIMIT)
-            rows += measure(family, count, workers, budget, limit, options.device)
-            print(table([row for row in rows if row["case"] == family.name]), flush=True)
+            found = measure(family, count, workers, budget, limit, options.device)
+            print(table(found), flush=True)
+            rows += found
+            runs[-1]["families"].append(family.name)
+            summary = {**summarise(rows), "quick": options.quick}
+            if options.json:
+                write(options.json, rows, summary, **more)
     finally:
         for worker in workers.values():
             worker.stop()
-    summary = summarise(rows) if there else {}
-    more = {"peers": versions, "load_average": load, "device": options.device}
-    finish(options.json, rows, {**summary, "quick": options.quick}, **more)
+    finish(options.json, rows, summary, **more)
 
 
 if __name__ == "__main__":

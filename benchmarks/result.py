@@ -76,8 +76,13 @@ def finish(path: Path | None, rows: list[dict[str, Any]], summary: dict[str, Any
     print(table(rows))
     for key, value in summary.items():
         print(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value}")
-    if path is None:
-        return
+    if path is not None:
+        write(path, rows, summary, **more)
+        print(f"written: {path}")
+
+
+def write(path: Path, rows: list[dict[str, Any]], summary: dict[str, Any], **more: Any) -> None:
+    """Write the JSON file."""
     result = {
         "command": " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
@@ -89,4 +94,3 @@ def finish(path: Path | None, rows: list[dict[str, Any]], summary: dict[str, Any
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"written: {path}")

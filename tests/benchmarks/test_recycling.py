@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 import scipy.sparse.linalg
 
-from benchmarks import contenders, recycling, sequences
+from benchmarks import contenders, readme, recycling, sequences
 from benchmarks.peers.own_preconditioners import prepare
 from benchmarks.peers.worker import Worker, scipy_worker
 from pdeflow import linalg
@@ -103,3 +104,41 @@ def test_recycled_scipy_methods_reach_the_residual() -> None:
             x = method(scipy.sparse.linalg.aslinearoperator(A), b, None, kept, **more)
             assert np.linalg.norm(b - A @ x) <= 1e-8 * np.linalg.norm(b)
         assert bool(kept) == (name != "gmres")
+
+
+def test_a_run_goes_on_with_the_families_that_its_file_lacks(tmp_path, monkeypatch) -> None:
+    done = []
+
+    def measure(family, *_):
+        done.append(family.name)
+        return [
+            {
+                "contest": recycling.BEST,
+                "case": family.name,
+                "dim": 2,
+                "preconditioner": "best",
+                "peer": "PETSc, direct",
+                "failed": 0,
+                "pdeflow_failed": 0,
+                "peer_ms": 6.0,
+                "ratio": 2.0,
+            }
+        ]
+
+    path = tmp_path / "r.json"
+    names = [family.name for family in sequences.FAMILIES[:3]]
+    monkeypatch.setattr(recycling, "measure", measure)
+    for rows, resume in ((names[:2], []), (names, ["--resume"])):
+        monkeypatch.setattr("sys.argv", ["recycling", "--rows", ",".join(rows), "--json", str(path), *resume])
+        recycling.main()
+    assert done == names
+    held = json.loads(path.read_text())
+    assert [row["case"] for row in held["rows"]] == names
+    assert [run["families"] for run in held["runs"]] == [names[:2], names[2:]]
+    monkeypatch.setattr("sys.argv", ["recycling", "--quick", "--json", str(path), "--resume"])
+    with pytest.raises(SystemExit, match="choose another file"):
+        recycling.main()
+
+
+def test_the_readme_counts_all_sequences() -> None:
+    assert len(sequences.FAMILIES) == readme.FAMILY_COUNT
