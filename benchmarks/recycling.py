@@ -266,7 +266,7 @@ def earlier(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     made = parser(__doc__ or "", rows=[f.name for f in FAMILIES], device=True)
-    made.add_argument("--resume", action="store_true", help="keep the families that are in the file of --json")
+    made.add_argument("--resume", action="store_true", help="keep the families that --json has")
     options = made.parse_args()
     torch.set_num_threads(1)
     named = options.rows or [f.name for f in FAMILIES if not options.quick or f.name in QUICK]

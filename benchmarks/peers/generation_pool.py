@@ -4,8 +4,8 @@
 writes two float32 ``.npy`` files, inputs and solutions. A job has ``family`` (darcy or helmholtz), ``n``
 (interior nodes along each axis), ``samples``, ``method``, ``setting``, ``workers``, ``seed`` and ``out``.
 
-The pattern of the matrix is worked out once a worker; matrices get new values in place, as do PETSc's solvers.
-Nothing is compressed, checked or recorded.
+The pattern of the matrix is worked out once a worker; matrices get new values in place, as do PETSc's
+solvers. Nothing is compressed, checked or recorded.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Grid:
         return self.scale * (self.n + 2) * scipy.fft.idctn(noise, norm="ortho")
 
     def diffusion(self, a: np.ndarray) -> list[np.ndarray]:
-        """-div(a grad u) times h^2, by diagonals in the order of the pattern; arithmetic means at the faces."""
+        """-div(a grad u) times h^2, by diagonals in the order of the pattern, means at the faces."""
         across = (a[1:, 1:-1] + a[:-1, 1:-1]) / 2
         along = (a[1:-1, 1:] + a[1:-1, :-1]) / 2
         centre = across[1:] + across[:-1] + along[:, 1:] + along[:, :-1]

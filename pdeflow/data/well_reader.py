@@ -179,6 +179,8 @@ class WellReader:
         The bytes are not looked at; whoever writes them elsewhere should verify that file.
         """
         data = get_dataset(self._file(), self._find(name).path)
+        if data.chunks is None:
+            raise InvalidInput("name", name, "something that is stored in chunks")
         with explain_read_errors(self.path, f"{name!r} of sample {row}"):
             starts = [range(0, n, c) for n, c in zip(data.shape[1:], data.chunks[1:])]
             for place in itertools.product(*starts):

@@ -200,7 +200,11 @@ class WellWriter:
         self._check_rows(start, len(rows))
         for key, made in self._datasets.items():
             if source.chunking(key) != (made.chunks, made.dtype):
-                raise InvalidInput(f"source {source.path}", source.chunking(key), f"{(made.chunks, made.dtype)}")
+                raise InvalidInput(
+                    f"chunks of {key!r} in {source.path}",
+                    source.chunking(key),
+                    f"{(made.chunks, made.dtype)}",
+                )
         with atomic_file.explain_write_errors(self.path):
             for i, row in enumerate(rows):
                 for key, dataset in self._datasets.items():

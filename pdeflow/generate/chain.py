@@ -28,7 +28,7 @@ class Outputs:
 
     @classmethod
     def of(cls, recipe: Recipe) -> Outputs:
-        """What is random is stored a sample; a number that is not, as an attribute; a field that is not, once."""
+        """What is random is stored a sample; of the rest, numbers as attributes and fields once."""
         constant_fields, shared_fields, scalars, attributes = [], [], [], {}
         problem = recipe.problem
         for name, parameter in problem.parameters.items():

@@ -13,7 +13,7 @@ from pdeflow.problems.plane_wave import PlaneWave
 from pdeflow.problems.problem import Parameter
 from pdeflow.problems.random_fields import GaussianField
 
-FNO_STD = 0.2739
+FNO_STD = 0.26196
 """Standard deviation of the field that the FNO paper's released code draws; see `NavierStokes`."""
 
 FNO_FORCING = PlaneWave(0.1 * math.sqrt(2), {"x": 1, "y": 1}, math.pi / 4)
@@ -28,8 +28,8 @@ class NavierStokes(Evolution):
         w_t + \nabla \cdot (v\, w) = \nu \Delta w + f, \qquad
         v = (\psi_y, -\psi_x), \qquad \Delta \psi = -w.
 
-    The unknown is the vorticity w; the velocity v has no divergence and mean 0. Its statement is not local, so
-    it has no residual at scattered points.
+    The unknown is the vorticity w; the velocity v has no divergence and mean 0. The statement is not local,
+    so it has no residual at scattered points.
 
     Parameters
     ----------

@@ -33,8 +33,8 @@ class PlaneWave(Field):
     Raises
     ------
     InvalidInput
-        If a number is not finite; on sampling, if an axis is unknown, or the wave does not fit into a box that
-        wraps around.
+        If a number is not finite; on sampling, if an axis is unknown, or the wave does not fit into a box
+        that wraps around.
     """
 
     amplitude: float
@@ -79,7 +79,9 @@ class PlaneWave(Field):
         for axis, low, high, wraps in zip(grid.axes, grid.lower, grid.upper, grid.periodic):
             waves = self.frequency.get(axis, 0.0) * (high - low)
             if wraps and abs(waves - round(waves)) > 1e-9:
-                raise InvalidInput(f"frequency[{axis!r}]", self.frequency[axis], f"whole waves in {high - low:g}")
+                raise InvalidInput(
+                    f"frequency[{axis!r}]", self.frequency[axis], f"whole waves in {high - low:g}"
+                )
         at = Names("coordinate", grid.mesh())
         field = self._value(at).to(device=device, dtype=dtype)
         return field.expand(len(seeds), *grid.shape)

@@ -156,7 +156,7 @@ class Problem(abc.ABC):
         }
 
     def complete_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The given parameters, with those that are the same for every sample put in where they are absent."""
+        """The given parameters, and where they are absent those that are the same for every sample."""
         known = self.parameters
         for name in given:
             if name not in known:

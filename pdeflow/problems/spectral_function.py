@@ -54,7 +54,8 @@ def _multiplier(grid: Grid, axis: int, order: int, device: torch.device) -> Tens
 @functools.lru_cache(maxsize=16)
 def _inverse_laplacian(grid: Grid, device: torch.device) -> Tensor:
     """What the inverse of the Laplacian multiplies the coefficients by; 0 for the mean."""
-    squares = sum(k**2 for k in wave_numbers(grid, device))
+    waves = wave_numbers(grid, device)
+    squares = functools.reduce(operator.add, (k**2 for k in waves))
     return -torch.where(squares == 0, 0.0, 1.0 / squares)
 
 

@@ -26,7 +26,7 @@ def derivative(u: sympy.Expr, axis: str, order: int) -> sympy.Expr:
 
 
 class InverseLaplacian(sympy.Function):
-    """``InverseLaplacian(u, x, y)``: see :func:`~pdeflow.problems.calculus.inverse_laplacian`; linear in u."""
+    """``InverseLaplacian(u, x, y)``; see :func:`~pdeflow.problems.calculus.inverse_laplacian`."""
 
     @classmethod
     def eval(cls, u: sympy.Expr, *axes: sympy.Symbol) -> sympy.Expr | None:
@@ -46,7 +46,8 @@ class InverseLaplacian(sympy.Function):
 
     def _eval_derivative(self, s: sympy.Symbol) -> sympy.Expr:
         u, *axes = self.args
-        return InverseLaplacian(u.diff(s), *axes)
+        changed: Any = InverseLaplacian(sympy.diff(u, s), *axes)
+        return changed
 
     def _latex(self, printer: LatexPrinter) -> str:
         return rf"\Delta^{{-1}} {printer.parenthesize(self.args[0], PRECEDENCE['Mul'])}"

@@ -67,7 +67,7 @@ def numbers(*values: float) -> torch.Tensor:
 def test_it_describes_itself_and_goes_to_another_process(family: Evolution) -> None:
     card = family.describe()
     assert json.loads(json.dumps(card)) == card
-    assert r"\frac{\partial}{\partial t} u" in card["equation"]
+    assert rf"\frac{{\partial}}{{\partial t}} {family.fields[0]}" in card["equation"]
     assert card["conditions"] == [f"periodic along {axis}" for axis in family.domain.axes]
     copy = pickle.loads(pickle.dumps(family))
     assert copy.statement() == family.statement()
