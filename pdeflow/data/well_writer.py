@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -121,6 +122,7 @@ class WellWriter:
             **{key: np.zeros(self.n) for key in self.scalars},
             **{key: np.zeros(self.n, kind) for key, kind in self.diagnostics.items()},
         }
+        self._copied: dict[tuple[str, int], int] = {}  # CRC-32 of the packed bytes of a field of a sample
         self._file: h5py.File | None = None
         self._datasets: dict[str, h5py.Dataset] = {}
 
@@ -208,8 +210,11 @@ class WellWriter:
         with atomic_file.explain_write_errors(self.path):
             for i, row in enumerate(rows):
                 for key, dataset in self._datasets.items():
+                    check = 0
                     for place, mask, packed in source.packed_chunks(key, row):
                         dataset.id.write_direct_chunk((start + i, *place), packed, mask)
+                        check = zlib.crc32(packed, check)
+                    self._copied[key, start + i] = check
         for key, values in self._numbers.items():
             values[start : start + len(rows)] = source.read(key, rows)
         self._written[start : start + len(rows)] = True
@@ -387,7 +392,7 @@ class WellWriter:
             self._file.attrs[CHECKSUM] = np.uint32(metadata_crc32(self._file))
             self._file.close()
         with WellReader(atomic_file.partial_path(self.path)) as reader:
-            reader.verify()
+            reader.verify(self._copied)
         atomic_file.publish(self.path)
 
     def _abandon(self) -> None:

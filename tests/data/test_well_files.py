@@ -388,3 +388,26 @@ def test_copied_samples_are_the_same_to_the_byte_as_written_ones(tmp_path, monke
     ):
         writer.copy(0, source, [0])
     assert not (tmp_path / "other.h5").exists()
+
+
+def test_a_copied_chunk_that_did_not_reach_the_disk_is_noticed(tmp_path, monkeypatch):
+    grid = box(2, 7)
+    write_steady(tmp_path / "whole.h5", grid, 3)
+    chunks = WellReader.packed_chunks
+
+    def damaged(self, name, row):
+        for place, mask, packed in chunks(self, name, row):
+            yield (
+                place,
+                mask,
+                packed[:-1] + bytes([packed[-1] ^ 1]) if self.path.suffix == ".partial" else packed,
+            )
+
+    monkeypatch.setattr(WellReader, "packed_chunks", damaged)
+    with (
+        pytest.raises(CorruptFile, match="not what was written"),
+        WellReader(tmp_path / "whole.h5") as source,
+        steady_writer(tmp_path / "copy.h5", grid, 3) as writer,
+    ):
+        writer.copy(0, source, [0, 1, 2])
+    assert not (tmp_path / "copy.h5").exists()
