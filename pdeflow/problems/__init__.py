@@ -1,10 +1,12 @@
 """Floor 2: equations stated once, their parameters' distributions, and their discretisation."""
 
+from pdeflow.problems.advected_step import AdvectedStep
 from pdeflow.problems.advection import Advection
 from pdeflow.problems.allen_cahn import AllenCahn
 from pdeflow.problems.burgers import Burgers
-from pdeflow.problems.calculus import D, cos, cosh, exp, log, sin, sinh, sqrt, tan, tanh
+from pdeflow.problems.calculus import D, cos, cosh, erf, exp, log, relu, sin, sinh, sqrt, step, tan, tanh
 from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.darcy import Darcy
 from pdeflow.problems.discretise import System, discretise
@@ -12,22 +14,29 @@ from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUn
 from pdeflow.problems.domain import Box
 from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
+from pdeflow.problems.finite_volumes import CellTrajectory
 from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
 from pdeflow.problems.helmholtz import Helmholtz
+from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.manufactured import Manufactured, manufacture
 from pdeflow.problems.poisson import Poisson
+from pdeflow.problems.porous_medium import PorousMedium
 from pdeflow.problems.problem import Parameter, Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
+from pdeflow.problems.stefan import Stefan
 
 __all__ = [
+    "AdvectedStep",
     "Advection",
     "AllenCahn",
     "Box",
     "Burgers",
+    "CellTrajectory",
     "Choice",
+    "ConservationLaw",
     "Constant",
     "ConvectionDiffusion",
     "D",
@@ -38,6 +47,7 @@ __all__ = [
     "GaussianField",
     "Heat",
     "Helmholtz",
+    "InviscidBurgers",
     "KortewegDeVries",
     "KuramotoSivashinsky",
     "LogNormalField",
@@ -45,7 +55,9 @@ __all__ = [
     "Manufactured",
     "Parameter",
     "Poisson",
+    "PorousMedium",
     "Problem",
+    "Stefan",
     "System",
     "ThresholdedField",
     "Trajectory",
@@ -53,13 +65,16 @@ __all__ = [
     "cos",
     "cosh",
     "discretise",
+    "erf",
     "evaluate",
     "exp",
     "log",
     "manufacture",
+    "relu",
     "sin",
     "sinh",
     "sqrt",
+    "step",
     "tan",
     "tanh",
 ]
