@@ -150,6 +150,7 @@ class ConservationLaw(Evolution, abc.ABC):
         """As of any problem; the conditions say the start and the boundary values."""
         (axis,) = self.domain.axes
         where = {"start": f"at {TIME} = 0", "boundary": f"on {axis}- and {axis}+"}
-        said = [f"{self.fields[0]} = {value} {where[key]}" for key, value in self._formulas().items()]
+        values = {k: f"{float(v):g}" if v.is_number else str(v) for k, v in self._formulas().items()}
+        said = [f"{self.fields[0]} = {value} {where[key]}" for key, value in values.items()]
         card = super().describe()
         return card | {"conditions": said + card["conditions"]}

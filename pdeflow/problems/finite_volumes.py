@@ -57,7 +57,7 @@ class CellTrajectory(Trajectory):
     error
         (n,), the largest relative difference over the instants, in L1, to the solution with half as many
         cells and steps of twice the length: about the error of the solution where it converges with first
-        order. Infinite of a sample that failed.
+        order. Infinite where either has failed.
     steps
         (n,), steps from 0 to the end.
     status
@@ -93,8 +93,8 @@ def evolve(
     grid
         Of the law.
     parameters
-        Name to a number or a tensor (n,); the initial field, where the law has one, is (n, cells) or (cells,)
-        averages. Those whose distribution is constant may be left out.
+        Name to a number or a tensor (n,); the initial field, where the law has one, may be (n, cells) or
+        (cells,) averages. Those whose distribution is constant may be left out.
     stop
         The last instant, positive.
     instants
@@ -134,10 +134,12 @@ def evolve(
     start = fine.start(batch) if field is None else field.expand(batch, -1)
     times = torch.linspace(0.0, stop, instants, dtype=torch.float64, device="cpu")
     u, inflow, steps, status = march(fine, start, times.tolist())
-    half = march(coarse, coarse.start(batch) if field is None else _pairs(start), times.tolist())[0]
+    half_start = coarse.start(batch) if field is None else _pairs(start)
+    half, _, _, half_status = march(coarse, half_start, times.tolist())
     size, difference = u.abs().mean(dim=-1), (_pairs(u) - half).abs().mean(dim=-1)
     relative = torch.where(size > 0, difference / size, difference).amax(dim=1)
-    error = torch.where(status == int(Status.CONVERGED), torch.nan_to_num(relative, nan=torch.inf), torch.inf)
+    known = (status == int(Status.CONVERGED)) & (half_status == int(Status.CONVERGED))
+    error = torch.where(known, relative, torch.inf)
     return CellTrajectory(u, times, error, steps, status, inflow)
 
 
@@ -156,7 +158,7 @@ def _values(
         if callable(value):
             raise InvalidInput(f"parameter {name!r}", "a formula", "numbers, or the averages over the cells")
         values = torch.as_tensor(value, dtype=torch.float64, device=device)
-        if name == law.initial:
+        if name == law.initial and values.ndim and law.parameters[name].distribution.is_field:
             if values.shape[-1:] != grid.shape or values.ndim > 2:
                 raise InvalidInput(f"shape of parameter {name!r}", tuple(values.shape), f"(n, *{grid.shape})")
             field = values.reshape(-1, *grid.shape)

@@ -13,11 +13,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Formula = Callable[[Tensor], Tensor]
+Pointwise = Callable[[Tensor], Tensor]
 """A function of u, entry by entry; its values broadcast against u's."""
 
 
-def value_and_slope(function: Formula, u: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_slope(function: Pointwise, u: Tensor) -> tuple[Tensor, Tensor]:
     """``function(u)`` and its derivative, both shaped like u."""
     with torch.enable_grad():
         v = u.detach().requires_grad_()
@@ -43,7 +43,7 @@ def van_leer_slopes(u: Tensor) -> Tensor:
     return torch.where(product > 0, 2 * product / (left + right), 0.0)
 
 
-def hlle_flux(flux: Formula, left: Tensor, right: Tensor) -> Tensor:
+def hlle_flux(flux: Pointwise, left: Tensor, right: Tensor) -> Tensor:
     """The flux between two states, of Harten, Lax, van Leer and Einfeldt.
 
     The waves that part the two go at the speeds f' of the states where they open a fan, at the speed of the
@@ -60,7 +60,7 @@ def hlle_flux(flux: Formula, left: Tensor, right: Tensor) -> Tensor:
     return torch.where(width > 0, fan, (f_left + f_right) / 2)
 
 
-def muscl_flux(flux: Formula, u: Tensor, left: Tensor, right: Tensor, periodic: bool) -> Tensor:
+def muscl_flux(flux: Pointwise, u: Tensor, left: Tensor, right: Tensor, periodic: bool) -> Tensor:
     """The fluxes through all faces.
 
     Parameters

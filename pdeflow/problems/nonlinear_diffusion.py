@@ -16,17 +16,17 @@ import torch
 from torch import Tensor
 
 from pdeflow.linalg import solve_tridiagonal
-from pdeflow.problems.muscl import Formula, extended, value_and_slope
+from pdeflow.problems.muscl import Pointwise, extended, value_and_slope
 
 MOST_ITERATIONS = 60
 """Of Newton's method, after which a step counts as not solved."""
 
-LOOK = 3
+LOOK = 2
 """Iterations between two looks at whether all samples have converged."""
 
 
 def newton_step(
-    potential: Formula, u: Tensor, guess: Tensor, left: Tensor, right: Tensor, ratio: Tensor, periodic: bool
+    potential: Pointwise, u: Tensor, guess: Tensor, left: Tensor, right: Tensor, ratio: Tensor, periodic: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Residual, correction and face differences of K for a guess at the new cell averages.
 
@@ -50,7 +50,7 @@ def newton_step(
 
 
 def backward_euler(
-    potential: Formula,
+    potential: Pointwise,
     u: Tensor,
     left: Tensor,
     right: Tensor,

@@ -13,7 +13,7 @@ from pdeflow.cli.generate import parse_recipe
 from pdeflow.data import GridSamples, WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, generate
-from pdeflow.problems import PorousMedium
+from pdeflow.problems import Box, ConservationLaw, GaussianField, Parameter, PorousMedium, Uniform
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +46,32 @@ def test_the_recipe_that_is_shipped_runs(tmp_path: Path, name: str) -> None:
     recipe = parse_recipe(["-c", str(ROOT / "datasets" / name / "recipe.yaml")])
     short = dataclasses.replace(recipe, samples=2, resolution=16, instants=3)
     assert generate(short, tmp_path / "s.h5", progress=False).failed == 0
+
+
+class Wind(ConservationLaw):
+    """u_t + c u_x = 0 between ends at which u is 0."""
+
+    domain = Box(x=(0.0, 2.0))
+    c = Parameter(Uniform(0.5, 1.0))
+    u0 = Parameter(GaussianField())
+
+    def flux(self, u, p):
+        return p.c * u
+
+    def boundary(self, at, p):
+        return 0.0
+
+
+def test_an_initial_field_is_the_first_instant(tmp_path: Path) -> None:
+    recipe = Recipe(Wind(), resolution=16, samples=3, seed=1, stop=6.0, instants=3, dtype="float64")
+    assert generate(recipe, tmp_path / "w.h5", progress=False).failed == 0
+    with WellReader(tmp_path / "w.h5") as file:
+        assert list(file.constant_fields) == []
+        u, c = file.read("u", slice(None)), file.read("c", slice(None))
+    drawn = recipe.problem.sample(range(3), recipe.grid, seed=1)
+    np.testing.assert_array_equal(u[:, 0], drawn["u0"].numpy())
+    np.testing.assert_array_equal(c, drawn["c"].numpy())
+    assert np.abs(u[:, -1]).max() < 1e-3 * np.abs(u[:, 0]).max()  # all of it has been blown out
 
 
 def test_a_number_of_cells_that_cannot_be_halved_is_refused_before_anything_is_solved() -> None:

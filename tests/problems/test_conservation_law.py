@@ -189,10 +189,11 @@ def test_fronts_and_shocks_are_in_the_cell_where_they_belong(family) -> None:
     for k in (1, 2):
         at, p = names(law, fine, path.times[k], {name: v[:, None] for name, v in parameters.items()})
         exact = law.exact(at, p)
-        level = 0.4 * exact.amax(dim=1, keepdim=True)
+        # Half the height, but below the jump of Stefan's front.
+        level = 0.48 * exact.amax(dim=1, keepdim=True)
         place = torch.where(exact > level, fine, -torch.inf).amax(dim=1)
         found = torch.where(path.u[:, k] > level, x + h / 2, -torch.inf).amax(dim=1)
-        assert (place - found).abs().max() < 1.5 * h
+        assert (place - found).abs().max() <= h
 
 
 def test_no_new_extrema_and_no_new_variation(family) -> None:
@@ -238,6 +239,11 @@ def test_second_order_where_nothing_is_steep() -> None:
         errors.append((path.u[:, -1] - exact).abs().mean(dim=1))
         assert float(path.u[:, -1].sum(dim=1).abs().max()) < 1e-12
     assert orders(errors)[-1] > 1.8, (errors, orders(errors))
+
+
+def test_an_initial_field_may_be_a_number() -> None:
+    path = solved(Wind(), 16, {"c": numbers(0.5, 1.0), "u0": 0.25}, 1.0, 2)
+    torch.testing.assert_close(path.u, torch.full((2, 2, 16), 0.25, dtype=torch.float64), rtol=1e-13, atol=0)
 
 
 class Riemann(ConservationLaw):
