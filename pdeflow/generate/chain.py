@@ -57,7 +57,8 @@ class SolvedChain:
     sample. ``residual`` is the true relative residual ``||R(u)|| / ||R(boundary values alone)||`` of the
     *statement* on the grid, in float64, before the fields are cast to the storage dtype. Of an equation in
     time, ``residual`` is the relative change of the solution when the step was halved last, and
-    ``iterations`` counts the steps.
+    ``iterations`` counts the steps; of a conservation law, ``residual`` is the relative L1 difference to the
+    solution on half as many cells.
     """
 
     arrays: dict[str, np.ndarray]

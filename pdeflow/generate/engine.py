@@ -64,7 +64,7 @@ class GenerationReport:
 
     def text(self) -> str:
         """The summary that the command line prints."""
-        count, residual = ("iterations", "residual") if self.steady else ("steps", "error of the step")
+        count, residual = ("iterations", "residual") if self.steady else ("steps", "estimated error")
         lines = [
             f"{self.output}: {self.samples} samples, {self.seconds:.1f} s"
             + (f" ({self.resumed} were there already)" if self.resumed else ""),

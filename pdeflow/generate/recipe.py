@@ -45,7 +45,8 @@ class Recipe:
         one before.
     rtol
         Relative residual at which a system counts as solved. Of an equation in time: relative change of the
-        solution, when the step is halved, at which it counts as solved.
+        solution, when the step is halved, at which it counts as solved. Of a conservation law:
+        residual of an implicit step, relative to the largest value of the solution.
     stop
         Last instant of an equation in time; none for a steady one.
     instants

@@ -39,6 +39,7 @@ from pdeflow.linalg.sparse import SparseOperator
 from pdeflow.linalg.sparse_direct import SparseDirect
 from pdeflow.linalg.ssor import SSOR
 from pdeflow.linalg.stencil import StencilOperator
+from pdeflow.linalg.tridiagonal import solve_tridiagonal
 
 __all__ = [
     "CG",
@@ -86,4 +87,5 @@ __all__ = [
     "from_scipy",
     "full_multigrid",
     "solve",
+    "solve_tridiagonal",
 ]

@@ -1,10 +1,27 @@
 """Floor 2: equations stated once, their parameters' distributions, and their discretisation."""
 
+from pdeflow.problems.advected_step import AdvectedStep
 from pdeflow.problems.advection import Advection
 from pdeflow.problems.allen_cahn import AllenCahn
 from pdeflow.problems.burgers import Burgers
-from pdeflow.problems.calculus import D, cos, cosh, exp, inverse_laplacian, log, sin, sinh, sqrt, tan, tanh
+from pdeflow.problems.calculus import (
+    D,
+    cos,
+    cosh,
+    erf,
+    exp,
+    inverse_laplacian,
+    log,
+    relu,
+    sin,
+    sinh,
+    sqrt,
+    step,
+    tan,
+    tanh,
+)
 from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.darcy import Darcy
 from pdeflow.problems.discretise import System, discretise
@@ -12,24 +29,31 @@ from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUn
 from pdeflow.problems.domain import Box
 from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
+from pdeflow.problems.finite_volumes import CellTrajectory
 from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
 from pdeflow.problems.helmholtz import Helmholtz
+from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.manufactured import Manufactured, manufacture
 from pdeflow.problems.navier_stokes import NavierStokes
 from pdeflow.problems.plane_wave import PlaneWave
 from pdeflow.problems.poisson import Poisson
+from pdeflow.problems.porous_medium import PorousMedium
 from pdeflow.problems.problem import Parameter, Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
+from pdeflow.problems.stefan import Stefan
 
 __all__ = [
+    "AdvectedStep",
     "Advection",
     "AllenCahn",
     "Box",
     "Burgers",
+    "CellTrajectory",
     "Choice",
+    "ConservationLaw",
     "Constant",
     "ConvectionDiffusion",
     "D",
@@ -40,6 +64,7 @@ __all__ = [
     "GaussianField",
     "Heat",
     "Helmholtz",
+    "InviscidBurgers",
     "KortewegDeVries",
     "KuramotoSivashinsky",
     "LogNormalField",
@@ -49,7 +74,9 @@ __all__ = [
     "Parameter",
     "PlaneWave",
     "Poisson",
+    "PorousMedium",
     "Problem",
+    "Stefan",
     "System",
     "ThresholdedField",
     "Trajectory",
@@ -57,14 +84,17 @@ __all__ = [
     "cos",
     "cosh",
     "discretise",
+    "erf",
     "evaluate",
     "exp",
     "inverse_laplacian",
     "log",
     "manufacture",
+    "relu",
     "sin",
     "sinh",
     "sqrt",
+    "step",
     "tan",
     "tanh",
 ]

@@ -220,3 +220,22 @@ tanh = _elementary("tanh")
 exp = _elementary("exp")
 log = _elementary("log")
 sqrt = _elementary("sqrt")
+erf = _elementary("erf")
+
+
+def relu(value: Any) -> Any:
+    """``max(value, 0)`` of a function on points or a grid, a tensor, a SymPy expression or a number."""
+    if isinstance(value, Function):
+        return value.map(torch.relu)
+    if isinstance(value, Tensor):
+        return torch.relu(value)
+    return sys.modules["sympy"].Max(value, 0) if _is_symbolic(value) else max(value, 0.0)
+
+
+def step(value: Any) -> Any:
+    """1 where ``value`` is not negative, else 0; of the same kinds as :func:`relu`."""
+    if isinstance(value, Function):
+        return value.map(step)
+    if isinstance(value, Tensor):
+        return (value >= 0).to(value.dtype)
+    return sys.modules["sympy"].Heaviside(value, 1) if _is_symbolic(value) else float(value >= 0)

@@ -24,10 +24,14 @@ from pdeflow.problems import (
     Problem,
     Uniform,
     cos,
+    erf,
     exp,
     manufacture,
+    relu,
     sin,
+    step,
 )
+from pdeflow.problems.point_function import PointFunction
 
 
 class Helmholtz(Problem):
@@ -163,3 +167,19 @@ def test_manufacture_says_what_is_wrong():
         manufacture(Darcy(2), lambda at: at.x, {"f": 1.0}, source="a")
     with pytest.raises(InvalidInput, match="elementary"):
         manufacture(Poisson(1), lambda at: sympy.gamma(at.x))
+
+
+def test_functions_with_corners_and_the_error_function_mean_the_same_everywhere() -> None:
+    values = [-1.5, -0.25, 0.0, 0.75]
+    for function, expected in (
+        (relu, [0.0, 0.0, 0.0, 0.75]),
+        (step, [0.0, 0.0, 1.0, 1.0]),
+        (erf, [math.erf(value) for value in values]),
+    ):
+        assert [function(value) for value in values] == expected
+        x = torch.tensor(values, dtype=torch.float64)
+        torch.testing.assert_close(function(x), torch.tensor(expected, dtype=torch.float64))
+        at = PointFunction(x, x[:, None], ["x"])
+        torch.testing.assert_close(function(at).values, torch.tensor(expected, dtype=torch.float64))
+        X = sympy.Symbol("X", real=True)
+        assert [float(function(X).subs(X, value)) for value in values] == pytest.approx(expected)

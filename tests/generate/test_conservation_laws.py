@@ -1,0 +1,90 @@
+"""Conservation laws, from a recipe to a file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pdeflow.cli.generate import parse_recipe
+from pdeflow.data import GridSamples, WellReader
+from pdeflow.errors import InvalidInput
+from pdeflow.generate import Recipe, generate
+from pdeflow.problems import Box, ConservationLaw, GaussianField, Parameter, PorousMedium, Uniform
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_file_holds_averages_at_the_centres_of_the_cells(tmp_path: Path) -> None:
+    recipe = Recipe(
+        PorousMedium(), resolution=32, samples=5, chain=2, seed=3, stop=0.6, instants=4, dtype="float64"
+    )
+    report = generate(recipe, tmp_path / "p.h5", progress=False)
+    assert report.failed == 0
+    assert "steps a sample" in report.text()
+    with WellReader(tmp_path / "p.h5") as file:
+        assert not file.steady
+        np.testing.assert_allclose(file.grid.coordinates()[0].numpy(), (np.arange(32) + 0.5) / 32)
+        u, m, residual = (file.read(name, slice(None)) for name in ("u", "m", "residual"))
+        times = file.times
+    assert u.shape == (5, 4, 32)
+    assert ((m >= 1) & (m <= 6)).all()
+    exact = (m[:, None] * times) ** (1 + 1 / m[:, None]) / (m[:, None] + 1)
+    np.testing.assert_allclose(u.mean(axis=2), exact, rtol=0, atol=0.05)
+    drawn = recipe.problem.sample(range(5), recipe.grid, seed=3)
+    path = recipe.problem.evolve(recipe.grid, drawn, 0.6, 4, rtol=recipe.rtol)
+    np.testing.assert_allclose(u, path.u.numpy(), rtol=0, atol=1e-12)
+    assert (residual > 0).all()
+    assert (residual < 0.2).all()
+
+
+@pytest.mark.parametrize("name", ["porous_medium", "stefan", "inviscid_burgers", "advected_step"])
+def test_the_recipe_that_is_shipped_runs(tmp_path: Path, name: str) -> None:
+    recipe = parse_recipe(["-c", str(ROOT / "datasets" / name / "recipe.yaml")])
+    short = dataclasses.replace(recipe, samples=2, resolution=16, instants=3)
+    assert generate(short, tmp_path / "s.h5", progress=False).failed == 0
+
+
+class Wind(ConservationLaw):
+    """u_t + c u_x = 0 between ends at which u is 0."""
+
+    domain = Box(x=(0.0, 2.0))
+    c = Parameter(Uniform(0.5, 1.0))
+    u0 = Parameter(GaussianField())
+
+    def flux(self, u, p):
+        return p.c * u
+
+    def boundary(self, at, p):
+        return 0.0
+
+
+def test_an_initial_field_is_the_first_instant(tmp_path: Path) -> None:
+    recipe = Recipe(Wind(), resolution=16, samples=3, seed=1, stop=6.0, instants=3, dtype="float64")
+    assert generate(recipe, tmp_path / "w.h5", progress=False).failed == 0
+    with WellReader(tmp_path / "w.h5") as file:
+        assert list(file.constant_fields) == []
+        u, c = file.read("u", slice(None)), file.read("c", slice(None))
+    drawn = recipe.problem.sample(range(3), recipe.grid, seed=1)
+    np.testing.assert_array_equal(u[:, 0], drawn["u0"].numpy())
+    np.testing.assert_array_equal(c, drawn["c"].numpy())
+    assert np.abs(u[:, -1]).max() < 1e-3 * np.abs(u[:, 0]).max()  # all of it has been blown out
+
+
+def test_a_number_of_cells_that_cannot_be_halved_is_refused_before_anything_is_solved() -> None:
+    with pytest.raises(InvalidInput, match="Try 34") as caught:
+        Recipe(PorousMedium(), resolution=33, stop=1.0)
+    assert caught.value.name == "resolution"
+
+
+def test_training_sees_the_cells(tmp_path: Path) -> None:
+    recipe = Recipe(PorousMedium(), resolution=16, samples=2, stop=0.5, instants=2, dtype="float64")
+    generate(recipe, tmp_path / "p.h5", progress=False)
+    with WellReader(tmp_path / "p.h5") as file:
+        batch = GridSamples([file], np.arange(2), inputs=["m"], targets=["u"])[torch.tensor([0, 1])]
+        u, m = file.read("u", slice(None)), file.read("m", slice(None))
+    np.testing.assert_allclose(batch["target"][:, 0].numpy(), u[:, -1], rtol=1e-6, atol=1e-30)
+    np.testing.assert_allclose(batch["input"][:, 0].mean(dim=1).numpy(), m, rtol=1e-6)
