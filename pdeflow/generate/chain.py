@@ -14,6 +14,7 @@ from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.linalg import Candidate, Sequence, Solution, Status, default_method, solve
 from pdeflow.problems import Constant, Evolution, System
+from pdeflow.problems.unknowns import parted
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Outputs:
         constant_fields, scalars, attributes = [], [], {}
         problem = recipe.problem
         for name, parameter in problem.parameters.items():
-            if isinstance(problem, Evolution) and name == problem.initial:
+            if isinstance(problem, Evolution) and name in problem.initials:
                 continue  # the first instant of the unknown
             distribution = parameter.distribution
             if isinstance(distribution, Constant):
@@ -53,8 +54,8 @@ class SolvedChain:
     ``arrays`` maps every name of `Outputs` and of ``DIAGNOSTICS`` to an array whose first axis is the
     sample. ``residual`` is the true relative residual ``||R(u)|| / ||R(boundary values alone)||`` of the
     *statement* on the grid, in float64, before the fields are cast to the storage dtype. Of an equation in
-    time, ``residual`` is the relative change of the solution when the step was halved last, and
-    ``iterations`` counts the steps.
+    time, ``residual`` is the relative change of the solution when the step was halved last, the largest of
+    several unknowns, and ``iterations`` counts the steps.
     """
 
     arrays: dict[str, np.ndarray]
@@ -91,8 +92,8 @@ def solve_chain(
     solved = (
         _evolved(recipe, parameters) if isinstance(recipe.problem, Evolution) else _steady(plan, parameters)
     )
-    arrays: dict[str, np.ndarray] = {}
-    arrays[recipe.problem.fields[0]] = solved.u.cpu().numpy()
+    fields = recipe.problem.fields
+    arrays = {name: u.cpu().numpy() for name, u in zip(fields, parted(fields, solved.u, dim=2))}
     for name in (*outputs.constant_fields, *outputs.scalars):
         arrays[name] = parameters[name].cpu().numpy()
     arrays["residual"] = solved.residual.cpu().numpy()
@@ -104,7 +105,10 @@ def solve_chain(
 
 @dataclass(frozen=True)
 class _Solved:
-    """Fields (n, instants, *grid.shape), NaN where solving failed, and what it said of each sample, (n,)."""
+    """Fields, NaN where solving failed, and what it said of each sample, (n,).
+
+    ``u`` is (n, instants, *grid.shape), of several unknowns (n, instants, fields, *grid.shape).
+    """
 
     u: Tensor
     residual: Tensor

@@ -12,14 +12,17 @@ from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUn
 from pdeflow.problems.domain import Box
 from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
+from pdeflow.problems.gaussian_bumps import GaussianBumps
+from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
 from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.manufactured import Manufactured, manufacture
+from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.poisson import Poisson
-from pdeflow.problems.problem import Parameter, Problem
+from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
 
 __all__ = [
@@ -35,7 +38,9 @@ __all__ = [
     "Dirichlet",
     "Distribution",
     "Evolution",
+    "GaussianBumps",
     "GaussianField",
+    "GrayScott",
     "Heat",
     "Helmholtz",
     "KortewegDeVries",
