@@ -14,6 +14,7 @@ from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.linalg import Candidate, Sequence, Solution, Status, default_method, solve
 from pdeflow.problems import Constant, Evolution, System
+from pdeflow.problems.unknowns import parted
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Outputs:
         constant_fields, shared_fields, scalars, attributes = [], [], [], {}
         problem = recipe.problem
         for name, parameter in problem.parameters.items():
-            if isinstance(problem, Evolution) and name == problem.initial:
+            if isinstance(problem, Evolution) and name in problem.initials:
                 continue  # the first instant of the unknown
             distribution = parameter.distribution
             if isinstance(distribution, Constant):
@@ -56,9 +57,9 @@ class SolvedChain:
     ``arrays`` maps every name of `Outputs` and of ``DIAGNOSTICS`` to an array whose first axis is the
     sample. ``residual`` is the true relative residual ``||R(u)|| / ||R(boundary values alone)||`` of the
     *statement* on the grid, in float64, before the fields are cast to the storage dtype. Of an equation in
-    time, ``residual`` is the relative change of the solution when the step was halved last, and
-    ``iterations`` counts the steps; of a conservation law, ``residual`` is the relative L1 difference to the
-    solution on half as many cells.
+    time, ``residual`` is the relative change of the solution when the step was halved last, the largest of
+    several unknowns, and ``iterations`` counts the steps; of a conservation law, ``residual`` is the relative
+    L1 difference to the solution on half as many cells.
     """
 
     arrays: dict[str, np.ndarray]
@@ -95,8 +96,8 @@ def solve_chain(
     solved = (
         _evolved(recipe, parameters) if isinstance(recipe.problem, Evolution) else _steady(plan, parameters)
     )
-    arrays: dict[str, np.ndarray] = {}
-    arrays[recipe.problem.fields[0]] = solved.u.cpu().numpy()
+    fields = recipe.problem.fields
+    arrays = {name: u.cpu().numpy() for name, u in zip(fields, parted(fields, solved.u, dim=2))}
     for name in (*outputs.constant_fields, *outputs.scalars):
         arrays[name] = parameters[name].cpu().numpy()
     arrays["residual"] = solved.residual.cpu().numpy()
@@ -108,7 +109,10 @@ def solve_chain(
 
 @dataclass(frozen=True)
 class _Solved:
-    """Fields (n, instants, *grid.shape), NaN where solving failed, and what it said of each sample, (n,)."""
+    """Fields, NaN where solving failed, and what it said of each sample, (n,).
+
+    ``u`` is (n, instants, *grid.shape), of several unknowns (n, instants, fields, *grid.shape).
+    """
 
     u: Tensor
     residual: Tensor

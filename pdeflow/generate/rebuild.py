@@ -51,7 +51,9 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
     else:
         raise NotRebuilt(f"the problem {name!r} is not one of pdeflow's own")
     for key, distribution in distributions.items():
-        setattr(problem, key, Parameter(distribution, positive=problem.parameters[key].positive))
+        stated = problem.parameters[key]
+        drawn = Parameter(distribution, positive=stated.positive, same_draw_as=stated.same_draw_as)
+        setattr(problem, key, drawn)
     ours = json.loads(json.dumps({"problem": problem.describe(), "statement": problem.statement()}))
     if ours != {key: recipe.get(key) for key in ours}:
         raise NotRebuilt(f"this version of pdeflow states {name!r} differently")

@@ -30,6 +30,8 @@ from pdeflow.problems.domain import Box
 from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.finite_volumes import CellTrajectory
+from pdeflow.problems.gaussian_bumps import GaussianBumps
+from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
 from pdeflow.problems.helmholtz import Helmholtz
@@ -38,10 +40,11 @@ from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.manufactured import Manufactured, manufacture
 from pdeflow.problems.navier_stokes import NavierStokes
+from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.plane_wave import PlaneWave
 from pdeflow.problems.poisson import Poisson
 from pdeflow.problems.porous_medium import PorousMedium
-from pdeflow.problems.problem import Parameter, Problem
+from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
 from pdeflow.problems.stefan import Stefan
 
@@ -61,7 +64,9 @@ __all__ = [
     "Dirichlet",
     "Distribution",
     "Evolution",
+    "GaussianBumps",
     "GaussianField",
+    "GrayScott",
     "Heat",
     "Helmholtz",
     "InviscidBurgers",

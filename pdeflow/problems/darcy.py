@@ -8,7 +8,8 @@ from pdeflow.problems.calculus import D
 from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.distributions import Constant, Distribution
 from pdeflow.problems.domain import unit_box
-from pdeflow.problems.problem import Parameter, Problem
+from pdeflow.problems.parameter import Parameter
+from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import ThresholdedField
 
 

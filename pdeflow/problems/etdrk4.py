@@ -5,7 +5,9 @@ coefficients as averages over a circle around each h L, where no cancellation ca
 L. N. Trefethen, "Fourth-order time-stepping for stiff PDEs", SIAM J. Sci. Comput. 26 (2005).
 
 The terms of the rate that are linear in u with coefficients that do not vary in space, read off the statement
-itself, are integrated exactly; the rest is what the steps are for.
+itself, are integrated exactly; the rest is what the steps are for. Of several unknowns, each rate has such
+terms in its own unknown: what is linear in another one belongs to the rest, and if that is stiff, steps are
+short.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pdeflow.grid import Grid
 from pdeflow.linalg import Status
 from pdeflow.problems.evolution import TIME, Evolution
 from pdeflow.problems.spectral_function import SpectralFunction, values_of, wave_numbers
+from pdeflow.problems.unknowns import joined
 
 CONTOUR_POINTS = 32
 """Nodes of the trapezoidal rule on the circle, which converges geometrically: exact to rounding."""
@@ -43,12 +46,14 @@ class Trajectory:
     Parameters
     ----------
     u
-        (n, instants, *grid.shape), float64; of a sample that failed, what the last attempt gave.
+        (n, instants, *grid.shape), of several unknowns (n, instants, fields, *grid.shape), float64; of a
+        sample that failed, what the last attempt gave.
     times
         The instants, from 0 to the end, on the CPU.
     error
         (n,), the largest relative difference, in L2 over the instants, between the solution and that of twice
-        the step: the error in time of the latter, and about 16 times that of the former.
+        the step: the error in time of the latter, and about 16 times that of the former. Of several unknowns
+        that of the worst, relative to its own largest norm over the instants, since one may pass through 0.
     steps
         (n,), steps of the solution from 0 to the end.
     status
@@ -84,7 +89,7 @@ def evolve(
     grid
         Of the problem's domain.
     parameters
-        As in :meth:`~pdeflow.problems.problem.Problem.parameters_on_grid`, the initial field among them.
+        As in :meth:`~pdeflow.problems.problem.Problem.parameters_on_grid`, the initial fields among them.
     stop
         The last instant, positive.
     instants
@@ -111,9 +116,9 @@ def evolve(
     for name, function in p.items():
         if len(function.coefficients) not in (1, batch):
             raise InvalidInput(f"samples of parameter {name!r}", len(function.coefficients), f"1 or {batch}")
-    start = p.pop(problem.initial).varying().coefficients
-    rate = Rate(problem, grid, p, start.device)
-    return _halved(rate, start.expand(batch, *start.shape[1:]), stop, instants, rtol)
+    starts = [p.pop(name).varying().coefficients for name in problem.initials]
+    start = joined([v.expand(batch, *v.shape[1:]) for v in starts])
+    return _halved(Rate(problem, grid, p, start.device), start, stop, instants, rtol)
 
 
 class Rate:
@@ -130,33 +135,52 @@ class Rate:
             name: f if len(f.coefficients) == 1 else SpectralFunction(f.coefficients[rows], self.grid)
             for name, f in self.p.items()
         }
-        return Rate(self.problem, self.grid, own, self.device)
+        part = Rate(self.problem, self.grid, own, self.device)
+        part.symbol = self.symbol if len(self.symbol) == 1 else self.symbol[rows]
+        return part
 
     @functools.cached_property
     def symbol(self) -> Tensor:
-        """The Fourier symbol of the terms with coefficients that do not vary, (batch or 1, *modes)."""
+        """The Fourier symbol of what is integrated exactly; see `linear_symbol`."""
         return linear_symbol(self.problem, self.grid, self.p, self.device)
 
     def rest(self, v: Tensor) -> Tensor:
-        """The rate without the part that ``symbol`` is, of coefficients ``(batch, *modes)``."""
-        value = self.problem.evaluate_rate(SpectralFunction(v, self.grid), self.p)
-        return value.varying().coefficients - self.symbol * v
+        """The rate without the part that ``symbol`` is, of coefficients; see `Evolution.evaluate_rate`."""
+        return self.problem.evaluate_rate(v, self.grid, self.p) - self.symbol * v
 
 
 def linear_symbol(
     problem: Evolution, grid: Grid, p: Mapping[str, SpectralFunction], device: torch.device
 ) -> Tensor:
-    """The Fourier symbol of the rate's linear terms, without those whose coefficients are fields.
+    """The Fourier symbol of the terms of each rate that are linear in its own unknown.
+
+    Those whose coefficients are fields are left out.
 
     Returns
     -------
     Tensor
-        (batch or 1, *modes), complex128.
+        (batch or 1, *modes), of several unknowns (batch or 1, fields, *modes), complex128.
     """
     import sympy
 
+    symbol = problem.symbol()
+    diagonal = symbol.diagonal() if isinstance(symbol, sympy.MatrixBase) else [symbol]
+    parts = [_own_symbol(problem, entry, grid, p, device) for entry in diagonal]
+    return joined(torch.broadcast_tensors(*parts))
+
+
+def _own_symbol(
+    problem: Evolution,
+    symbol: Any,
+    grid: Grid,
+    p: Mapping[str, SpectralFunction],
+    device: torch.device,
+) -> Tensor:
+    """The symbol of one rate, (batch or 1, *modes), from that of its residual, a SymPy expression."""
+    import sympy
+
     ks = [sympy.Symbol(f"k_{axis}", real=True) for axis in (*problem.domain.axes, TIME)]
-    symbol = sympy.expand(-problem.symbol())
+    symbol = sympy.expand(-symbol)
     # What is no polynomial, as the inverse of the Laplacian is none, is left to the steps.
     terms = [term for term in sympy.Add.make_args(symbol) if term.is_polynomial(*ks)]
     polynomial = sympy.Poly(sympy.Add(*terms), *ks)
@@ -214,7 +238,7 @@ class _Step:
 
 
 def fixed_steps(rate: Rate, start: Tensor, interval: float, instants: int, steps: int) -> Tensor:
-    """Coefficients at the instants, (n, instants, *modes), with so many steps between neighbours."""
+    """Coefficients at the instants, (n, instants, ...), with so many steps between neighbours."""
     step, v, stored = _Step(rate, interval / steps), start, [start]
     for count in range(1, steps * (instants - 1) + 1):
         v = step(v)
@@ -232,8 +256,8 @@ def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) 
     norm = functools.partial(_norms, grid=grid)
     # A guess of the steps: one for each time in which the rest of the rate would change u by its own size.
     # Too few cost little, since a failed attempt costs half of the next.
-    size = norm(start)
-    pace = torch.where(size > 0, norm(rate.rest(start)) / size, torch.zeros_like(size)) * interval
+    size, change = (norm(v).reshape(batch, -1).amax(dim=1) for v in (start, rate.rest(start)))
+    pace = torch.where(size > 0, change / size, torch.zeros_like(size)) * interval
     finite = torch.isfinite(pace)
     guess = torch.where(finite, pace, torch.zeros_like(pace)).clamp(1.0, MOST_STEPS / 2 / (instants - 1))
     first = torch.exp2(torch.floor(torch.log2(guess)))
@@ -248,7 +272,9 @@ def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) 
         if len(rows):
             found = fixed_steps(rate.rows(rows), start[rows], interval, instants, count)
             difference, scale = norm(found - u[rows]), norm(found)
-            relative = torch.where(scale > 0, difference / scale, difference).amax(dim=1)
+            if len(rate.problem.fields) > 1:
+                scale = scale.amax(dim=1, keepdim=True)
+            relative = torch.where(scale > 0, difference / scale, difference).flatten(1).amax(dim=1)
             error[rows] = torch.nan_to_num(relative, nan=torch.inf)
             u[rows], steps[rows] = found, count * (instants - 1)
             status[rows[relative <= rtol]] = int(Status.CONVERGED)
@@ -257,9 +283,8 @@ def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) 
         count *= 2
     broken = ~torch.isfinite(u).reshape(batch, -1).all(dim=1)
     status[broken] = int(Status.BREAKDOWN)
-    values = values_of(u.flatten(0, 1), grid).reshape(batch, instants, *grid.shape)
     times = torch.linspace(0.0, stop, instants, dtype=torch.float64, device="cpu")
-    return Trajectory(values, times, error, steps, status)
+    return Trajectory(values_of(u, grid), times, error, steps, status)
 
 
 def _norms(v: Tensor, grid: Grid) -> Tensor:

@@ -1,4 +1,4 @@
-"""Equations that say how a periodic field changes in time."""
+"""Equations that say how periodic fields change in time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pdeflow.problems.calculus import D, Names
 from pdeflow.problems.discretise import System
 from pdeflow.problems.grid_function import GridFunction
 from pdeflow.problems.problem import Problem
-from pdeflow.problems.spectral_function import SpectralFunction
+from pdeflow.problems.spectral_function import SpectralFunction, coefficients_of, values_of
+from pdeflow.problems.unknowns import components, joined, named, parted
 
 if TYPE_CHECKING:
     from pdeflow.problems.etdrk4 import Trajectory
@@ -28,6 +29,10 @@ class Evolution(Problem):
 
     The rate does not depend on time or position but through its parameters, fields among them. The parameter
     named after the unknown with a 0, ``u0``, is the initial field.
+
+    There may be several unknowns, ``fields = ("u", "v")``. The rate then reads them by name, ``w.u`` and
+    ``w.v``, and gives a tuple in their order; each has its initial field, ``u0`` and ``v0``. Tensors have an
+    axis for the unknowns behind those of the samples and the instants.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -37,13 +42,29 @@ class Evolution(Problem):
                 f"{cls.__name__}.conditions", cls.conditions, "no conditions: every axis of the box wraps"
             )
 
+    @classmethod
+    def _check_fields(cls) -> None:
+        names = cls.fields
+        usable = not isinstance(names, str) and all(n.isidentifier() and n[0] != "_" for n in names)
+        if not usable or not names or len(set(names)) < len(names):
+            raise InvalidInput(
+                f"{cls.__name__}.fields", names, "a tuple of names, one for each unknown", 'Say ("u", "v").'
+            )
+
     @abc.abstractmethod
     def rate(self, u: Any, p: Any) -> Any:
-        """What ``u_t`` is, written with :func:`~pdeflow.problems.calculus.D` like a residual."""
+        """What ``u_t`` is, written with :func:`~pdeflow.problems.calculus.D` like a residual.
+
+        Of several unknowns a tuple, one expression each.
+        """
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
-        """``u_t - rate``."""
-        return D(u, TIME) - self.rate(u, p)
+        """``u_t - rate``, of several unknowns a tuple."""
+        rate = self.rate(u, p)
+        if len(self.fields) == 1:
+            return D(u, TIME) - rate
+        rates = components(self.fields, rate, f"{type(self).__name__}.rate")
+        return tuple(D(getattr(u, name), TIME) - part for name, part in zip(self.fields, rates))
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -51,9 +72,9 @@ class Evolution(Problem):
         return (*self.domain.axes, TIME)
 
     @property
-    def initial(self) -> str:
-        """Name of the parameter that is the initial field."""
-        return f"{self.fields[0]}0"
+    def initials(self) -> tuple[str, ...]:
+        """Names of the parameters that are the initial fields, one an unknown."""
+        return tuple(f"{name}0" for name in self.fields)
 
     def check_grid(self, grid: Grid) -> None:
         """Raise InvalidInput unless the grid covers the domain, and that wraps along every axis."""
@@ -64,10 +85,13 @@ class Evolution(Problem):
                 "a box that wraps along every axis",
                 f"Write Box(..., periodic={list(self.domain.axes)}).",
             )
-        if self.initial not in self.parameters:
-            raise InvalidInput(
-                f"parameters of {self.name}", list(self.parameters), f"{self.initial!r}, the initial field"
-            )
+        for field, initial in zip(self.fields, self.initials):
+            if initial not in self.parameters:
+                raise InvalidInput(
+                    f"parameters of {self.name}",
+                    list(self.parameters),
+                    f"{initial!r} too, the initial field of {field!r}",
+                )
         super().check_grid(grid)
 
     def rate_on_grid(self, u: Tensor, grid: Grid, parameters: Mapping[str, Any]) -> Tensor:
@@ -76,22 +100,23 @@ class Evolution(Problem):
         Parameters
         ----------
         u
-            (n, *grid.shape).
+            (n, *grid.shape), of several unknowns (n, fields, *grid.shape).
         grid
             Of this problem's domain.
         parameters
-            As in :meth:`Problem.parameters_on_grid`; the initial field may be left out.
+            As in :meth:`Problem.parameters_on_grid`; the initial fields may be left out.
 
         Returns
         -------
         Tensor
-            (n, *grid.shape), exact for what the grid resolves, products free of aliasing.
+            Shaped like ``u``, exact for what the grid resolves, products free of aliasing.
         """
-        if tuple(u.shape[1:]) != grid.shape:
-            raise InvalidInput("shape of u", tuple(u.shape), f"(n, *{grid.shape})")
-        p = self.spectral_parameters(grid, {self.initial: 0.0, **parameters}, u.device)
-        value = self.evaluate_rate(SpectralFunction.of(u.to(torch.float64), grid), p)
-        return value.values.expand(len(u), *grid.shape)
+        inner = grid.shape if len(self.fields) == 1 else (len(self.fields), *grid.shape)
+        if tuple(u.shape[1:]) != inner:
+            raise InvalidInput("shape of u", tuple(u.shape), f"(n, *{inner})")
+        p = self.spectral_parameters(grid, {**dict.fromkeys(self.initials, 0.0), **parameters}, u.device)
+        v = coefficients_of(u.to(torch.float64), grid)
+        return values_of(self.evaluate_rate(v, grid, p), grid)
 
     def spectral_parameters(
         self, grid: Grid, parameters: Mapping[str, Any], device: torch.device | str | None
@@ -105,12 +130,20 @@ class Evolution(Problem):
             result[name] = SpectralFunction.of(values, grid)
         return result
 
-    def evaluate_rate(self, u: SpectralFunction, p: Mapping[str, SpectralFunction]) -> SpectralFunction:
-        """The rate of functions that are Fourier series."""
-        value = self.rate(u, Names("parameter", p))
-        if not isinstance(value, SpectralFunction):
-            raise InvalidInput(f"{type(self).__name__}.rate", type(value).__name__, "an expression in u or p")
-        return value
+    def evaluate_rate(self, v: Tensor, grid: Grid, p: Mapping[str, SpectralFunction]) -> Tensor:
+        """The Fourier coefficients of the rate, from those of the unknowns.
+
+        Both are (n, *modes), of several unknowns (n, fields, *modes), complex128.
+        """
+        u = [SpectralFunction(part, grid) for part in parted(self.fields, v)]
+        method = f"{type(self).__name__}.rate"
+        rates = components(self.fields, self.rate(named(self.fields, u), Names("parameter", p)), method)
+        parts = []
+        for known, rate in zip(u, rates):
+            if not isinstance(rate, SpectralFunction):
+                raise InvalidInput(method, type(rate).__name__, "an expression in u or p")
+            parts.append(rate.varying().coefficients.expand_as(known.coefficients))
+        return joined(parts)
 
     def evolve(
         self,
@@ -128,6 +161,10 @@ class Evolution(Problem):
         return evolve(self, grid, parameters, stop, instants, rtol=rtol, device=device)
 
     def evaluate_residual(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> Tensor:
+        """Refused: one instant does not determine the residual."""
+        raise self._no_steady("residual on a grid", "Use rate_on_grid, or residual_at_points.")
+
+    def residual_on_grid(self, u: Tensor, grid: Grid, parameters: Mapping[str, Any]) -> Tensor:
         """Refused: one instant does not determine the residual."""
         raise self._no_steady("residual on a grid", "Use rate_on_grid, or residual_at_points.")
 

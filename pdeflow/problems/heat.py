@@ -8,7 +8,7 @@ from pdeflow.problems.calculus import D
 from pdeflow.problems.distributions import Constant, Distribution
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.evolution import Evolution
-from pdeflow.problems.problem import Parameter
+from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.random_fields import GaussianField
 
 

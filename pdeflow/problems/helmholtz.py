@@ -10,7 +10,8 @@ from pdeflow.problems.calculus import D
 from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.distributions import Distribution, Uniform
 from pdeflow.problems.domain import unit_box
-from pdeflow.problems.problem import Parameter, Problem, require_nodes
+from pdeflow.problems.parameter import Parameter
+from pdeflow.problems.problem import Problem, require_nodes
 from pdeflow.problems.random_fields import GaussianField
 
 POINTS_PER_WAVELENGTH = 10

@@ -8,7 +8,7 @@ from pdeflow.problems.calculus import D
 from pdeflow.problems.distributions import Distribution
 from pdeflow.problems.domain import Box
 from pdeflow.problems.evolution import Evolution
-from pdeflow.problems.problem import Parameter
+from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.random_fields import GaussianField
 
 

@@ -79,12 +79,15 @@ def manufacture(
     Raises
     ------
     InvalidInput
-        If there is no such source, the residual is not affine in it, or a parameter is missing.
+        If there is no such source, the residual is not affine in it, a parameter is missing, or there are
+        several unknowns.
     """
     import sympy
 
     from pdeflow.problems import symbolic
 
+    if len(problem.fields) > 1:
+        raise InvalidInput("problem", problem.name, "an equation for one unknown")
     if source not in problem.parameters:
         raise InvalidInput("source", source, f"a parameter of {problem.name}", choices=problem.parameters)
     given = {**(parameters or {}), source: 0.0}

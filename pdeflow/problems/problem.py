@@ -15,10 +15,11 @@ from pdeflow.grid import Grid
 from pdeflow.problems import grid_function, point_function
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.conditions import Dirichlet
-from pdeflow.problems.distributions import Distribution
 from pdeflow.problems.domain import Box
 from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, node_values
+from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.point_function import PointFunction
+from pdeflow.problems.unknowns import components, joined, named, parted
 
 if TYPE_CHECKING:
     import sympy
@@ -27,33 +28,6 @@ if TYPE_CHECKING:
 
 Formula = Callable[[Any], Any]
 """A function of ``at``, written with the functions of :mod:`pdeflow.problems.calculus`."""
-
-
-class Parameter:
-    """Something an equation depends on, with the distribution that samples draw it from.
-
-    Parameters
-    ----------
-    distribution
-        A number's or a field's.
-    positive
-        Whether the equation makes sense for positive values only.
-
-    Raises
-    ------
-    InvalidInput
-        If it must be positive and the distribution is not.
-    """
-
-    def __init__(self, distribution: Distribution, *, positive: bool = False) -> None:
-        if positive and not distribution.positive:
-            raise InvalidInput(
-                "distribution of a positive parameter",
-                distribution,
-                "one whose samples are all positive",
-                "Try LogNormalField, or move the range above 0.",
-            )
-        self.distribution, self.positive = distribution, positive
 
 
 def require_nodes(grid: Grid, needed: int, reason: str, hint: str) -> None:
@@ -71,7 +45,7 @@ class Problem(abc.ABC):
     ``domain``
         A :class:`Box`.
     ``fields``
-        The name of the unknown, ``("u",)`` by default.
+        The name of the unknown, ``("u",)`` by default; an :class:`Evolution` may have several.
     ``conditions``
         Boundary conditions; every side of the box that does not wrap needs one.
     ``name``
@@ -89,6 +63,10 @@ class Problem(abc.ABC):
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__.lower()
+        cls._check_fields()
+
+    @classmethod
+    def _check_fields(cls) -> None:
         if len(cls.fields) != 1:
             raise InvalidInput(f"{cls.__name__}.fields", cls.fields, "the name of one unknown")
 
@@ -133,7 +111,8 @@ class Problem(abc.ABC):
         """Parameter values of the samples with these indices.
 
         Parameter number k of sample i is drawn from ``SeedSequence(seed, spawn_key=(i, k))`` and depends on
-        nothing else: not on the other samples asked for, nor on how many.
+        nothing else: not on the other samples asked for, nor on how many. Where it has the same draw as
+        another parameter, k is the number of that one.
 
         Returns
         -------
@@ -145,15 +124,26 @@ class Problem(abc.ABC):
         for index in indices:
             if index < 0:
                 raise InvalidInput("indices", index, "sample numbers of at least 0")
+        streams = self._streams()
         return {
             name: parameter.distribution.sample(
-                [np.random.SeedSequence(seed, spawn_key=(int(index), k)) for index in indices],
+                [np.random.SeedSequence(seed, spawn_key=(int(index), streams[name])) for index in indices],
                 grid,
                 dtype,
                 device,
             )
-            for k, (name, parameter) in enumerate(self.parameters.items())
+            for name, parameter in self.parameters.items()
         }
+
+    def _streams(self) -> dict[str, int]:
+        """The number of each parameter's random numbers: its own, or that of another."""
+        numbers = {name: k for k, name in enumerate(self.parameters)}
+        sources = {name: parameter.same_draw_as or name for name, parameter in self.parameters.items()}
+        for name, source in sources.items():
+            if source not in numbers:
+                expected = f"a parameter of {self.name}"
+                raise InvalidInput(f"same_draw_as of {name!r}", source, expected, choices=numbers)
+        return {name: numbers[source] for name, source in sources.items()}
 
     def complete_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The given parameters, and where they are absent those that are the same for every sample."""
@@ -268,7 +258,8 @@ class Problem(abc.ABC):
         Parameters
         ----------
         u
-            Maps points (N, d) to values (N,), each from its own point; a network, for instance.
+            Maps points (N, d) to values (N,), each from its own point; a network, for instance. Where there
+            are several unknowns, to (N, fields).
         points
             (N, d), columns in the order of :attr:`coordinates`.
         parameters
@@ -278,7 +269,8 @@ class Problem(abc.ABC):
         Returns
         -------
         Tensor
-            (N,), differentiable with respect to whatever ``u`` depends on unless gradients are switched off.
+            Shaped like the values, differentiable with respect to whatever ``u`` depends on unless gradients
+            are switched off.
         """
         if points.ndim != 2 or points.shape[1] != len(self.coordinates):
             raise InvalidInput("shape of points", tuple(points.shape), f"(N, {len(self.coordinates)})")
@@ -302,8 +294,14 @@ class Problem(abc.ABC):
                     "values computed from the points by differentiable operations",
                     "Do not detach them; a constant is `0 * points[:, 0] + c`.",
                 )
-            residual = self.residual(PointFunction(value, points, axes), at, Names("parameter", values))
-        result = residual.values.expand(points.shape[0])
+            columns = (len(points), len(self.fields))
+            if len(self.fields) > 1 and tuple(value.shape) != columns:
+                expected = f"{columns}, a column for each of {', '.join(self.fields)}"
+                raise InvalidInput("shape of u(points)", tuple(value.shape), expected)
+            functions = [PointFunction(part, points, axes) for part in parted(self.fields, value)]
+            residual = self.residual(named(self.fields, functions), at, Names("parameter", values))
+            parts = components(self.fields, residual, f"{type(self).__name__}.residual")
+        result = joined([part.values.expand(len(points)) for part in parts])
         return result if keep else result.detach()
 
     def discretise(self, grid: Grid, parameters: Mapping[str, Any]) -> System:
@@ -321,14 +319,20 @@ class Problem(abc.ABC):
 
         return symbolic.latex(self)
 
-    def linear_part(self) -> sympy.Expr:
-        """The derivative of the residual at u = 0, applied to the unknown, as a SymPy expression."""
+    def linear_part(self) -> sympy.Expr | sympy.Matrix:
+        """The derivative of the residual at 0, applied to the unknown, as a SymPy expression.
+
+        Of several unknowns a column, one entry a component of the residual.
+        """
         from pdeflow.problems import symbolic
 
         return symbolic.linear_part(self)
 
-    def symbol(self) -> sympy.Expr:
-        """The Fourier symbol of the linear part, coefficients frozen, in ``k_x``, ``k_y``, ..."""
+    def symbol(self) -> sympy.Expr | sympy.Matrix:
+        """The Fourier symbol of the linear part, coefficients frozen, in ``k_x``, ``k_y``, ...
+
+        Of several unknowns a matrix: a row for each component of the residual, a column for each unknown.
+        """
         from pdeflow.problems import symbolic
 
         return symbolic.symbol(self)
@@ -339,7 +343,8 @@ class Problem(abc.ABC):
         Returns
         -------
         dict
-            ``residual`` (SymPy's ``srepr``), ``conditions`` (sides and ``srepr`` of the value), ``domain``.
+            ``residual`` (SymPy's ``srepr``, a list for several unknowns), ``conditions`` (sides and
+            ``srepr`` of the value), ``domain``.
         """
         from pdeflow.problems import symbolic
 
@@ -358,7 +363,7 @@ class Problem(abc.ABC):
             "name": self.name,
             "equation": self.latex(),
             "domain": str(self.domain),
-            "parameters": {name: str(value.distribution) for name, value in self.parameters.items()},
+            "parameters": {name: str(value) for name, value in self.parameters.items()},
             "conditions": [str(condition) for condition in self.conditions]
             + [f"periodic along {axis}" for axis in wraps],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import sympy
@@ -10,6 +11,7 @@ from sympy.printing.latex import LatexPrinter
 from sympy.printing.precedence import PRECEDENCE
 
 from pdeflow.problems.calculus import Names
+from pdeflow.problems.unknowns import components, named
 
 if TYPE_CHECKING:
     from pdeflow.problems.problem import Problem
@@ -69,15 +71,25 @@ def parameter_symbols(problem: Problem, frozen: bool = False) -> dict[str, sympy
     }
 
 
-def unknown(problem: Problem) -> sympy.Expr:
-    """The unknown as an undefined function of the coordinates."""
-    return sympy.Function(problem.fields[0])(*coordinates(problem).values())
+def unknowns(problem: Problem) -> list[sympy.Expr]:
+    """Each unknown as an undefined function of the coordinates."""
+    return [sympy.Function(name)(*coordinates(problem).values()) for name in problem.fields]
+
+
+def residuals(
+    problem: Problem, us: Sequence[sympy.Expr], at: dict[str, Any], parameters: dict[str, Any]
+) -> list[sympy.Expr]:
+    """The components of the residual, one an unknown, of an expression for each unknown."""
+    value = problem.residual(
+        named(problem.fields, us), Names("coordinate", at), Names("parameter", parameters)
+    )
+    parts = components(problem.fields, value, f"{type(problem).__name__}.residual")
+    return [sympy.sympify(part) for part in parts]
 
 
 def residual(problem: Problem, u: sympy.Expr, at: dict[str, Any], parameters: dict[str, Any]) -> sympy.Expr:
-    """The residual of an expression u."""
-    value = problem.residual(u, Names("coordinate", at), Names("parameter", parameters))
-    return sympy.sympify(value)
+    """The residual of an expression for the only unknown."""
+    return residuals(problem, [u], at, parameters)[0]
 
 
 def statement(problem: Problem) -> dict[str, Any]:
@@ -88,8 +100,10 @@ def statement(problem: Problem) -> dict[str, Any]:
         value = condition.value(Names("coordinate", at)) if callable(condition.value) else condition.value
         conditions.append([list(condition.sides(problem.domain)), sympy.srepr(sympy.sympify(value))])
     domain = problem.domain
+    parts = residuals(problem, unknowns(problem), at, parameter_symbols(problem))
+    stated = [sympy.srepr(part) for part in parts]
     return {
-        "residual": sympy.srepr(residual(problem, unknown(problem), at, parameter_symbols(problem))),
+        "residual": stated[0] if len(stated) == 1 else stated,
         "conditions": conditions,
         "domain": [list(part) for part in (domain.axes, domain.lower, domain.upper, domain.periodic)],
     }
@@ -114,34 +128,48 @@ class _EquationPrinter(LatexPrinter):
 
 
 def latex(problem: Problem) -> str:
-    """The equation, terms with the unknown on the left."""
-    u = unknown(problem)
-    terms = sympy.Add.make_args(residual(problem, u, coordinates(problem), parameter_symbols(problem)))
-    left = sympy.Add(*(term for term in terms if term.has(u)))
-    right = -sympy.Add(*(term for term in terms if not term.has(u)))
-    printer = _EquationPrinter()
-    return f"{printer.doprint(left)} = {printer.doprint(right)}"
+    r"""The equation, terms with the unknown on the left; of several unknowns a line each, ended by ``\\``."""
+    us, printer, lines = unknowns(problem), _EquationPrinter(), []
+    for part in residuals(problem, us, coordinates(problem), parameter_symbols(problem)):
+        terms = sympy.Add.make_args(part)
+        left = sympy.Add(*(term for term in terms if term.has(*us)))
+        right = -sympy.Add(*(term for term in terms if not term.has(*us)))
+        lines.append(f"{printer.doprint(left)} = {printer.doprint(right)}")
+    return " \\\\\n".join(lines)
 
 
 def _linearised(
-    problem: Problem, direction: sympy.Expr, at: dict[str, Any], parameters: dict[str, Any]
-) -> sympy.Expr:
-    """d/de residual(e * direction) at e = 0."""
-    e = sympy.Symbol("epsilon", real=True)
-    value = residual(problem, e * direction, at, parameters).doit()
-    return sympy.expand(sympy.diff(value, e).subs(e, 0).doit())
+    problem: Problem, directions: Sequence[sympy.Expr], at: dict[str, Any], parameters: dict[str, Any]
+) -> list[list[sympy.Expr]]:
+    """d/de_j of component i of residual(e_1 direction_1, ...) at e = 0: a row for each i."""
+    # No parameter can have the name of a dummy.
+    es = [sympy.Dummy("epsilon", real=True) for _ in directions]
+    us = [e * direction for e, direction in zip(es, directions)]
+    zero = [(e, 0) for e in es]
+    values = [value.doit() for value in residuals(problem, us, at, parameters)]
+    return [[sympy.expand(sympy.diff(value, e).subs(zero).doit()) for e in es] for value in values]
 
 
-def linear_part(problem: Problem) -> sympy.Expr:
-    """The derivative of the residual at u = 0 in the direction of the unknown, products expanded."""
-    return _linearised(problem, unknown(problem), coordinates(problem), parameter_symbols(problem))
+def linear_part(problem: Problem) -> sympy.Expr | sympy.Matrix:
+    """The derivative of the residual at 0 in the direction of the unknowns, products expanded.
+
+    Of several unknowns a column, one entry a component of the residual.
+    """
+    rows = _linearised(problem, unknowns(problem), coordinates(problem), parameter_symbols(problem))
+    parts = [sympy.Add(*row) for row in rows]
+    return parts[0] if len(parts) == 1 else sympy.Matrix(parts)
 
 
-def symbol(problem: Problem) -> sympy.Expr:
-    """The Fourier symbol of the linear part with coefficients frozen, in k_x, k_y, ..."""
+def symbol(problem: Problem) -> sympy.Expr | sympy.Matrix:
+    """The Fourier symbol of the linear part with coefficients frozen, in k_x, k_y, ...
+
+    Of several unknowns a matrix: a row for each component of the residual, a column for each unknown.
+    """
     # Coefficients that are formulas of position are frozen by giving them symbols that D does not know.
     here = {axis: sympy.Symbol(f"{axis}_frozen", real=True) for axis in problem.coordinates}
     phase = sum(sympy.Symbol(f"k_{axis}", real=True) * coordinate(axis) for axis in here)
     wave = sympy.exp(sympy.I * phase)
-    value = sympy.expand(_linearised(problem, wave, here, parameter_symbols(problem, frozen=True)) / wave)
-    return sympy.simplify(value.subs({frozen: coordinate(axis) for axis, frozen in here.items()}))
+    rows = _linearised(problem, [wave] * len(problem.fields), here, parameter_symbols(problem, frozen=True))
+    thawed = {frozen: coordinate(axis) for axis, frozen in here.items()}
+    entries = [[sympy.simplify(sympy.expand(value / wave).subs(thawed)) for value in row] for row in rows]
+    return entries[0][0] if len(entries) == 1 else sympy.Matrix(entries)

@@ -138,13 +138,14 @@ def error_spectrum(error: np.ndarray | None, truth: np.ndarray | None, where: st
 
 
 def equation(latex: str) -> Panel | None:
-    """The equation typeset by Matplotlib; ``None`` if it uses LaTeX that Matplotlib does not know."""
+    r"""The equation, lines ended by ``\\``, typeset by Matplotlib; ``None`` for LaTeX unknown there."""
     body = latex.strip().strip("$").strip()
-    if not body or "$" in body or len(body) > 1000:
+    lines = [line.strip() for line in body.split(r"\\") if line.strip()]
+    if not lines or "$" in body or len(body) > 1000:
         return None
     with style(glyphs_as_paths=True):
         figure = new_figure(6.0, 0.6)
-        figure.text(0.0, 0.5, f"${body}$", fontsize=17)
+        figure.text(0.0, 0.5, "\n".join(f"${line}$" for line in lines), fontsize=17)
         try:
             source = svg_uri(figure, tight=True)
         except ValueError:  # Matplotlib's parser names what it does not know

@@ -84,6 +84,19 @@ def test_a_similar_order_from_the_command_line(pdeflow, tmp_path):
         assert reader.read("sample", slice(None)).tolist() == list(range(6))
 
 
+def test_several_unknowns_from_the_command_line(pdeflow, tmp_path):
+    size = ["--resolution", 20, "--problem.length=0.2", "--stop", 5, "--instants", 3]
+    result = pdeflow("generate", "-c", "gray_scott", "-o", "x.h5", "-n", 3, *size)
+    assert result.code == 0, result.err
+    with WellReader(tmp_path / "x.h5") as reader:
+        assert list(reader.fields) == ["u", "v"]
+    result = pdeflow("inspect", "x.h5", "--plot", "x.png", "--verify")
+    assert result.code == 0, result.err
+    assert "d/dt u = 0; " in result.out
+    assert "equation in time" in result.out
+    assert (tmp_path / "x.png").stat().st_size > 1000
+
+
 def test_unknown_key_in_recipe(pdeflow, tmp_path):
     (tmp_path / "r.yaml").write_text("problem: {class_path: Poisson}\nsample: 3\n")
     result = pdeflow("generate", "-c", "r.yaml", "-o", "x.h5")

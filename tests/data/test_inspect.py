@@ -12,7 +12,7 @@ from pdeflow.data import WellWriter, inspect, plot
 from pdeflow.data.inspect import plain_equation
 from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.problems import Darcy, Poisson
+from pdeflow.problems import Darcy, GrayScott, Poisson
 
 from .samples import box, write_steady
 
@@ -111,6 +111,11 @@ def test_the_room_imports_without_the_training_stack():
         (Darcy(), "- d/dx (a d/dx u) - d/dy (a d/dy u) = f"),
         (Poisson(dim=1), "- d2/dx2 u = f"),
         (Poisson(dim=3), "- d2/dx2 u - d2/dy2 u - d2/dz2 u = f"),
+        (
+            GrayScott(),
+            "- Du (d2/dx2 u + d2/dy2 u) - F (1 - u) + u v^2 + d/dt u = 0; "
+            "- Dv (d2/dx2 v + d2/dy2 v) + (F + k) v - u v^2 + d/dt v = 0",
+        ),
     ],
 )
 def test_an_equation_is_text(problem, text):

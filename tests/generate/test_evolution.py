@@ -12,7 +12,7 @@ import torch
 
 from pdeflow.data import GridSamples, WellReader
 from pdeflow.errors import InvalidInput
-from pdeflow.generate import Recipe, executors, generate
+from pdeflow.generate import Recipe, estimate, executors, generate
 from pdeflow.linalg import CG, Jacobi
 from pdeflow.problems import (
     AllenCahn,
@@ -20,7 +20,9 @@ from pdeflow.problems import (
     Constant,
     D,
     Evolution,
+    GaussianBumps,
     GaussianField,
+    GrayScott,
     Heat,
     Parameter,
     Poisson,
@@ -124,6 +126,71 @@ def test_samples_that_blow_up_are_stored_with_their_status(
     assert np.isfinite(u[status == 0]).all()
 
 
+def spots(**changes) -> Recipe:
+    problem = GrayScott(
+        length=0.25,
+        initial_u=GaussianBumps(1.0, 0.5, (1, 3), (0.02, 0.04)),
+        initial_v=GaussianBumps(0.0, 0.25, (1, 3), (0.02, 0.04)),
+    )
+    return small(**({"problem": problem, "resolution": 20, "samples": 5, "stop": 10.0} | changes))
+
+
+def test_the_file_holds_every_unknown(tmp_path: Path) -> None:
+    recipe = spots(dtype="float64")
+    assert generate(recipe, tmp_path / "g.h5", progress=False).failed == 0
+    drawn = recipe.problem.sample(range(5), recipe.grid, seed=recipe.seed)
+    path = recipe.problem.evolve(recipe.grid, drawn, 10.0, 3, rtol=1e-9)
+    with WellReader(tmp_path / "g.h5") as file:
+        assert file.fields == {"u": 0, "v": 0}
+        assert (list(file.constant_fields), sorted(file.scalars)) == ([], ["F", "k"])
+        assert (file.attributes["Du"], file.attributes["Dv"]) == (2e-5, 1e-5)
+        assert file.attributes["equation"].count(r"\\") == 1
+        found = {name: file.read(name, slice(None)) for name in ("u", "v", "F", "k")}
+        names = {"inputs": ["u", "v", "F"], "targets": ["u", "v"]}
+        batch = GridSamples([file], np.arange(5), **names)[torch.tensor([2])]
+    for k, name in enumerate("uv"):
+        assert found[name].shape == (5, 3, 20, 20)
+        np.testing.assert_allclose(found[name][:, 0], drawn[f"{name}0"].numpy(), rtol=0, atol=2e-3)
+        np.testing.assert_allclose(found[name], path.u[:, :, k].numpy(), rtol=0, atol=1e-5)
+    for name in "Fk":
+        np.testing.assert_array_equal(found[name], drawn[name].numpy())
+    assert batch["input"].shape == (1, 3, 20, 20)
+    starts, ends = (np.stack([found[name][2, step] for name in "uv"]) for step in (0, -1))
+    np.testing.assert_allclose(batch["input"][0, :2].numpy(), starts, rtol=1e-6)
+    np.testing.assert_allclose(batch["target"][0].numpy(), ends, rtol=1e-6)
+
+
+def test_the_size_of_a_file_of_several_unknowns_is_foreseen(tmp_path: Path) -> None:
+    generate(spots(), tmp_path / "g.h5", progress=False)
+    assert estimate(spots()).bytes == pytest.approx((tmp_path / "g.h5").stat().st_size, rel=0.1)
+
+
+class Burst(Evolution):
+    """u_t = u^2 beside v_t = -v, which fails with it."""
+
+    domain = unit_box(1, periodic=True)
+    fields = ("u", "v")
+    u0 = Parameter(Uniform(0.5, 1.5))
+    v0 = Parameter(GaussianField())
+
+    def rate(self, w, p):
+        return w.u**2, -w.v
+
+
+def test_a_sample_that_fails_keeps_the_start_of_every_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etdrk4, "MOST_STEPS", 1024)
+    report = generate(small(problem=Burst(), stop=1.0), tmp_path / "b.h5", progress=False)
+    assert 0 < report.failed < 10
+    with WellReader(tmp_path / "b.h5") as file:
+        u, v, status = (file.read(name, slice(None)) for name in ("u", "v", "status"))
+    for values in (u, v):
+        assert np.isfinite(values[:, 0]).all()
+        assert np.isnan(values[status != 0, 1:]).all()
+        assert np.isfinite(values[status == 0]).all()
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -149,7 +216,7 @@ def test_fingerprint_changes_with_all_that_decides_a_sample(change: dict) -> Non
     assert small().fingerprint() == small().fingerprint()
 
 
-@pytest.mark.parametrize("name", ["burgers", "kuramoto_sivashinsky"])
+@pytest.mark.parametrize("name", ["burgers", "gray_scott", "kuramoto_sivashinsky"])
 def test_the_recipe_that_is_shipped_runs(pdeflow_recipe, tmp_path: Path, name: str) -> None:
     recipe = pdeflow_recipe(name)
     short = dataclasses.replace(recipe, samples=2, stop=recipe.stop / 50, instants=3)

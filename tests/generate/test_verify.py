@@ -23,7 +23,9 @@ from pdeflow.problems import (
     D,
     Darcy,
     Dirichlet,
+    GaussianBumps,
     GaussianField,
+    GrayScott,
     Heat,
     Helmholtz,
     LogNormalField,
@@ -38,6 +40,7 @@ PROBLEMS = [
     Darcy(coefficient=LogNormalField(std=0.7)),
     Poisson(dim=1),
     Poisson(dim=3),
+    Poisson(source=GaussianBumps(0.0, 1.0, (2, 5), (0.1, 0.2))),
     Helmholtz(wave_number=Choice((4.0, 6.0))),
     ConvectionDiffusion(velocity=Uniform(-0.2, 0.3)),
 ]
@@ -167,8 +170,8 @@ def test_a_changed_statement_is_not_rebuilt() -> None:
         rebuild_problem(held)
 
 
-def test_an_equation_in_time_is_not_checked_and_said_to_be_one(tmp_path: Path) -> None:
-    problem = Heat()
+@pytest.mark.parametrize("problem", [Heat(), GrayScott(length=0.2)], ids=lambda p: p.name)
+def test_an_equation_in_time_is_not_checked_and_said_to_be_one(tmp_path: Path, problem: Problem) -> None:
     recipe = Recipe(problem, resolution=[16] * problem.domain.dim, samples=2, stop=0.01, instants=3)
     generate(recipe, tmp_path / "d.h5", progress=False)
     record = json.loads(manifest_path(tmp_path / "d.h5").read_text())

@@ -15,6 +15,7 @@ from pdeflow.problems import (
     Choice,
     Constant,
     Darcy,
+    GaussianBumps,
     GaussianField,
     LogNormalField,
     LogUniform,
@@ -194,9 +195,53 @@ def test_the_published_darcy_set_has_the_same_statistics():
         assert abs(float(statistic(published)) - float(statistic(ours))) < tolerance
 
 
+def test_a_bump_is_gaussian_in_the_distance_that_fits_the_axis() -> None:
+    """The logarithm is a parabola along a bounded axis, and the square of a chord along one that wraps."""
+    field = GaussianBumps(2.0, -1.0, number=(1, 1), width=(0.4, 0.4))
+    walls = Box(x=(0, 1), y=(-1, 1)).grid((9, 17))
+    square = -2 * 0.4**2 * torch.log((field.sample(seeds(5), walls) - 2.0) / -3.0)
+    for axis in (1, 2):
+        second = square.diff(n=2, dim=axis)
+        torch.testing.assert_close(second, torch.full_like(second, 2 / 8**2))
+    ring = Box(x=(0, 1), y=(-1, 1), periodic=("x", "y")).grid((9, 16))
+    square = -2 * 0.4**2 * torch.log((field.sample(seeds(5), ring) - 2.0) / -3.0)
+    mean = torch.full((5,), (1**2 + 2**2) / (2 * math.pi**2), dtype=torch.float64)
+    torch.testing.assert_close(square.mean((1, 2)), mean)
+
+
+def test_bumps_are_as_many_as_asked_for_and_stay_between_their_values() -> None:
+    field = GaussianBumps(1.0, 0.5, number=(3, 5), width=(0.002, 0.004))
+    u = field.sample(seeds(60), Box(x=(0, 1), periodic=("x",)).grid(2048))
+    dips = (u < 0.75) & (u < u.roll(1, 1)) & (u < u.roll(-1, 1))
+    counts = dips.sum(dim=1).tolist()
+    assert {3, 4, 5} <= set(counts)
+    assert max(counts) == 5
+    assert field.bounds[0] <= u.min() < 0.51
+    assert u.max() == field.bounds[1]
+    crowded = GaussianBumps(number=(50, 50), width=(0.1, 0.2)).sample(seeds(3), Poisson(2).grid(9))
+    assert 0.0 < crowded.min() < 0.99 < crowded.max() <= 1.0
+
+
+@pytest.mark.parametrize("periodic", [(), ("x", "y")])
+def test_bumps_are_the_same_on_every_grid_and_for_all_values(periodic: tuple[str, ...]) -> None:
+    box = Box(x=(0, 1), y=(0, 2), periodic=periodic)
+    coarse, fine = (box.grid(n) for n in ((16, 32) if periodic else (17, 33)))
+    field = GaussianBumps(number=(2, 6), width=(0.1, 0.3))
+    u = field.sample(seeds(3), fine)
+    torch.testing.assert_close(u[:, ::2, ::2], field.sample(seeds(3), coarse))
+    other = GaussianBumps(3.0, 1.0, (2, 6), (0.1, 0.3))
+    torch.testing.assert_close(other.sample(seeds(3), fine), 3.0 - 2.0 * u)
+
+
 def test_dtype_and_meta_device():
     grid = Poisson(2).grid(9)
-    for distribution in (GaussianField(), LogNormalField(), ThresholdedField(), Uniform(0.0, 1.0)):
+    for distribution in (
+        GaussianBumps(),
+        GaussianField(),
+        LogNormalField(),
+        ThresholdedField(),
+        Uniform(0.0, 1.0),
+    ):
         single = distribution.sample(seeds(2), grid, torch.float32)
         assert single.dtype == torch.float32
         torch.testing.assert_close(single, distribution.sample(seeds(2), grid).float())
@@ -219,6 +264,12 @@ def test_dtype_and_meta_device():
         lambda: GaussianField(modes=1),
         lambda: GaussianField(tau=0.0, constant_mode=True),
         lambda: LogNormalField(std=-1.0),
+        lambda: GaussianBumps(1.0, 1.0),
+        lambda: GaussianBumps(peak=math.inf),
+        lambda: GaussianBumps(number=(0, 3)),
+        lambda: GaussianBumps(number=(4, 3)),
+        lambda: GaussianBumps(width=(0.0, 1.0)),
+        lambda: GaussianBumps(width=(0.1,)),
         lambda: ThresholdedField(low=1.0, high=1.0),
         lambda: ThresholdedField(tau=math.nan),
         lambda: GaussianField(alpha=1.0).sample(seeds(1), Poisson(2).grid(5)),

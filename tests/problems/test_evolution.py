@@ -25,6 +25,7 @@ from pdeflow.problems import (
     Dirichlet,
     Evolution,
     GaussianField,
+    GrayScott,
     Heat,
     KortewegDeVries,
     KuramotoSivashinsky,
@@ -47,6 +48,7 @@ FAMILIES = [
     *(AllenCahn(dim) for dim in (1, 2, 3)),
     Burgers(),
     Burgers(Uniform(0.01, 0.1)),
+    GrayScott(),
     KortewegDeVries(),
     KuramotoSivashinsky(),
     NavierStokes(),
@@ -75,20 +77,24 @@ def test_it_describes_itself_and_goes_to_another_process(family: Evolution) -> N
 
 @pytest.mark.parametrize("family", LOCAL, indirect=True)
 def test_the_rate_on_the_grid_is_that_of_the_residual_at_points(family: Evolution) -> None:
-    """The spectral algebra against automatic differentiation, on a function that the grid resolves."""
+    """The spectral algebra against automatic differentiation, on functions that the grid resolves."""
     axes, lengths = family.domain.axes, [b - a for a, b in zip(family.domain.lower, family.domain.upper)]
     grid = family.grid([24, 12, 12][: len(axes)])
-    parameters = {name: 0.3 for name in family.parameters if name != family.initial}
+    parameters = {name: 0.3 for name in family.parameters if name not in family.initials}
 
-    def wave(points: torch.Tensor) -> torch.Tensor:
+    def waves(points: torch.Tensor) -> torch.Tensor:
         phases = [TAU * points[:, k] / length for k, length in enumerate(lengths)]
-        return 0.2 + sum(torch.sin(phase + 0.4) for phase in phases)
+        shifts = [0.4 + k for k in range(len(family.fields))]
+        values = [0.2 + sum(torch.sin(phase + shift) for phase in phases) for shift in shifts]
+        return torch.stack(values, dim=1) if len(values) > 1 else values[0]
 
     points = torch.stack([x.flatten() for x in grid.mesh().values()], dim=1)
     with_time = torch.cat([points, torch.zeros(len(points), 1, dtype=torch.float64)], dim=1)
-    residual = family.residual_at_points(wave, with_time, parameters | {family.initial: 0.0})
-    rate = family.rate_on_grid(wave(points).reshape(1, *grid.shape), grid, parameters)
-    torch.testing.assert_close(rate.flatten(), -residual, rtol=0, atol=1e-10)
+    starts = dict.fromkeys(family.initials, 0.0)
+    residual = family.residual_at_points(waves, with_time, parameters | starts).movedim(-1, 0)
+    values = waves(points).movedim(-1, 0)
+    rate = family.rate_on_grid(values.reshape(1, *values.shape[:-1], *grid.shape), grid, parameters)
+    torch.testing.assert_close(rate.reshape(residual.shape), -residual, rtol=0, atol=1e-10)
 
 
 def test_linear_modes_of_heat_and_advection_are_exact() -> None:

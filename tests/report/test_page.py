@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from pdeflow.problems import GrayScott
 from pdeflow.report import metrics_table, write_report
 from pdeflow.report.run_folder import read_run
 
@@ -250,6 +251,15 @@ def test_facts_come_from_the_data_file(make_run, write_data, tmp_path):
     assert "FNO on darcy_two" in page.text
     assert r"\nabla^2 u = f" in page.text
     assert "4x4" in page.text
+
+
+def test_a_system_of_equations_is_typeset_a_line_each(make_run, write_data, tmp_path):
+    run = make_run(((16, 16),))
+    write_data(tmp_path / "data" / "darcy.h5", "gray_scott", {"equation": GrayScott().latex()})
+    page = Page(write_report(run))
+    (picture,) = [p for p in page.all("img") if (p["alt"] or "").startswith("Equation")]
+    assert r"\frac{\partial}{\partial t} v" in (picture["alt"] or "")
+    assert float(ElementTree.fromstring(svg(picture["src"] or "")).attrib["height"].removesuffix("pt")) > 40
 
 
 def test_only_what_the_package_writes_is_looked_up(make_run):

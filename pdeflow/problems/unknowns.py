@@ -1,0 +1,47 @@
+"""One unknown or several: how a statement speaks of them, and how tensors hold them.
+
+Of one unknown, all is as if there could be no other: a function, a value, a tensor. Of several, a statement
+reads them by name and gives a tuple in their order, and tensors have an axis for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.problems.calculus import Names
+
+
+def named(fields: Sequence[str], parts: Sequence[Any]) -> Any:
+    """What a residual or a rate is given: the one unknown itself, or several by name, ``w.u`` and ``w.v``."""
+    return parts[0] if len(fields) == 1 else Names("field", dict(zip(fields, parts)))
+
+
+def components(fields: Sequence[str], value: Any, method: str) -> tuple[Any, ...]:
+    """What ``method`` gave, one entry an unknown.
+
+    Raises
+    ------
+    InvalidInput
+        If there are several unknowns, and it is no tuple of as many entries.
+    """
+    if len(fields) == 1:
+        return (value,)
+    if not isinstance(value, (tuple, list)) or len(value) != len(fields):
+        got = f"{len(value)} of them" if isinstance(value, (tuple, list)) else type(value).__name__
+        raise InvalidInput(method, got, f"a tuple of {len(fields)} expressions, for {', '.join(fields)}")
+    return tuple(value)
+
+
+def parted(fields: Sequence[str], values: Tensor, dim: int = 1) -> tuple[Tensor, ...]:
+    """The tensor of each unknown, from one of all of them that :func:`joined` made."""
+    return (values,) if len(fields) == 1 else values.unbind(dim)
+
+
+def joined(parts: Sequence[Tensor], dim: int = 1) -> Tensor:
+    """One tensor of all unknowns: that of the only one itself, or several along a new axis ``dim``."""
+    return parts[0] if len(parts) == 1 else torch.stack(tuple(parts), dim)
