@@ -35,6 +35,11 @@ class ConservationLaw(Evolution, abc.ABC):
     end of an interval that does not wrap. What is stored at a node is the mean over its cell.
     """
 
+    @classmethod
+    def _check_fields(cls) -> None:
+        if len(cls.fields) != 1:
+            raise InvalidInput(f"{cls.__name__}.fields", cls.fields, "the name of one unknown")
+
     def flux(self, u: Any, p: Any) -> Any:
         """The convective flux f(u), convex or concave in u, or None where nothing is carried along."""
         return None
