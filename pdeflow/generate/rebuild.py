@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 from typing import Any
 
 import pdeflow.problems
 from pdeflow.errors import PdeflowError
-from pdeflow.problems import Distribution, Evolution, Parameter, Problem
+from pdeflow.problems import Box, Distribution, Parameter, Problem
 
 
 class NotRebuilt(PdeflowError):
@@ -34,22 +35,14 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
     """
     try:
         name, held, dim = recipe["problem"]["name"], recipe["distributions"], len(recipe["resolution"])
+        axes, lower, upper, periodic = recipe["statement"]["domain"]
+        sides = {axis: (low, high) for axis, low, high in zip(axes, lower, upper)}
+        domain = Box(periodic=[axis for axis, wraps in zip(axes, periodic) if wraps], **sides)
         distributions = {key: read_distribution(text) for key, text in held.items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise NotRebuilt(f"the record lacks {error}") from error
-    for kind in vars(pdeflow.problems).values():
-        if not (isinstance(kind, type) and issubclass(kind, Problem)) or kind is Problem:
-            continue
-        if kind.__dict__.get("name") == name and issubclass(kind, Evolution):
-            raise NotRebuilt(f"{name!r} is an equation in time, which has no residual to look at")
-        try:
-            problem = kind(dim=dim)  # pyright: ignore[reportCallIssue]  every steady family takes it
-        except (TypeError, ValueError):
-            continue
-        if problem.name == name and set(problem.parameters) == set(distributions):
-            break
-    else:
-        raise NotRebuilt(f"the problem {name!r} is not one of pdeflow's own")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NotRebuilt(f"the record lacks, or does not say as it should: {error}") from error
+    problem = _family(name, dim, set(distributions))
+    problem.domain = domain
     for key, distribution in distributions.items():
         stated = problem.parameters[key]
         drawn = Parameter(distribution, positive=stated.positive, same_draw_as=stated.same_draw_as)
@@ -58,6 +51,23 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
     if ours != {key: recipe.get(key) for key in ours}:
         raise NotRebuilt(f"this version of pdeflow states {name!r} differently")
     return problem
+
+
+def _family(name: str, dim: int, parameters: set[str]) -> Problem:
+    """The family of this name with so many dimensions and these parameters."""
+    for kind in vars(pdeflow.problems).values():
+        if not (isinstance(kind, type) and issubclass(kind, Problem)):
+            continue
+        if kind.__dict__.get("name") != name or inspect.isabstract(kind):
+            continue
+        takes_dim = "dim" in inspect.signature(kind).parameters
+        try:
+            problem = kind(**({"dim": dim} if takes_dim else {}))
+        except (TypeError, ValueError):
+            continue
+        if set(problem.parameters) == parameters:
+            return problem
+    raise NotRebuilt(f"the problem {name!r} is not one of pdeflow's own")
 
 
 def read_distribution(text: str) -> Distribution:

@@ -17,7 +17,8 @@ from pdeflow.generate.engine import manifest_path, read_record
 from pdeflow.generate.manifest import sha256
 from pdeflow.generate.rebuild import NotRebuilt, rebuild_problem
 from pdeflow.linalg import Status
-from pdeflow.problems import Constant, Problem
+from pdeflow.problems import Constant, Evolution, Problem
+from pdeflow.problems.unknowns import parted
 
 SUBSET = 16
 # Rounding errors of stored values count this many times: a bound for half a unit in the last place of all of
@@ -32,7 +33,7 @@ class Check:
     Parameters
     ----------
     name
-        ``record``, ``checksum``, ``parameters`` or ``residual``.
+        ``record``, ``checksum``, ``parameters``, ``residual`` or ``solution``.
     passed
         None where it could not be checked.
     text
@@ -67,14 +68,15 @@ def verify(path: str | Path, samples: int = SUBSET) -> Verification:
     The bytes are compared with the checksum in ``PATH.manifest.json``. Samples chosen at random, other ones
     every time, are drawn again from the recorded seed and compared with the stored parameters, and the
     residual of their stored solutions is computed anew: it may exceed the recorded one by what the rounding
-    to the storage format explains. A sample that failed must be NaN.
+    to the storage format explains. Of an equation in time, which has no residual, a few samples are stepped
+    again and compared with what is stored. A sample that failed must be NaN.
 
     Parameters
     ----------
     path
         A file that `generate` wrote.
     samples
-        How many samples to look at.
+        How many samples to look at; of an equation in time a quarter of that.
 
     Raises
     ------
@@ -99,8 +101,11 @@ def verify(path: str | Path, samples: int = SUBSET) -> Verification:
         except NotRebuilt as error:
             checks.append(Check("residual", None, str(error)))
             return Verification(tuple(checks))
-        rows = np.sort(np.random.default_rng().permutation(file.n)[:samples])
-        checks += _sample_checks(file, problem, record["recipe"], rows)
+        in_time = isinstance(problem, Evolution)
+        count = -(-samples // 4) if in_time else samples
+        rows = np.sort(np.random.default_rng().permutation(file.n)[:count])
+        look = _step_again if in_time else _sample_checks
+        checks += look(file, problem, record["recipe"], rows)
     return Verification(tuple(checks))
 
 
@@ -141,6 +146,45 @@ def _sample_checks(
             f"{len(rows)} of {file.n} samples, largest {largest:.1e} of the stored {recipe['dtype']} values"
         )
     return [*checks, Check("residual", not bool(wrong.any()), text)]
+
+
+def _step_again(file: WellReader, problem: Problem, recipe: dict[str, Any], rows: np.ndarray) -> list[Check]:
+    """The parameters of some samples, and their way through time."""
+    assert isinstance(problem, Evolution)
+    try:
+        grid, times = problem.grid(recipe["resolution"]), recipe["times"]
+        numbers = [int(i) for i in file.read("sample", rows)]
+        parameters = problem.sample(numbers, grid, seed=recipe["seed"], device="cpu")
+        fields = [torch.as_tensor(file.read(name, rows), device="cpu") for name in problem.fields]
+        status = torch.as_tensor(file.read("status", rows), device="cpu")
+        named = {*problem.parameters} - {*problem.initials}
+        names = [n for n in named if not isinstance(problem.parameters[n].distribution, Constant)]
+        stored = {name: np.asarray(file.read(name, rows), dtype=np.float64) for name in sorted(names)}
+        eps = float(np.finfo(recipe["dtype"]).eps)
+    except (KeyError, InvalidInput) as error:
+        raise CorruptFile(f"{file.path}: lacks what its record speaks of ({error}).") from error
+    checks = [_parameters(stored, parameters, numbers, eps)]
+
+    path = problem.evolve(grid, parameters, times[-1], len(times), rtol=recipe["rtol"])
+    good = status == int(Status.CONVERGED)
+    worst = torch.zeros(len(rows), dtype=torch.float64, device="cpu")
+    finite = torch.zeros(len(rows), dtype=torch.bool, device="cpu")
+    for held, found in zip(fields, parted(problem.fields, path.u, 2)):
+        size = found.flatten(2).norm(dim=2).amax(1)
+        difference = (held.to(torch.float64) - found).flatten(2).norm(dim=2).amax(1)
+        worst = torch.maximum(worst, torch.where(size > 0, difference / size, difference))
+        finite |= held[:, 1:].isfinite().flatten(1).any(dim=1)
+    # Steps are the same everywhere, but not the last bits, which a chaotic equation makes larger.
+    allowed = recipe["rtol"] + 8 * eps
+    wrong = torch.where(good, ~(worst <= allowed), finite)
+    if bool(wrong.any()):
+        i = int(wrong.nonzero()[0])
+        what = f"{worst[i]:.1e}, at most {allowed:.1e} expected" if good[i] else "a value where it failed"
+        text = f"{int(wrong.sum())} of {len(rows)} samples, the first is number {numbers[i]}: {what}"
+    else:
+        largest = float(worst[good].max()) if bool(good.any()) else 0.0
+        text = f"{len(rows)} of {file.n} samples stepped again, largest relative difference {largest:.1e}"
+    return [*checks, Check("solution", not bool(wrong.any()), text)]
 
 
 def _parameters(

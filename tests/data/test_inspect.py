@@ -12,7 +12,7 @@ from pdeflow.data import WellWriter, inspect, plot
 from pdeflow.data.inspect import plain_equation
 from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.problems import Darcy, GrayScott, Poisson
+from pdeflow.problems import Darcy, GrayScott, Poisson, PorousMedium
 
 from .samples import box, write_steady
 
@@ -111,6 +111,7 @@ def test_the_room_imports_without_the_training_stack():
         (Darcy(), "- d/dx (a d/dx u) - d/dy (a d/dy u) = f"),
         (Poisson(dim=1), "- d2/dx2 u = f"),
         (Poisson(dim=3), "- d2/dx2 u - d2/dy2 u - d2/dz2 u = f"),
+        (PorousMedium(), "- d2/dx2 ((max(0, u)^(m + 1))/(m + 1)) + d/dt u = 0"),
         (
             GrayScott(),
             "- Du (d2/dx2 u + d2/dy2 u) - F (1 - u) + u v^2 + d/dt u = 0; "

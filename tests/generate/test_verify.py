@@ -18,21 +18,27 @@ from pdeflow.generate.verify import verify
 from pdeflow.linalg import CG
 from pdeflow.problems import (
     Box,
+    Burgers,
     Choice,
     ConvectionDiffusion,
     D,
     Darcy,
     Dirichlet,
+    Evolution,
     GaussianBumps,
     GaussianField,
     GrayScott,
     Heat,
     Helmholtz,
+    KuramotoSivashinsky,
     LogNormalField,
+    NavierStokes,
     Parameter,
     Poisson,
+    PorousMedium,
     Problem,
     Uniform,
+    etdrk4,
 )
 
 PROBLEMS = [
@@ -170,10 +176,38 @@ def test_a_changed_statement_is_not_rebuilt() -> None:
         rebuild_problem(held)
 
 
-@pytest.mark.parametrize("problem", [Heat(), GrayScott(length=0.2)], ids=lambda p: p.name)
-def test_an_equation_in_time_is_not_checked_and_said_to_be_one(tmp_path: Path, problem: Problem) -> None:
-    recipe = Recipe(problem, resolution=[16] * problem.domain.dim, samples=2, stop=0.01, instants=3)
-    generate(recipe, tmp_path / "d.h5", progress=False)
-    record = json.loads(manifest_path(tmp_path / "d.h5").read_text())
-    with pytest.raises(NotRebuilt, match="equation in time"):
-        rebuild_problem(record["recipe"])
+IN_TIME = [
+    Heat(),
+    Heat(2),
+    GrayScott(length=0.2),
+    KuramotoSivashinsky(length=20.0),
+    NavierStokes(),
+    PorousMedium(),
+]
+
+
+@pytest.mark.parametrize("problem", IN_TIME, ids=lambda p: f"{p.name}_{p.domain.dim}d")
+def test_an_equation_in_time_is_stepped_again(tmp_path: Path, problem: Evolution) -> None:
+    path = tmp_path / "d.h5"
+    recipe = Recipe(
+        problem, resolution=[16] * problem.domain.dim, samples=2, stop=0.01, instants=3, rtol=1e-5
+    )
+    generate(recipe, path, progress=False)
+    assert results(path) == {"checksum": True, "parameters": True, "solution": True}, verify(path).text()
+    with h5py.File(path, "r+") as file:
+        u = file[f"t0_fields/{problem.fields[0]}"]
+        u[1, 2] = 1.01 * u[1, 2] + 0.01
+    found = results(path)
+    assert (found["checksum"], found["solution"]) == (False, False)
+    assert "number 1" in verify(path).text()
+
+
+def test_a_failed_sample_of_an_equation_in_time_must_stay_empty(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "d.h5"
+    monkeypatch.setattr(etdrk4, "MOST_STEPS", 2)
+    recipe = Recipe(Burgers(), resolution=32, samples=2, stop=1.0, rtol=1e-12)
+    assert generate(recipe, path, progress=False).failed == 2
+    assert results(path)["solution"] is True
+    with h5py.File(path, "r+") as file:
+        file["t0_fields/u"][0, 1] = 0.0
+    assert results(path)["solution"] is False
