@@ -7,7 +7,7 @@ from pdeflow.problems.calculus import D, cos, cosh, exp, log, sin, sinh, sqrt, t
 from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.darcy import Darcy
-from pdeflow.problems.discretise import System, discretise
+from pdeflow.problems.discretise import NotLinear, System, discretise
 from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import Box
 from pdeflow.problems.etdrk4 import Trajectory
@@ -18,6 +18,9 @@ from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.manufactured import Manufactured, manufacture
+from pdeflow.problems.newton import NonlinearSolution, newton
+from pdeflow.problems.nonlinear_poisson import NonlinearPoisson
+from pdeflow.problems.p_laplace import PLaplace
 from pdeflow.problems.poisson import Poisson
 from pdeflow.problems.problem import Parameter, Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
@@ -43,6 +46,10 @@ __all__ = [
     "LogNormalField",
     "LogUniform",
     "Manufactured",
+    "NonlinearPoisson",
+    "NonlinearSolution",
+    "NotLinear",
+    "PLaplace",
     "Parameter",
     "Poisson",
     "Problem",
@@ -57,6 +64,7 @@ __all__ = [
     "exp",
     "log",
     "manufacture",
+    "newton",
     "sin",
     "sinh",
     "sqrt",

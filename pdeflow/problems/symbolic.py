@@ -98,7 +98,7 @@ def _linearised(
     problem: Problem, direction: sympy.Expr, at: dict[str, Any], parameters: dict[str, Any]
 ) -> sympy.Expr:
     """d/de residual(e * direction) at e = 0."""
-    e = sympy.Symbol("epsilon", real=True)
+    e = sympy.Dummy(real=True)  # no parameter can have its name
     value = residual(problem, e * direction, at, parameters).doit()
     return sympy.expand(sympy.diff(value, e).subs(e, 0).doit())
 

@@ -27,7 +27,9 @@ from pdeflow.problems import (
     Heat,
     Helmholtz,
     LogNormalField,
+    NonlinearPoisson,
     Parameter,
+    PLaplace,
     Poisson,
     Problem,
     Uniform,
@@ -40,6 +42,8 @@ PROBLEMS = [
     Poisson(dim=3),
     Helmholtz(wave_number=Choice((4.0, 6.0))),
     ConvectionDiffusion(velocity=Uniform(-0.2, 0.3)),
+    NonlinearPoisson(dim=1),
+    PLaplace(),
 ]
 
 
