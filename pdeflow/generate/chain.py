@@ -13,7 +13,7 @@ from torch import Tensor
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.linalg import Candidate, Sequence, Solution, Status, default_method, solve
-from pdeflow.problems import Constant, Evolution, System
+from pdeflow.problems import Constant, Evolution, NonlinearSolution, NotLinear, System, newton
 from pdeflow.problems.unknowns import parted
 
 
@@ -56,10 +56,11 @@ class SolvedChain:
 
     ``arrays`` maps every name of `Outputs` and of ``DIAGNOSTICS`` to an array whose first axis is the
     sample. ``residual`` is the true relative residual ``||R(u)|| / ||R(boundary values alone)||`` of the
-    *statement* on the grid, in float64, before the fields are cast to the storage dtype. Of an equation in
-    time, ``residual`` is the relative change of the solution when the step was halved last, the largest of
-    several unknowns, and ``iterations`` counts the steps; of a conservation law, ``residual`` is the relative
-    L1 difference to the solution on half as many cells.
+    *statement* on the grid, in float64, before the fields are cast to the storage dtype. Of an equation that
+    is not linear, ``iterations`` counts the steps of Newton's method. Of an equation in time, ``residual`` is
+    the relative change of the solution when the step was halved last, the largest of several unknowns, and
+    ``iterations`` counts the steps; of a conservation law, ``residual`` is the relative L1 difference to the
+    solution on half as many cells.
     """
 
     arrays: dict[str, np.ndarray]
@@ -74,7 +75,7 @@ class SolvedChain:
 def solve_chain(
     recipe: Recipe, chain: int, device: torch.device | str = "cpu", plan: Plan | None = None
 ) -> SolvedChain:
-    """Draw and solve one chain: by steps in time, or as linear systems, all at once or one by one.
+    """Draw and solve one chain: by steps in time, as linear systems, or by Newton's method.
 
     A sample that fails is kept with its status and NaN in its fields; it is never redrawn.
 
@@ -135,7 +136,10 @@ def _steady(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
     """Discretised and solved; stored as two times, the zero guess, then the solution."""
     recipe = plan.recipe
     problem, grid = recipe.problem, recipe.grid
-    system = problem.discretise(grid, parameters)
+    try:
+        system = problem.discretise(grid, parameters)
+    except NotLinear:
+        return _nonlinear(recipe, parameters)
     method = plan.candidate(system.operator)
     solve_all = _in_sequence if recipe.order == "similar" else _at_once
     solution = solve_all(system, method, recipe)
@@ -147,6 +151,38 @@ def _steady(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
     residual = torch.where(size > 0, residual / size, residual)
     stored = _or_nan(torch.stack([torch.zeros_like(u), u], dim=1), solution.status)
     return _Solved(stored, residual, solution.iterations, solution.status)
+
+
+def _nonlinear(recipe: Recipe, parameters: dict[str, Tensor]) -> _Solved:
+    """By Newton's method; stored like what is linear."""
+
+    def solved(some: dict[str, Tensor], guess: Tensor | None = None) -> NonlinearSolution:
+        return newton(
+            recipe.problem,
+            recipe.grid,
+            some,
+            guess=guess,
+            solver=recipe.solver,
+            preconditioner=recipe.preconditioner,
+            rtol=recipe.rtol,
+        )
+
+    if recipe.order == "index":
+        parts = [solved(parameters)]
+    else:
+        parts, guess = [], None
+        for i in range(max((len(values) for values in parameters.values()), default=1)):
+            one = {name: values[i : i + 1] for name, values in parameters.items()}
+            part = solved(one, guess)
+            if guess is not None and not bool(part.converged.all()):
+                part = solved(one)
+            parts.append(part)
+            if recipe.guess == "neighbour" and bool(part.converged.all()):
+                guess = part.u
+    names = ("u", "residual_norm", "iterations", "status")
+    u, residual, iterations, status = (torch.cat([getattr(part, name) for part in parts]) for name in names)
+    stored = _or_nan(torch.stack([torch.zeros_like(u), u], dim=1), status)
+    return _Solved(stored, residual, iterations, status)
 
 
 def _or_nan(u: Tensor, status: Tensor) -> Tensor:

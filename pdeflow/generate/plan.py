@@ -15,6 +15,7 @@ from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.generate.recipe import Recipe
 from pdeflow.generate.similarity import low_frequencies, similar_order, standardised
 from pdeflow.linalg import Auto, Candidate, LinearOperator, Sequence, default_candidates
+from pdeflow.problems import NotLinear
 
 PIECE = 64  # samples whose parameters are drawn together for the order
 
@@ -69,7 +70,12 @@ class Plan:
         assert isinstance(solver, Auto)
         indices = self.indices(0)[: solver.pilot]
         parameters = problem.sample(indices, grid, seed=self.recipe.seed, device=device)
-        system = problem.discretise(grid, parameters)
+        try:
+            system = problem.discretise(grid, parameters)
+        except NotLinear as error:
+            hint = "Leave solver out: every step of Newton's method then has one that suits its systems."
+            expected = f"a solver by its name, because {problem.name} is not linear"
+            raise InvalidInput("solver", "Auto", expected, hint) from error
         competitors = _competitors(self.recipe, solver, system.operator)
         chain, choice = Sequence(Auto(competitors, solver.pilot)), None
         for A, b in zip(system.operator.pieces(1), system.rhs.split(1)):

@@ -33,6 +33,7 @@ class Recipe:
         Samples solved together, written as one shard, and lost together if the run is killed.
     solver
         Krylov solver of the linear systems; by default the one that suits their tags: CG, GMRES or BiCGStab.
+        Those of an equation that is not linear are the steps of Newton's method; it does not take ``Auto``.
     preconditioner
         Preconditioner of the solver; by default the one that suits the tags.
     order
@@ -40,6 +41,7 @@ class Recipe:
         ``"similar"``: all samples are ordered so that neighbours have similar parameters, and a chain is
         solved one by one, each system with what the solver and the preconditioner carry over from the one
         before (``GCRODR``, ``DeflatedCG``, ``Frozen``). The file has the samples by number in both cases.
+        Newton's method carries nothing over but the guess.
     guess
         ``"zero"``, or ``"neighbour"``: in the order ``"similar"`` a system starts from the solution of the
         one before.

@@ -18,6 +18,7 @@ from pdeflow.generate.manifest import sha256
 from pdeflow.generate.rebuild import NotRebuilt, rebuild_problem
 from pdeflow.linalg import Status
 from pdeflow.problems import Constant, Evolution, Problem
+from pdeflow.problems.discretise import boundary_extension
 from pdeflow.problems.unknowns import parted
 
 SUBSET = 16
@@ -129,8 +130,7 @@ def _sample_checks(
 
     good = torch.as_tensor(status == int(Status.CONVERGED), device="cpu")
     finite = u.isfinite().flatten(1).all(dim=1)
-    system = problem.discretise(grid, parameters)
-    size = system.rhs.flatten(1).norm(dim=1)
+    size = _norm(problem.residual_on_grid(boundary_extension(problem, grid, u.device), grid, parameters))
     size = torch.where(size > 0, size, 1.0)
     found = _norm(problem.residual_on_grid(u, grid, parameters)) / size
     rounding = _norm(_response(problem, u, grid, parameters, eps / 2)) / size

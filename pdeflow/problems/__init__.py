@@ -24,7 +24,7 @@ from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.darcy import Darcy
-from pdeflow.problems.discretise import System, discretise
+from pdeflow.problems.discretise import NotLinear, System, discretise
 from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import Box
 from pdeflow.problems.etdrk4 import Trajectory
@@ -40,6 +40,9 @@ from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.manufactured import Manufactured, manufacture
 from pdeflow.problems.navier_stokes import NavierStokes
+from pdeflow.problems.newton import NonlinearSolution, newton
+from pdeflow.problems.nonlinear_poisson import NonlinearPoisson
+from pdeflow.problems.p_laplace import PLaplace
 from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.plane_wave import PlaneWave
 from pdeflow.problems.poisson import Poisson
@@ -76,6 +79,10 @@ __all__ = [
     "LogUniform",
     "Manufactured",
     "NavierStokes",
+    "NonlinearPoisson",
+    "NonlinearSolution",
+    "NotLinear",
+    "PLaplace",
     "Parameter",
     "PlaneWave",
     "Poisson",
@@ -95,6 +102,7 @@ __all__ = [
     "inverse_laplacian",
     "log",
     "manufacture",
+    "newton",
     "relu",
     "sin",
     "sinh",

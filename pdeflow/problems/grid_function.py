@@ -8,6 +8,10 @@ Terms at different places are kept side by side, since a derivative or a factor 
 to the nodes only where one value is asked for. Out of these rules come the usual schemes: ``D(u, "x", 2)`` is
 the three-point stencil, ``D(a * D(u, "x"), "x")`` the symmetric flux form with a averaged to the faces,
 ``b * D(u, "x") + u`` the central difference, and a mixed derivative the four corners.
+
+A nonlinear function of terms at different places, such as ``sqrt(1 + D(u, "x") ** 2 + D(u, "y") ** 2)``,
+waits for the factor that needs it and is evaluated where that lies, its terms averaged there. So a flux that
+depends on the gradient couples a node to its neighbours only.
 """
 
 from __future__ import annotations
@@ -83,10 +87,15 @@ class Term:
             return self.map(torch.zeros_like)
         return self._pair(k, lambda left, right: (right - left) / self.grid.spacing[k])
 
+    def beside(self, places: tuple[int | None, ...]) -> Term:
+        """Averaged to faces along the axes where these places are faces, to nodes along the others."""
+        pairs = enumerate(zip(self.first, places))
+        moved = [k for k, (mine, theirs) in pairs if mine is not None and (mine - (theirs or 0)) % 2]
+        return functools.reduce(Term.average, moved, self)
+
     def to_nodes(self) -> Term:
         """Averaged along every axis where it is at the faces."""
-        faces = [k for k, place in enumerate(self.first) if (place or 0) % 2]
-        return functools.reduce(Term.average, faces, self)
+        return self.beside((0,) * self.grid.dim)
 
     def narrowed(self, k: int, low: int, high: int) -> Term:
         """The entries of axis k whose places lie in low..high, both included."""
@@ -143,12 +152,25 @@ class GridFunction(Function):
                 self.terms.append(term)
         self.grid = self.terms[0].grid
 
-    def _single(self) -> Term:
-        """The one term it has, or the sum of its terms at the nodes."""
+    @property
+    def _is_number(self) -> bool:
+        """Whether it is one number a sample."""
+        return len(self.terms) == 1 and all(place is None for place in self.terms[0].first)
+
+    def _beside(self, places: tuple[int | None, ...]) -> Term:
+        """The one term it has, or the sum of its terms averaged to where these places are."""
         if len(self.terms) == 1:
             return self.terms[0]
-        nodes = [term.to_nodes() for term in self.terms]
-        return functools.reduce(lambda a, b: a.combine(b, operator.add), nodes)
+        there = [term.beside(places) for term in self.terms]
+        return functools.reduce(lambda a, b: a.combine(b, operator.add), there)
+
+    def _single(self) -> Term:
+        """The one term it has, or the sum of its terms at the nodes."""
+        return self._beside((0,) * self.grid.dim)
+
+    def _factors(self, other: Term) -> list[Term]:
+        """What a product with ``other`` is the sum over."""
+        return self.terms
 
     @property
     def values(self) -> Tensor:
@@ -157,7 +179,13 @@ class GridFunction(Function):
 
     def map(self, function: Callable[[Tensor], Tensor]) -> GridFunction:
         """``function`` of the values, entry by entry."""
-        return GridFunction([self._single().map(function)])
+        return self._through(lambda term: term.map(function))
+
+    def _through(self, outer: Callable[[Term], Term]) -> GridFunction:
+        """``outer`` of the one term, or of the sum of several, once a factor says where."""
+        if len(self.terms) == 1:
+            return GridFunction([outer(self.terms[0])])
+        return Composed(self, outer)
 
     def derivative(self, axis: str, order: int) -> GridFunction:
         """The derivative along the named axis; see :func:`~pdeflow.problems.calculus.D`."""
@@ -173,19 +201,70 @@ class GridFunction(Function):
 
     def _combine(self, other: Any, operation: Operation) -> GridFunction:
         check_operand(other)
-        additive, distributes = operation in (operator.add, operator.sub), operation in _DISTRIBUTIVE
+        additive = operation in (operator.add, operator.sub)
         if isinstance(other, GridFunction):
+            if isinstance(other, Composed) and self._is_number:
+                return other._through(lambda term: self.terms[0].combine(term, operation))
             if additive:
                 return GridFunction([*self.terms, *(other if operation is operator.add else -other).terms])
-            mine = self.terms if distributes else [self._single()]
-            theirs = other.terms if operation is operator.mul else [other._single()]
-            return GridFunction([a.combine(b, operation) for a in mine for b in theirs])
+            if operation is operator.mul:
+                return GridFunction([a.combine(b, operation) for a in self.terms for b in other._factors(a)])
+            if operation is operator.truediv:
+                return GridFunction([a.combine(other._beside(a.first), operation) for a in self.terms])
+            return self._through(lambda term: term.combine(other._beside(term.first), operation))
         if additive:
             like = self.terms[0].values
             number = torch.as_tensor(other, dtype=like.dtype, device=like.device)
             return self._combine(constant_function(number, self.grid), operation)
-        mine = self.terms if distributes else [self._single()]
-        return GridFunction([term.map(lambda values: operation(values, other)) for term in mine])
+        if operation in _DISTRIBUTIVE:
+            return GridFunction([term.map(lambda values: operation(values, other)) for term in self.terms])
+        return self.map(lambda values: operation(values, other))
+
+
+class Composed(GridFunction):
+    """A nonlinear function of terms at different places: evaluated where a factor is, else at the nodes.
+
+    Parameters
+    ----------
+    argument
+        The terms.
+    outer
+        The function of their sum, once they are averaged to one place.
+    """
+
+    def __init__(self, argument: GridFunction, outer: Callable[[Term], Term]) -> None:
+        self._argument, self._outer, self.grid = argument, outer, argument.grid
+
+    @functools.cached_property
+    def terms(self) -> list[Term]:
+        """The one term at the nodes."""
+        return [self._single()]
+
+    @property
+    def _is_number(self) -> bool:
+        return False
+
+    def _beside(self, places: tuple[int | None, ...]) -> Term:
+        return self._outer(self._argument._beside(places))
+
+    def _factors(self, other: Term) -> list[Term]:
+        return [self._beside(other.first)]
+
+    def _through(self, outer: Callable[[Term], Term]) -> GridFunction:
+        return Composed(self._argument, lambda term: outer(self._outer(term)))
+
+    def __neg__(self) -> GridFunction:
+        return self.map(operator.neg)
+
+    def _combine(self, other: Any, operation: Operation) -> GridFunction:
+        check_operand(other)
+        if not isinstance(other, GridFunction):
+            return self.map(lambda values: operation(values, other))
+        if other._is_number:
+            return self._through(lambda term: term.combine(other.terms[0], operation))
+        if operation is operator.mul:
+            return GridFunction([a.combine(b, operation) for b in other.terms for a in self._factors(b)])
+        return super()._combine(other, operation)
 
 
 def node_values(function: GridFunction, margin: int) -> Tensor:

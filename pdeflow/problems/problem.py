@@ -217,6 +217,14 @@ class Problem(abc.ABC):
                 )
         return functions
 
+    def continuation(self, parameters: Mapping[str, GridFunction]) -> Sequence[Mapping[str, GridFunction]]:
+        """Parameters of easier equations on the way to these, which come last; by default none.
+
+        Newton's method solves one after the other, each from the solution of the one before. The parameters
+        are functions to compute with, as :meth:`parameters_on_grid` gives them.
+        """
+        return [parameters]
+
     def evaluate_residual(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> Tensor:
         """The residual where the grid determines it; see :meth:`residual_on_grid`."""
         at = grid_function.coordinate_functions(u.grid, u.values.dtype, u.values.device)

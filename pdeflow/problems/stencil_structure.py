@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -55,3 +57,15 @@ def structure_tags(operator: StencilOperator) -> frozenset[Tag]:
     weak = (diagonal > 0) & (diagonal >= others - tolerance)
     definite = strict.all() or (weak.all() and strict.any(1).all() and _is_connected(mine, operator.shape))
     return frozenset((Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE) if definite else (Tag.SYMMETRIC,))
+
+
+def tagged_stencil(
+    offsets: Sequence[tuple[int, ...]], coefficients: Tensor, periodic: tuple[bool, ...]
+) -> StencilOperator:
+    """The stencil, tagged, without the offsets whose coefficients, (batch, offsets, *shape), all vanish."""
+    used = coefficients.abs().amax(dim=(0, *range(2, coefficients.ndim))).tolist()
+    kept = [k for k, (offset, size) in enumerate(zip(offsets, used)) if size != 0 or not any(offset)]
+    if len(kept) < len(offsets):
+        offsets, coefficients = [offsets[k] for k in kept], coefficients[:, kept]
+    operator = StencilOperator(offsets, coefficients, periodic)
+    return operator.retagged(structure_tags(operator))

@@ -130,3 +130,12 @@ def test_a_dry_run_writes_nothing(pdeflow, tmp_path):
     for word in ("500 samples", "samples/s", "disk", "memory", "nothing was written"):
         assert word in result.out
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pilot_of_an_equation_that_is_not_linear(pdeflow, tmp_path):
+    result = pdeflow(
+        "generate", "-c", "p_laplace", "-o", "x.h5", "-n", 2, "--resolution", 9, "--solver", "auto"
+    )
+    assert (result.code, result.is_short) == (2, True)
+    assert "not linear" in result.err
+    assert not (tmp_path / "x.h5").exists()

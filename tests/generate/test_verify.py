@@ -33,7 +33,9 @@ from pdeflow.problems import (
     KuramotoSivashinsky,
     LogNormalField,
     NavierStokes,
+    NonlinearPoisson,
     Parameter,
+    PLaplace,
     Poisson,
     PorousMedium,
     Problem,
@@ -49,6 +51,8 @@ PROBLEMS = [
     Poisson(source=GaussianBumps(0.0, 1.0, (2, 5), (0.1, 0.2))),
     Helmholtz(wave_number=Choice((4.0, 6.0))),
     ConvectionDiffusion(velocity=Uniform(-0.2, 0.3)),
+    NonlinearPoisson(dim=1),
+    PLaplace(),
 ]
 
 

@@ -17,6 +17,9 @@ from pdeflow.problems import (
     GaussianField,
     Helmholtz,
     LogNormalField,
+    NonlinearPoisson,
+    NotLinear,
+    PLaplace,
     Poisson,
     Problem,
     ThresholdedField,
@@ -30,7 +33,7 @@ from pdeflow.problems import (
 
 SPD = {Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE}
 
-# problem, tags of its systems, formulas for the parameters of a manufactured solution
+# problem, tags of its systems (None: not linear), formulas for the parameters of a manufactured solution
 ROWS = [
     *((Poisson(dim), SPD, {}) for dim in (1, 2, 3)),
     (Poisson(2, source=Uniform(-1.0, 1.0)), SPD, {}),
@@ -40,6 +43,8 @@ ROWS = [
     *((Helmholtz(dim, Constant(20.0)), {Tag.SYMMETRIC}, {}) for dim in (1, 2, 3)),
     (Helmholtz(2, GaussianField(mean=20.0, std=1.0)), {Tag.SYMMETRIC}, {"k": lambda at: 20 + sin(at.y)}),
     *((ConvectionDiffusion(dim), set(), {"d": 0.5, "vx": 1.0, "vy": -0.5, "vz": 0.3}) for dim in (1, 2, 3)),
+    *((NonlinearPoisson(dim), None, {"b": lambda at: 1 + at.x}) for dim in (1, 2, 3)),
+    *((PLaplace(dim), None, {"p": 3.0, "epsilon": 2.0}) for dim in (1, 2, 3)),
 ]
 
 
@@ -65,6 +70,10 @@ def test_systems_have_the_stated_tags_and_reproduce_the_residual(row):
     problem, tags, _ = row
     grid = problem.grid([7, 6, 5][: problem.domain.dim])
     parameters = problem.sample([0, 1], grid, seed=9)
+    if tags is None:
+        with pytest.raises(NotLinear):
+            problem.discretise(grid, parameters)
+        return
     system = problem.discretise(grid, parameters)
     assert system.operator.tags == tags
     x = torch.rand(2, *system.operator.shape, dtype=torch.float64)
