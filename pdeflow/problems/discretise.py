@@ -116,7 +116,8 @@ class _Probe:
 
         The direction is made so high, by a power of two, that the inhomogeneous part is below its last bit.
         """
-        return (self.residual(direction * _HEIGHT) - self.at_zero).div_(_HEIGHT)
+        raised = self.residual(direction * _HEIGHT)
+        return torch.add(-self.at_zero / _HEIGHT, raised, alpha=1 / _HEIGHT)
 
 
 def check_size(grid: Grid) -> None:

@@ -195,6 +195,43 @@ def test_reflected_operations_and_tensor_numbers():
     torch.testing.assert_close(at_points, expected)
 
 
+@pytest.mark.parametrize(
+    "coefficient",
+    [
+        lambda square, k: square**k,
+        lambda square, k: sqrt(square) / k + 1,
+        lambda square, k: 3 - k * exp(-square),
+        lambda square, k: 1 / (k + 2**square),
+        lambda square, k: (-(square**2)) * k,
+    ],
+)
+def test_a_coefficient_of_the_gradient_reaches_no_further_than_the_neighbours(coefficient):
+    """It is evaluated at the faces where its flux lies, whatever the arithmetic, to second order."""
+
+    class Flow(Problem):
+        domain = Box(x=(0, 1), y=(0, 1))
+        conditions = (Dirichlet(0.0),)
+        k = Parameter(Uniform(1.0, 2.0))
+
+        def residual(self, u, at, p):
+            c = coefficient(1 + D(u, "x") ** 2 + D(u, "y") ** 2, p.k)
+            return D(c * D(u, "x"), "x") + D(D(u, "y") * c, "y")
+
+    problem, errors = Flow(), []
+    for points in (33, 65):
+        grid = problem.grid(points)
+        mesh = torch.stack([x.flatten() for x in grid.mesh().values()], 1)
+
+        def u(at):
+            return torch.sin(at[:, 0] + 2 * at[:, 1])
+
+        on_grid = problem.residual_on_grid(u(mesh).reshape(1, *grid.shape), grid, {"k": 1.5})[0]
+        assert on_grid.shape == (points - 2, points - 2)
+        exact = problem.residual_at_points(u, mesh, {"k": 1.5}).detach().reshape(grid.shape)[1:-1, 1:-1]
+        errors.append(float((on_grid - exact).abs().max()))
+    assert math.log2(errors[0] / errors[1]) > 1.9
+
+
 class TestBadInput:
     def test_values_of_a_parameter_that_is_differentiated(self):
         """The gradient of a would silently be taken for 0."""
