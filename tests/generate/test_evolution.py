@@ -216,7 +216,19 @@ def test_fingerprint_changes_with_all_that_decides_a_sample(change: dict) -> Non
     assert small().fingerprint() == small().fingerprint()
 
 
-@pytest.mark.parametrize("name", ["burgers", "gray_scott", "kuramoto_sivashinsky"])
+SHIPPED = [
+    "advection",
+    "allen_cahn",
+    "burgers",
+    "gray_scott",
+    "heat",
+    "korteweg_de_vries",
+    "kuramoto_sivashinsky",
+    "navier_stokes",
+]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_recipe_that_is_shipped_runs(pdeflow_recipe, tmp_path: Path, name: str) -> None:
     recipe = pdeflow_recipe(name)
     short = dataclasses.replace(recipe, samples=2, stop=recipe.stop / 50, instants=3)
