@@ -51,6 +51,7 @@ class Term:
 
     def __init__(self, values: Tensor, grid: Grid, first: tuple[int | None, ...]) -> None:
         self.values, self.grid, self.first = values, grid, first
+        self._averages: dict[int, Term] = {}
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Term:
         """``function`` of the values, entry by entry."""
@@ -78,14 +79,16 @@ class Term:
         return Term(operation(left, right), self.grid, (*self.first[:k], place, *self.first[k + 1 :]))
 
     def average(self, k: int) -> Term:
-        """The mean of neighbours along axis k: nodes to faces, or faces to nodes."""
-        return self._pair(k, lambda left, right: 0.5 * (left + right))
+        """The mean of neighbours along axis k: nodes to faces, or faces to nodes; kept, for parameters."""
+        if k not in self._averages:
+            self._averages[k] = self._pair(k, lambda left, right: (left + right).mul_(0.5))
+        return self._averages[k]
 
     def difference(self, k: int) -> Term:
         """The difference of neighbours along axis k over the spacing."""
         if self.first[k] is None:
             return self.map(torch.zeros_like)
-        return self._pair(k, lambda left, right: (right - left) / self.grid.spacing[k])
+        return self._pair(k, lambda left, right: (right - left).div_(self.grid.spacing[k]))
 
     def beside(self, places: tuple[int | None, ...]) -> Term:
         """Averaged to faces along the axes where these places are faces, to nodes along the others."""

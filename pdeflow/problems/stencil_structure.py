@@ -17,9 +17,11 @@ def _by_offset(operator: StencilOperator) -> dict[tuple[int, ...], Tensor]:
 
 
 def _is_symmetric(mine: dict[tuple[int, ...], Tensor], adjoint: dict[tuple[int, ...], Tensor]) -> bool:
-    scale = sum((values.abs() for values in mine.values()), torch.zeros((), device="cpu"))
     if mine.keys() != adjoint.keys():
         return False
+    if all(torch.equal(mine[o], adjoint[o]) for o in mine):
+        return True
+    scale = sum((values.abs() for values in mine.values()), torch.zeros((), device="cpu"))
     worst = [((mine[o] - adjoint[o]).abs() - _ROUND_OFF * scale).max() for o in mine]
     return bool(torch.stack(worst).max() <= 0)
 
@@ -50,11 +52,12 @@ def structure_tags(operator: StencilOperator) -> frozenset[Tag]:
     if not _is_symmetric(mine, _by_offset(operator.adjoint)):
         return frozenset()
     diagonal = mine[(0,) * len(operator.shape)].flatten(1)
-    zero = torch.zeros_like(diagonal)
-    others = sum((values.abs().flatten(1) for o, values in mine.items() if any(o)), zero)
-    tolerance = _ROUND_OFF * (diagonal.abs() + others)
-    strict = diagonal > others + tolerance
-    weak = (diagonal > 0) & (diagonal >= others - tolerance)
+    row = operator.coefficients.abs().sum(1).flatten(1)
+    # Where the diagonal is positive: it less the others.
+    excess = 2 * diagonal - row
+    tolerance = _ROUND_OFF * row
+    strict = excess > tolerance
+    weak = (diagonal > 0) & (excess >= -tolerance)
     definite = strict.all() or (weak.all() and strict.any(1).all() and _is_connected(mine, operator.shape))
     return frozenset((Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE) if definite else (Tag.SYMMETRIC,))
 
@@ -63,7 +66,8 @@ def tagged_stencil(
     offsets: Sequence[tuple[int, ...]], coefficients: Tensor, periodic: tuple[bool, ...]
 ) -> StencilOperator:
     """The stencil, tagged, without the offsets whose coefficients, (batch, offsets, *shape), all vanish."""
-    used = coefficients.abs().amax(dim=(0, *range(2, coefficients.ndim))).tolist()
+    dims = (0, *range(2, coefficients.ndim))
+    used = torch.maximum(coefficients.amax(dims), -coefficients.amin(dims)).tolist()
     kept = [k for k, (offset, size) in enumerate(zip(offsets, used)) if size != 0 or not any(offset)]
     if len(kept) < len(offsets):
         offsets, coefficients = [offsets[k] for k in kept], coefficients[:, kept]
