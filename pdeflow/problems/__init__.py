@@ -18,7 +18,12 @@ from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.manufactured import Manufactured, manufacture
+from pdeflow.problems.mesh_problem import MeshProblem, MeshSystem
 from pdeflow.problems.poisson import Poisson
+from pdeflow.problems.polygon import Polygon, RandomPolygon
+from pdeflow.problems.polygon_diffusion import PolygonDiffusion
+from pdeflow.problems.polygon_elasticity import PolygonElasticity
+from pdeflow.problems.polygon_mesh import triangulate
 from pdeflow.problems.problem import Parameter, Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
 
@@ -43,9 +48,15 @@ __all__ = [
     "LogNormalField",
     "LogUniform",
     "Manufactured",
+    "MeshProblem",
+    "MeshSystem",
     "Parameter",
     "Poisson",
+    "Polygon",
+    "PolygonDiffusion",
+    "PolygonElasticity",
     "Problem",
+    "RandomPolygon",
     "System",
     "ThresholdedField",
     "Trajectory",
@@ -62,4 +73,5 @@ __all__ = [
     "sqrt",
     "tan",
     "tanh",
+    "triangulate",
 ]

@@ -66,7 +66,7 @@ def statement(problem: Problem) -> dict[str, Any]:
     }
 
 
-class _EquationPrinter(LatexPrinter):
+class EquationPrinter(LatexPrinter):
     """Prints undefined functions without their arguments: u for u(x, y)."""
 
     def _print_Function(self, expr: Any, exp: Any = None) -> str:
@@ -90,7 +90,7 @@ def latex(problem: Problem) -> str:
     terms = sympy.Add.make_args(residual(problem, u, coordinates(problem), parameter_symbols(problem)))
     left = sympy.Add(*(term for term in terms if term.has(u)))
     right = -sympy.Add(*(term for term in terms if not term.has(u)))
-    printer = _EquationPrinter()
+    printer = EquationPrinter()
     return f"{printer.doprint(left)} = {printer.doprint(right)}"
 
 
