@@ -8,8 +8,10 @@ from pdeflow.data.convert import convert
 from pdeflow.data.grid_samples import GridSamples
 from pdeflow.data.inspect import Summary, inspect, plot
 from pdeflow.data.mesh_reader import MeshReader
+from pdeflow.data.mesh_summary import MeshSummary
 from pdeflow.data.mesh_writer import write_meshes
 from pdeflow.data.normalisation import Normalisation
+from pdeflow.data.open_samples import open_samples
 from pdeflow.data.split import Split, split_samples
 from pdeflow.data.well_reader import WellReader
 from pdeflow.data.well_writer import WellWriter
@@ -23,6 +25,7 @@ __all__ = [
     "GridSamples",
     "MeshGraphs",
     "MeshReader",
+    "MeshSummary",
     "Normalisation",
     "Split",
     "Summary",
@@ -30,6 +33,7 @@ __all__ = [
     "WellWriter",
     "convert",
     "inspect",
+    "open_samples",
     "plot",
     "split_samples",
     "write_meshes",

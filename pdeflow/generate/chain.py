@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.linalg import Candidate, Sequence, Solution, Status, default_method, solve
-from pdeflow.problems import Constant, Evolution, System
+from pdeflow.problems import Constant, Evolution, MeshProblem, System
+from pdeflow.triangle_mesh import TriangleMesh
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,13 @@ class SolvedChain:
     sample. ``residual`` is the true relative residual ``||R(u)|| / ||R(boundary values alone)||`` of the
     *statement* on the grid, in float64, before the fields are cast to the storage dtype. Of an equation in
     time, ``residual`` is the relative change of the solution when the step was halved last, and
-    ``iterations`` counts the steps.
+    ``iterations`` counts the steps. Of a problem on meshes, ``meshes`` has one a sample, and the fields are
+    those of all samples one after the other; ``residual`` is ``||b - A x|| / ||b||`` of its linear system.
     """
 
     arrays: dict[str, np.ndarray]
     seconds: float
+    meshes: list[TriangleMesh] = field(default_factory=list)
 
     @property
     def failed(self) -> int:
@@ -87,6 +90,9 @@ def solve_chain(
     start = time.perf_counter()
     plan = plan or Plan.make(recipe, device)
     indices, outputs = plan.indices(chain), Outputs.of(recipe)
+    if isinstance(recipe.problem, MeshProblem):
+        arrays, meshes = _on_meshes(recipe, recipe.problem, indices)
+        return SolvedChain(arrays, time.perf_counter() - start, meshes)
     parameters = recipe.problem.sample(indices, recipe.grid, seed=recipe.seed, device=device)
     solved = (
         _evolved(recipe, parameters) if isinstance(recipe.problem, Evolution) else _steady(plan, parameters)
@@ -139,6 +145,39 @@ def _steady(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
     residual = torch.where(size > 0, residual / size, residual)
     stored = _or_nan(torch.stack([torch.zeros_like(u), u], dim=1), solution.status)
     return _Solved(stored, residual, solution.iterations, solution.status)
+
+
+def _on_meshes(
+    recipe: Recipe, problem: MeshProblem, indices: list[int]
+) -> tuple[dict[str, np.ndarray], list[TriangleMesh]]:
+    """Meshed, assembled and solved one by one, on the CPU."""
+    outputs, meshes = Outputs.of(recipe), []
+    parts: dict[str, list[np.ndarray]] = {}
+    for index in indices:
+        mesh = problem.mesh(index, recipe.grid, seed=recipe.seed)
+        parameters = problem.sample_on_mesh(index, mesh, recipe.grid, seed=recipe.seed)
+        system = problem.assemble(mesh, parameters)
+        solution = system.solve(
+            solver=recipe.solver,
+            preconditioner=recipe.preconditioner,
+            rtol=recipe.rtol,
+            on_failure="return",
+        )
+        u = _or_nan(system.embed(solution.x)[None], solution.status)[0]
+        size = system.rhs.norm()
+        residual = (system.rhs - system.operator(solution.x)).norm()
+        values = {
+            **{name: u[:, k] for k, name in enumerate(problem.fields)},
+            **{name: parameters[name] for name in (*outputs.constant_fields, *outputs.scalars)},
+            "residual": residual / size if size > 0 else residual,
+            "iterations": solution.iterations.to(torch.int32),
+            "status": solution.status.to(torch.int8),
+            "sample": torch.tensor(index, device="cpu"),
+        }
+        for name, value in values.items():
+            parts.setdefault(name, []).append(np.atleast_1d(value.numpy()))
+        meshes.append(mesh)
+    return {name: np.concatenate(several) for name, several in parts.items()}, meshes
 
 
 def _or_nan(u: Tensor, status: Tensor) -> Tensor:

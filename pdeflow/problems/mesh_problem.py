@@ -262,5 +262,5 @@ class MeshProblem(Problem):
         raise self._no_grid()
 
     def _no_grid(self) -> InvalidInput:
-        hint = "Use mesh, sample_on_mesh and assemble; `pdeflow generate` does not take it yet."
+        hint = "Use mesh, sample_on_mesh and assemble."
         return InvalidInput(self.name, "a grid", "a mesh for each sample", hint)

@@ -132,7 +132,7 @@ def test_parts_that_contradict_each_other(tmp_path: Path, name: str, value, mess
 
 def test_links_and_other_layouts_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "m.h5")
-    with pytest.raises(CorruptFile, match="Well"):
+    with pytest.raises(CorruptFile, match="not on a grid"):
         WellReader(path)
     with h5py.File(path, "r+") as file:
         file["nodes/v"] = h5py.ExternalLink("other.h5", "/u")
