@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     given = parser().parse_args(list(arguments))
     if not given.file.exists():
         raise FileNotFoundError(2, "no such file", str(given.file))
-    from pdeflow.data import WellReader, inspect, plot
+    from pdeflow.data import inspect, open_samples, plot
     from pdeflow.data.inspect import check_picture_name
 
     if given.plot is not None:
@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     code = 0
     print(inspect(given.file).text())
     if given.verify:
-        with WellReader(given.file) as reader:
+        with open_samples(given.file) as reader:
             reader.verify()
         print("Verified: every value reads, and agrees with its checksum where the file has them.")
         from pdeflow.generate.verify import verify

@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Any
 from pdeflow.data.convert import convert
 from pdeflow.data.grid_samples import GridSamples
 from pdeflow.data.inspect import Summary, inspect, plot
+from pdeflow.data.mesh_reader import MeshReader
+from pdeflow.data.mesh_summary import MeshSummary
+from pdeflow.data.mesh_writer import write_meshes
 from pdeflow.data.normalisation import Normalisation
+from pdeflow.data.open_samples import open_samples
 from pdeflow.data.split import Split, split_samples
 from pdeflow.data.well_reader import WellReader
 from pdeflow.data.well_writer import WellWriter
 
 if TYPE_CHECKING:
     from pdeflow.data.datamodule import GridData
+    from pdeflow.data.mesh_graphs import MeshGraphs
 
 __all__ = [
     "GridData",
     "GridSamples",
+    "MeshGraphs",
+    "MeshReader",
+    "MeshSummary",
     "Normalisation",
     "Split",
     "Summary",
@@ -25,15 +33,21 @@ __all__ = [
     "WellWriter",
     "convert",
     "inspect",
+    "open_samples",
     "plot",
     "split_samples",
+    "write_meshes",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # Only the data module needs Lightning, which takes seconds to import.
+    # Lightning and torch-geometric take seconds to import, and only these need them.
     if name == "GridData":
         from pdeflow.data.datamodule import GridData
 
         return GridData
+    if name == "MeshGraphs":
+        from pdeflow.data.mesh_graphs import MeshGraphs
+
+        return MeshGraphs
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,9 @@ import numpy as np
 
 from pdeflow.data.convert import FORMATS, detect_format
 from pdeflow.data.foreign import Wishes
-from pdeflow.data.hdf5_safety import open_checked
+from pdeflow.data.hdf5_safety import explain_read_errors, open_checked
+from pdeflow.data.mesh_layout import LAYOUT
+from pdeflow.data.mesh_summary import MeshSummary, plot_meshes, summarise_meshes
 from pdeflow.data.well_layout import FIELD_GROUPS
 from pdeflow.data.well_reader import WellReader
 from pdeflow.errors import InvalidInput
@@ -102,8 +104,8 @@ class Summary:
         return "\n".join(text)
 
 
-def inspect(path: str | os.PathLike[str], samples: int = 64) -> Summary:
-    """Summarise a file in The Well's layout, or one that ``convert`` reads.
+def inspect(path: str | os.PathLike[str], samples: int = 64) -> Summary | MeshSummary:
+    """Summarise a file in The Well's layout, one of samples on meshes, or one that ``convert`` reads.
 
     Parameters
     ----------
@@ -121,6 +123,8 @@ def inspect(path: str | os.PathLike[str], samples: int = 64) -> Summary:
     path = Path(path)
     if samples < 1:
         raise InvalidInput("samples", samples, "at least 1")
+    if _holds_meshes(path):
+        return summarise_meshes(path)
     if path.is_dir() or _is_well(path):
         with WellReader(path) as reader:
             return _summary_of_well(reader, samples)
@@ -160,6 +164,8 @@ def plot(
     from matplotlib.figure import Figure
 
     check_picture_name(png)
+    if _holds_meshes(Path(path)):
+        return plot_meshes(path, png, samples)
     with WellReader(path) as reader:
         rows = list(range(min(3, reader.n)) if samples is None else samples)
         if not rows or min(rows) < 0 or max(rows) >= reader.n:
@@ -221,10 +227,21 @@ def _columns(reader: WellReader, rows: list[int]) -> Iterable[tuple[str, np.ndar
             yield f"{name}{f'_{part}' if part else ''}{instant}{where}", values[..., k]
 
 
-def _is_well(path: Path) -> bool:
+def _is_hdf5(path: Path) -> bool:
     with open(path, "rb") if path.is_file() else open(os.devnull, "rb") as handle:
-        if handle.read(8) != b"\x89HDF\r\n\x1a\n":
-            return False
+        return handle.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
+def _holds_meshes(path: Path) -> bool:
+    if not _is_hdf5(path):
+        return False
+    with open_checked(path) as file, explain_read_errors(path, "the layout"):
+        return str(file.attrs.get("layout")) == LAYOUT
+
+
+def _is_well(path: Path) -> bool:
+    if not _is_hdf5(path):
+        return False
     with open_checked(path) as file:
         return set(FIELD_GROUPS) <= set(file)
 

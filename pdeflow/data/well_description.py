@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from pdeflow.data.hdf5_safety import get_dataset, get_group
+from pdeflow.data.mesh_layout import LAYOUT
 from pdeflow.data.well_layout import (
     BOUNDARIES,
     BOUNDARY_TYPES,
@@ -72,6 +73,10 @@ def describe(file: h5py.File, path: Path) -> Description:
     CorruptFile
         If the file is not in this layout, was altered, or its parts contradict each other.
     """
+    if str(file.attrs.get("layout")) == LAYOUT:
+        raise CorruptFile(
+            f"{path}: holds samples on meshes, not on a grid.\nRead it with MeshReader or MeshGraphs."
+        )
     for group in (DIMENSIONS, *FIELD_GROUPS):
         if group not in file:
             raise CorruptFile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,8 +13,17 @@ from torch import Tensor
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.linalg import Candidate, Sequence, Solution, Status, default_method, solve
-from pdeflow.problems import Constant, Evolution, NonlinearSolution, NotLinear, System, newton
+from pdeflow.problems import (
+    Constant,
+    Evolution,
+    MeshProblem,
+    NonlinearSolution,
+    NotLinear,
+    System,
+    newton,
+)
 from pdeflow.problems.unknowns import parted
+from pdeflow.triangle_mesh import TriangleMesh
 
 
 @dataclass(frozen=True)
@@ -60,11 +69,14 @@ class SolvedChain:
     is not linear, ``iterations`` counts the steps of Newton's method. Of an equation in time, ``residual`` is
     the relative change of the solution when the step was halved last, the largest of several unknowns, and
     ``iterations`` counts the steps; of a conservation law, ``residual`` is the relative L1 difference to the
-    solution on half as many cells.
+    solution on half as many cells. Of a problem on meshes,
+    ``meshes`` has one a sample, and the fields are those of all samples one after the other; ``residual`` is
+    ``||b - A x|| / ||b||`` of its linear system.
     """
 
     arrays: dict[str, np.ndarray]
     seconds: float
+    meshes: list[TriangleMesh] = field(default_factory=list)
 
     @property
     def failed(self) -> int:
@@ -93,6 +105,9 @@ def solve_chain(
     start = time.perf_counter()
     plan = plan or Plan.make(recipe, device)
     indices, outputs = plan.indices(chain), Outputs.of(recipe)
+    if isinstance(recipe.problem, MeshProblem):
+        arrays, meshes = _on_meshes(recipe, recipe.problem, indices)
+        return SolvedChain(arrays, time.perf_counter() - start, meshes)
     parameters = recipe.problem.sample(indices, recipe.grid, seed=recipe.seed, device=device)
     solved = (
         _evolved(recipe, parameters) if isinstance(recipe.problem, Evolution) else _steady(plan, parameters)
@@ -183,6 +198,39 @@ def _nonlinear(recipe: Recipe, parameters: dict[str, Tensor]) -> _Solved:
     u, residual, iterations, status = (torch.cat([getattr(part, name) for part in parts]) for name in names)
     stored = _or_nan(torch.stack([torch.zeros_like(u), u], dim=1), status)
     return _Solved(stored, residual, iterations, status)
+
+
+def _on_meshes(
+    recipe: Recipe, problem: MeshProblem, indices: list[int]
+) -> tuple[dict[str, np.ndarray], list[TriangleMesh]]:
+    """Meshed, assembled and solved one by one, on the CPU."""
+    outputs, meshes = Outputs.of(recipe), []
+    parts: dict[str, list[np.ndarray]] = {}
+    for index in indices:
+        mesh = problem.mesh(index, recipe.grid, seed=recipe.seed)
+        parameters = problem.sample_on_mesh(index, mesh, recipe.grid, seed=recipe.seed)
+        system = problem.assemble(mesh, parameters)
+        solution = system.solve(
+            solver=recipe.solver,
+            preconditioner=recipe.preconditioner,
+            rtol=recipe.rtol,
+            on_failure="return",
+        )
+        u = _or_nan(system.embed(solution.x)[None], solution.status)[0]
+        size = system.rhs.norm()
+        residual = (system.rhs - system.operator(solution.x)).norm()
+        values = {
+            **{name: u[:, k] for k, name in enumerate(problem.fields)},
+            **{name: parameters[name] for name in (*outputs.constant_fields, *outputs.scalars)},
+            "residual": residual / size if size > 0 else residual,
+            "iterations": solution.iterations.to(torch.int32),
+            "status": solution.status.to(torch.int8),
+            "sample": torch.tensor(index, device="cpu"),
+        }
+        for name, value in values.items():
+            parts.setdefault(name, []).append(np.atleast_1d(value.numpy()))
+        meshes.append(mesh)
+    return {name: np.concatenate(several) for name, several in parts.items()}, meshes
 
 
 def _or_nan(u: Tensor, status: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from pdeflow.atomic_file import write_json
-from pdeflow.data import WellReader
+from pdeflow.data import open_samples
 from pdeflow.device import check_device
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.generate.executors import ExecutorName, check_executor, solve_chains
@@ -197,7 +197,7 @@ def _finished(output: Path, recipe: Recipe, manifest: Manifest) -> dict[str, Any
 def _fingerprint(output: Path) -> object:
     """The fingerprint of the recipe that a file says it was made from; None if it is no such file."""
     try:
-        with WellReader(output) as file:
+        with open_samples(output) as file:
             return file.attributes.get("recipe")
     except (CorruptFile, UnsafeFile):
         return None

@@ -12,7 +12,7 @@ import pdeflow
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Auto, Candidate, LinearOperator, Preconditioner, Solver, default_method
-from pdeflow.problems import Evolution, Problem
+from pdeflow.problems import Evolution, MeshProblem, Problem
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Recipe:
     problem
         The equation with the distributions of its parameters, for example ``Darcy``.
     resolution
-        Nodes along each axis (one number), or one number an axis. The ends of a bounded axis count.
+        Nodes along each axis (one number), or one number an axis. The ends of a bounded axis count. On
+        polygons the edges of the triangles are about as long as the spacing of these nodes.
     samples
         How many samples the data set has.
     seed
@@ -100,6 +101,8 @@ class Recipe:
             hint = "Add order: similar, or leave guess out."
             raise InvalidInput("guess", "neighbour", "zero in the order of the index", hint)
         self._check_times()
+        if isinstance(self.problem, MeshProblem):
+            self._check_meshes()
         self.problem.check_resolution(self.grid)
 
     def _check_times(self) -> None:
@@ -126,6 +129,15 @@ class Recipe:
                     f"nothing, because {self.problem.name} is stepped in time and has no linear systems",
                     f"Leave {key} out.",
                 )
+
+    def _check_meshes(self) -> None:
+        """Samples on meshes are solved one by one, in the order of their numbers."""
+        why = f"because every sample of {self.problem.name} has a mesh of its own"
+        if self.order != "index":
+            raise InvalidInput("order", self.order, f"'index', {why}", "Leave order out.")
+        if isinstance(self.solver, Auto):
+            hint = "Name a solver, or leave it out."
+            raise InvalidInput("solver", "Auto", f"one method for all, {why}", hint)
 
     @property
     def times(self) -> tuple[float, ...]:

@@ -39,6 +39,7 @@ from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.manufactured import Manufactured, manufacture
+from pdeflow.problems.mesh_problem import MeshProblem, MeshSystem
 from pdeflow.problems.navier_stokes import NavierStokes
 from pdeflow.problems.newton import NonlinearSolution, newton
 from pdeflow.problems.nonlinear_poisson import NonlinearPoisson
@@ -46,6 +47,10 @@ from pdeflow.problems.p_laplace import PLaplace
 from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.plane_wave import PlaneWave
 from pdeflow.problems.poisson import Poisson
+from pdeflow.problems.polygon import Polygon, RandomPolygon
+from pdeflow.problems.polygon_diffusion import PolygonDiffusion
+from pdeflow.problems.polygon_elasticity import PolygonElasticity
+from pdeflow.problems.polygon_mesh import triangulate
 from pdeflow.problems.porous_medium import PorousMedium
 from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
@@ -78,6 +83,8 @@ __all__ = [
     "LogNormalField",
     "LogUniform",
     "Manufactured",
+    "MeshProblem",
+    "MeshSystem",
     "NavierStokes",
     "NonlinearPoisson",
     "NonlinearSolution",
@@ -86,8 +93,12 @@ __all__ = [
     "Parameter",
     "PlaneWave",
     "Poisson",
+    "Polygon",
+    "PolygonDiffusion",
+    "PolygonElasticity",
     "PorousMedium",
     "Problem",
+    "RandomPolygon",
     "Stefan",
     "System",
     "ThresholdedField",
@@ -110,4 +121,5 @@ __all__ = [
     "step",
     "tan",
     "tanh",
+    "triangulate",
 ]

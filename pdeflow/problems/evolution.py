@@ -16,7 +16,7 @@ from pdeflow.problems.discretise import System
 from pdeflow.problems.grid_function import GridFunction
 from pdeflow.problems.problem import Problem
 from pdeflow.problems.spectral_function import SpectralFunction, coefficients_of, values_of
-from pdeflow.problems.unknowns import components, joined, named, parted
+from pdeflow.problems.unknowns import check_names, components, joined, named, parted
 
 if TYPE_CHECKING:
     from pdeflow.problems.etdrk4 import Trajectory
@@ -44,12 +44,7 @@ class Evolution(Problem):
 
     @classmethod
     def _check_fields(cls) -> None:
-        names = cls.fields
-        usable = not isinstance(names, str) and all(n.isidentifier() and n[0] != "_" for n in names)
-        if not usable or not names or len(set(names)) < len(names):
-            raise InvalidInput(
-                f"{cls.__name__}.fields", names, "a tuple of names, one for each unknown", 'Say ("u", "v").'
-            )
+        check_names(f"{cls.__name__}.fields", cls.fields)
 
     @abc.abstractmethod
     def rate(self, u: Any, p: Any) -> Any:

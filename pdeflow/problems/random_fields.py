@@ -59,12 +59,12 @@ def _frequencies(modes: int, length: float, periodic: bool) -> np.ndarray:
     return 2 * np.pi * ((index + 1) // 2) / length if periodic else np.pi * index / length
 
 
-def _eigenfunctions(grid: Grid, axis: int, modes: int) -> np.ndarray:
-    """The orthonormal eigenfunctions of one axis at its nodes, (points, modes)."""
+def _eigenfunctions(grid: Grid, axis: int, modes: int, distances: np.ndarray | None = None) -> np.ndarray:
+    """The orthonormal eigenfunctions of one axis, (points, modes), at its nodes or these distances."""
     length = grid.upper[axis] - grid.lower[axis]
-    phase = np.outer(
-        grid.spacing[axis] * np.arange(grid.points[axis]), _frequencies(modes, length, grid.periodic[axis])
-    )
+    if distances is None:
+        distances = grid.spacing[axis] * np.arange(grid.points[axis])
+    phase = np.outer(distances, _frequencies(modes, length, grid.periodic[axis]))
     values = np.cos(phase)
     if grid.periodic[axis]:
         values[:, 2::2] = np.sin(phase[:, 2::2])
@@ -92,6 +92,30 @@ class Field(Distribution):
     """A distribution of functions of position."""
 
     is_field: ClassVar[bool] = True
+
+    def values_at(self, seed: np.random.SeedSequence, points: np.ndarray, grid: Grid) -> Tensor:
+        """The sample of one seed at scattered points: the function that the grid is given, between its nodes.
+
+        Parameters
+        ----------
+        seed
+            Of the sample.
+        points
+            (n, dim), in the grid's box.
+        grid
+            Decides how many modes the function has.
+
+        Returns
+        -------
+        Tensor
+            (n,) float64, on the CPU.
+
+        Raises
+        ------
+        InvalidInput
+            If the distribution knows its samples on grids only.
+        """
+        raise InvalidInput("distribution", self, "one that knows its samples at any point")
 
 
 @dataclass(frozen=True)
@@ -160,14 +184,8 @@ class GaussianField(Field):
         volume = math.prod(length for length, _ in box)
         return self.std / math.sqrt(float(np.sum(amplitudes**2)) / volume)
 
-    def sample(
-        self,
-        seeds: Sequence[np.random.SeedSequence],
-        grid: Grid,
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
-        """One sample a seed; see :meth:`Distribution.sample`."""
+    def _expansion(self, grid: Grid) -> tuple[tuple[int, ...], np.ndarray]:
+        """Modes along each axis, and the standard deviation of every coefficient."""
         if self.alpha <= grid.dim / 2:
             raise InvalidInput(
                 "alpha",
@@ -178,6 +196,29 @@ class GaussianField(Field):
         modes = grid.points if self.modes is None else (self.modes,) * grid.dim
         box = tuple((high - low, wraps) for low, high, wraps in zip(grid.lower, grid.upper, grid.periodic))
         amplitudes = self._scale(box) * _amplitudes(box, modes, self.alpha, self.tau, self.constant_mode)
+        return modes, amplitudes
+
+    def values_at(self, seed: np.random.SeedSequence, points: np.ndarray, grid: Grid) -> Tensor:
+        """The sample of one seed at scattered points; see :meth:`Field.values_at`."""
+        modes, amplitudes = self._expansion(grid)
+        bases = [
+            torch.from_numpy(_eigenfunctions(grid, k, m, points[:, k] - grid.lower[k]))
+            for k, m in enumerate(modes)
+        ]
+        values = bases[0] @ torch.from_numpy(amplitudes * _noise(seed, modes)).reshape(modes[0], -1)
+        for basis in bases[1:]:
+            values = (values.reshape(*basis.shape, -1) * basis[..., None]).sum(1)
+        return values.reshape(len(points)) + self.mean
+
+    def sample(
+        self,
+        seeds: Sequence[np.random.SeedSequence],
+        grid: Grid,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """One sample a seed; see :meth:`Distribution.sample`."""
+        modes, amplitudes = self._expansion(grid)
         bases = [torch.as_tensor(_eigenfunctions(grid, k, m), device=device) for k, m in enumerate(modes)]
         out = torch.empty((len(seeds), *grid.shape), dtype=dtype, device=device)
         # One sample at a time: a product with the whole batch may round differently for other batch sizes.
@@ -235,6 +276,10 @@ class LogNormalField(Field):
         """One sample a seed; see :meth:`Distribution.sample`."""
         return self.logarithm.sample(seeds, grid, torch.float64, device).exp_().to(dtype)
 
+    def values_at(self, seed: np.random.SeedSequence, points: np.ndarray, grid: Grid) -> Tensor:
+        """The sample of one seed at scattered points; see :meth:`Field.values_at`."""
+        return self.logarithm.values_at(seed, points, grid).exp_()
+
     def __str__(self) -> str:
         return f"exp of a {self.logarithm}"
 
@@ -291,6 +336,11 @@ class ThresholdedField(Field):
         field = self.underlying.sample(seeds, grid, torch.float64, device)
         low, high = (torch.tensor(value, dtype=dtype, device=device) for value in (self.low, self.high))
         return torch.where(field >= 0, high, low)
+
+    def values_at(self, seed: np.random.SeedSequence, points: np.ndarray, grid: Grid) -> Tensor:
+        """The sample of one seed at scattered points; see :meth:`Field.values_at`."""
+        field = self.underlying.values_at(seed, points, grid)
+        return torch.where(field >= 0, torch.full_like(field, self.high), torch.full_like(field, self.low))
 
     def __str__(self) -> str:
         return f"{self.high:g} where psi >= 0, {self.low:g} elsewhere, psi a {self.underlying}"

@@ -109,7 +109,7 @@ def statement(problem: Problem) -> dict[str, Any]:
     }
 
 
-class _EquationPrinter(LatexPrinter):
+class EquationPrinter(LatexPrinter):
     """Prints undefined functions without their arguments: u for u(x, y)."""
 
     def _print_Function(self, expr: Any, exp: Any = None) -> str:
@@ -129,7 +129,7 @@ class _EquationPrinter(LatexPrinter):
 
 def latex(problem: Problem) -> str:
     r"""The equation, terms with the unknown on the left; of several unknowns a line each, ended by ``\\``."""
-    us, printer, lines = unknowns(problem), _EquationPrinter(), []
+    us, printer, lines = unknowns(problem), EquationPrinter(), []
     for part in residuals(problem, us, coordinates(problem), parameter_symbols(problem)):
         terms = sympy.Add.make_args(part)
         left = sympy.Add(*(term for term in terms if term.has(*us)))

@@ -16,6 +16,13 @@ from pdeflow.errors import InvalidInput
 from pdeflow.problems.calculus import Names
 
 
+def check_names(name: str, fields: Sequence[str]) -> None:
+    """Raise InvalidInput, by ``name``, unless the unknowns have names of their own."""
+    usable = not isinstance(fields, str) and all(f.isidentifier() and f[0] != "_" for f in fields)
+    if not usable or not fields or len(set(fields)) < len(fields):
+        raise InvalidInput(name, fields, "a tuple of names, one for each unknown", 'Say ("u", "v").')
+
+
 def named(fields: Sequence[str], parts: Sequence[Any]) -> Any:
     """What a residual or a rate is given: the one unknown itself, or several by name, ``w.u`` and ``w.v``."""
     return parts[0] if len(fields) == 1 else Names("field", dict(zip(fields, parts)))

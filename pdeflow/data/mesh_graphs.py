@@ -1,0 +1,82 @@
+"""Samples on meshes as graphs of torch-geometric."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from torch_geometric.data import Data
+
+from pdeflow.data.mesh_reader import MeshReader
+from pdeflow.errors import InvalidInput
+
+
+class MeshGraphs(Dataset):
+    """The samples of a file in the layout of :mod:`pdeflow.data.mesh_layout`, each a ``Data``.
+
+    ``pos`` (nodes, 2), ``x`` (nodes, inputs), ``y`` (nodes, targets) in float32; ``edge_index`` (2, edges),
+    every side of a triangle in both directions; ``edge_attr`` (edges, 3), the offset of the neighbour and
+    its length; ``face`` (3, triangles); ``boundary`` (nodes,), the part of the boundary; ``index``, the
+    number of the sample. A scalar is an input with one value at all nodes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    inputs, targets
+        Names of fields, constant fields or scalars.
+    keep_failed
+        Samples whose recorded status is not 0 are left out, unless this is true.
+
+    Raises
+    ------
+    InvalidInput
+        If a name is unknown.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        inputs: Sequence[str],
+        targets: Sequence[str],
+        *,
+        keep_failed: bool = False,
+    ) -> None:
+        self.reader, self.inputs, self.targets = MeshReader(path), tuple(inputs), tuple(targets)
+        known = (*self.reader.fields, *self.reader.constant_fields, *self.reader.scalars)
+        for key, names in (("inputs", self.inputs), ("targets", self.targets)):
+            for name in names:
+                if name not in known:
+                    raise InvalidInput(key, name, f"something that {path} holds", choices=known)
+        self.rows = list(range(self.reader.n))
+        if "status" in self.reader.diagnostics and not keep_failed:
+            self.rows = np.flatnonzero(self.reader.read("status", slice(None)) == 0).tolist()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Data:
+        """One sample."""
+        row = self.rows[index]
+        mesh = self.reader.mesh(row)
+        edges = np.concatenate([mesh.edges, mesh.edges[:, ::-1]])
+        offsets = mesh.positions[edges[:, 1]] - mesh.positions[edges[:, 0]]
+        lengths = np.hypot(*offsets.T)[:, None]
+        return Data(
+            x=self._columns(self.inputs, row, len(mesh.positions)),
+            y=self._columns(self.targets, row, len(mesh.positions)),
+            pos=torch.from_numpy(mesh.positions.astype(np.float32)),
+            edge_index=torch.from_numpy(edges.T.astype(np.int64)),
+            edge_attr=torch.from_numpy(np.concatenate([offsets, lengths], axis=1).astype(np.float32)),
+            face=torch.from_numpy(mesh.triangles.T.astype(np.int64)),
+            boundary=torch.from_numpy(mesh.boundary.astype(np.int64)),
+            index=row,
+        )
+
+    def _columns(self, names: Sequence[str], row: int, nodes: int) -> torch.Tensor:
+        columns = [np.broadcast_to(self.reader.read(name, row), (nodes,)) for name in names]
+        stacked = np.stack(columns, axis=1) if columns else np.zeros((nodes, 0))
+        return torch.from_numpy(stacked.astype(np.float32))

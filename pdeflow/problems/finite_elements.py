@@ -1,0 +1,164 @@
+"""The matrix and right-hand side of an equation on a triangle mesh: linear elements, by scikit-fem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput, MissingDependency
+from pdeflow.linalg import SparseOperator
+from pdeflow.problems.calculus import Names
+from pdeflow.problems.element_function import ElementFunction, WeakResidual
+from pdeflow.triangle_mesh import TriangleMesh
+
+if TYPE_CHECKING:
+    from pdeflow.problems.mesh_problem import MeshProblem, MeshSystem
+
+ORDER = 3  # of the quadrature: exact for a linear coefficient times two linear elements
+AXES = ("x", "y")
+
+
+def scikit_fem() -> Any:
+    """scikit-fem, which is an optional extra.
+
+    Raises
+    ------
+    MissingDependency
+        If it is absent.
+    """
+    try:
+        import skfem  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingDependency(
+            "Finite elements on meshes need the package scikit-fem, which is not installed.\n"
+            "Run: pip install 'pdeflow[meshes]'"
+        ) from error
+    return skfem
+
+
+def assemble(problem: MeshProblem, mesh: TriangleMesh, parameters: Mapping[str, Any]) -> MeshSystem:
+    """The linear system of one sample; see :meth:`MeshProblem.assemble`.
+
+    A field of nodal values is interpolated linearly. Values on the held boundary go to the right-hand side.
+
+    Reference: T. Gustafsson, G. D. McBain, "scikit-fem: A Python package for finite element assembly", J.
+    Open Source Softw. 5 (2020).
+    """
+    import scipy.sparse
+
+    from pdeflow.problems.mesh_problem import MeshSystem
+
+    skfem = scikit_fem()
+    made = skfem.MeshTri(
+        *(np.ascontiguousarray(part.T) for part in (mesh.positions, mesh.triangles.astype(np.int64)))
+    )
+    basis = skfem.Basis(made, skfem.ElementTriP1(), intorder=ORDER)
+    weak = _WeakForm(problem, basis, mesh, parameters)
+    weak.check_linear()
+
+    fields = range(len(problem.fields))
+    blocks = [
+        [skfem.BilinearForm(weak.bilinear(row, col)).assemble(basis) for col in fields] for row in fields
+    ]
+    sides = [skfem.LinearForm(weak.linear(row)).assemble(basis) for row in fields]
+    # Ordered by node, then by field: entries that belong together lie together.
+    order = np.arange(len(fields) * len(mesh.positions)).reshape(len(fields), -1).T.ravel()
+    matrix = scipy.sparse.csr_array(scipy.sparse.block_array(blocks))[order][:, order]
+
+    boundary = problem.boundary_values(mesh, parameters)
+    free = ~mesh.on(problem.held)
+    if free.all() or not free.any():
+        raise InvalidInput("held nodes", int((~free).sum()), "some nodes that are held and some that are not")
+    rhs = np.stack(sides, axis=1).ravel() - matrix @ boundary.numpy().ravel()
+    unknowns = np.repeat(free, len(fields))
+    inner = matrix[unknowns][:, unknowns]
+    return MeshSystem(
+        SparseOperator.from_scipy(inner, tags=problem.tags),
+        torch.from_numpy(rhs[unknowns])[None],
+        boundary,
+        torch.from_numpy(free),
+    )
+
+
+class _WeakForm:
+    """A problem's residual at the quadrature points, its parameters put in."""
+
+    def __init__(
+        self, problem: MeshProblem, basis: Any, mesh: TriangleMesh, parameters: Mapping[str, Any]
+    ) -> None:
+        self.problem = problem
+        x = np.asarray(basis.global_coordinates())
+        self.zero = torch.zeros(x.shape[1:], dtype=torch.float64, device="cpu")
+        self.at = Names("coordinate", {a: ElementFunction(_tensor(x[k])) for k, a in enumerate(AXES)})
+        values = {}
+        for name, given in parameters.items():
+            value = given(self.at) if callable(given) else given
+            if isinstance(value, Tensor) and value.ndim:
+                if value.shape != (len(mesh.positions),):
+                    expected = f"({len(mesh.positions)},), one number a node"
+                    raise InvalidInput(f"shape of parameter {name!r}", tuple(value.shape), expected)
+                nodal = value.detach().to("cpu", torch.float64).numpy()
+                value = ElementFunction(_tensor(basis.interpolate(nodal)))
+            values[name] = float(value) if isinstance(value, Tensor) else value
+        self.p = Names("parameter", values)
+        self.at_zero = self.residuals([self._nothing()] * len(problem.fields))
+
+    def _nothing(self) -> ElementFunction:
+        return ElementFunction(self.zero, dict.fromkeys(AXES, self.zero))
+
+    def residuals(self, functions: list[ElementFunction]) -> list[WeakResidual]:
+        """The residual of every equation."""
+        value = self.problem.residual(self.problem.unknowns(functions), self.at, self.p)
+        return [WeakResidual.of(part, self.zero) for part in self.problem.components(value, "residual")]
+
+    def check_linear(self) -> None:
+        """Raise InvalidInput unless the residual of 2 u is twice that of u, but for what does not hold u."""
+        draw = torch.Generator(device="cpu").manual_seed(0)
+
+        def some() -> Tensor:
+            return torch.rand(self.zero.shape, generator=draw, dtype=torch.float64, device="cpu")
+
+        u = [(some(), {axis: some() for axis in AXES}) for _ in self.problem.fields]
+        once = self.residuals([ElementFunction(v, g) for v, g in u])
+        twice = self.residuals([ElementFunction(2 * v, {a: 2 * d for a, d in g.items()}) for v, g in u])
+        for one, two, none in zip(once, twice, self.at_zero):
+            change, double = one.minus(none), two.minus(none)
+            rest = double.minus(change.scaled(2.0))
+            for left, size in ((rest.values, double.values), *((rest.flux(a), double.flux(a)) for a in AXES)):
+                if float(left.abs().max()) > 1e-8 * float(size.abs().max()):
+                    raise InvalidInput(
+                        f"{type(self.problem).__name__}.residual", "products of unknowns", "a linear equation"
+                    )
+
+    def bilinear(self, row: int, column: int) -> Any:
+        """The form of one equation and one unknown, as scikit-fem calls it."""
+
+        def form(u: Any, v: Any, w: Any) -> np.ndarray:
+            functions = [self._nothing() for _ in self.problem.fields]
+            gradient = {axis: _tensor(u.grad[k]) for k, axis in enumerate(AXES)}
+            functions[column] = ElementFunction(_tensor(u), gradient)
+            return _tested(self.residuals(functions)[row].minus(self.at_zero[row]), v)
+
+        return form
+
+    def linear(self, row: int) -> Any:
+        """The right-hand side of one equation, as scikit-fem calls it."""
+        return lambda v, w: -_tested(self.at_zero[row], v)
+
+
+def _tested(residual: WeakResidual, v: Any) -> np.ndarray:
+    """A residual times a test function, integrated by parts."""
+    value = residual.values * _tensor(v)
+    for k, axis in enumerate(AXES):
+        if axis in residual.fluxes:
+            value = value - residual.fluxes[axis] * _tensor(v.grad[k])
+    return value.numpy()
+
+
+def _tensor(values: Any) -> Tensor:
+    # A copy: arrays of basis functions are broadcast and read-only, and an ndarray subclass.
+    return torch.from_numpy(np.array(values, dtype=np.float64, subok=False))

@@ -1,0 +1,266 @@
+"""Steady equations on random polygons, discretised by linear finite elements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
+from pdeflow.linalg import (
+    CG,
+    Candidate,
+    Preconditioner,
+    Solution,
+    Solver,
+    SparseDirect,
+    SparseOperator,
+    Tag,
+    default_method,
+    solve,
+)
+from pdeflow.problems import point_function
+from pdeflow.problems.calculus import Names
+from pdeflow.problems.domain import Box
+from pdeflow.problems.grid_function import GridFunction
+from pdeflow.problems.point_function import PointFunction
+from pdeflow.problems.polygon import Polygon, RandomPolygon
+from pdeflow.problems.polygon_mesh import triangulate
+from pdeflow.problems.problem import Problem, require_nodes
+from pdeflow.problems.random_fields import Field
+from pdeflow.problems.unknowns import check_names
+from pdeflow.triangle_mesh import TriangleMesh
+
+if TYPE_CHECKING:
+    import sympy
+
+
+@dataclass(frozen=True)
+class MeshSystem:
+    """The linear system ``A x = b`` of one sample.
+
+    Attributes
+    ----------
+    operator
+        A, of batch 1. Unknowns are ordered by node, then by field.
+    rhs
+        b, (1, unknowns).
+    boundary
+        (nodes, fields): the values where they are given, 0 elsewhere.
+    free
+        (nodes,) whether the values of a node are unknown.
+    """
+
+    operator: SparseOperator
+    rhs: Tensor
+    boundary: Tensor
+    free: Tensor
+
+    @property
+    def method(self) -> Candidate:
+        """A solver and a preconditioner that suit: the default method for one unknown a node.
+
+        Incomplete factors of the matrices of elasticity break down, so several unknowns get sparse LU.
+        """
+        several = self.boundary.shape[1] > 1 and Tag.POSITIVE_DEFINITE in self.operator.tags
+        return Candidate(CG(), SparseDirect()) if several else default_method(self.operator)
+
+    def solve(
+        self,
+        *,
+        solver: Solver | None = None,
+        preconditioner: Preconditioner | None = None,
+        rtol: float = 1e-8,
+        on_failure: Literal["raise", "return"] = "raise",
+    ) -> Solution:
+        """Solve it by `method`, or by what is given; see :func:`pdeflow.linalg.solve`."""
+        return solve(
+            self.operator,
+            self.rhs,
+            solver=solver or self.method.solver,
+            preconditioner=preconditioner or self.method.preconditioner,
+            rtol=rtol,
+            on_failure=on_failure,
+        )
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The values (nodes, fields) whose unknowns are x (1, unknowns)."""
+        u = self.boundary.clone()
+        u[self.free] = x.reshape(-1, u.shape[1])
+        return u
+
+
+class MeshProblem(Problem):
+    """A steady linear equation on polygons; derive from it and give parameters and ``residual``.
+
+    The residual is written in flux form, ``-D(p.a * D(u, "x"), "x") - ...``, like that of any `Problem`, and
+    is tested with linear elements. Where no value is given on the boundary, the normal component of the flux
+    (what stands under an outer ``D``) vanishes.
+
+    Class attributes, or attributes set in ``__init__``, besides those of `Problem`:
+
+    ``shape``
+        What the domains are drawn from.
+    ``fields``
+        Names of the unknowns. Where there are several, ``u`` in the residual has them as attributes,
+        ``u.ux``, and the residual is a tuple of as many.
+    ``held``
+        Parts of the boundary (:data:`~pdeflow.triangle_mesh.BOUNDARY_PARTS`) where `boundary_value` holds.
+    ``tags``
+        What is known of the matrices; None to compare each with its transpose.
+    """
+
+    shape: RandomPolygon
+    held: ClassVar[tuple[str, ...]] = ("outer", "hole", "base")
+    tags: ClassVar[frozenset[Tag] | None] = None
+
+    @classmethod
+    def _check_fields(cls) -> None:
+        check_names(f"{cls.__name__}.fields", cls.fields)
+
+    def boundary_value(self, at: Any, p: Any) -> Any:
+        """The values on the held boundary, a tuple where there are several unknowns."""
+        return 0.0 if len(self.fields) == 1 else (0.0,) * len(self.fields)
+
+    @property
+    def domain(self) -> Box:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The box around every polygon."""
+        return self.shape.box
+
+    def check_resolution(self, grid: Grid) -> None:
+        """Raise InvalidInput where an edge or a gap of some polygon is shorter than the mesh size."""
+        extent = max(high - low for low, high in zip(grid.lower, grid.upper))
+        needed = int(np.ceil(extent / self.shape.detail - 1e-9)) + 1
+        reason = f"because details of the polygons are as small as {self.shape.detail:.2g}"
+        require_nodes(grid, needed, reason, f"Take resolution {needed}, or larger polygons and holes.")
+
+    def polygon(self, index: int, *, seed: int) -> Polygon:
+        """The domain of a sample, drawn from ``SeedSequence(seed, spawn_key=(index,))``."""
+        return self.shape.draw(np.random.SeedSequence(seed, spawn_key=(index,)))
+
+    def mesh(self, index: int, grid: Grid, *, seed: int) -> TriangleMesh:
+        """The mesh of a sample, its edges about as long as the spacing of the grid."""
+        self.check_grid(grid)
+        self.check_resolution(grid)
+        return triangulate(self.polygon(index, seed=seed), max(grid.spacing))
+
+    def sample_on_mesh(self, index: int, mesh: TriangleMesh, grid: Grid, *, seed: int) -> dict[str, Tensor]:
+        """Parameter values of one sample: () for a scalar, (nodes,) for a field, float64.
+
+        Parameter number k is drawn from ``SeedSequence(seed, spawn_key=(index, k))``. A field is the one
+        that the grid would be given, evaluated at the nodes of the mesh.
+        """
+        values: dict[str, Tensor] = {}
+        for k, (name, parameter) in enumerate(self.parameters.items()):
+            stream, distribution = np.random.SeedSequence(seed, spawn_key=(index, k)), parameter.distribution
+            if isinstance(distribution, Field):
+                values[name] = distribution.values_at(stream, mesh.positions, grid)
+            else:
+                values[name] = distribution.sample([stream], grid)[0]
+        return values
+
+    def assemble(self, mesh: TriangleMesh, parameters: Mapping[str, Any]) -> MeshSystem:
+        """The linear system of one sample, by scikit-fem.
+
+        Parameters
+        ----------
+        mesh
+            Where.
+        parameters
+            Name to a number, a tensor (nodes,), or a formula of ``at``. Constants may be left out.
+
+        Raises
+        ------
+        InvalidInput
+            If a parameter is missing or unknown or has another shape, or the residual is not linear.
+        MissingDependency
+            If scikit-fem is not installed.
+        """
+        from pdeflow.problems.finite_elements import assemble
+
+        return assemble(self, mesh, self.complete_parameters(parameters))
+
+    def boundary_values(self, mesh: TriangleMesh, parameters: Mapping[str, Any]) -> Tensor:
+        """(nodes, fields) float64: `boundary_value` at the held nodes, 0 elsewhere."""
+        points = torch.from_numpy(mesh.positions)
+        at = Names("coordinate", point_function.coordinate_functions(points, ("x", "y")))
+        p = {}
+        for name, given in parameters.items():
+            value = given(at) if callable(given) else given
+            nodal = isinstance(value, Tensor) and value.ndim > 0
+            p[name] = PointFunction(torch.as_tensor(value), points, ("x", "y"), False) if nodal else value
+        given = self.components(self.boundary_value(at, Names("parameter", p)), "boundary_value")
+        columns = [value.values if isinstance(value, PointFunction) else value for value in given]
+        held = torch.from_numpy(mesh.on(self.held))
+        zero = torch.zeros(len(points), dtype=torch.float64, device="cpu")
+        return torch.stack([torch.where(held, zero + column, zero) for column in columns], dim=1)
+
+    def components(self, value: Any, what: str) -> Sequence[Any]:
+        """A value for each unknown."""
+        if len(self.fields) == 1:
+            return (value,)
+        if not isinstance(value, tuple) or len(value) != len(self.fields):
+            expected = f"a tuple, one entry for each of {', '.join(self.fields)}"
+            raise InvalidInput(f"{type(self).__name__}.{what}", value, expected)
+        return value
+
+    def unknowns(self, functions: Sequence[Any]) -> Any:
+        """What the residual is given as ``u``."""
+        return functions[0] if len(self.fields) == 1 else Names("unknown", dict(zip(self.fields, functions)))
+
+    def equations(self) -> list[sympy.Expr]:
+        """The residual of every equation, as a SymPy expression."""
+        import sympy
+
+        from pdeflow.problems import symbolic
+
+        at = symbolic.coordinates(self)
+        u = self.unknowns([sympy.Function(name)(*at.values()) for name in self.fields])
+        p = Names("parameter", symbolic.parameter_symbols(self))
+        value = self.residual(u, Names("coordinate", at), p)
+        return [sympy.sympify(part) for part in self.components(value, "residual")]
+
+    def latex(self) -> str:
+        """The equations in LaTeX, one a line, each as ``... = 0`` where there are several."""
+        from pdeflow.problems import symbolic
+
+        if len(self.fields) == 1:
+            return symbolic.latex(self)
+        return r" \\ ".join(f"{symbolic.EquationPrinter().doprint(part)} = 0" for part in self.equations())
+
+    def statement(self) -> dict[str, Any]:
+        """Residuals, held parts of the boundary and shape as plain JSON values."""
+        import sympy
+
+        return {
+            "residual": [sympy.srepr(part) for part in self.equations()],
+            "held": list(self.held),
+            "shape": repr(self.shape),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What a data set's card says; see :meth:`Problem.describe`."""
+        return {
+            "name": self.name,
+            "equation": self.latex(),
+            "domain": str(self.shape),
+            "parameters": {name: str(value.distribution) for name, value in self.parameters.items()},
+            "conditions": [f"given on: {', '.join(self.held)}; no flux elsewhere"],
+        }
+
+    def evaluate_residual(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> Tensor:
+        """Refused: the domains are no grids."""
+        raise self._no_grid()
+
+    def discretise(self, grid: Grid, parameters: Mapping[str, Any]) -> Any:
+        """Refused: each sample has a mesh of its own."""
+        raise self._no_grid()
+
+    def _no_grid(self) -> InvalidInput:
+        hint = "Use mesh, sample_on_mesh and assemble."
+        return InvalidInput(self.name, "a grid", "a mesh for each sample", hint)

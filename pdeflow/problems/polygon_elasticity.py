@@ -1,0 +1,60 @@
+"""Linear elasticity, plane strain, on random polygons with holes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pdeflow.linalg import Tag
+from pdeflow.problems.calculus import D
+from pdeflow.problems.distributions import Distribution, LogUniform, Uniform
+from pdeflow.problems.mesh_problem import MeshProblem
+from pdeflow.problems.polygon import RandomPolygon
+from pdeflow.problems.problem import Parameter
+
+
+class PolygonElasticity(MeshProblem):
+    r""":math:`-\nabla \cdot \sigma = f`, a body held along the longest edge of its outer boundary.
+
+    :math:`\sigma = \lambda\, \mathrm{tr}(\varepsilon) I + 2 \mu\, \varepsilon` with the strain
+    :math:`\varepsilon = (\nabla u + \nabla u^T) / 2`, u = (ux, uy) the displacement; plane strain. Lambda
+    and mu are Lame's parameters, f the force on the area. The rest of the boundary, the holes with it, is
+    free of traction.
+
+    Parameters
+    ----------
+    shape
+        Of the domains.
+    first, second
+        Of lambda and mu, positive.
+    force
+        Of each component of f.
+
+    Raises
+    ------
+    InvalidInput
+        If the samples of lambda or mu may fail to be positive.
+    """
+
+    fields = ("ux", "uy")
+    held = ("base",)
+    tags = frozenset({Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE})
+
+    def __init__(
+        self,
+        shape: RandomPolygon = RandomPolygon(),  # noqa: B008, immutable
+        first: Distribution = LogUniform(0.5, 2.0),  # noqa: B008, immutable
+        second: Distribution = LogUniform(0.5, 2.0),  # noqa: B008, immutable
+        force: Distribution = Uniform(-1.0, 1.0),  # noqa: B008, immutable
+    ) -> None:
+        self.shape = shape
+        self.lam = Parameter(first, positive=True)
+        self.mu = Parameter(second, positive=True)
+        self.fx = Parameter(force)
+        self.fy = Parameter(force)
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        """``-div sigma - f``, two components."""
+        volume = p.lam * (D(u.ux, "x") + D(u.uy, "y"))
+        sxx, syy = volume + 2 * p.mu * D(u.ux, "x"), volume + 2 * p.mu * D(u.uy, "y")
+        sxy = p.mu * (D(u.ux, "y") + D(u.uy, "x"))
+        return -D(sxx, "x") - D(sxy, "y") - p.fx, -D(sxy, "x") - D(syy, "y") - p.fy

@@ -1,0 +1,116 @@
+"""Samples on meshes of their own, from a recipe to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pdeflow.data import MeshGraphs, MeshReader, inspect, plot
+from pdeflow.errors import InvalidInput
+from pdeflow.generate import Recipe, executors, generate
+from pdeflow.generate.verify import verify
+from pdeflow.linalg import CG, Auto, Jacobi
+from pdeflow.problems import PolygonDiffusion, PolygonElasticity
+
+pytest.importorskip("skfem", reason="needs scikit-fem: pip install 'pdeflow[meshes]'")
+
+
+def small(**changes) -> Recipe:
+    settings = {"problem": PolygonDiffusion(), "resolution": 33, "samples": 5, "chain": 2, "seed": 3}
+    return Recipe(**(settings | changes))
+
+
+@pytest.mark.parametrize("problem", [PolygonDiffusion(), PolygonElasticity()], ids=lambda p: p.name)
+def test_the_file_holds_the_solutions_on_their_meshes(tmp_path: Path, problem) -> None:
+    recipe = small(problem=problem, dtype="float64", samples=3)
+    report = generate(recipe, tmp_path / "m.h5", progress=False)
+    assert report.failed == 0
+    assert report.residual <= 1e-8
+    with MeshReader(tmp_path / "m.h5") as file:
+        assert file.read("sample", slice(None)).tolist() == [0, 1, 2]
+        assert file.fields == problem.fields
+        for i in range(3):
+            mesh = problem.mesh(i, recipe.grid, seed=3)
+            np.testing.assert_array_equal(file.mesh(i).positions, mesh.positions)
+            parameters = problem.sample_on_mesh(i, mesh, recipe.grid, seed=3)
+            for name in (*file.constant_fields, *file.scalars):
+                np.testing.assert_array_equal(file.read(name, i), parameters[name].numpy())
+            system = problem.assemble(mesh, parameters)
+            u = np.stack([file.read(name, i) for name in problem.fields], axis=1)
+            free = system.free.numpy()
+            matrix, b = system.operator.to_scipy(0), system.rhs[0].numpy()
+            assert np.linalg.norm(matrix @ u[free].ravel() - b) <= 1.01e-8 * np.linalg.norm(b)
+
+
+def test_workers_and_a_resumed_run_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(small(), tmp_path / "one.h5", progress=False)
+    whole = (tmp_path / "one.h5").read_bytes()
+    generate(small(), tmp_path / "two.h5", workers=2, progress=False)
+    assert (tmp_path / "two.h5").read_bytes() == whole
+
+    solve, path = executors.solve_chain, tmp_path / "cut.h5"
+
+    def stops_at_the_last(recipe: Recipe, chain: int, *more):
+        if chain == 2:
+            raise KeyboardInterrupt
+        return solve(recipe, chain, *more)
+
+    monkeypatch.setattr(executors, "solve_chain", stops_at_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        generate(small(), path, progress=False)
+    monkeypatch.setattr(executors, "solve_chain", solve)
+    assert generate(small(), path, progress=False).resumed == 4
+    assert path.read_bytes() == whole
+    assert generate(small(), path, progress=False).resumed == 5
+
+
+def test_failed_samples_are_kept_with_their_status(tmp_path: Path) -> None:
+    recipe = small(rtol=1e-17, solver=CG(), preconditioner=Jacobi(), samples=2)
+    assert generate(recipe, tmp_path / "m.h5", progress=False).failed == 2
+    with MeshReader(tmp_path / "m.h5") as file:
+        assert np.isnan(file.read("u", slice(None))).all()
+        assert np.isfinite(file.read("a", slice(None))).all()
+    assert len(MeshGraphs(tmp_path / "m.h5", ["a"], ["u"])) == 0
+
+
+def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    from pdeflow.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    for family in ("polygon_diffusion", "polygon_elasticity"):
+        words = ["-c", family, "-o", f"{family}.h5", "-n", "2", "--resolution", "33", "--quiet"]
+        assert main(["generate", *words]) == 0
+        assert main(["inspect", f"{family}.h5", "--verify", "--plot", f"{family}.png"]) == 0
+        out = capsys.readouterr().out
+        assert "checksum    ok" in out
+        assert "triangles" in out
+        assert (tmp_path / f"{family}.png").stat().st_size > 10_000
+
+
+def test_what_does_not_go_with_meshes_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="order: got 'similar'"):
+        small(order="similar")
+    with pytest.raises(InvalidInput, match="solver: got 'Auto'"):
+        small(solver=Auto())
+    with pytest.raises(InvalidInput, match="resolution: got 20, expected at least 33"):
+        small(resolution=20)
+    with pytest.raises(InvalidInput, match="stop"):
+        small(stop=1.0)
+
+
+def test_it_is_summarised_and_verified(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    generate(small(samples=2), path, progress=False)
+    summary = inspect(path)
+    assert summary.n == 2
+    assert "polygondiffusion" in summary.text()
+    assert verify(path).sound
+    with pytest.raises(InvalidInput, match="samples"):
+        plot(path, tmp_path / "m.png", [2])
+    with path.open("ab") as file:
+        file.write(b"\0")
+    assert not verify(path).sound

@@ -1,0 +1,236 @@
+"""Equations on polygons against exact solutions, and their linear elements against what is known of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from pdeflow import linalg
+from pdeflow.errors import InvalidInput
+from pdeflow.problems import (
+    Box,
+    Constant,
+    D,
+    GaussianField,
+    LogNormalField,
+    MeshProblem,
+    Parameter,
+    Polygon,
+    PolygonDiffusion,
+    PolygonElasticity,
+    RandomPolygon,
+    ThresholdedField,
+    cos,
+    exp,
+    manufacture,
+    sin,
+    triangulate,
+)
+from pdeflow.triangle_mesh import TriangleMesh
+
+pytest.importorskip("skfem", reason="needs scikit-fem: pip install 'pdeflow[meshes]'")
+
+FAMILIES = [PolygonDiffusion(), PolygonDiffusion(boundary=Constant(0.0)), PolygonElasticity()]
+SIZES = (0.1, 0.05)
+
+
+@pytest.fixture(scope="module")
+def meshes() -> list[TriangleMesh]:
+    """One polygon with a hole, at two mesh sizes."""
+    outer = np.array([[0.0, 0.0], [1.1, -0.1], [1.3, 0.8], [0.5, 1.2], [-0.2, 0.7]])
+    hole = np.array([[0.4, 0.4], [0.45, 0.7], [0.75, 0.65], [0.7, 0.35]])
+    return [triangulate(Polygon((outer, hole)), size) for size in SIZES]
+
+
+def solved(problem: MeshProblem, mesh: TriangleMesh, parameters: dict) -> np.ndarray:
+    """(nodes, fields)."""
+    system = problem.assemble(mesh, parameters)
+    solution = system.solve(preconditioner=linalg.SparseDirect(), rtol=1e-12)
+    return system.embed(solution.x).numpy()
+
+
+def l2(mesh: TriangleMesh, values: np.ndarray) -> float:
+    """The L2 norm of the function that is linear between the nodes, by its midpoints."""
+    corners = values[mesh.triangles]
+    middles = (corners + np.roll(corners, 1, axis=1)) / 2
+    return math.sqrt(
+        float((mesh.areas[:, None] / 3 * (middles**2).reshape(len(corners), 3, -1).sum(2)).sum())
+    )
+
+
+def order(errors: list[float]) -> float:
+    return math.log2(errors[0] / errors[1]) / math.log2(SIZES[0] / SIZES[1])
+
+
+def test_diffusion_converges_with_order_two(meshes) -> None:
+    def exact(at):
+        return sin(2 * at.x) * exp(at.y)
+
+    a = {"a": lambda at: 2 + sin(3 * at.x) * at.y}
+    case = manufacture(PolygonDiffusion(), exact, a | {"g": exact})
+    errors = []
+    for mesh in meshes:
+        x, y = mesh.positions.T
+        u = solved(case.problem, mesh, case.parameters)  # type: ignore[arg-type]
+        errors.append(l2(mesh, u[:, 0] - np.sin(2 * x) * np.exp(y)))
+    assert errors[1] < 2e-3
+    assert order(errors) > 1.8
+
+
+def test_linear_functions_are_reproduced(meshes) -> None:
+    mesh = meshes[0]
+    x, y = mesh.positions.T
+    given = {"a": 2.0, "f": 0.0, "g": lambda at: 1 + 2 * at.x - 3 * at.y}
+    u = solved(PolygonDiffusion(), mesh, given)
+    np.testing.assert_allclose(u[:, 0], 1 + 2 * x - 3 * y, rtol=0, atol=1e-11)
+
+
+class Displaced(PolygonElasticity):
+    """The displacement is given on the whole boundary, as a formula."""
+
+    held = ("outer", "hole", "base")
+
+    def __init__(self, displacement) -> None:
+        super().__init__()
+        self.displacement = displacement
+
+    def boundary_value(self, at, p):
+        return self.displacement(at)
+
+
+def test_elasticity_passes_the_patch_test(meshes) -> None:
+    """A linear displacement has a constant stress, in balance without a force."""
+    problem = Displaced(lambda at: (0.3 * at.x - 0.2 * at.y, 0.1 * at.x + 0.4 * at.y))
+    x, y = meshes[0].positions.T
+    u = solved(problem, meshes[0], {"lam": 1.3, "mu": 0.7, "fx": 0.0, "fy": 0.0})
+    np.testing.assert_allclose(u[:, 0], 0.3 * x - 0.2 * y, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(u[:, 1], 0.1 * x + 0.4 * y, rtol=0, atol=1e-11)
+
+
+def test_elasticity_converges_with_order_two(meshes) -> None:
+    """u = (sin x sin y, cos x cos y): div u = 0, so that -div sigma = 2 mu u."""
+    lam, mu = 1.3, 0.7
+    problem = Displaced(lambda at: (sin(2 * at.x) * sin(2 * at.y), cos(2 * at.x) * cos(2 * at.y)))
+    given = {
+        "lam": lam,
+        "mu": mu,
+        "fx": lambda at: 8 * mu * sin(2 * at.x) * sin(2 * at.y),
+        "fy": lambda at: 8 * mu * cos(2 * at.x) * cos(2 * at.y),
+    }
+    errors = []
+    for mesh in meshes:
+        x, y = 2 * mesh.positions.T
+        exact = np.stack([np.sin(x) * np.sin(y), np.cos(x) * np.cos(y)], axis=1)
+        errors.append(l2(mesh, solved(problem, mesh, given) - exact))
+    assert errors[1] < 2e-3
+    assert order(errors) > 1.8
+
+
+def test_a_free_boundary_has_no_traction() -> None:
+    """A bar under its own weight, standing on its base: with lambda = 0 the stress is one-dimensional."""
+    bar = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 0.9], [0.0, 0.9]])
+    mesh = triangulate(Polygon((bar,)), 0.05)
+    y = mesh.positions[:, 1]
+    u = solved(PolygonElasticity(), mesh, {"lam": 0.0, "mu": 0.5, "fx": 0.0, "fy": -1.0})
+    # E = 2 mu = 1: u_y'' = 1, u_y(0) = 0, u_y'(0.9) = 0.
+    assert np.abs(u[:, 0]).max() < 0.02
+    np.testing.assert_allclose(u[:, 1], y**2 / 2 - 0.9 * y, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("problem", FAMILIES, ids=lambda p: p.name)
+@pytest.mark.parametrize("index", range(3))
+def test_random_samples_solve_by_the_default_method(problem: MeshProblem, index: int) -> None:
+    grid = problem.grid(35)
+    mesh = problem.mesh(index, grid, seed=3)
+    parameters = problem.sample_on_mesh(index, mesh, grid, seed=3)
+    system = problem.assemble(mesh, parameters)
+    assert system.operator.tags == problem.tags
+    matrix = system.operator.to_scipy(0)
+    assert abs(matrix - matrix.T).max() <= 1e-13 * abs(matrix).max()
+    solution = system.solve()
+    residual = matrix @ solution.x[0].numpy() - system.rhs[0].numpy()
+    assert np.linalg.norm(residual) <= 1.01e-8 * np.linalg.norm(system.rhs)
+    u = system.embed(solution.x)
+    assert u.shape == (len(mesh.positions), len(problem.fields))
+    if "g" in parameters and parameters["g"].ndim:
+        held = torch.from_numpy(mesh.boundary > 0)
+        assert torch.equal(u[held, 0], parameters["g"][held])
+    again = pickle.loads(pickle.dumps(problem)).sample_on_mesh(index, mesh, grid, seed=3)
+    assert all(torch.equal(again[name], parameters[name]) for name in parameters)
+
+
+@pytest.mark.parametrize("field", [GaussianField(std=0.3, mean=1.0), LogNormalField(), ThresholdedField()])
+def test_fields_between_the_nodes_are_those_of_the_grid(field) -> None:
+    for dim in (1, 2, 3):
+        grid = Box(**{axis: (-1.0, 2.0) for axis in "xyz"[:dim]}).grid(9)
+        stream = np.random.SeedSequence(1, spawn_key=(0, 0))
+        points = np.stack([x.flatten().numpy() for x in grid.mesh().values()], axis=1)
+        expected = field.sample([stream], grid)[0].flatten()
+        torch.testing.assert_close(field.values_at(stream, points, grid), expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("problem", FAMILIES, ids=lambda p: p.name)
+def test_it_describes_itself(problem: MeshProblem) -> None:
+    card = problem.describe()
+    assert json.loads(json.dumps(card)) == card
+    assert card["equation"].count(" = ") == len(problem.fields)
+    assert len(problem.statement()["residual"]) == len(problem.fields)
+    other = type(problem)(RandomPolygon(holes=(0, 1)))
+    assert other.statement() != problem.statement()
+
+
+class Nonlinear(PolygonDiffusion):
+    def residual(self, u, at, p):
+        return super().residual(u, at, p) + u * u
+
+
+class NoFlux(PolygonDiffusion):
+    def residual(self, u, at, p):
+        return -p.a * D(u, "x", 2) - p.f
+
+
+class Screened(PolygonDiffusion):
+    def __init__(self) -> None:
+        super().__init__()
+        self.k = Parameter(Constant(3.0))
+
+    def residual(self, u, at, p):
+        return -D(u, "x", 2) - D(u, "y", 2) + p.k**2 * u - p.f
+
+
+def test_what_linear_elements_cannot_do_is_refused(meshes) -> None:
+    mesh, nodal = meshes[0], torch.ones(len(meshes[0].positions), dtype=torch.float64)
+    given = {"a": nodal, "f": 1.0, "g": 0.0}
+    with pytest.raises(InvalidInput, match="a linear equation"):
+        Nonlinear().assemble(mesh, given)
+    with pytest.raises(InvalidInput, match="flux form"):
+        NoFlux().assemble(mesh, given)
+    with pytest.raises(InvalidInput, match="shape of parameter 'a'"):
+        PolygonDiffusion().assemble(mesh, given | {"a": nodal[:-1]})
+    with pytest.raises(InvalidInput, match="a value for 'a'"):
+        PolygonDiffusion().assemble(mesh, {"g": 0.0})
+    grid = PolygonDiffusion().grid(21)
+    with pytest.raises(InvalidInput, match="expected at least 33 nodes"):
+        PolygonDiffusion().mesh(0, grid, seed=0)
+    with pytest.raises(InvalidInput, match="a mesh for each sample"):
+        PolygonDiffusion().discretise(PolygonDiffusion().grid(33), {})
+
+
+def test_second_derivatives_and_reaction_terms(meshes) -> None:
+    """-lap u + 9 u = 0 with u = exp(3 x) on the boundary."""
+    errors = []
+    for mesh in meshes:
+        u = solved(Screened(), mesh, {"a": 1.0, "f": 0.0, "g": lambda at: exp(3 * at.x)})
+        errors.append(l2(mesh, u[:, 0] - np.exp(3 * mesh.positions[:, 0])))
+    assert order(errors) > 1.8
+
+
+def test_a_coarse_shape_needs_fewer_nodes() -> None:
+    problem = PolygonDiffusion(RandomPolygon(corners=(5, 5), holes=(0, 0), radii=(0.8, 1.0)))
+    mesh = problem.mesh(0, problem.grid(9), seed=0)
+    assert mesh.areas.sum() == pytest.approx(problem.polygon(0, seed=0).area)
