@@ -14,9 +14,9 @@ import numpy as np
 
 from pdeflow.data.convert import FORMATS, detect_format
 from pdeflow.data.foreign import Wishes
-from pdeflow.data.hdf5_safety import explain_read_errors, open_checked
-from pdeflow.data.mesh_layout import LAYOUT
+from pdeflow.data.hdf5_safety import open_checked
 from pdeflow.data.mesh_summary import MeshSummary, plot_meshes, summarise_meshes
+from pdeflow.data.open_samples import holds_meshes, is_hdf5
 from pdeflow.data.well_layout import FIELD_GROUPS
 from pdeflow.data.well_reader import WellReader
 from pdeflow.errors import InvalidInput
@@ -123,7 +123,7 @@ def inspect(path: str | os.PathLike[str], samples: int = 64) -> Summary | MeshSu
     path = Path(path)
     if samples < 1:
         raise InvalidInput("samples", samples, "at least 1")
-    if _holds_meshes(path):
+    if holds_meshes(path):
         return summarise_meshes(path)
     if path.is_dir() or _is_well(path):
         with WellReader(path) as reader:
@@ -164,7 +164,7 @@ def plot(
     from matplotlib.figure import Figure
 
     check_picture_name(png)
-    if _holds_meshes(Path(path)):
+    if holds_meshes(Path(path)):
         return plot_meshes(path, png, samples)
     with WellReader(path) as reader:
         rows = list(range(min(3, reader.n)) if samples is None else samples)
@@ -227,20 +227,8 @@ def _columns(reader: WellReader, rows: list[int]) -> Iterable[tuple[str, np.ndar
             yield f"{name}{f'_{part}' if part else ''}{instant}{where}", values[..., k]
 
 
-def _is_hdf5(path: Path) -> bool:
-    with open(path, "rb") if path.is_file() else open(os.devnull, "rb") as handle:
-        return handle.read(8) == b"\x89HDF\r\n\x1a\n"
-
-
-def _holds_meshes(path: Path) -> bool:
-    if not _is_hdf5(path):
-        return False
-    with open_checked(path) as file, explain_read_errors(path, "the layout"):
-        return str(file.attrs.get("layout")) == LAYOUT
-
-
 def _is_well(path: Path) -> bool:
-    if not _is_hdf5(path):
+    if not is_hdf5(path):
         return False
     with open_checked(path) as file:
         return set(FIELD_GROUPS) <= set(file)
