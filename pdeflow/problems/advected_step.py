@@ -22,6 +22,8 @@ class AdvectedStep(ConservationLaw):
         Of beta, positive.
     """
 
+    name = "advected_step"
+
     def __init__(self, velocity: Distribution = Uniform(1.0, 5.0)) -> None:  # noqa: B008, immutable
         self.domain = unit_box(1)
         self.beta = Parameter(velocity, positive=True)

@@ -13,6 +13,7 @@ from pdeflow.errors import InvalidInput, MissingDependency
 from pdeflow.linalg import SparseOperator
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.element_function import ElementFunction, WeakResidual
+from pdeflow.problems.unknowns import components, named
 from pdeflow.triangle_mesh import TriangleMesh
 
 if TYPE_CHECKING:
@@ -112,8 +113,9 @@ class _WeakForm:
 
     def residuals(self, functions: list[ElementFunction]) -> list[WeakResidual]:
         """The residual of every equation."""
-        value = self.problem.residual(self.problem.unknowns(functions), self.at, self.p)
-        return [WeakResidual.of(part, self.zero) for part in self.problem.components(value, "residual")]
+        fields, name = self.problem.fields, f"{type(self.problem).__name__}.residual"
+        value = self.problem.residual(named(fields, functions), self.at, self.p)
+        return [WeakResidual.of(part, self.zero) for part in components(fields, value, name)]
 
     def check_linear(self) -> None:
         """Raise InvalidInput unless the residual of 2 u is twice that of u, but for what does not hold u."""

@@ -26,6 +26,8 @@ class InviscidBurgers(ConservationLaw):
         Of a, positive.
     """
 
+    name = "inviscid_burgers"
+
     def __init__(self, slope: Distribution = Uniform(1.0, 4.0)) -> None:  # noqa: B008, immutable
         self.domain = Box(x=(-1.0, 1.0))
         self.a = Parameter(slope, positive=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -33,11 +33,11 @@ from pdeflow.problems.polygon import Polygon, RandomPolygon
 from pdeflow.problems.polygon_mesh import triangulate
 from pdeflow.problems.problem import Problem, require_nodes
 from pdeflow.problems.random_fields import Field
-from pdeflow.problems.unknowns import check_names
+from pdeflow.problems.unknowns import check_names, components
 from pdeflow.triangle_mesh import TriangleMesh
 
 if TYPE_CHECKING:
-    import sympy
+    pass
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,9 @@ class MeshProblem(Problem):
         that the grid would be given, evaluated at the nodes of the mesh.
         """
         values: dict[str, Tensor] = {}
-        for k, (name, parameter) in enumerate(self.parameters.items()):
-            stream, distribution = np.random.SeedSequence(seed, spawn_key=(index, k)), parameter.distribution
+        for name, k in self._streams().items():
+            stream = np.random.SeedSequence(seed, spawn_key=(index, k))
+            distribution = self.parameters[name].distribution
             if isinstance(distribution, Field):
                 values[name] = distribution.values_at(stream, mesh.positions, grid)
             else:
@@ -194,51 +195,23 @@ class MeshProblem(Problem):
             value = given(at) if callable(given) else given
             nodal = isinstance(value, Tensor) and value.ndim > 0
             p[name] = PointFunction(torch.as_tensor(value), points, ("x", "y"), False) if nodal else value
-        given = self.components(self.boundary_value(at, Names("parameter", p)), "boundary_value")
+        name = f"{type(self).__name__}.boundary_value"
+        given = components(self.fields, self.boundary_value(at, Names("parameter", p)), name)
         columns = [value.values if isinstance(value, PointFunction) else value for value in given]
         held = torch.from_numpy(mesh.on(self.held))
         zero = torch.zeros(len(points), dtype=torch.float64, device="cpu")
         return torch.stack([torch.where(held, zero + column, zero) for column in columns], dim=1)
 
-    def components(self, value: Any, what: str) -> Sequence[Any]:
-        """A value for each unknown."""
-        if len(self.fields) == 1:
-            return (value,)
-        if not isinstance(value, tuple) or len(value) != len(self.fields):
-            expected = f"a tuple, one entry for each of {', '.join(self.fields)}"
-            raise InvalidInput(f"{type(self).__name__}.{what}", value, expected)
-        return value
-
-    def unknowns(self, functions: Sequence[Any]) -> Any:
-        """What the residual is given as ``u``."""
-        return functions[0] if len(self.fields) == 1 else Names("unknown", dict(zip(self.fields, functions)))
-
-    def equations(self) -> list[sympy.Expr]:
-        """The residual of every equation, as a SymPy expression."""
-        import sympy
-
-        from pdeflow.problems import symbolic
-
-        at = symbolic.coordinates(self)
-        u = self.unknowns([sympy.Function(name)(*at.values()) for name in self.fields])
-        p = Names("parameter", symbolic.parameter_symbols(self))
-        value = self.residual(u, Names("coordinate", at), p)
-        return [sympy.sympify(part) for part in self.components(value, "residual")]
-
-    def latex(self) -> str:
-        """The equations in LaTeX, one a line, each as ``... = 0`` where there are several."""
-        from pdeflow.problems import symbolic
-
-        if len(self.fields) == 1:
-            return symbolic.latex(self)
-        return r" \\ ".join(f"{symbolic.EquationPrinter().doprint(part)} = 0" for part in self.equations())
-
     def statement(self) -> dict[str, Any]:
         """Residuals, held parts of the boundary and shape as plain JSON values."""
         import sympy
 
+        from pdeflow.problems import symbolic
+
+        us, at = symbolic.unknowns(self), symbolic.coordinates(self)
+        equations = symbolic.residuals(self, us, at, symbolic.parameter_symbols(self))
         return {
-            "residual": [sympy.srepr(part) for part in self.equations()],
+            "residual": [sympy.srepr(part) for part in equations],
             "held": list(self.held),
             "shape": repr(self.shape),
         }

@@ -33,6 +33,8 @@ class PolygonDiffusion(MeshProblem):
         If the coefficient's samples may fail to be positive.
     """
 
+    name = "polygon_diffusion"
+
     tags = frozenset({Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE})
 
     def __init__(

@@ -35,6 +35,8 @@ class PolygonElasticity(MeshProblem):
         If the samples of lambda or mu may fail to be positive.
     """
 
+    name = "polygon_elasticity"
+
     fields = ("ux", "uy")
     held = ("base",)
     tags = frozenset({Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE})

@@ -25,6 +25,8 @@ class PorousMedium(ConservationLaw):
         Of m, positive.
     """
 
+    name = "porous_medium"
+
     def __init__(self, exponent: Distribution = Uniform(1.0, 6.0)) -> None:  # noqa: B008, immutable
         self.domain = unit_box(1)
         self.m = Parameter(exponent, positive=True)

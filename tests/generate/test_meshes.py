@@ -107,7 +107,7 @@ def test_it_is_summarised_and_verified(tmp_path: Path) -> None:
     generate(small(samples=2), path, progress=False)
     summary = inspect(path)
     assert summary.n == 2
-    assert "polygondiffusion" in summary.text()
+    assert "polygon_diffusion" in summary.text()
     assert verify(path).sound
     with pytest.raises(InvalidInput, match="samples"):
         plot(path, tmp_path / "m.png", [2])
