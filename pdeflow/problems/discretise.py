@@ -12,26 +12,14 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import StencilOperator
-from pdeflow.problems.coloured_probing import (
-    Pattern,
-    box_pattern,
-    check_width,
-    coefficients,
-    interior,
-    largest,
-    patterns,
-    read_stencil,
-    rough_function,
-)
+from pdeflow.problems.coloured_probing import interior, largest, rough_function
 from pdeflow.problems.conditions import sides
-from pdeflow.problems.grid_function import GridFunction, evaluate, node_function
+from pdeflow.problems.grid_function import GridFunction, evaluate, node_function, node_term
 from pdeflow.problems.stencil_structure import tagged_stencil
+from pdeflow.problems.stencil_term import DependsNonlinearly, StencilTerm, unknown_function
 
 if TYPE_CHECKING:
     from pdeflow.problems.problem import Problem
-
-
-_HEIGHT = 2.0**300
 
 
 @dataclass(frozen=True)
@@ -94,32 +82,6 @@ def boundary_extension(problem: Problem, grid: Grid, device: torch.device | None
     return extension
 
 
-class _Probe:
-    """The affine map from the unknowns to the residual, and its linear part."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        grid: Grid,
-        parameters: Mapping[str, GridFunction],
-        device: torch.device | None,
-    ) -> None:
-        self.problem, self.grid, self.parameters = problem, grid, parameters
-        self.at_zero = self.residual(torch.zeros((1, *grid.shape), dtype=torch.float64, device=device))
-
-    def residual(self, u: Tensor) -> Tensor:
-        """The residual of a function on the whole grid."""
-        return self.problem.evaluate_residual(node_function(u, self.grid), self.parameters)
-
-    def linear(self, direction: Tensor) -> Tensor:
-        """The residual's linear part applied to this direction, exact to the last bits.
-
-        The direction is made so high, by a power of two, that the inhomogeneous part is below its last bit.
-        """
-        raised = self.residual(direction * _HEIGHT)
-        return torch.add(-self.at_zero / _HEIGHT, raised, alpha=1 / _HEIGHT)
-
-
 def check_size(grid: Grid) -> None:
     """Raise InvalidInput unless every axis has an unknown."""
     for axis, n in zip(grid.axes, grid.points):
@@ -145,14 +107,14 @@ def batch_size(functions: Mapping[str, GridFunction]) -> int:
     return batch
 
 
-def _differs(a: Tensor, b: Tensor, tolerance: Tensor) -> bool:
-    """Whether a and b differ by more than a tolerance a sample; infinities and NaN do."""
-    error = largest(a - b)
-    return not bool((torch.isfinite(error) & (error <= tolerance)).all())
-
-
-def _stencil(probe: _Probe, batch: int, device: torch.device | None) -> tuple[Pattern, Tensor]:
-    """Pattern and coefficients of the linear part, checked against the residual itself.
+def _stencil(
+    problem: Problem,
+    grid: Grid,
+    functions: Mapping[str, GridFunction],
+    batch: int,
+    device: torch.device | None,
+) -> tuple[list[tuple[int, ...]], Tensor]:
+    """Offsets, and coefficients (batch, offsets, *unknowns), of the linear part.
 
     Raises
     ------
@@ -161,45 +123,75 @@ def _stencil(probe: _Probe, batch: int, device: torch.device | None) -> tuple[Pa
     InvalidInput
         If it couples nodes further apart than neighbours.
     """
-    grid = probe.grid
-    name = f"{type(probe.problem).__name__}.residual"
-    if device is not None and device.type == "meta":
-        box = box_pattern(grid, device)
-        return box, coefficients(probe.linear, box, grid, batch)
+    name = f"{type(problem).__name__}.residual"
+    unknowns = tuple(n if wraps else n - 2 for n, wraps in zip(grid.points, grid.periodic))
+    try:
+        term = node_term(problem.residual_function(unknown_function(grid, device), functions), margin=1)
+    except DependsNonlinearly:
+        raise _not_linear(name) from None
+    found = term.coefficients if isinstance(term, StencilTerm) else {}
+    wide = any(half % 2 or abs(half) > 2 for offset in found for half in offset)
+    if wide or (isinstance(term, StencilTerm) and term.sizes != unknowns):
+        raise InvalidInput(
+            name,
+            "a stencil wider than one node each way",
+            "derivatives of at most second order",
+            "Write a fourth-order equation as two of second order.",
+        )
+    none = (0,) * grid.dim
+    offsets = sorted({none, *found}, key=lambda o: (sum(map(abs, o)), o))
+    out = torch.empty((batch, len(offsets), *unknowns), dtype=torch.float64, device=device)
+    for k, offset in enumerate(offsets):
+        out[:, k] = found.get(offset, 0.0)
+        for axis, (half, wraps) in enumerate(zip(offset, grid.periodic)):
+            if half and not wraps:  # the neighbour of the last unknown is a boundary node
+                out[:, k].select(axis + 1, 0 if half < 0 else -1).zero_()
+    return [tuple(half // 2 for half in offset) for offset in offsets], out
 
-    trial = rough_function(grid, device)
-    at_zero, at_trial = probe.at_zero, probe.residual(trial)
-    check_width(name, at_trial, grid)
-    # Probed downwards, so that what is homogeneous without being linear (|u|) is told apart as well.
-    linear = -probe.linear(-trial)
-    if not bool(torch.isfinite(at_zero).all()):
+
+def _not_linear(name: str) -> NotLinear:
+    return NotLinear(
+        name,
+        "a residual that is not linear in u",
+        "a linear equation, which discretise() turns into A x = b",
+        "newton() solves equations that are not linear.",
+    )
+
+
+def _check_stencil(
+    problem: Problem,
+    operator: StencilOperator,
+    functions: Mapping[str, GridFunction],
+    boundary: Tensor,
+    at_boundary: Tensor,
+    grid: Grid,
+) -> None:
+    """Raise NotLinear unless the stencil gives what a rough function adds to the residual."""
+    name = f"{type(problem).__name__}.residual"
+    if not bool(torch.isfinite(at_boundary).all()):
         raise InvalidInput(
             f"{name} of u = 0",
             "NaN or Inf",
             "finite values",
             "Either the equation is not linear in u, or a formula of `at` is singular at a node.",
         )
-    tolerance = 1e-10 * largest(linear)
-    round_off = 64 * torch.finfo(torch.float64).eps * largest(at_zero)
-    if _differs(at_trial - at_zero, linear, tolerance + round_off):
-        raise NotLinear(
-            name,
-            "a residual that is not linear in u",
-            "a linear equation, which discretise() turns into A x = b",
-            "newton() solves equations that are not linear.",
-        )
-    return read_stencil(name, probe.linear, patterns(grid, device), grid, batch, linear)
+    rough = rough_function(grid, boundary.device)
+    added = problem.evaluate_residual(node_function(boundary + rough, grid), functions) - at_boundary
+    expected = operator.apply(rough[interior(grid)].expand(operator.batch, *operator.shape))
+    error = largest(added - expected)
+    round_off = 64 * torch.finfo(torch.float64).eps * largest(at_boundary)
+    if not bool((error <= 1e-10 * largest(expected) + round_off).all()):
+        raise _not_linear(name)
 
 
 def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> System:
     """The linear systems A x = b equivalent to ``problem.residual_on_grid(embed(x)) == 0``.
 
-    A is read off the residual itself, so that it cannot disagree with the statement (Curtis, Powell and Reid,
-    "On the estimation of sparse Jacobian matrices", 1974): the residual is applied to all nodes of one colour
-    at once, for 2d + 1 colours where it couples a node to its neighbours along the axes only; for 3^d
-    otherwise, and some more where the length of a wrapping axis is no multiple of 3. The right-hand side is
-    minus the residual of the boundary values continued by 0. Both are made in float64 and handed over in the
-    parameters' dtype. That the stencil gives back the residual of a random function is checked every time.
+    A is read off the residual itself, so that it cannot disagree with the statement: the residual is
+    evaluated once with the unknown in place of values (:mod:`~pdeflow.problems.stencil_term`). The
+    right-hand side is minus the residual of the boundary values continued by 0. Both are made in float64 and
+    handed over in the parameters' dtype. That the stencil gives back the residual of a random function is
+    checked every time.
 
     Parameters
     ----------
@@ -234,12 +226,13 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
     batch = batch_size(functions)
     if not meta:
         check_values(problem, functions)
-    probe = _Probe(problem, grid, functions, device)
+    offsets, stencil = _stencil(problem, grid, functions, batch, device)
     boundary = boundary_extension(problem, grid, device)
-    pattern, stencil = _stencil(probe, batch, device)
-    rhs = -probe.residual(boundary).expand(batch, *stencil.shape[2:])
+    at_boundary = problem.evaluate_residual(node_function(boundary, grid), functions)
+    rhs = -at_boundary.expand(batch, *stencil.shape[2:])
     if meta:
-        operator = StencilOperator(pattern.offsets, stencil, grid.periodic)
+        operator = StencilOperator(offsets, stencil, grid.periodic)
     else:
-        operator = tagged_stencil(pattern.offsets, stencil, grid.periodic)
+        operator = tagged_stencil(offsets, stencil, grid.periodic)
+        _check_stencil(problem, operator, functions, boundary, at_boundary, grid)
     return System(operator.to(dtype), rhs.to(dtype), boundary.to(dtype), interior(grid))

@@ -57,6 +57,10 @@ class Term:
         """``function`` of the values, entry by entry."""
         return Term(function(self.values), self.grid, self.first)
 
+    def scaled(self, operation: Operation, number: Any) -> Term:
+        """``operation`` with a number, one that distributes over sums."""
+        return self.map(lambda values: operation(values, number))
+
     def _pair(self, k: int, operation: Operation) -> Term:
         """``operation(left, right)`` of neighbours along axis k, placed half-way between them."""
         first, values, dim = self.first[k], self.values, k + 1
@@ -94,7 +98,7 @@ class Term:
         """Averaged to faces along the axes where these places are faces, to nodes along the others."""
         pairs = enumerate(zip(self.first, places))
         moved = [k for k, (mine, theirs) in pairs if mine is not None and (mine - (theirs or 0)) % 2]
-        return functools.reduce(Term.average, moved, self)
+        return functools.reduce(lambda term, k: term.average(k), moved, self)
 
     def to_nodes(self) -> Term:
         """Averaged along every axis where it is at the faces."""
@@ -132,7 +136,15 @@ class Term:
                 low, high = max(place_a, place_b), min(a.last(k), b.last(k))
                 a, b = a.narrowed(k, low, high), b.narrowed(k, low, high)
         first = tuple(p if q is None else q for p, q in zip(a.first, b.first))
-        return Term(operation(a.values, b.values), self.grid, first)
+        return a.joined(b, operation, first)
+
+    def joined(self, other: Term, operation: Operation, first: tuple[int | None, ...]) -> Term:
+        """``operation`` of this and another term at the same places."""
+        return other.joined_to(self, operation, first)
+
+    def joined_to(self, other: Term, operation: Operation, first: tuple[int | None, ...]) -> Term:
+        """``operation`` of another term and this, which know what kind they are."""
+        return Term(operation(other.values, self.values), self.grid, first)
 
 
 class GridFunction(Function):
@@ -220,7 +232,7 @@ class GridFunction(Function):
             number = torch.as_tensor(other, dtype=like.dtype, device=like.device)
             return self._combine(constant_function(number, self.grid), operation)
         if operation in _DISTRIBUTIVE:
-            return GridFunction([term.map(lambda values: operation(values, other)) for term in self.terms])
+            return GridFunction([term.scaled(operation, other) for term in self.terms])
         return self.map(lambda values: operation(values, other))
 
 
@@ -270,13 +282,10 @@ class Composed(GridFunction):
         return super()._combine(other, operation)
 
 
-def node_values(function: GridFunction, margin: int) -> Tensor:
-    """Values at the nodes that lie at least ``margin`` nodes from every end that does not wrap.
+def node_term(function: GridFunction, margin: int) -> Term:
+    """The function at the nodes that lie at least ``margin`` nodes from every end that does not wrap.
 
-    Returns
-    -------
-    Tensor
-        (batch, n1, ..., nd); fewer nodes than asked for where the function is not known so near the end.
+    Fewer nodes than asked for where the function is not known so near the end.
     """
     grid = function.grid
     terms = []
@@ -288,7 +297,12 @@ def node_values(function: GridFunction, margin: int) -> Tensor:
                 high = min(term.last(k), 2 * (n - 1 - margin))
                 term = term.narrowed(k, max(place, 2 * margin), high)
         terms.append(term)
-    nodes = functools.reduce(lambda a, b: a.combine(b, operator.add), terms)
+    return functools.reduce(lambda a, b: a.combine(b, operator.add), terms)
+
+
+def node_values(function: GridFunction, margin: int) -> Tensor:
+    """Values there, (batch, n1, ..., nd); see :func:`node_term`."""
+    grid, nodes = function.grid, node_term(function, margin)
     inner = (n if wraps else n - 2 * margin for n, wraps in zip(grid.points, grid.periodic))
     return nodes.values.expand(-1, *(n if p is None else -1 for n, p in zip(inner, nodes.first)))
 

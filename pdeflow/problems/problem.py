@@ -227,13 +227,17 @@ class Problem(abc.ABC):
 
     def evaluate_residual(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> Tensor:
         """The residual where the grid determines it; see :meth:`residual_on_grid`."""
+        return node_values(self.residual_function(u, parameters), margin=1)
+
+    def residual_function(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> GridFunction:
+        """The residual as a function on the grid of u."""
         at = grid_function.coordinate_functions(u.grid, u.values.dtype, u.values.device)
         value = self.residual(u, Names("coordinate", at), Names("parameter", parameters))
         if not isinstance(value, GridFunction):
             raise InvalidInput(
                 f"{type(self).__name__}.residual", type(value).__name__, "an expression in u, at or p"
             )
-        return node_values(value, margin=1)
+        return value
 
     def residual_on_grid(self, u: Tensor, grid: Grid, parameters: Mapping[str, Any]) -> Tensor:
         """The residual by compact second-order finite differences.
