@@ -286,6 +286,7 @@ def main() -> None:
                 versions |= worker.ask({"versions": True}, 120)["versions"]
             except Absent:
                 versions[name] = None
+                print(f"{name}: not installed, and its rows will say so; make peers installs it.", flush=True)
         for family in FAMILIES:
             if family.name not in named or family.name in there:
                 continue
