@@ -1,9 +1,10 @@
 """Data sets from end to end: ``pdeflow generate`` and what a good user would write today, on two processes.
 
-Elliptic families: a pool of processes around SuperLU, PyAMG or PETSc (``peers/generation_pool.py``), with the
-settings that ``benchmarks.elliptic`` found fastest at that size. Both sides draw their own samples of one
-distribution, solve to a relative residual of 1e-8, and end with closed files; ours are compressed, verified
-and recorded, the peers' are not. What is timed is the whole process, its start included; ``start_s`` is that
+Elliptic families: a pool of processes around SuperLU, PyAMG or PETSc (``peers/generation_pool.py``), with
+settings that ``benchmarks.elliptic`` and ``benchmarks.recycling`` found fastest. Both sides draw their own
+samples of one distribution, solve to a relative residual of 1e-8, and end with closed files; ours are
+compressed, verified and recorded, the peers' are not. What is timed is the whole
+process, its start included; ``start_s`` is that
 of a run of two samples. Every contender is run first on a few samples, to check its residual; a peer that
 misses 1e-8 has no time. Medians of rounds that go round all contenders.
 

@@ -68,6 +68,16 @@ class Trajectory:
     status: Tensor
 
 
+def check_times(stop: float, instants: int, rtol: float) -> None:
+    """Raise InvalidInput where one of them is out of range."""
+    if not (math.isfinite(stop) and stop > 0):
+        raise InvalidInput("stop", stop, "a positive time")
+    if instants < 2:
+        raise InvalidInput("instants", instants, "at least 2, the start and the end")
+    if not 0 < rtol < 1:
+        raise InvalidInput("rtol", rtol, "a number between 0 and 1")
+
+
 def evolve(
     problem: Evolution,
     grid: Grid,
@@ -104,12 +114,7 @@ def evolve(
     InvalidInput
         If a number is out of range, or a parameter is none of the grid.
     """
-    if not (math.isfinite(stop) and stop > 0):
-        raise InvalidInput("stop", stop, "a positive time")
-    if instants < 2:
-        raise InvalidInput("instants", instants, "at least 2, the start and the end")
-    if not 0 < rtol < 1:
-        raise InvalidInput("rtol", rtol, "a number between 0 and 1")
+    check_times(stop, instants, rtol)
     problem.check_grid(grid)
     p = problem.spectral_parameters(grid, parameters, device)
     batch = max(len(function.coefficients) for function in p.values())

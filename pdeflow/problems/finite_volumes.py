@@ -22,7 +22,7 @@ from pdeflow.grid import Grid
 from pdeflow.linalg import Status
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.conservation_law import ConservationLaw
-from pdeflow.problems.etdrk4 import Trajectory
+from pdeflow.problems.etdrk4 import Trajectory, check_times
 from pdeflow.problems.evolution import TIME
 from pdeflow.problems.muscl import extended, muscl_flux, value_and_slope
 from pdeflow.problems.nonlinear_diffusion import backward_euler
@@ -109,12 +109,7 @@ def evolve(
     InvalidInput
         If a number is out of range, the grid is not the law's, or a parameter is a field.
     """
-    if not (math.isfinite(stop) and stop > 0):
-        raise InvalidInput("stop", stop, "a positive time")
-    if instants < 2:
-        raise InvalidInput("instants", instants, "at least 2, the start and the end")
-    if not 0 < rtol < 1:
-        raise InvalidInput("rtol", rtol, "a number between 0 and 1")
+    check_times(stop, instants, rtol)
     law.check_grid(grid)
     law.check_resolution(grid)
     given = law.complete_parameters(parameters)
