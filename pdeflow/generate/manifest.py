@@ -54,7 +54,7 @@ class Manifest:
 
     def shard(self, chain: int) -> Path:
         """Where the shard of a chain lies."""
-        return self.folder / f"chain-{chain:06d}.h5"
+        return self.folder / f"chain-{chain:06d}.shard"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -128,7 +128,7 @@ class Manifest:
                 )
             lines = []
         if not lines:
-            for shard in self.folder.glob("chain-*.h5*"):
+            for shard in self.folder.glob("chain-*"):
                 shard.unlink()
             self.plan.unlink(missing_ok=True)
             with self.path.open("w") as file:
