@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pdeflow.errors import InvalidInput, MissingDependency, PdeflowError, WriteFailed
-from pdeflow.generate import Recipe, executors, generate
+from pdeflow.generate import Recipe, dask_workers, executors, generate
 from pdeflow.generate.manifest import Manifest
 from pdeflow.generate.plan import Plan
 from pdeflow.problems import Box, D, Darcy, Dirichlet, Parameter, Problem, Uniform
@@ -136,7 +136,7 @@ def test_dask_workers_that_cannot_import_a_class_are_named(tmp_path: Path, clust
 
 def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr(executors, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", 1)
     with pytest.raises(InvalidInput, match=r"scheduler: got 'tcp://127.0.0.1:9'"):
         generate(small(), tmp_path / "d.h5", executor="dask", scheduler="tcp://127.0.0.1:9", progress=False)
 
