@@ -87,7 +87,11 @@ def _one_array(
     # Absolute, for the tasks; under a name of its own, so that no task of an earlier array writes there.
     folder = manifest.new_array().absolute()
     executor = array_executor(folder / "jobs", cluster)
-    jobs = _submit(executor, packed, plan, chains, min(workers, len(chains)), folder, device)
+    try:
+        jobs = _submit(executor, packed, plan, chains, min(workers, len(chains)), folder, device)
+    except BaseException:
+        manifest.end_array(folder)  # nothing runs in it
+        raise
     running, solved, words = list(jobs), 0, []
     try:
         while running and solved < len(chains):
