@@ -20,13 +20,16 @@ OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("-o", "--output"), {"metavar": "OUT.h5", "help": "file to write (required)"}),
     (("-n",), {"metavar": "N", "help": "the same as --samples"}),
     (("--device",), {"default": "cpu", "help": "cpu (default), cuda, cuda:1, ..."}),
-    (("--workers",), {"type": int, "default": 1, "help": "processes, dask workers or tasks, one thread each"}),
+    (
+        ("--workers",),
+        {"type": int, "default": 1, "help": "processes, dask workers or tasks, one thread each"},
+    ),
     (
         ("--executor",),
         {
             "default": "processes",
-            "help": "what runs the workers: processes (default), dask (pdeflow[dask]), dask-slurm: dask in jobs of "
-            "SLURM, or slurm: an array job (pdeflow[slurm])",
+            "help": "what runs the workers: processes (default), dask (pdeflow[dask]), slurm: a SLURM array, "
+            "dask-slurm: dask in SLURM jobs (pdeflow[slurm])",
         },
     ),
     (("--scheduler",), {"metavar": "ADDRESS", "help": "running dask scheduler, instead of a local cluster"}),
@@ -34,8 +37,8 @@ OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         ("--cluster",),
         {
             "metavar": "FILE.yaml",
-            "help": "settings of the SLURM jobs, as dask_jobqueue.SLURMCluster (dask-slurm) or submitit (slurm) "
-            "takes them",
+            "help": "settings of the SLURM jobs, as submitit (slurm) or dask_jobqueue.SLURMCluster "
+            "(dask-slurm) takes them",
         },
     ),
     (("--overwrite",), {"action": "store_true", "help": "replace OUT.h5 and what an earlier run left"}),

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,8 +35,8 @@ def check_executor(
     Raises
     ------
     InvalidInput
-        If a number or name is wrong, a scheduler or settings are given that nothing would use, or this machine
-        submits no jobs to SLURM.
+        If a number or name is wrong, a scheduler or settings are given that nothing would use, or this
+        machine submits no jobs to SLURM.
     MissingDependency
         If the package of the executor is absent.
     """
@@ -75,7 +75,7 @@ def solve_chains(
     executor: ExecutorName = "processes",
     scheduler: str | None = None,
     cluster: Mapping[str, Any] | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Solve chains, put each shard in its place, and yield its line of the manifest, as they finish.
 
     Parameters
@@ -88,7 +88,7 @@ def solve_chains(
         Processes on this machine, one thread each; dask workers; or tasks of the array. One, with
         ``"processes"``, is this process.
     executor
-        ``"processes"``; ``"dask"``; ``"dask-slurm"``, dask workers in jobs of SLURM; ``"slurm"``, an array job.
+        ``"processes"``; ``"dask"``; ``"dask-slurm"``, dask workers in jobs of SLURM; ``"slurm"``, an array.
     scheduler
         Address of a running dask scheduler; without one, ``workers`` processes become a local cluster.
     cluster

@@ -193,7 +193,7 @@ class Manifest:
         return sorted(self.folder.glob("array-*"))
 
     def collect(self, array: Path) -> Iterator[dict[str, Any]]:
-        """Put the shards that are whole in the folder of an array into their places, and yield their lines."""
+        """Put the shards that are whole in an array's folder into their places, and yield their lines."""
         for line in sorted(array.glob("chain-*.json")):
             row = json.loads(line.read_text())
             shard, place = line.with_suffix(".h5"), self.shard(row["chain"])

@@ -1,4 +1,4 @@
-"""Chains in a SLURM array job, through submitit: tasks take chains from a shared folder until none is left."""
+"""Chains in a SLURM array job, through submitit: its tasks take one after the other until none is left."""
 
 from __future__ import annotations
 
@@ -158,8 +158,8 @@ def _complaints(job: Any) -> list[str]:
 def solve_share(chains: list[int], packed: bytes, expected: str, folder: Path, device: str) -> str | None:
     """What one task does: take a chain that no other has taken, solve it, until none is left.
 
-    A shard and then, beside it, its line of the manifest appear whole in the folder. The folder is gone once a
-    later run has taken over, which ends the task.
+    A shard and then, beside it, its line of the manifest appear whole in the folder. The folder is gone once
+    a later run has taken over, which ends the task.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""A SLURM of one machine, in one file: ``fake_slurm.install(folder)`` makes sbatch, srun, sacct, squeue, scancel.
+"""A SLURM of one machine: ``install(folder)`` makes sbatch, srun, sacct, squeue, scancel.
 
-Jobs are process groups; what is known of them lies in ``FAKE_SLURM``, a folder. It knows just what submitit and
-dask-jobqueue ask of a SLURM.
+Jobs are process groups; what is known of them lies in the folder ``FAKE_SLURM``. It knows just what submitit
+and dask-jobqueue ask of a SLURM.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def install(folder: Path) -> dict[str, str]:
     bin.mkdir(parents=True)
     for name in COMMANDS:
         script = bin / name
-        script.write_text(f"#!/bin/sh\nexec {sys.executable} -S {Path(__file__)} {name} \"$@\"\n")
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -S {Path(__file__)} {name} "$@"\n')
         script.chmod(0o755)
     (folder / "jobs").mkdir()
     return {"PATH": f"{bin}{os.pathsep}{os.environ['PATH']}", "FAKE_SLURM": str(folder / "jobs")}
