@@ -117,9 +117,9 @@ def generate(
         Processes, dask workers, or tasks of a SLURM array.
     executor
         What runs the workers: ``"processes"``, here, one thread each; ``"dask"``; ``"dask-slurm"``, dask
-        workers in jobs of SLURM; or ``"slurm"``, an array job whose tasks write into the folder of the output,
-        which the nodes must share. A worker that is killed costs only its chain; of ``"processes"`` it also
-        ends the run.
+        workers in jobs of SLURM; or ``"slurm"``, an array job whose tasks write into the folder of the
+        output, which the nodes must share. A worker that is killed costs only its chain; of
+        ``"processes"`` it also ends the run.
     scheduler
         Address of a running dask scheduler, whose workers are used; without one, dask starts ``workers``
         processes on this machine. The workers need no access to the output's folder.

@@ -191,8 +191,8 @@ def test_killed_at_any_moment_the_file_is_the_same(
             break
         path = tmp_path / f"run-{number}.h5"
         event = int((killed + random_numbers.random()) / kills * operations)
-        if number < 2:  # just before and after the merged file gets its name
-            event = named + number
+        if number < 3:  # before anything is there; just before and after the merged file gets its name
+            event = (0, named, named + 1)[number]
         was_killed, _, _ = runs.run(path, event)
         assert was_killed, f"no operation {event}"
         stages.append(stage(path))
