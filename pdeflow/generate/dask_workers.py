@@ -141,12 +141,19 @@ def _wait_for_a_job(client: Any, slurm: Any) -> None:
             return client.wait_for_workers(1, timeout=QUEUE_SECONDS)
         except TimeoutError as error:
             jobs = [job.job_id for job in slurm.workers.values() if job.job_id]
-            queued = subprocess.run(["squeue", "-h", "-j", ",".join(jobs)], capture_output=True, text=True)
-            if jobs and not queued.stdout.strip():
-                raise PdeflowError(
-                    f"All {len(jobs)} jobs have ended before a worker reported: they cannot reach this "
-                    "machine, or cannot import dask.\nSee the logs of the jobs (log_directory in --cluster)."
-                ) from error
+            if jobs and _in_queue(jobs):
+                continue
+            raise PdeflowError(
+                f"No job is left in the queue ({len(jobs)} were submitted), and no worker has reported: they "
+                "cannot reach this machine, or cannot import dask.\n"
+                "See the logs of the jobs (log_directory in --cluster)."
+            ) from error
+
+
+def _in_queue(jobs: list[str]) -> bool:
+    """Whether SLURM knows of one of the jobs as waiting or running."""
+    asked = subprocess.run(["squeue", "-h", "-j", ",".join(jobs)], capture_output=True, text=True)
+    return bool(asked.stdout.strip())
 
 
 def _run_away(packed: bytes, chain: int, device: str) -> tuple[dict[str, Any], bytes]:

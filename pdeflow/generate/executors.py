@@ -55,7 +55,7 @@ def check_executor(
     if cluster is not None and executor not in _SLURM:
         hint = "Add executor: slurm, or dask-slurm."
         raise InvalidInput("cluster", dict(cluster), "nothing without an executor of SLURM jobs", hint)
-    if executor != "processes" and executor != "slurm":
+    if executor in ("dask", "dask-slurm"):
         dask_workers.import_distributed()
     if executor == "dask-slurm":
         dask_workers.import_jobqueue()

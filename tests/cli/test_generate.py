@@ -172,7 +172,6 @@ def test_an_output_of_another_recipe(pdeflow, tmp_path):
 
 
 def test_settings_of_jobs_reach_slurm(pdeflow, tmp_path, monkeypatch):
-    pytest.importorskip("submitit")
     for name in ("sbatch", "srun"):  # an sbatch that refuses everything, and says what it was asked for
         (tmp_path / name).write_text("#!/bin/sh\ngrep partition $1 >&2\nexit 1\n")
         (tmp_path / name).chmod(0o755)
