@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from pdeflow.generate.worker import cannot_import, pack, run_chain, unpack, why_
 CONNECT_SECONDS = 20
 # How often a wait for jobs in the queue looks whether they are still there.
 QUEUE_SECONDS = 30
+# Looks at the queue before a first job must have been submitted.
+PATIENCE = 4
 
 
 def import_distributed() -> Any:
@@ -136,12 +139,12 @@ def _try_submitting(script: str) -> None:
 
 def _wait_for_a_job(client: Any, slurm: Any) -> None:
     """Wait until a job has left the queue and reports, however long that takes."""
-    while True:
+    for look in itertools.count(1):
         try:
             return client.wait_for_workers(1, timeout=QUEUE_SECONDS)
         except TimeoutError as error:
             jobs = [job.job_id for job in slurm.workers.values() if job.job_id]
-            if jobs and _in_queue(jobs):
+            if _in_queue(jobs) if jobs else look < PATIENCE:
                 continue
             raise PdeflowError(
                 f"No job is left in the queue ({len(jobs)} were submitted), and no worker has reported: they "

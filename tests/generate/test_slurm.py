@@ -192,7 +192,7 @@ def test_jobs_that_slurm_refuses(tmp_path: Path, slurm, executor: str, cluster: 
 
 @pytest.mark.slow
 def test_jobs_that_end_before_a_worker_reports(tmp_path: Path, slurm, monkeypatch) -> None:
-    monkeypatch.setattr(dask_workers, "QUEUE_SECONDS", 1)
+    monkeypatch.setattr(dask_workers, "QUEUE_SECONDS", 3)
     cluster = DASK | {"job_script_prologue": ["exit 1"]}
     with pytest.raises(PdeflowError, match=r"No job is left in the queue \(1 were submitted\)"):
         generate(small(), tmp_path / "d.h5", executor="dask-slurm", cluster=cluster, progress=False)
