@@ -9,7 +9,7 @@ from typing import Any
 
 import pdeflow.problems
 from pdeflow.errors import PdeflowError
-from pdeflow.problems import Box, Distribution, Parameter, Problem
+from pdeflow.problems import Box, Distribution, HyperbolicSystem, Parameter, Problem
 
 
 class NotRebuilt(PdeflowError):
@@ -43,6 +43,9 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
         raise NotRebuilt(f"the record lacks, or does not say as it should: {error}") from error
     problem = _family(name, dim, set(distributions))
     problem.domain = domain
+    if isinstance(problem, HyperbolicSystem):
+        ends = recipe["statement"].get("ends", {})
+        problem.walls = tuple(side for side, kind in ends.items() if kind == "wall")
     for key, distribution in distributions.items():
         stated = problem.parameters[key]
         drawn = Parameter(distribution, positive=stated.positive, same_draw_as=stated.same_draw_as)

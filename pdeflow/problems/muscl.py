@@ -31,14 +31,15 @@ def extended(u: Tensor, left: Tensor, right: Tensor, periodic: bool) -> Tensor:
     return torch.cat([u[:, -1:], u, u[:, :1]] if periodic else [left, u, right], dim=1)
 
 
-def van_leer_slopes(u: Tensor) -> Tensor:
-    """(n, cells) from (n, cells + 2): differences over a cell, the harmonic mean of the two neighbouring
-    ones.
+def van_leer_slopes(u: Tensor, dim: int = 1) -> Tensor:
+    """Differences over a cell along ``dim``, the harmonic mean of the two neighbouring ones.
 
-    0 at an extremum. A cell's linear profile stays between the means of its neighbours.
+    0 at an extremum. A cell's linear profile stays between the means of its neighbours. The first cell and
+    the last are there for their neighbours and get none: (..., cells + 2, ...) gives (..., cells, ...).
     """
-    steps = u.diff(dim=1)
-    left, right = steps[:, :-1], steps[:, 1:]
+    steps = u.diff(dim=dim)
+    cells = steps.shape[dim] - 1
+    left, right = steps.narrow(dim, 0, cells), steps.narrow(dim, 1, cells)
     product = left * right
     return torch.where(product > 0, 2 * product / (left + right), 0.0)
 
