@@ -165,8 +165,9 @@ def read_parameters(
         if callable(value):
             raise InvalidInput(f"parameter {name!r}", "a formula", "numbers, or the averages over the cells")
         values = torch.as_tensor(value, dtype=torch.float64, device=device)
-        varies = values.ndim > 1 or (values.ndim == 1 and problem.parameters[name].distribution.is_field)
-        if name in problem.initials and varies:
+        # On an interval, what has one axis may be one number a sample or one field for all of them.
+        one_axis = values.ndim == grid.dim == 1 and problem.parameters[name].distribution.is_field
+        if name in problem.initials and (values.ndim > 1 or one_axis):
             if values.shape[-grid.dim :] != grid.shape or values.ndim > grid.dim + 1:
                 raise InvalidInput(f"shape of parameter {name!r}", tuple(values.shape), f"(n, *{grid.shape})")
             fields[name] = values.reshape(-1, *grid.shape)

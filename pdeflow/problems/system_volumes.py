@@ -163,7 +163,7 @@ class SystemCells:
         return torch.cat([before, upper], dim), torch.cat([lower, after], dim)
 
     def hlle(self, left: Tensor, right: Tensor, axis: str) -> Tensor:
-        """The flux of Harten, Lax, van Leer and Einfeldt between states; upwind where all waves go one way."""
+        """The flux of Harten, Lax, van Leer and Einfeldt, which is upwind where all waves go one way."""
         w_left, w_right = self._named(left), self._named(right)
         low, high = self.system.waves(w_left, w_right, axis, self._p)
         low, high = low.clamp(max=0.0), high.clamp(min=0.0)
