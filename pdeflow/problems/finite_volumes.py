@@ -189,9 +189,9 @@ def ssp_rk3(euler: Euler, u: Tensor, t: Tensor, dt: Tensor) -> tuple[Tensor, Ten
     """A step of the method of third order made of steps of Euler's method, and what came in during it."""
     first, gain = euler(u, t)
     second, gain_first = euler(first, t + dt)
-    second = 0.75 * u + 0.25 * second
+    second = torch.lerp(u, second, 0.25)
     third, gain_second = euler(second, t + dt / 2)
-    return u / 3 + 2 * third / 3, dt * (gain + gain_first + 4 * gain_second) / 6
+    return torch.lerp(u, third, 2 / 3), dt * (gain + gain_first + 4 * gain_second) / 6
 
 
 class Scheme(Protocol):

@@ -6,7 +6,7 @@ method of third order, all axes in one step. Second order where a solution is sm
 norm, at shocks.
 
 HLLE's flux keeps a mean positive, the depth of water say, if the ends of the linear profiles are positive and
-the step is half of that which makes no new extrema (B. Perthame, C.-W. Shu, "On positivity preserving finite
+waves cross at most a quarter of a cell in a step (B. Perthame, C.-W. Shu, "On positivity preserving finite
 volume schemes for Euler equations", Numer. Math. 73, 1996). A longer step that does not keep it so is taken
 again, a quarter as long.
 """
@@ -26,8 +26,6 @@ from pdeflow.linalg import Status
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.etdrk4 import check_times
 from pdeflow.problems.finite_volumes import (
-    COURANT,
-    COURANT_AIM,
     CellTrajectory,
     march,
     merged_cells,
@@ -35,8 +33,16 @@ from pdeflow.problems.finite_volumes import (
     ssp_rk3,
 )
 from pdeflow.problems.hyperbolic_system import HyperbolicSystem
-from pdeflow.problems.muscl import van_leer_slopes
+from pdeflow.problems.muscl import TINY, van_leer_rise
 from pdeflow.problems.unknowns import components, named
+
+COURANT, COURANT_AIM = 1.0, 0.8
+"""Cells that waves cross in a step, those along all axes added up: the most, and the aim. Smooth waves are
+stable up to 1.1; the errors of dam breaks, large and small, are within 3 % of those with steps of a
+quarter."""
+
+CACHED = 2**18
+"""Values that a CPU works on at a time: what it has for them fits into a cache."""
 
 
 def evolve(
@@ -51,8 +57,8 @@ def evolve(
 ) -> CellTrajectory:
     """Solve from time 0, with steps that are chosen for each sample and checked when they are done.
 
-    A step in which waves along all axes together cross more than half a cell is not taken but shortened; so
-    is one after which a state is none that can be.
+    A step in which waves along all axes together cross more than a cell is not taken but shortened; so is
+    one after which a state is none that can be.
 
     Parameters
     ----------
@@ -91,8 +97,8 @@ def evolve(
     times = torch.linspace(0.0, stop, instants, dtype=torch.float64, device="cpu")
     fine = SystemCells(system, numbers, grid.spacing)
     coarse = SystemCells(system, numbers, tuple(2 * width for width in grid.spacing))
-    u, inflow, steps, status = march(fine, start, times.tolist())
-    half, _, _, half_status = march(coarse, merged_cells(start, grid.dim), times.tolist())
+    u, inflow, steps, status = _march(fine, start, times.tolist())
+    half, _, _, half_status = _march(coarse, merged_cells(start, grid.dim), times.tolist())
     size, difference = u.abs(), (merged_cells(u, grid.dim) - half).abs()
     size, difference = (values.flatten(3).mean(dim=3).amax(dim=1) for values in (size, difference))
     relative = torch.where(size > 0, difference / size, difference).amax(dim=1)
@@ -101,6 +107,16 @@ def evolve(
     if len(system.fields) == 1:
         u, inflow = u[:, :, 0], inflow[..., 0]
     return CellTrajectory(u, times, error, steps, status, inflow)
+
+
+def _march(cells: SystemCells, start: Tensor, times: list[float]) -> list[Tensor]:
+    """As `march`; on a CPU so many samples at a time as fit into its cache."""
+    rows = len(start)
+    if start.device.type == "cpu":
+        rows = max(1, CACHED // start[0].numel())
+    pieces = [slice(first, first + rows) for first in range(0, len(start), rows)]
+    parts = [march(cells.rows(piece), start[piece], times) for piece in pieces]
+    return [torch.cat(same) for same in zip(*parts)]
 
 
 @dataclass(frozen=True)
@@ -126,6 +142,10 @@ class SystemCells:
         """The axes."""
         return len(self.widths)
 
+    def rows(self, rows: slice) -> SystemCells:
+        """Of the samples with these numbers."""
+        return SystemCells(self.system, {name: v[rows] for name, v in self.p.items()}, self.widths)
+
     @functools.cached_property
     def _p(self) -> Names:
         return Names("parameter", self.p)
@@ -133,47 +153,50 @@ class SystemCells:
     def _named(self, w: Tensor) -> Any:
         return named(self.system.fields, w.unbind(1))
 
-    def _flux(self, w: Any, axis: str) -> Tensor:
+    def _flux(self, w: Any, axis: str) -> tuple[Tensor, ...]:
         flux = self.system.flux(w, axis, self._p)
-        parts = components(self.system.fields, flux, f"{type(self.system).__name__}.flux")
-        return torch.stack(torch.broadcast_tensors(*parts), dim=1)
+        return components(self.system.fields, flux, f"{type(self.system).__name__}.flux")
 
-    def _mirror(self, side: str, like: Tensor) -> Tensor | float:
-        """What the unknowns are multiplied by beyond a side."""
-        if self.system.ends[side] == "open":
-            return 1.0
-        turned = self.system.mirrored[side[:-1]]
-        signs = [-1.0 if name in turned else 1.0 for name in self.system.fields]
-        return like.new_tensor(signs).reshape(-1, *(1,) * self.dim)
-
-    def _beyond(self, first: Tensor, last: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """What lies before the first and after the last of some states along axis k."""
+    def _beyond(self, w: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Two cells before the first and two after the last along axis k."""
+        axis, dim, cells = self.system.domain.axes[k], k + 2, w.shape[k + 2]
         if self.system.domain.periodic[k]:
-            return last, first
-        axis = self.system.domain.axes[k]
-        return self._mirror(f"{axis}-", first) * first, self._mirror(f"{axis}+", last) * last
+            return w.narrow(dim, cells - 2, 2), w.narrow(dim, 0, 2)
+        found = []
+        for side, end in ((f"{axis}-", 0), (f"{axis}+", cells - 2)):
+            if self.system.ends[side] == "wall":
+                turned = self.system.mirrored[axis]
+                signs = [-1.0 if name in turned else 1.0 for name in self.system.fields]
+                found.append(
+                    w.new_tensor(signs).reshape(-1, *(1,) * self.dim) * w.narrow(dim, end, 2).flip(dim)
+                )
+            else:
+                found.append(w.narrow(dim, 0 if end == 0 else cells - 1, 1).expand_as(w.narrow(dim, end, 2)))
+        return found[0], found[1]
 
     def states(self, w: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """On the lower and on the upper side of each face across axis k, cells + 1 of them."""
-        dim, final = k + 2, w.shape[k + 2] - 1
-        before, after = self._beyond(w.narrow(dim, 0, 1), w.narrow(dim, final, 1), k)
-        half = van_leer_slopes(torch.cat([before, w, after], dim), dim) / 2
-        lower, upper = w - half, w + half
-        before, after = self._beyond(lower.narrow(dim, 0, 1), upper.narrow(dim, final, 1), k)
-        return torch.cat([before, upper], dim), torch.cat([lower, after], dim)
+        dim, faces = k + 2, w.shape[k + 2] + 1
+        before, after = self._beyond(w, k)
+        wide = torch.cat([before, w, after], dim)
+        rise, w = van_leer_rise(wide, dim), wide.narrow(dim, 1, faces + 1)
+        return (
+            w.narrow(dim, 0, faces) + rise.narrow(dim, 0, faces),
+            w.narrow(dim, 1, faces) - rise.narrow(dim, 1, faces),
+        )
 
     def hlle(self, left: Tensor, right: Tensor, axis: str) -> Tensor:
         """The flux of Harten, Lax, van Leer and Einfeldt, which is upwind where all waves go one way."""
         w_left, w_right = self._named(left), self._named(right)
         low, high = self.system.waves(w_left, w_right, axis, self._p)
         low, high = low.clamp(max=0.0), high.clamp(min=0.0)
-        width = high - low
-        # Where nothing moves, both are 0.
-        share = torch.where(width == 0, 0.5, high / width)
-        spread = torch.where(width == 0, 0.0, low * high / width)
-        share, spread = share.unsqueeze(1), spread.unsqueeze(1)
-        middle = torch.lerp(self._flux(w_right, axis), self._flux(w_left, axis), share)
-        return middle + spread * (right - left)
+        share = high / (high - low + TINY)
+        spread, parts = low * share, []
+        states = zip(left.unbind(1), right.unbind(1), self._flux(w_left, axis), self._flux(w_right, axis))
+        for lower, upper, f_lower, f_upper in states:
+            middle = torch.addcmul(f_upper, share, f_lower - f_upper)
+            parts.append(middle.addcmul_(spread, upper - lower))
+        return torch.stack(parts, dim=1)
 
     def fluxes(self, w: Tensor, k: int) -> Tensor:
         """Through all faces across axis k, (n, fields, ..., cells + 1, ...), positive upwards."""
@@ -184,7 +207,7 @@ class SystemCells:
         w, pace = self._named(u), torch.zeros_like(u[:, 0])
         for axis, width in zip(self.system.domain.axes, self.widths):
             low, high = self.system.waves(w, w, axis, self._p)
-            pace = pace + torch.maximum(low.abs(), high.abs()) / width
+            pace = pace + torch.maximum(-low, high) / width
         return 1 / pace.flatten(1).amax(dim=1).view_as(t)
 
     def advance(self, u: Tensor, t: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -195,7 +218,7 @@ class SystemCells:
             new, gain = w, torch.zeros_like(w[(slice(None), slice(None), *(slice(0, 1),) * self.dim)])
             for k, width in enumerate(self.widths):
                 flux, dim = self.fluxes(w, k), k + 2
-                new = new - (dt / width) * flux.diff(dim=dim)
+                new = torch.addcmul(new, -dt / width, flux.diff(dim=dim))
                 ends = flux.narrow(dim, 0, 1) - flux.narrow(dim, w.shape[dim], 1)
                 gain = gain + size / width * ends.flatten(2).sum(dim=2).view_as(gain)
             return new, gain
