@@ -72,8 +72,8 @@ class Disc(Field):
         offsets = (torch.arange(PARTS, dtype=torch.float64, device=device) + 0.5) / PARTS - 0.5
         square = torch.zeros((), dtype=torch.float64, device=device)
         for k, x in enumerate(grid.coordinates(torch.float64, device)):
-            first, last = grid.lower[k], grid.upper[k] - (grid.spacing[k] if grid.periodic[k] else 0.0)
-            places = x[:, None] + grid.spacing[k] * offsets - (first + last) / 2
+            middle = (grid.lower[k] + grid.upper[k]) / 2
+            places = x[:, None] + grid.spacing[k] * offsets - middle
             square = square[..., None] + places.flatten() ** 2
         out = torch.empty((len(seeds), *grid.shape), dtype=dtype, device=device)
         for row, seed in zip(out, seeds):

@@ -39,6 +39,7 @@ from pdeflow.problems import (
     Poisson,
     PorousMedium,
     Problem,
+    ShallowWater,
     Uniform,
     etdrk4,
 )
@@ -187,6 +188,8 @@ IN_TIME = [
     KuramotoSivashinsky(length=20.0),
     NavierStokes(),
     PorousMedium(),
+    ShallowWater(),
+    ShallowWater(length=2.0, periodic=("y",), walls=("x+",)),
 ]
 
 
