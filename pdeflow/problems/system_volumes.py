@@ -166,12 +166,11 @@ class SystemCells:
         for side, end in ((f"{axis}-", 0), (f"{axis}+", cells - 2)):
             if self.system.ends[side] == "wall":
                 turned = self.system.mirrored[axis]
-                signs = [-1.0 if name in turned else 1.0 for name in self.system.fields]
-                found.append(
-                    w.new_tensor(signs).reshape(-1, *(1,) * self.dim) * w.narrow(dim, end, 2).flip(dim)
-                )
+                image = zip(self.system.fields, w.narrow(dim, end, 2).flip(dim).unbind(1))
+                found.append(torch.stack([-part if name in turned else part for name, part in image], dim=1))
             else:
-                found.append(w.narrow(dim, 0 if end == 0 else cells - 1, 1).expand_as(w.narrow(dim, end, 2)))
+                last = w.narrow(dim, 0 if end == 0 else cells - 1, 1)
+                found.append(torch.cat([last, last], dim))
         return found[0], found[1]
 
     def states(self, w: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -276,3 +276,9 @@ def test_it_states_and_describes_itself() -> None:
     assert problem.statement()["ends"] == {"x-": "wall", "x+": "open"}
     assert problem.statement() != ShallowWater(periodic=("y",)).statement()
     assert r"\frac{\partial}{\partial t} hu" in problem.latex()
+
+
+def test_there_is_no_linear_part_around_a_dry_bed() -> None:
+    for linearised in (ShallowWater().linear_part, ShallowWater().symbol):
+        with pytest.raises(InvalidInput, match="divides by an unknown"):
+            linearised()
