@@ -21,11 +21,13 @@ from pdeflow.problems.calculus import (
     tan,
     tanh,
 )
+from pdeflow.problems.cell_evolution import CellEvolution
 from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
 from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.darcy import Darcy
+from pdeflow.problems.disc import Disc
 from pdeflow.problems.discretise import NotLinear, System, discretise
 from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import Box
@@ -37,6 +39,7 @@ from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
 from pdeflow.problems.helmholtz import Helmholtz
+from pdeflow.problems.hyperbolic_system import HyperbolicSystem
 from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
@@ -56,6 +59,7 @@ from pdeflow.problems.polygon_mesh import triangulate
 from pdeflow.problems.porous_medium import PorousMedium
 from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
+from pdeflow.problems.shallow_water import ShallowWater
 from pdeflow.problems.stefan import Stefan
 
 __all__ = [
@@ -64,6 +68,7 @@ __all__ = [
     "AllenCahn",
     "Box",
     "Burgers",
+    "CellEvolution",
     "CellTrajectory",
     "Choice",
     "ComplexHelmholtz",
@@ -73,6 +78,7 @@ __all__ = [
     "D",
     "Darcy",
     "Dirichlet",
+    "Disc",
     "Distribution",
     "Evolution",
     "GaussianBumps",
@@ -80,6 +86,7 @@ __all__ = [
     "GrayScott",
     "Heat",
     "Helmholtz",
+    "HyperbolicSystem",
     "InviscidBurgers",
     "KortewegDeVries",
     "KuramotoSivashinsky",
@@ -102,6 +109,7 @@ __all__ = [
     "PorousMedium",
     "Problem",
     "RandomPolygon",
+    "ShallowWater",
     "Stefan",
     "System",
     "ThresholdedField",

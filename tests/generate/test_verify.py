@@ -40,6 +40,7 @@ from pdeflow.problems import (
     Poisson,
     PorousMedium,
     Problem,
+    ShallowWater,
     Uniform,
     etdrk4,
 )
@@ -189,6 +190,8 @@ IN_TIME = [
     KuramotoSivashinsky(length=20.0),
     NavierStokes(),
     PorousMedium(),
+    ShallowWater(),
+    ShallowWater(length=2.0, periodic=("y",), walls=("x+",)),
 ]
 
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
 from pdeflow.problems import (
     Box,
     Choice,
     Constant,
     Darcy,
+    Disc,
     GaussianBumps,
     GaussianField,
     LogNormalField,
@@ -233,9 +235,41 @@ def test_bumps_are_the_same_on_every_grid_and_for_all_values(periodic: tuple[str
     torch.testing.assert_close(other.sample(seeds(3), fine), 3.0 - 2.0 * u)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_a_disc_has_its_volume_in_the_middle_of_a_box_of_cells_or_nodes(dim: int) -> None:
+    size = {1: lambda r: 2 * r, 2: lambda r: math.pi * r**2, 3: lambda r: 4 / 3 * math.pi * r**3}[dim]
+    axes = {axis: (1.0 - k, 3.0 - k) for k, axis in enumerate("xyz"[:dim])}
+    for periodic in ((), tuple(axes)):
+        grid = Box(periodic=periodic, **axes).grid(16 if periodic else 17)
+        field = Disc(1.0, 4.0, (0.5, 0.8)).sample(seeds(4), grid)
+        volume = (field - 1).flatten(1).sum(dim=1) * math.prod(grid.spacing) / 3
+        radii = [(v / size(1.0)) ** (1 / dim) for v in volume.tolist()]
+        assert len({round(r, 6) for r in radii}) == 4
+        for row, radius in zip(field, radii):
+            assert 0.49 < radius < 0.81
+            x = grid.mesh()
+            distance = torch.sqrt(sum((x[a] - (low + high) / 2) ** 2 for a, (low, high) in axes.items()))
+            edge = grid.spacing[0] * math.sqrt(dim) / 2 + 0.01
+            assert (row[distance < radius - edge] == 4).all()
+            assert (row[distance > radius + edge] == 1).all()
+            for k in range(dim):
+                mirrored = row.flip(k) if not periodic else row.flip(k).roll(1, k)
+                torch.testing.assert_close(row, mirrored, rtol=0, atol=1e-12)
+
+
+def test_the_edge_of_a_disc_is_a_mean_over_cells() -> None:
+    """On an interval of even many cells, each with the part of it that is inside."""
+    grid = Grid(("x",), (0.5,), (7.5,), (8,))
+    (row,) = Disc(0.0, 1.0, (2.25, 2.25)).sample(seeds(1), grid)
+    # From 1.75 to 6.25.
+    expected = torch.tensor([0, 0.25, 1, 1, 1, 1, 0.25, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(row, expected, rtol=0, atol=1e-15)
+
+
 def test_dtype_and_meta_device():
     grid = Poisson(2).grid(9)
     for distribution in (
+        Disc(),
         GaussianBumps(),
         GaussianField(),
         LogNormalField(),
@@ -264,6 +298,10 @@ def test_dtype_and_meta_device():
         lambda: GaussianField(modes=1),
         lambda: GaussianField(tau=0.0, constant_mode=True),
         lambda: LogNormalField(std=-1.0),
+        lambda: Disc(1.0, 1.0),
+        lambda: Disc(inside=math.nan),
+        lambda: Disc(radius=(0.0, 0.5)),
+        lambda: Disc(radius=(0.6, 0.5)),
         lambda: GaussianBumps(1.0, 1.0),
         lambda: GaussianBumps(peak=math.inf),
         lambda: GaussianBumps(number=(0, 3)),
