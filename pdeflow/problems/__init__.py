@@ -4,6 +4,7 @@ from pdeflow.problems.advected_step import AdvectedStep
 from pdeflow.problems.advection import Advection
 from pdeflow.problems.allen_cahn import AllenCahn
 from pdeflow.problems.burgers import Burgers
+from pdeflow.problems.burgers_fronts import BurgersFronts
 from pdeflow.problems.calculus import (
     D,
     cos,
@@ -30,6 +31,7 @@ from pdeflow.problems.domain import Box
 from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.finite_volumes import CellTrajectory
+from pdeflow.problems.fisher import Fisher
 from pdeflow.problems.gaussian_bumps import GaussianBumps
 from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
@@ -54,7 +56,9 @@ from pdeflow.problems.polygon_mesh import triangulate
 from pdeflow.problems.porous_medium import PorousMedium
 from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
+from pdeflow.problems.sine_waves import SineWaves
 from pdeflow.problems.stefan import Stefan
+from pdeflow.problems.thresholded_bumps import ThresholdedBumps
 
 __all__ = [
     "AdvectedStep",
@@ -62,6 +66,7 @@ __all__ = [
     "AllenCahn",
     "Box",
     "Burgers",
+    "BurgersFronts",
     "CellTrajectory",
     "Choice",
     "ConservationLaw",
@@ -72,6 +77,7 @@ __all__ = [
     "Dirichlet",
     "Distribution",
     "Evolution",
+    "Fisher",
     "GaussianBumps",
     "GaussianField",
     "GrayScott",
@@ -99,8 +105,10 @@ __all__ = [
     "PorousMedium",
     "Problem",
     "RandomPolygon",
+    "SineWaves",
     "Stefan",
     "System",
+    "ThresholdedBumps",
     "ThresholdedField",
     "Trajectory",
     "Uniform",
