@@ -15,9 +15,9 @@ from pdeflow.problems.sine_waves import SineWaves
 class Fisher(Evolution):
     r""":math:`u_t = \nu\, u_{xx} + \rho\, u (1 - u)` on the unit interval, which wraps around.
 
-    R. A. Fisher, "The wave of advance of advantageous genes", Annals of Eugenics 7, 1937. With the defaults the
-    one-dimensional diffusion-reaction equation of PDEBench (Takamoto and others, NeurIPS 2022). Between 0 and 1
-    the solution stays there; below 0 it runs away.
+    R. A. Fisher, "The wave of advance of advantageous genes", Annals of Eugenics 7, 1937. With the defaults
+    the one-dimensional diffusion-reaction equation of PDEBench (Takamoto and others, NeurIPS 2022). Between 0
+    and 1 the solution stays there; below 0 it runs away.
 
     Parameters
     ----------

@@ -134,6 +134,6 @@ class SineWaves(Field):
     def __str__(self) -> str:
         scale = ", scaled to the range from 0 to 1" if self.rescaled else ""
         return (
-            f"{self.drawn} of {self.highest} sine waves with random amplitudes and phases, the others constants; "
+            f"{self.drawn} of {self.highest} sine waves of random amplitude and phase, the others constants; "
             f"{self.folded:.3g} of the samples folded, {self.windowed:.3g} seen through a window{scale}"
         )

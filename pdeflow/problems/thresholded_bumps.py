@@ -48,9 +48,9 @@ class ThresholdedBumps(Field):
     .. math:: \sum_j \exp(-|x - c_j|^2 / s_j)
 
     with centres c uniform in the box and s uniform between 0 and ``spread``. The defaults are the coefficient
-    of the Darcy flow of PDEBench (Takamoto and others, NeurIPS 2022), as its released generator draws it. There
-    the sum is compared with its mean over the samples of one run; here with the mean over all that may be drawn,
-    so that a sample depends on its own seed alone.
+    of the Darcy flow of PDEBench (Takamoto and others, NeurIPS 2022), as its released generator draws it.
+    There the sum is compared with its mean over the samples of one run; here with the mean over all that may
+    be drawn, so that a sample depends on its own seed alone.
 
     A seed gives the very same function on every grid.
 
@@ -124,6 +124,5 @@ class ThresholdedBumps(Field):
         return total
 
     def __str__(self) -> str:
-        return (
-            f"{self.high:g} where a sum of {self.number} Gaussian bumps exceeds its mean, {self.low:g} elsewhere"
-        )
+        where = f"where a sum of {self.number} Gaussian bumps exceeds its mean"
+        return f"{self.high:g} {where}, {self.low:g} elsewhere"

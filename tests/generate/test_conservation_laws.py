@@ -41,7 +41,9 @@ def test_the_file_holds_averages_at_the_centres_of_the_cells(tmp_path: Path) -> 
     assert (residual < 0.2).all()
 
 
-@pytest.mark.parametrize("name", ["porous_medium", "stefan", "inviscid_burgers", "advected_step", "burgers_fronts"])
+@pytest.mark.parametrize(
+    "name", ["porous_medium", "stefan", "inviscid_burgers", "advected_step", "burgers_fronts"]
+)
 def test_the_recipe_that_is_shipped_runs(tmp_path: Path, name: str) -> None:
     recipe = parse_recipe(["-c", str(ROOT / "datasets" / name / "recipe.yaml")])
     short = dataclasses.replace(recipe, samples=2, resolution=16, instants=3)

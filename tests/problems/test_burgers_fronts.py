@@ -13,52 +13,53 @@ from pdeflow.problems import Burgers, BurgersFronts, SineWaves
 TAU = 2 * math.pi
 
 
-def cole_hopf(x: torch.Tensor, t: float, nu: float) -> torch.Tensor:
-    """The solution from sin(2 pi x), as a ratio of integrals of the heat kernel by the trapezoidal rule.
+def averages(centres: torch.Tensor, width: float, t: float, nu: float, wind: float = 0.0) -> torch.Tensor:
+    """The solution from wind + sin(2 pi x), over cells with these centres.
 
-    u = <(x - y) / t> with the weights exp(-(x - y)^2 / (4 nu t) - (1 - cos(2 pi y)) / (4 pi nu)); that is the
-    logarithmic derivative of the solution of the heat equation. Their logarithms are shifted by the largest.
+    It is -2 nu (log phi)_x, moved by wind t, where phi solves the heat equation: the integral over y of
+    exp(-(x - y)^2 / (4 nu t) + cos(2 pi y) / (4 pi nu)), here taken by the trapezoidal rule.
     """
-    # |u| <= 1, so what comes to x started no farther than t away, but for the width of the kernel.
-    reach = t + 10 * math.sqrt(nu * t)
-    y = x[:, None] + torch.linspace(-reach, reach, 6001, dtype=torch.float64)
-    exponent = -((x[:, None] - y) ** 2) / (4 * nu * t) + torch.cos(TAU * y) / (4 * math.pi * nu)
-    weight = torch.exp(exponent - exponent.amax(dim=1, keepdim=True))
-    return ((x[:, None] - y) / t * weight).sum(dim=1) / weight.sum(dim=1)
-
-
-def averages(cells: int, t: float, nu: float) -> torch.Tensor:
-    """Of the exact solution, over cells whose centres are k / cells, by 16 midpoints a cell."""
-    offsets = (torch.arange(16, dtype=torch.float64) + 0.5) / 16 - 0.5
-    x = (torch.arange(cells, dtype=torch.float64)[:, None] + offsets) / cells
-    return cole_hopf(x.flatten(), t, nu).unflatten(0, (cells, 16)).mean(dim=1)
+    faces = torch.cat([centres, centres[-1:] + width]) - width / 2 - wind * t
+    # |u - wind| <= 1, so what comes to x started no farther than t away, but for the width of the kernel.
+    away = torch.linspace(-1.0, 1.0, 1601, dtype=torch.float64) * (t + 10 * math.sqrt(nu * t))
+    exponent = -(away**2) / (4 * nu * t) + torch.cos(TAU * (faces[:, None] - away)) / (4 * math.pi * nu)
+    return wind - 2 * nu * torch.logsumexp(exponent, dim=1).diff() / width
 
 
 def test_the_reference_is_the_smooth_solution_of_the_spectral_method() -> None:
     """Where the viscosity is large both are accurate: no term of the formula is wrong."""
     problem, nu, stop = Burgers(), 0.05, 0.4
     x = problem.grid(64).coordinates()[0]
-    path = problem.evolve(problem.grid(64), {"nu": nu, "u0": torch.sin(TAU * x)[None]}, stop, rtol=1e-9)
-    torch.testing.assert_close(path.u[0, -1], cole_hopf(x, stop, nu), rtol=0, atol=1e-8)
+    path = problem.evolve(problem.grid(64), {"nu": nu, "u0": (0.5 + torch.sin(TAU * x))[None]}, stop)
+    exact = torch.cat([averages(place[None], 1e-4, stop, nu, 0.5) for place in x])
+    torch.testing.assert_close(path.u[0, -1], exact, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("stop", [0.1, 0.4])
 def test_first_order_before_and_after_the_front_whatever_its_width(stop: float) -> None:
-    """Fronts from 0.2 cells to 8 cells wide; they are there from the time 1 / (2 pi) on."""
-    law, errors = BurgersFronts(), []
+    """Fronts from 0.02 cells to 5 cells wide, carried along; they are there from the time 1 / (2 pi) on.
+
+    The largest error over many instants, because the errors waver as a front crosses a cell.
+    """
+    law, wind, errors = BurgersFronts(), 1.0, []
     nu = torch.tensor([1e-4, 1e-3 / math.pi, 1e-2 / math.pi], dtype=torch.float64)
-    for cells in (64, 128, 256):
+    for cells in (48, 192):
         x = law.grid(cells).coordinates()[0]
-        path = law.evolve(law.grid(cells), {"nu": nu, "u0": torch.sin(TAU * x)}, stop)
+        path = law.evolve(law.grid(cells), {"nu": nu, "u0": wind + torch.sin(TAU * x)}, stop, 41)
         assert (path.status == int(Status.CONVERGED)).all()
-        exact = torch.stack([averages(cells, stop, float(v)) for v in nu])
-        errors.append((path.u[:, -1] - exact).abs().mean(dim=1))
+        exact = torch.stack(
+            [
+                torch.stack([averages(x, 1 / cells, t, float(v), wind) for t in path.times[21:].tolist()])
+                for v in nu
+            ]
+        )
+        errors.append((path.u[:, 21:] - exact).abs().mean(dim=2).amax(dim=1))
         # The equation keeps the mass, and no new extrema arise.
-        assert path.u[:, -1].sum(dim=1).abs().max() < 1e-11
-        assert path.u.abs().max() <= 1 + 1e-12
+        assert (path.u.mean(dim=2) - wind).abs().max() < 1e-12
+        assert (path.u - wind).abs().max() <= 1 + 1e-12
     order = torch.log2(errors[0] / errors[-1]) / 2
-    assert order.min() > 0.8, (errors, order)
-    assert errors[-1].max() < 0.006, errors
+    assert order.min() > 0.9, (errors, order)
+    assert errors[-1].max() < 0.004, errors
 
 
 def test_the_mean_carries_the_front_along() -> None:
@@ -79,4 +80,4 @@ def test_by_default_samples_are_those_of_pdebench() -> None:
     path = law.evolve(grid, drawn, 0.2, 3)
     assert torch.equal(path.u[:, 0], drawn["u0"])
     assert (path.status == int(Status.CONVERGED)).all()
-    assert law.describe()["conditions"] == ["u = u0 at t = 0", "periodic along x"]
+    assert law.describe()["conditions"] == ["u = u0(x) at t = 0", "periodic along x"]
