@@ -1,4 +1,4 @@
-"""Samples that are solved in a chain of similar ones, each from what the one before has left, teach as well."""
+"""Samples solved in a chain of similar ones, each from what the one before has left, teach as well."""
 
 from __future__ import annotations
 
