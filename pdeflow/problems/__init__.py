@@ -22,7 +22,7 @@ from pdeflow.problems.calculus import (
     tanh,
 )
 from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
-from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conditions import Dirichlet, Neumann, Robin
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.darcy import Darcy
@@ -37,6 +37,7 @@ from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
 from pdeflow.problems.helmholtz import Helmholtz
+from pdeflow.problems.impedance_helmholtz import ImpedanceHelmholtz
 from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
@@ -80,6 +81,7 @@ __all__ = [
     "GrayScott",
     "Heat",
     "Helmholtz",
+    "ImpedanceHelmholtz",
     "InviscidBurgers",
     "KortewegDeVries",
     "KuramotoSivashinsky",
@@ -89,6 +91,7 @@ __all__ = [
     "MeshProblem",
     "MeshSystem",
     "NavierStokes",
+    "Neumann",
     "NonlinearPoisson",
     "NonlinearSolution",
     "NotLinear",
@@ -102,6 +105,7 @@ __all__ = [
     "PorousMedium",
     "Problem",
     "RandomPolygon",
+    "Robin",
     "Stefan",
     "System",
     "ThresholdedField",

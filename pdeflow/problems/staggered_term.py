@@ -74,7 +74,14 @@ class Term:
     def map(self, function: Callable[[Tensor], Tensor]) -> Term:
         """``function`` of the values, entry by entry."""
         term = Term(function(self.values), self.grid, self.first)
-        return self._keeping(term, lambda slope: -slope) if function is operator.neg else term
+        return term.with_slopes({end: functools.partial(self._chained, function, end) for end in self.slopes})
+
+    def _chained(self, function: Callable[[Tensor], Tensor], end: End) -> Term:
+        """The slope of ``function`` of the values, by the chain rule."""
+        here, slope = self.at(*end), self.slope(*end)
+        x, along = torch.broadcast_tensors(here.values, slope.values)
+        slope_there = torch.func.jvp(function, (x.contiguous(),), (along.contiguous(),))[1]
+        return Term(slope_there, self.grid, here.first)
 
     def __neg__(self) -> Term:
         return self.map(operator.neg)
@@ -242,16 +249,19 @@ def _changed(change: Callable[[Term], Term], slope: Callable[[], Term]) -> Term:
     return change(slope())
 
 
-_DIFFERENTIABLE = (operator.add, operator.mul)
+_DIFFERENTIABLE = (operator.add, operator.mul, operator.truediv)
 
 
 def _slope(a: Term, b: Term, end: End, operation: Operation) -> Term:
-    """The derivative of the sum, or the product, of two terms at the same places."""
-    da, db = a.slope(*end), b.slope(*end)
+    """The derivative of the sum, product or quotient of two terms at the same places."""
+    a_slope, b_slope, a_here, b_here = a.slope(*end), b.slope(*end), a.at(*end), b.at(*end)
     if operation is operator.add:
-        return da.combine(db, operator.add)
-    left, right = da.combine(b.at(*end), operator.mul), a.at(*end).combine(db, operator.mul)
-    return left.combine(right, operator.add)
+        return a_slope.combine(b_slope, operator.add)
+    if operation is operator.mul:
+        right = a_here.combine(b_slope, operator.mul)
+        return a_slope.combine(b_here, operator.mul).combine(right, operator.add)
+    right = -a_here.combine(b_here, operator.truediv).combine(b_slope, operator.mul)
+    return a_slope.combine(right, operator.add).combine(b_here, operator.truediv)
 
 
 def _at_nodes(term: Term, k: int) -> bool:

@@ -111,7 +111,9 @@ def conditions(problem: Problem) -> list[str]:
         if isinstance(condition, Robin):
             value, coefficient = condition_parts(problem, condition)
             left = sympy.Symbol("du/dn") + coefficient * sympy.Symbol(problem.fields[0])
-            lines.append(f"{left} = {value} {condition.where}")
+            lines.append(
+                f"{sympy.sstr(left, full_prec=False)} = {sympy.sstr(value, full_prec=False)} {condition.where}"
+            )
         else:
             lines.append(str(condition))
     return lines
