@@ -53,8 +53,8 @@ def closed_grid(problem: Problem, grid: Grid) -> Grid:
 def interior(grid: Grid) -> tuple[slice, ...]:
     """Slices that pick the unknowns out of a function on the grid, the batch dimension included.
 
-    The unknowns of an axis are all of its nodes where it wraps; else those between its ends, and the ends that
-    are closed.
+    The unknowns of an axis are all of its nodes where it wraps; else those between its ends, and the ends
+    that are closed.
     """
     slices = [slice(None)]
     for k, wraps in enumerate(grid.periodic):

@@ -68,14 +68,12 @@ class Dirichlet(Condition):
 
 @dataclass(frozen=True)
 class Robin(Condition):
-    r""":math:`\partial u / \partial n + c u = g` on one or several sides of a steady problem, n pointing outwards.
+    r""":math:`\partial u / \partial n + c u = g` on sides of a steady problem, n pointing outwards.
 
     The nodes of such a side are unknowns; the equation there is that of the half of a cell which lies inside,
-    with the derivative across the side taken from the condition. Where a side with a Dirichlet condition is met,
-    in an edge or a corner, that one holds. An impedance condition, through which waves
-    :math:`u e^{-i \omega t}` leave, is ``Robin(lambda at, p: -i_times(p.k))``: waves that come at right angles
-    are let out, those at an angle are partly reflected (B. Engquist, A. Majda, "Absorbing boundary conditions for
-    the numerical simulation of waves", Math. Comp. 31, 1977, their first condition).
+    with the derivative across the side taken from the condition. Where a side with a Dirichlet condition is
+    met, in an edge or a corner, that one holds. The impedance condition, through which waves
+    :math:`u e^{-i \omega t}` leave, is ``Robin(lambda at, p: -i_times(p.k))``; see `ImpedanceHelmholtz`.
 
     Parameters
     ----------
@@ -96,9 +94,10 @@ class Robin(Condition):
 class Neumann(Robin):
     r""":math:`\partial u / \partial n = g` on one or several sides; :class:`Robin` with c = 0.
 
-    If it is all that a problem has, and the equation only has derivatives of u, then u is determined up to a
-    constant, and only if the source fits to g: ``pdeflow.linalg.solve(..., null_space="constants")`` finds the
-    solution whose mean over the nodes is 0.
+    If it is all that a problem has, and the equation has no term in u itself, u is determined up to a
+    constant only, and there is none unless what the source brings leaves through the sides. The operator,
+    tagged ``Tag.CONSTANT_NULL_SPACE`` by its ``retagged``, then is solved for the u whose mean over the nodes
+    is 0.
     """
 
     coefficient: complex | Callable[[Any, Any], Any] = field(default=0.0, init=False)

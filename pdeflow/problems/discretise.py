@@ -30,8 +30,8 @@ class System:
     Attributes
     ----------
     operator
-        A, acting on (batch, *interior). The unknowns of an axis are its interior nodes, all of its nodes where
-        it wraps, and the nodes of the sides with a Robin or Neumann condition.
+        A, acting on (batch, *interior). The unknowns of an axis are all of its nodes where it wraps; else its
+        interior nodes, and those of its sides with a Robin or Neumann condition.
     rhs
         b, (batch, *interior).
     boundary

@@ -169,9 +169,10 @@ class Composed(GridFunction):
 
 
 def node_term(function: GridFunction, margin: int) -> Term:
-    """The function at the nodes that lie at least ``margin`` nodes from every end that neither wraps nor is closed.
+    """The function at the nodes that lie at least ``margin`` nodes from every end.
 
-    Fewer nodes than asked for where the function is not known so near the end.
+    Ends that wrap or are closed have no margin. Fewer nodes than asked for where the function is not known so
+    near the end.
     """
     grid = function.grid
     terms = []
@@ -189,8 +190,8 @@ def node_term(function: GridFunction, margin: int) -> Term:
 def residual_term(function: GridFunction) -> Term:
     """A residual at the nodes of the unknowns, times the share of its cell that a node has inside the box.
 
-    That is a half at a closed end, and less where two meet. The equations of closed ends are those of half cells:
-    only if they count by half is the matrix of a self-adjoint equation symmetric.
+    That is a half at a closed end, and less where two meet. The equations of closed ends are those of half
+    cells: only if they count by half is the matrix of a self-adjoint equation symmetric.
     """
     term = node_term(function, margin=1)
     for k, n in enumerate(term.grid.points):

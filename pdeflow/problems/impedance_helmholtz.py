@@ -19,10 +19,10 @@ class ImpedanceHelmholtz(Helmholtz):
     r""":math:`-\Delta u - k^2 u = f` on an interval, square or cube, :math:`\partial u / \partial n = i k u`.
 
     u is the complex amplitude of a wave that goes like :math:`u e^{-i \omega t}` in time. What comes to the
-    boundary at right angles leaves: in one dimension with constant k, u is the wave that f sends out on the whole
-    line. At an angle t the share :math:`(1 - \cos t) / (1 + \cos t)` of the amplitude is reflected (B. Engquist,
-    A. Majda, "Absorbing boundary conditions for the numerical simulation of waves", Math. Comp. 31, 1977).
-    There is one solution for every k, without damping in the medium.
+    boundary at right angles leaves: in one dimension with constant k, u is the wave that f sends out on the
+    whole line. At an angle t the share :math:`(1 - \cos t) / (1 + \cos t)` of the amplitude is reflected
+    (B. Engquist, A. Majda, "Absorbing boundary conditions for the numerical simulation of waves", Math. Comp.
+    31, 1977; this is their first condition). There is one solution for every k, without damping.
 
     Parameters
     ----------

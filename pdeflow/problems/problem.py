@@ -271,8 +271,8 @@ class Problem(abc.ABC):
         -------
         Tensor
             (n, *interior), in ``u``'s precision: nodes of sides with Dirichlet values are left out, and a
-            residual with derivatives above the second loses more. On sides with a Robin or Neumann condition it
-            is that of the half cells inside, times their share of a whole one.
+            residual with derivatives above the second loses more. On sides with a Robin or Neumann condition
+            it is that of the half cells inside, times their share of a whole one.
         """
         if tuple(u.shape[1:]) != grid.shape:
             raise InvalidInput("shape of u", tuple(u.shape), f"(n, *{grid.shape})")

@@ -1,9 +1,10 @@
 """Values at nodes or at the faces half-way between them, and the differences that lead from one to the other.
 
-At an end where a condition gives the normal derivative of the unknown (:mod:`~pdeflow.problems.closed_grid`), the
-end itself counts as the outermost face: it holds the values of the end node, or the derivative there, and the
-equation of that node is the one of its half cell (S. V. Patankar, "Numerical Heat Transfer and Fluid Flow", 1980,
-4.2). So nothing is needed from outside of the box, and self-adjoint equations keep their symmetry.
+At an end where a condition gives the normal derivative of the unknown
+(:mod:`~pdeflow.problems.closed_grid`), the end itself counts as the outermost face: it holds the values of
+the end node, or the derivative there, and the equation of that node is the one of its half cell (S. V.
+Patankar, "Numerical Heat Transfer and Fluid Flow", 1980, 4.2). So nothing is needed from outside of the box,
+and self-adjoint equations keep their symmetry.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Term:
     """Values at one kind of place: nodes or faces along each axis.
 
     Places along an axis are counted in half spacings from the lower end: node i is 2i, the face above it
-    2i + 1. On an axis that does not wrap, every difference or average costs half a spacing at both ends. An end
-    that is closed costs nothing: it is the face -1, or 2n - 1, as well as a node.
+    2i + 1. On an axis that does not wrap, every difference or average costs half a spacing at both ends. An
+    end that is closed costs nothing: it is the face -1, or 2n - 1, as well as a node.
 
     Parameters
     ----------
@@ -74,6 +75,8 @@ class Term:
     def map(self, function: Callable[[Tensor], Tensor]) -> Term:
         """``function`` of the values, entry by entry."""
         term = Term(function(self.values), self.grid, self.first)
+        if not self.slopes:
+            return term
         return term.with_slopes({end: functools.partial(self._chained, function, end) for end in self.slopes})
 
     def _chained(self, function: Callable[[Tensor], Tensor], end: End) -> Term:
@@ -92,7 +95,7 @@ class Term:
         return self._keeping(term, lambda slope: slope.scaled(operation, number))
 
     def at(self, k: int, end: int, number: int = 0) -> Term:
-        """Its values at one place, counted from an end of axis k, as a term that does not vary along the axis."""
+        """Its values at one place, counted from an end of axis k, as a term that does not vary along it."""
         if self.first[k] is None:
             return self
         size = self.values.shape[k + 1]
@@ -101,7 +104,7 @@ class Term:
         return self._keeping(term, lambda slope: slope.at(k, end, number), but=k)
 
     def slope(self, k: int, end: int) -> Term:
-        """The derivative along axis k at an end of it: the known one, or a one-sided difference of order 2."""
+        """The derivative along axis k at an end of it: the known one, or a one-sided one of order 2."""
         if (k, end) in self.slopes:
             return self.slopes[k, end]()
         if self.first[k] is None:
@@ -156,8 +159,8 @@ class Term:
     def difference(self, k: int) -> Term:
         """The difference of neighbours along axis k over the spacing.
 
-        At a closed end, from nodes to faces, the derivative there; from faces to nodes, the difference over the
-        half cell.
+        At a closed end, from nodes to faces, the derivative there; from faces to nodes, the difference over
+        the half cell.
         """
         if self.first[k] is None:
             return self.map(torch.zeros_like)

@@ -105,8 +105,8 @@ class StencilTerm(Term):
     ) -> StencilTerm:
         """What is at the left over one number and what is at the right over another, half-way between.
 
-        ``at_end`` gives what faces at closed ends are, ``shares`` by what the outer and the inner neighbour of a
-        node there are multiplied.
+        ``at_end`` gives what faces at closed ends are, ``shares`` by what the outer and the inner neighbour
+        of a node there are multiplied.
         """
         place, dim, size = self.first[k], k + 1, self.sizes[k]
         assert place is not None
@@ -127,7 +127,9 @@ class StencilTerm(Term):
                 if to_faces:
                     value = _padded(value, dim, size - 1, *closed)
                 elif any(closed):
-                    value = _weighted(value, dim, size - 1, closed, shares if side == 0 else shares[::-1])
+                    value = _weighted(
+                        value, dim, size - 1, closed, shares if side == 0 else (shares[1], shares[0])
+                    )
                 o = (*offset[:k], offset[k] + 2 * side - 1, *offset[k + 1 :])
                 found[o] = found[o] + value if o in found else value
         count = size if periodic else size - 1

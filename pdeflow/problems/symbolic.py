@@ -111,9 +111,8 @@ def conditions(problem: Problem) -> list[str]:
         if isinstance(condition, Robin):
             value, coefficient = condition_parts(problem, condition)
             left = sympy.Symbol("du/dn") + coefficient * sympy.Symbol(problem.fields[0])
-            lines.append(
-                f"{sympy.sstr(left, full_prec=False)} = {sympy.sstr(value, full_prec=False)} {condition.where}"
-            )
+            left, right = (sympy.sstr(part, full_prec=False) for part in (left, value))
+            lines.append(f"{left} = {right} {condition.where}")
         else:
             lines.append(str(condition))
     return lines

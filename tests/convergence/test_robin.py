@@ -1,4 +1,4 @@
-"""Order 2 to manufactured solutions where conditions give the normal derivative, for systems and for Newton."""
+"""Order 2 to manufactured solutions where conditions give the normal derivative, linear and not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Robin and Neumann conditions: systems against half cells summed up by hand, and what solvers make of them."""
+"""Robin and Neumann conditions: systems against half cells summed by hand, and what solvers make of them."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def dense(operator, sample: int = 0) -> torch.Tensor:
 
 
 def half_cells(a, f, h, closed, c, g):
-    """-div(a grad u) = f integrated over the part of each cell in the box, over h^d; every index by its own loop.
+    """-div(a grad u) = f integrated over the part of each cell in the box, over h^d, node by node.
 
-    ``closed`` says of every axis and end whether du/dn + c u = g there, else u = 0; c and g are (axis, end) to an
-    array of all nodes.
+    ``closed`` says of every axis and end whether du/dn + c u = g there, else u = 0; c and g are (axis, end)
+    to an array of all nodes.
     """
     dim, sizes = a.ndim, a.shape
     nodes = [
