@@ -23,7 +23,8 @@ from pdeflow.generate.chain import DIAGNOSTICS, Outputs, SolvedChain
 from pdeflow.generate.manifest import Manifest
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
-from pdeflow.problems import Evolution, HyperbolicSystem, MeshProblem
+from pdeflow.problems import Evolution, HyperbolicSystem, MeshProblem, Neumann, Robin
+from pdeflow.problems.conditions import by_side
 from pdeflow.triangle_mesh import TriangleMesh
 
 _LENGTHS, _CHUNKS, _NUMBERS = "lengths", "chunks", "numbers"
@@ -34,10 +35,12 @@ def open_writer(path: Path, recipe: Recipe, samples: int) -> WellWriter:
     outputs = Outputs.of(recipe)
     grid = recipe.grid
     first = recipe.problem.sample([0], grid, seed=recipe.seed) if outputs.shared_fields else {}
+    held = by_side(recipe.problem.conditions, recipe.problem.domain)
+    let_out = {side for side, c in held.items() if isinstance(c, Robin) and not isinstance(c, Neumann)}
     sides = {
-        f"{axis}{sign}": "PERIODIC" if wraps else "WALL"
+        side: "PERIODIC" if wraps else "OPEN" if side in let_out else "WALL"
         for axis, wraps in zip(grid.axes, grid.periodic)
-        for sign in "-+"
+        for side in (f"{axis}-", f"{axis}+")
     }
     if isinstance(recipe.problem, HyperbolicSystem):
         sides |= {side: kind.upper() for side, kind in recipe.problem.ends.items()}

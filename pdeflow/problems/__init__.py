@@ -24,7 +24,7 @@ from pdeflow.problems.calculus import (
 )
 from pdeflow.problems.cell_evolution import CellEvolution
 from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
-from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conditions import Dirichlet, Neumann, Robin
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.darcy import Darcy
@@ -42,6 +42,7 @@ from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
 from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.hyperbolic_system import HyperbolicSystem
+from pdeflow.problems.impedance_helmholtz import ImpedanceHelmholtz
 from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
@@ -93,6 +94,7 @@ __all__ = [
     "Heat",
     "Helmholtz",
     "HyperbolicSystem",
+    "ImpedanceHelmholtz",
     "InviscidBurgers",
     "KortewegDeVries",
     "KuramotoSivashinsky",
@@ -102,6 +104,7 @@ __all__ = [
     "MeshProblem",
     "MeshSystem",
     "NavierStokes",
+    "Neumann",
     "NonlinearPoisson",
     "NonlinearSolution",
     "NotLinear",
@@ -115,6 +118,7 @@ __all__ = [
     "PorousMedium",
     "Problem",
     "RandomPolygon",
+    "Robin",
     "ShallowWater",
     "SineWaves",
     "Stefan",

@@ -16,6 +16,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import StencilOperator
+from pdeflow.problems.closed_grid import interior, unknowns
 
 LinearMap = Callable[[Tensor], Tensor]
 """From (1, *grid.shape), 0 on the boundary, to (1 or batch, *unknowns)."""
@@ -81,14 +82,6 @@ def patterns(grid: Grid, device: torch.device | None) -> list[Pattern]:
     return [*([] if star is None else [star]), box_pattern(grid, device)]
 
 
-def interior(grid: Grid) -> tuple[slice, ...]:
-    """Slices that pick the unknowns out of a function on the grid, the batch dimension included.
-
-    The unknowns of an axis are its interior nodes, or all of its nodes where it wraps.
-    """
-    return slice(None), *(slice(None) if wraps else slice(1, -1) for wraps in grid.periodic)
-
-
 def rough_function(grid: Grid, device: torch.device | None) -> Tensor:
     """(1, *grid.shape) in float64: noise at the unknowns, the same on every device, 0 on the boundary."""
     function = torch.zeros((1, *grid.shape), dtype=torch.float64, device=device)
@@ -109,14 +102,18 @@ def coefficients(linear: LinearMap, pattern: Pattern, grid: Grid, batch: int) ->
     unknown = torch.zeros_like(pattern.colours, dtype=torch.bool)
     unknown[inside[1:]] = True
     worn, dims = torch.where(unknown, pattern.colours, -1), tuple(range(grid.dim))
+    # Nobody wears a colour outside of the box, beyond ends that are closed.
+    rim = [0 if wraps else 1 for wraps in grid.periodic]
+    around = torch.nn.functional.pad(worn, [r for r in reversed(rim) for _ in range(2)], value=-1)
+    nodes = tuple(slice(r, r + n) for r, n in zip(rim, grid.points))
     shape, device = tuple(worn[inside[1:]].shape), pattern.colours.device
     responses = torch.empty((batch, pattern.count, *shape), dtype=torch.float64, device=device)
     for colour in range(pattern.count):
         responses[:, colour] = linear((worn == colour).to(torch.float64)[None])
     out = torch.empty((batch, len(pattern.offsets), *shape), dtype=torch.float64, device=device)
     for k, offset in enumerate(pattern.offsets):
-        # The colour of the neighbour at this offset, -1 where that is a boundary node.
-        neighbour = worn.roll([-c for c in offset], dims)[inside[1:]][None, None]
+        # The colour of the neighbour at this offset, -1 where that is a boundary node or none at all.
+        neighbour = around.roll([-c for c in offset], dims)[nodes][inside[1:]][None, None]
         answer = responses.gather(1, neighbour.clamp(min=0).expand(batch, 1, *shape))
         out[:, k] = answer.masked_fill_(neighbour < 0, 0.0)[:, 0]
     return out
@@ -164,8 +161,7 @@ def read_stencil(
 
 def check_width(name: str, residual: Tensor, grid: Grid) -> None:
     """Raise InvalidInput unless the residual has a value at every unknown."""
-    inside = zip(grid.points, grid.periodic)
-    if tuple(residual.shape[1:]) != tuple(n if wraps else n - 2 for n, wraps in inside):
+    if tuple(residual.shape[1:]) != unknowns(grid):
         raise InvalidInput(
             name,
             "a stencil wider than one node each way",

@@ -12,9 +12,10 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import StencilOperator
-from pdeflow.problems.coloured_probing import interior, largest, rough_function
-from pdeflow.problems.conditions import sides
-from pdeflow.problems.grid_function import GridFunction, evaluate, node_function, node_term
+from pdeflow.problems.closed_grid import closed_grid, interior, unknowns
+from pdeflow.problems.coloured_probing import largest, rough_function
+from pdeflow.problems.conditions import Dirichlet, by_side, sides
+from pdeflow.problems.grid_function import GridFunction, evaluate, node_function, residual_term
 from pdeflow.problems.stencil_structure import tagged_stencil
 from pdeflow.problems.stencil_term import DependsNonlinearly, StencilTerm, unknown_function
 
@@ -29,8 +30,8 @@ class System:
     Attributes
     ----------
     operator
-        A, acting on (batch, *interior). The unknowns of an axis are its interior nodes, or all of its nodes
-        where it wraps.
+        A, acting on (batch, *interior). The unknowns of an axis are all of its nodes where it wraps; else its
+        interior nodes, and those of its sides with a Robin or Neumann condition.
     rhs
         b, (batch, *interior).
     boundary
@@ -65,22 +66,26 @@ def boundary_extension(problem: Problem, grid: Grid, device: torch.device | None
     """
     dtype = torch.complex128 if problem.complex_valued else torch.float64
     extension = torch.zeros((1, *grid.shape), dtype=dtype, device=device)
-    missing = set(sides(problem.domain))
+    kinds = by_side(problem.conditions, problem.domain)
+    missing = set(sides(problem.domain)) - set(kinds)
     for condition in problem.conditions:
+        if not isinstance(condition, Dirichlet):
+            continue
         values = evaluate(condition.value, grid, torch.float64, device)
         if values.is_complex() and not problem.complex_valued:
             raise _complex(problem)
         for side in condition.sides(problem.domain):
+            if not isinstance(kinds[side], Dirichlet):
+                continue
             index: list[slice | int] = [slice(None)] * (grid.dim + 1)
             index[1 + grid.axes.index(side[:-1])] = 0 if side[-1] == "-" else -1
             extension[tuple(index)] = values[tuple(index)]
-            missing.discard(side)
     if missing:
         raise InvalidInput(
             f"{type(problem).__name__}.conditions",
             problem.conditions,
             f"a condition on every side; {', '.join(sorted(missing))} has none",
-            "Add Dirichlet(value, on=...), or make the axis periodic in the Box.",
+            "Add Dirichlet(value, on=...) or Neumann(value, on=...), or make the axis periodic in the Box.",
         )
     return extension
 
@@ -135,14 +140,14 @@ def _stencil(
         If it couples nodes further apart than neighbours.
     """
     name = f"{type(problem).__name__}.residual"
-    unknowns = tuple(n if wraps else n - 2 for n, wraps in zip(grid.points, grid.periodic))
+    sizes = unknowns(grid)
     try:
-        term = node_term(problem.residual_function(unknown_function(grid, device), functions), margin=1)
+        term = residual_term(problem.residual_function(unknown_function(grid, device), functions))
     except DependsNonlinearly:
         raise _not_linear(name) from None
     found = term.coefficients if isinstance(term, StencilTerm) else {}
     wide = any(half % 2 or abs(half) > 2 for offset in found for half in offset)
-    if wide or (isinstance(term, StencilTerm) and term.sizes != unknowns):
+    if wide or (isinstance(term, StencilTerm) and term.sizes != sizes):
         raise InvalidInput(
             name,
             "a stencil wider than one node each way",
@@ -154,11 +159,11 @@ def _stencil(
     dtype = torch.complex128 if problem.complex_valued else torch.float64
     if not problem.complex_valued and any(c.is_complex() for c in found.values()):
         raise _complex(problem)
-    out = torch.empty((batch, len(offsets), *unknowns), dtype=dtype, device=device)
+    out = torch.empty((batch, len(offsets), *sizes), dtype=dtype, device=device)
     for k, offset in enumerate(offsets):
         out[:, k] = found.get(offset, 0.0)
         for axis, (half, wraps) in enumerate(zip(offset, grid.periodic)):
-            if half and not wraps:  # the neighbour of the last unknown is a boundary node
+            if half and not wraps:  # the neighbour of the last unknown is a boundary node, or none
                 out[:, k].select(axis + 1, 0 if half < 0 else -1).zero_()
     return [tuple(half // 2 for half in offset) for offset in offsets], out
 
@@ -230,6 +235,7 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
     """
     problem.check_grid(grid)
     check_size(grid)
+    grid = closed_grid(problem, grid)
     tensors = [value for value in parameters.values() if isinstance(value, Tensor)]
     device = tensors[0].device if tensors else None
     dtype = tensors[0].dtype if tensors else torch.float64

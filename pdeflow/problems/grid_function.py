@@ -24,127 +24,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import Function, Names, check_axis, check_operand
-
-Operation = Callable[[Any, Any], Tensor]
+from pdeflow.problems.closed_grid import closed_ends, unknowns
+from pdeflow.problems.staggered_term import Operation, Term
 
 _DISTRIBUTIVE = (operator.mul, operator.truediv)
-
-
-class Term:
-    """Values at one kind of place: nodes or faces along each axis.
-
-    Places along an axis are counted in half spacings from the lower end: node i is 2i, the face above it
-    2i + 1. On an axis that does not wrap, every difference or average costs half a spacing at both ends.
-
-    Parameters
-    ----------
-    values
-        (batch, n1, ..., nd); the batch and any constant axis may have length 1.
-    grid
-        The grid whose spacing and wrapping apply.
-    first
-        The place of the first entry along each axis; None where the function does not vary, length 1.
-    """
-
-    def __init__(self, values: Tensor, grid: Grid, first: tuple[int | None, ...]) -> None:
-        self.values, self.grid, self.first = values, grid, first
-        self._averages: dict[int, Term] = {}
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Term:
-        """``function`` of the values, entry by entry."""
-        return Term(function(self.values), self.grid, self.first)
-
-    def scaled(self, operation: Operation, number: Any) -> Term:
-        """``operation`` with a number, one that distributes over sums."""
-        return self.map(lambda values: operation(values, number))
-
-    def _pair(self, k: int, operation: Operation) -> Term:
-        """``operation(left, right)`` of neighbours along axis k, placed half-way between them."""
-        first, values, dim = self.first[k], self.values, k + 1
-        assert first is not None
-        if self.grid.periodic[k]:
-            if first == 0:
-                left, right, place = values, values.roll(-1, dim), 1
-            else:
-                left, right, place = values.roll(1, dim), values, 0
-        else:
-            length = values.shape[dim] - 1
-            if length < 1:
-                raise InvalidInput(
-                    f"points of axis {self.grid.axes[k]!r}",
-                    self.grid.points[k],
-                    "more points than the residual's stencil is wide",
-                    "Take a finer grid.",
-                )
-            left, right, place = values.narrow(dim, 0, length), values.narrow(dim, 1, length), first + 1
-        return Term(operation(left, right), self.grid, (*self.first[:k], place, *self.first[k + 1 :]))
-
-    def average(self, k: int) -> Term:
-        """The mean of neighbours along axis k: nodes to faces, or faces to nodes; kept, for parameters."""
-        if k not in self._averages:
-            self._averages[k] = self._pair(k, lambda left, right: (left + right).mul_(0.5))
-        return self._averages[k]
-
-    def difference(self, k: int) -> Term:
-        """The difference of neighbours along axis k over the spacing."""
-        if self.first[k] is None:
-            return self.map(torch.zeros_like)
-        return self._pair(k, lambda left, right: (right - left).div_(self.grid.spacing[k]))
-
-    def beside(self, places: tuple[int | None, ...]) -> Term:
-        """Averaged to faces along the axes where these places are faces, to nodes along the others."""
-        pairs = enumerate(zip(self.first, places))
-        moved = [k for k, (mine, theirs) in pairs if mine is not None and (mine - (theirs or 0)) % 2]
-        return functools.reduce(lambda term, k: term.average(k), moved, self)
-
-    def to_nodes(self) -> Term:
-        """Averaged along every axis where it is at the faces."""
-        return self.beside((0,) * self.grid.dim)
-
-    def narrowed(self, k: int, low: int, high: int) -> Term:
-        """The entries of axis k whose places lie in low..high, both included."""
-        first = self.first[k]
-        assert first is not None
-        values = self.values.narrow(k + 1, (low - first) // 2, (high - low) // 2 + 1)
-        return Term(values, self.grid, (*self.first[:k], low, *self.first[k + 1 :]))
-
-    def last(self, k: int) -> int:
-        """The place of the last entry along axis k."""
-        return (self.first[k] or 0) + 2 * (self.values.shape[k + 1] - 1)
-
-    def is_beside(self, other: Term) -> bool:
-        """Whether along some axis one is at nodes and the other at faces."""
-        pairs = zip(self.first, other.first)
-        return any(p is not None and q is not None and (p - q) % 2 for p, q in pairs)
-
-    def combine(self, other: Term, operation: Operation) -> Term:
-        """``operation`` where both are known, after averages to the faces along axes where one is there."""
-        a, b = self, other
-        for k, wraps in enumerate(self.grid.periodic):
-            place_a, place_b = a.first[k], b.first[k]
-            if place_a is None or place_b is None:
-                continue
-            if (place_a - place_b) % 2:
-                a, b = (a, b.average(k)) if place_a % 2 else (a.average(k), b)
-                place_a, place_b = a.first[k], b.first[k]
-                assert place_a is not None
-                assert place_b is not None
-            if not wraps:
-                low, high = max(place_a, place_b), min(a.last(k), b.last(k))
-                a, b = a.narrowed(k, low, high), b.narrowed(k, low, high)
-        first = tuple(p if q is None else q for p, q in zip(a.first, b.first))
-        return a.joined(b, operation, first)
-
-    def joined(self, other: Term, operation: Operation, first: tuple[int | None, ...]) -> Term:
-        """``operation`` of this and another term at the same places."""
-        return other.joined_to(self, operation, first)
-
-    def joined_to(self, other: Term, operation: Operation, first: tuple[int | None, ...]) -> Term:
-        """``operation`` of another term and this, which know what kind they are."""
-        return Term(operation(other.values, self.values), self.grid, first)
 
 
 class GridFunction(Function):
@@ -284,9 +169,10 @@ class Composed(GridFunction):
 
 
 def node_term(function: GridFunction, margin: int) -> Term:
-    """The function at the nodes that lie at least ``margin`` nodes from every end that does not wrap.
+    """The function at the nodes that lie at least ``margin`` nodes from every end.
 
-    Fewer nodes than asked for where the function is not known so near the end.
+    Ends that wrap or are closed have no margin. Fewer nodes than asked for where the function is not known so
+    near the end.
     """
     grid = function.grid
     terms = []
@@ -295,17 +181,44 @@ def node_term(function: GridFunction, margin: int) -> Term:
         for k, (n, wraps) in enumerate(zip(grid.points, grid.periodic)):
             place = term.first[k]
             if place is not None and not wraps:
-                high = min(term.last(k), 2 * (n - 1 - margin))
-                term = term.narrowed(k, max(place, 2 * margin), high)
+                low, high = (0 if closed else 2 * margin for closed in closed_ends(grid, k))
+                term = term.narrowed(k, max(place, low), min(term.last(k), 2 * (n - 1) - high))
         terms.append(term)
     return functools.reduce(lambda a, b: a.combine(b, operator.add), terms)
 
 
-def node_values(function: GridFunction, margin: int) -> Tensor:
-    """Values there, (batch, n1, ..., nd); see :func:`node_term`."""
-    grid, nodes = function.grid, node_term(function, margin)
-    inner = (n if wraps else n - 2 * margin for n, wraps in zip(grid.points, grid.periodic))
-    return nodes.values.expand(-1, *(n if p is None else -1 for n, p in zip(inner, nodes.first)))
+def residual_term(function: GridFunction) -> Term:
+    """A residual at the nodes of the unknowns, times the share of its cell that a node has inside the box.
+
+    That is a half at a closed end, and less where two meet. The equations of closed ends are those of half
+    cells: only if they count by half is the matrix of a self-adjoint equation symmetric.
+    """
+    term = node_term(function, margin=1)
+    for k, n in enumerate(term.grid.points):
+        low, high = closed_ends(term.grid, k)
+        if low or high:
+            values = term.values
+            share = torch.ones(n, dtype=values.dtype.to_real(), device=values.device)
+            share[:1] *= 0.5 if low else 1.0
+            share[-1:] *= 0.5 if high else 1.0
+            term = term.combine(_along(k, share, term.grid), operator.mul)
+    return term
+
+
+def _filled(term: Term, sizes: tuple[int, ...]) -> Tensor:
+    """Values, (batch, n1, ..., nd), with these sizes along axes where the term does not vary."""
+    return term.values.expand(-1, *(n if place is None else -1 for n, place in zip(sizes, term.first)))
+
+
+def residual_values(function: GridFunction) -> Tensor:
+    """Values of the :func:`residual_term`, (batch, n1, ..., nd)."""
+    return _filled(residual_term(function), unknowns(function.grid))
+
+
+def _along(k: int, values: Tensor, grid: Grid) -> Term:
+    """Values at the nodes of axis k, (n,), as a term that varies along no other axis."""
+    sizes = [-1 if j == k else 1 for j in range(grid.dim)]
+    return Term(values.reshape(1, *sizes), grid, tuple(0 if j == k else None for j in range(grid.dim)))
 
 
 def node_function(values: Tensor, grid: Grid) -> GridFunction:
@@ -327,9 +240,7 @@ def coordinate_functions(
     """
     functions = {}
     for k, (axis, x) in enumerate(zip(grid.axes, grid.coordinates(dtype, device))):
-        sizes = [-1 if j == k else 1 for j in range(grid.dim)]
-        first = tuple(0 if j == k else None for j in range(grid.dim))
-        functions[axis] = GridFunction([Term(x.reshape(1, *sizes), grid, first)])
+        functions[axis] = GridFunction([_along(k, x, grid)])
     return functions
 
 
@@ -356,4 +267,4 @@ def evaluate(
     if not isinstance(value, GridFunction):
         dtype = dtype.to_complex() if isinstance(value, complex) else dtype
         value = constant_function(torch.as_tensor(value, dtype=dtype, device=device), grid)
-    return node_values(value, margin=0)
+    return _filled(node_term(value, margin=0), grid.points)

@@ -14,7 +14,7 @@ from typing import Any
 from pdeflow.errors import InvalidInput
 from pdeflow.problems import calculus
 from pdeflow.problems.calculus import Names
-from pdeflow.problems.conditions import Dirichlet, sides
+from pdeflow.problems.conditions import Dirichlet, Robin, by_side, sides
 from pdeflow.problems.problem import Formula, Problem
 
 _FUNCTIONS = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "log", "sqrt")
@@ -27,7 +27,7 @@ class Manufactured:
     Attributes
     ----------
     problem
-        A copy of the original, its Dirichlet values those of the solution.
+        A copy of the original, the values of its conditions those of the solution.
     parameters
         A formula or number for every parameter, the source included; :meth:`Problem.discretise`,
         :meth:`Problem.residual_on_grid` and :meth:`Problem.residual_at_points` take them as they are.
@@ -55,6 +55,11 @@ def _formula(expression: Any, symbols: Mapping[str, Any]) -> Formula:
         tuple(symbols.values()), expression, modules=[table], cse=True
     )
     return lambda at: compiled(*(getattr(at, axis) for axis in symbols))
+
+
+def _of_parameters(formula: Formula) -> Callable[[Any, Any], Any]:
+    """A formula of ``at`` where one of parameters too is asked for."""
+    return lambda at, p: formula(at)
 
 
 def manufacture(
@@ -104,5 +109,12 @@ def manufacture(
     formula = _formula(-residual.subs(f, 0) / slope, at)
 
     stated = copy.copy(problem)
+    natural = {s: c for s, c in by_side(problem.conditions, problem.domain).items() if isinstance(c, Robin)}
     stated.conditions = (Dirichlet(exact),) if sides(problem.domain) else ()
+    here, p = Names("coordinate", at), Names("parameter", values)
+    for side, condition in natural.items():
+        slope = sympy.diff(exact(here), at[side[:-1]]) * (1 if side[-1] == "+" else -1)
+        c = condition.coefficient(here, p) if callable(condition.coefficient) else condition.coefficient
+        value = _of_parameters(_formula(slope + c * exact(here), at))
+        stated.conditions += (Robin(condition.coefficient, value, side),)
     return Manufactured(stated, {**given, source: formula}, exact)

@@ -22,9 +22,11 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Preconditioner, Solver, Status, StencilOperator, default_method, solve
-from pdeflow.problems.coloured_probing import check_width, interior, patterns, read_stencil, rough_function
+from pdeflow.problems.closed_grid import closed_grid, interior
+from pdeflow.problems.coloured_probing import check_width, patterns, read_stencil, rough_function
 from pdeflow.problems.discretise import batch_size, boundary_extension, check_size, check_values
-from pdeflow.problems.grid_function import GridFunction, Term, node_function
+from pdeflow.problems.grid_function import GridFunction, node_function
+from pdeflow.problems.staggered_term import Term
 from pdeflow.problems.stencil_structure import tagged_stencil
 
 if TYPE_CHECKING:
@@ -131,6 +133,7 @@ def newton(
         raise InvalidInput("max_iterations", max_iterations, "a whole number of at least 1")
     problem.check_grid(grid)
     check_size(grid)
+    grid = closed_grid(problem, grid)
     device = next((value.device for value in parameters.values() if isinstance(value, Tensor)), None)
     functions = problem.parameters_on_grid(grid, parameters, torch.float64, device)
     check_values(problem, functions)

@@ -14,9 +14,11 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems import grid_function, point_function
 from pdeflow.problems.calculus import Names
-from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.closed_grid import closed_grid
+from pdeflow.problems.conditions import Condition
 from pdeflow.problems.domain import Box
-from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, node_values
+from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, residual_values
+from pdeflow.problems.natural_conditions import with_conditions
 from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.point_function import PointFunction
 from pdeflow.problems.unknowns import components, joined, named, parted, stored_names
@@ -59,7 +61,7 @@ class Problem(abc.ABC):
     domain: Box
     fields: tuple[str, ...] = ("u",)
     complex_valued: ClassVar[bool] = False
-    conditions: tuple[Dirichlet, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     name: ClassVar[str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -207,6 +209,7 @@ class Problem(abc.ABC):
             If a name is missing or unknown, or a tensor has another shape.
         """
         self.check_grid(grid)
+        grid = closed_grid(self, grid)
         at = Names("coordinate", grid_function.coordinate_functions(grid, dtype, device))
         functions: dict[str, GridFunction] = {}
         for name, given in self.complete_parameters(parameters).items():
@@ -239,12 +242,13 @@ class Problem(abc.ABC):
 
     def evaluate_residual(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> Tensor:
         """The residual where the grid determines it; see :meth:`residual_on_grid`."""
-        return node_values(self.residual_function(u, parameters), margin=1)
+        return residual_values(self.residual_function(u, parameters))
 
     def residual_function(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> GridFunction:
         """The residual as a function on the grid of u."""
-        at = grid_function.coordinate_functions(u.grid, u.values.dtype.to_real(), u.values.device)
-        value = self.residual(u, Names("coordinate", at), Names("parameter", parameters))
+        known = grid_function.coordinate_functions(u.grid, u.values.dtype.to_real(), u.values.device)
+        at, p = Names("coordinate", known), Names("parameter", parameters)
+        value = self.residual(with_conditions(u, self, at, p), at, p)
         if not isinstance(value, GridFunction):
             raise InvalidInput(
                 f"{type(self).__name__}.residual", type(value).__name__, "an expression in u, at or p"
@@ -266,13 +270,14 @@ class Problem(abc.ABC):
         Returns
         -------
         Tensor
-            (n, *interior), in ``u``'s precision: the first and last node of every axis that does not wrap are
-            left out; a residual with derivatives above the second loses more of them.
+            (n, *interior), in ``u``'s precision: nodes of sides with Dirichlet values are left out, and a
+            residual with derivatives above the second loses more. On sides with a Robin or Neumann condition
+            it is that of the half cells inside, times their share of a whole one.
         """
         if tuple(u.shape[1:]) != grid.shape:
             raise InvalidInput("shape of u", tuple(u.shape), f"(n, *{grid.shape})")
         functions = self.parameters_on_grid(grid, parameters, u.dtype.to_real(), u.device)
-        return self.evaluate_residual(node_function(u, grid), functions)
+        return self.evaluate_residual(node_function(u, closed_grid(self, grid)), functions)
 
     def residual_at_points(
         self, u: Callable[[Tensor], Tensor], points: Tensor, parameters: Mapping[str, Any]
@@ -367,8 +372,8 @@ class Problem(abc.ABC):
         Returns
         -------
         dict
-            ``residual`` (SymPy's ``srepr``, a list for several unknowns), ``conditions`` (sides and
-            ``srepr`` of the value), ``domain``.
+            ``residual`` (SymPy's ``srepr``, a list for several unknowns), ``conditions`` (sides, and the
+            ``srepr`` of the value and of the coefficient that it has), ``domain``.
         """
         from pdeflow.problems import symbolic
 
@@ -382,12 +387,13 @@ class Problem(abc.ABC):
         dict
             ``name``, ``equation`` (LaTeX), ``domain``, ``parameters`` (name to a phrase), ``conditions``.
         """
+        from pdeflow.problems import symbolic
+
         wraps = [axis for axis, periodic in zip(self.domain.axes, self.domain.periodic) if periodic]
         return {
             "name": self.name,
             "equation": self.latex(),
             "domain": str(self.domain),
             "parameters": {name: str(value) for name, value in self.parameters.items()},
-            "conditions": [str(condition) for condition in self.conditions]
-            + [f"periodic along {axis}" for axis in wraps],
+            "conditions": symbolic.conditions(self) + [f"periodic along {axis}" for axis in wraps],
         }

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from pdeflow.grid import Grid
-from pdeflow.problems.grid_function import GridFunction, Operation, Term
+from pdeflow.problems.closed_grid import closed_ends
+from pdeflow.problems.grid_function import GridFunction
+from pdeflow.problems.staggered_term import Operation, Term
 
 Offset = tuple[int, ...]
 
@@ -52,30 +54,63 @@ class StencilTerm(Term):
         """Of the functions of values, minus alone is linear."""
         if function is not operator.neg:
             raise DependsNonlinearly
-        return self._each(operator.neg)
+        return self._keeping(self._each(operator.neg), lambda slope: -slope)
 
     def scaled(self, operation: Operation, number: object) -> StencilTerm:
         """Times a number, or over it."""
         if operation not in (operator.mul, operator.truediv):
             raise DependsNonlinearly
-        return self._each(lambda c: operation(c, number))
+        term = self._each(lambda c: operation(c, number))
+        return self._keeping(term, lambda slope: slope.scaled(operation, number))
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> StencilTerm:
         changed = {offset: function(c) for offset, c in self.coefficients.items()}
         return StencilTerm(changed, self.grid, self.first, self.sizes)
 
+    def places(self, k: int) -> int:
+        """How many there are along axis k."""
+        return self.sizes[k]
+
+    def at(self, k: int, end: int, number: int = 0) -> StencilTerm:
+        """The term at one place, counted from an end of axis k; offsets along the axis start at the end."""
+        if self.first[k] is None:
+            return self
+        index = self.sizes[k] - 1 - number if end else number
+        found = {
+            (*o[:k], o[k] + 2 * number * (-1 if end else 1), *o[k + 1 :]): c
+            if c.shape[k + 1] == 1
+            else c.narrow(k + 1, index, 1)
+            for o, c in self.coefficients.items()
+        }
+        first, sizes = (
+            (*self.first[:k], None, *self.first[k + 1 :]),
+            (*self.sizes[:k], 1, *self.sizes[k + 1 :]),
+        )
+        term = StencilTerm(found, self.grid, first, sizes)
+        return self._keeping(term, lambda slope: slope.at(k, end, number), but=k)
+
     def average(self, k: int) -> StencilTerm:
         """The mean of neighbours along axis k."""
-        return self._neighbours(k, 2.0, 2.0)
+        mean = self._neighbours(k, 2.0, 2.0, lambda end: self.at(k, end), (2.0, 0.0))
+        return self._keeping(mean, lambda slope: slope.average(k), but=k)
 
     def difference(self, k: int) -> StencilTerm:
         """The difference of neighbours along axis k over the spacing."""
-        return self._neighbours(k, -self.grid.spacing[k], self.grid.spacing[k])
+        h = self.grid.spacing[k]
+        step = self._neighbours(k, -h, h, lambda end: self.slope(k, end), (2.0, 2.0))
+        return self._keeping(step, lambda slope: slope.difference(k), but=k)
 
-    def _neighbours(self, k: int, left: float, right: float) -> StencilTerm:
-        """What is at the left over one number and what is at the right over another, half-way between."""
+    def _neighbours(
+        self, k: int, left: float, right: float, at_end: Callable[[int], Term], shares: tuple[float, float]
+    ) -> StencilTerm:
+        """What is at the left over one number and what is at the right over another, half-way between.
+
+        ``at_end`` gives what faces at closed ends are, ``shares`` by what the outer and the inner neighbour
+        of a node there are multiplied.
+        """
         place, dim, size = self.first[k], k + 1, self.sizes[k]
         assert place is not None
+        closed, to_faces = closed_ends(self.grid, k), place % 2 == 0
         periodic = self.grid.periodic[k]
         found: dict[Offset, Tensor] = {}
         for side, divisor in ((0, left), (1, right)):
@@ -89,32 +124,53 @@ class StencilTerm(Term):
                 else:
                     there = c.narrow(dim, side, size - 1)
                 value = there / divisor
+                if to_faces:
+                    value = _padded(value, dim, size - 1, *closed)
+                elif any(closed):
+                    value = _weighted(
+                        value, dim, size - 1, closed, shares if side == 0 else (shares[1], shares[0])
+                    )
                 o = (*offset[:k], offset[k] + 2 * side - 1, *offset[k + 1 :])
                 found[o] = found[o] + value if o in found else value
+        count = size if periodic else size - 1
         where = (1 - place) if periodic else place + 1
-        sizes = self.sizes if periodic else (*self.sizes[:k], size - 1, *self.sizes[k + 1 :])
+        if to_faces and any(closed):
+            for end in (0, 1):
+                if closed[end]:
+                    self._add_end(found, k, end, at_end(end))
+            where, count = where - 2 * closed[0], count + sum(closed)
+        sizes = (*self.sizes[:k], count, *self.sizes[k + 1 :])
         first = (*self.first[:k], where, *self.first[k + 1 :])
         return StencilTerm(found, self.grid, first, sizes)
+
+    def _add_end(self, found: dict[Offset, Tensor], k: int, end: int, term: Term) -> None:
+        """Add what the face at a closed end is, to coefficients that have room for it."""
+        if not isinstance(term, StencilTerm):  # it does not depend on the unknown
+            return
+        size = self.sizes[k] - 1 + sum(closed_ends(self.grid, k))
+        for o, c in term.coefficients.items():
+            # The face lies half a spacing outside of the end, from which o counts.
+            offset = (*o[:k], o[k] + (-1 if end else 1), *o[k + 1 :])
+            before, after = (size - 1, 0) if end else (0, size - 1)
+            value = torch.nn.functional.pad(c, _padding(c.ndim, k + 1, before, after))
+            found[offset] = found[offset] + value if offset in found else value
 
     def narrowed(self, k: int, low: int, high: int) -> StencilTerm:
         """The entries of axis k whose places lie in low..high, both included."""
         first = self.first[k]
-        assert first is not None
+        if first is None:
+            return self
         start, size = (low - first) // 2, (high - low) // 2 + 1
         kept = {
             o: c if c.shape[k + 1] == 1 else c.narrow(k + 1, start, size)
             for o, c in self.coefficients.items()
         }
-        return StencilTerm(
-            kept,
-            self.grid,
+        places, sizes = (
             (*self.first[:k], low, *self.first[k + 1 :]),
             (*self.sizes[:k], size, *self.sizes[k + 1 :]),
         )
-
-    def last(self, k: int) -> int:
-        """The place of the last entry along axis k."""
-        return (self.first[k] or 0) + 2 * (self.sizes[k] - 1)
+        term = StencilTerm(kept, self.grid, places, sizes)
+        return self._keeping(term, lambda slope: slope.narrowed(k, low, high))
 
     def joined(self, other: Term, operation: Operation, first: tuple[int | None, ...]) -> StencilTerm:
         """This and another term at the same places, in this order."""
@@ -135,6 +191,29 @@ class StencilTerm(Term):
         if operation not in (operator.add, operator.mul):
             raise DependsNonlinearly
         return self.joined(other, operation, first)
+
+
+def _padding(ndim: int, dim: int, before: int, after: int) -> tuple[int, ...]:
+    """What torch's pad is told to add along one dimension."""
+    return (0, 0) * (ndim - 1 - dim) + (before, after)
+
+
+def _padded(c: Tensor, dim: int, size: int, low: bool, high: bool) -> Tensor:
+    """Zeros for the faces at closed ends, beside what has ``size`` places or is constant."""
+    if not (low or high):
+        return c
+    full = c.expand(*c.shape[:dim], size, *c.shape[dim + 1 :])
+    return torch.nn.functional.pad(full, _padding(c.ndim, dim, int(low), int(high)))
+
+
+def _weighted(
+    c: Tensor, dim: int, size: int, closed: tuple[bool, bool], shares: tuple[float, float]
+) -> Tensor:
+    """Times a share at the node of a lower and of an upper closed end."""
+    factors = torch.ones(size, dtype=torch.float64, device=c.device)
+    factors[:1] *= shares[0] if closed[0] else 1.0
+    factors[-1:] *= shares[1] if closed[1] else 1.0
+    return c * factors.reshape(-1, *(1,) * (c.ndim - 1 - dim))
 
 
 def unknown_function(grid: Grid, device: torch.device | None = None) -> GridFunction:

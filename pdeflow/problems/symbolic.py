@@ -12,6 +12,7 @@ from sympy.printing.precedence import PRECEDENCE
 
 from pdeflow.errors import InvalidInput
 from pdeflow.problems.calculus import Names
+from pdeflow.problems.conditions import Condition, Dirichlet, Robin
 from pdeflow.problems.unknowns import components, named
 
 if TYPE_CHECKING:
@@ -93,19 +94,44 @@ def residual(problem: Problem, u: sympy.Expr, at: dict[str, Any], parameters: di
     return residuals(problem, [u], at, parameters)[0]
 
 
+def condition_parts(problem: Problem, condition: Condition) -> tuple[sympy.Expr, ...]:
+    """What a condition is made of: its value and, of ``du/dn + c u = g``, the coefficient after it."""
+    at, p = Names("coordinate", coordinates(problem)), Names("parameter", parameter_symbols(problem))
+    if isinstance(condition, Robin):
+        parts = [f(at, p) if callable(f) else f for f in (condition.value, condition.coefficient)]
+    else:
+        assert isinstance(condition, Dirichlet)
+        parts = [condition.value(at) if callable(condition.value) else condition.value]
+    return tuple(sympy.sympify(part) for part in parts)
+
+
+def conditions(problem: Problem) -> list[str]:
+    """Each condition as a line of plain text."""
+    lines = []
+    for condition in problem.conditions:
+        if isinstance(condition, Robin):
+            value, coefficient = condition_parts(problem, condition)
+            left = sympy.Symbol("du/dn") + coefficient * sympy.Symbol(problem.fields[0])
+            left, right = (sympy.sstr(part, full_prec=False) for part in (left, value))
+            lines.append(f"{left} = {right} {condition.where}")
+        else:
+            lines.append(str(condition))
+    return lines
+
+
 def statement(problem: Problem) -> dict[str, Any]:
     """All that decides the solution but the distributions, to the last digit."""
     at = coordinates(problem)
-    conditions = []
+    stated_conditions = []
     for condition in problem.conditions:
-        value = condition.value(Names("coordinate", at)) if callable(condition.value) else condition.value
-        conditions.append([list(condition.sides(problem.domain)), sympy.srepr(sympy.sympify(value))])
+        parts = map(sympy.srepr, condition_parts(problem, condition))
+        stated_conditions.append([list(condition.sides(problem.domain)), *parts])
     domain = problem.domain
     parts = residuals(problem, unknowns(problem), at, parameter_symbols(problem))
     stated = [sympy.srepr(part) for part in parts]
     return {
         "residual": stated[0] if len(stated) == 1 else stated,
-        "conditions": conditions,
+        "conditions": stated_conditions,
         "domain": [list(part) for part in (domain.axes, domain.lower, domain.upper, domain.periodic)],
     }
 

@@ -36,11 +36,14 @@ from pdeflow.problems import (
     Dirichlet,
     GaussianField,
     Helmholtz,
+    ImpedanceHelmholtz,
     LogNormalField,
     LogUniform,
+    Neumann,
     Parameter,
     Poisson,
     Problem,
+    Robin,
     Uniform,
     i_times,
 )
@@ -116,6 +119,43 @@ def test_complex_helmholtz_by_other_methods_and_verified(tmp_path: Path, method)
     )
     assert generate(recipe, tmp_path / "h.h5", progress=False).failed == 0
     assert all(check.passed for check in verify(tmp_path / "h.h5").checks), verify(tmp_path / "h.h5").text()
+
+
+@pytest.mark.parametrize("wave_number", [Uniform(6.0, 9.0), GaussianField(mean=8.0, std=1.0)])
+@pytest.mark.parametrize("order", ["index", "similar"])
+def test_impedance_helmholtz(tmp_path: Path, wave_number, order: str) -> None:
+    """Linear elements in 1D with lumped masses are the half cells; their products make the square."""
+    problem = ImpedanceHelmholtz(2, wave_number)
+    recipe = Recipe(problem, resolution=N, samples=6, chain=4, dtype="float64", order=order, seed=2)
+    assert generate(recipe, tmp_path / "h.h5", progress=False).failed == 0
+    k, f, real, imag = read(tmp_path / "h.h5", "k", "f", "u_real", "u_imag")
+    mass = np.full(N, H)
+    mass[[0, -1]] = H / 2
+    main = np.full(N, 2.0)
+    main[[0, -1]] = 1.0
+    stiffness = scipy.sparse.diags_array([main, -1.0, -1.0], offsets=[0, -1, 1], shape=(N, N)) / H
+    lumped, ends = scipy.sparse.diags_array(mass), scipy.sparse.diags_array((mass < H).astype(float))
+    gradient = scipy.sparse.kron(stiffness, lumped) + scipy.sparse.kron(lumped, stiffness)
+    rim = (scipy.sparse.kron(ends, lumped) + scipy.sparse.kron(lumped, ends)).diagonal()
+    area = np.outer(mass, mass).ravel()
+    for i in range(6):
+        number = np.broadcast_to(k[i], (N, N)).ravel()
+        shift = number**2 * area + 1j * number * rim
+        matrix = (gradient - scipy.sparse.diags_array(shift)).tocsc()
+        expected = scipy.sparse.linalg.spsolve(matrix, (area * f[i].ravel()).astype(complex)).reshape(N, N)
+        found = real[i, 1] + 1j * imag[i, 1]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    with WellReader(tmp_path / "h.h5") as file:
+        assert set(file.boundary.values()) == {"OPEN"}
+    assert all(check.passed for check in verify(tmp_path / "h.h5").checks)
+
+
+def test_walls_that_are_given_by_a_derivative_are_walls(tmp_path: Path) -> None:
+    problem = Poisson(2)
+    problem.conditions = (Dirichlet(0.0), Neumann(on="x-"), Robin(1.0, on="y+"))
+    assert generate(Recipe(problem, resolution=9, samples=2), tmp_path / "p.h5", progress=False).failed == 0
+    with WellReader(tmp_path / "p.h5") as file:
+        assert file.boundary == {"x-": "WALL", "x+": "WALL", "y-": "WALL", "y+": "OPEN"}
 
 
 def test_what_is_complex_has_to_say_so() -> None:
@@ -195,6 +235,7 @@ def method(recipe: Recipe) -> Candidate:
         (Helmholtz(2, Uniform(8.0, 9.0)), Candidate(GMRES(), FastPoisson(dtype=None))),
         (Helmholtz(2, GaussianField(mean=9.0)), Candidate(GMRES(restart=10), NestedDissection())),
         (Helmholtz(3, GaussianField(mean=9.0)), Candidate(GMRES(), FastPoisson(dtype=None))),
+        (ImpedanceHelmholtz(2, Uniform(4.0, 8.0)), Candidate(GMRES(restart=10), NestedDissection())),
         (ConvectionDiffusion(), Candidate(BiCGStab(), Multigrid())),
     ],
 )
