@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,16 +93,17 @@ def generate(
     workers: int = 1,
     executor: ExecutorName = "processes",
     scheduler: str | None = None,
+    cluster: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> GenerationReport:
     """Generate the data set of a recipe into one file of The Well's layout.
 
     Chains of samples are drawn and solved as batches. Each becomes a shard in ``OUTPUT.parts``, written
-    under a temporary name, verified, synced and renamed, then recorded with its checksum. When all are
-    there they are merged into ``OUTPUT`` in the same manner, ``OUTPUT.manifest.json`` is written, and the
-    shards go. Killed at any moment, the same call goes on where it was, and the file is the same to the
-    byte as that of an uninterrupted run, with any number of workers.
+    under a temporary name, verified, synced and renamed, then recorded with its checksum. Meanwhile they
+    are merged, each in its turn, into ``OUTPUT``, which gets its name in the same manner; then
+    ``OUTPUT.manifest.json`` is written, and the shards go. Killed at any moment, the same call goes on where
+    it was, and the file is the same to the byte as that of an uninterrupted run, with any number of workers.
 
     Parameters
     ----------
@@ -112,13 +114,20 @@ def generate(
     device
         Where to sample and solve, for example ``"cpu"`` or ``"cuda"``.
     workers
-        Processes, one thread each.
+        Processes, dask workers, or tasks of a SLURM array.
     executor
-        What runs the workers: ``"processes"``, or ``"dask"``, where a worker that is killed costs only
-        its chain.
+        What runs the workers: ``"processes"``, here, one thread each; ``"dask"``; ``"dask-slurm"``, dask
+        workers in jobs of SLURM; or ``"slurm"``, an array job whose tasks write into the folder of the
+        output, which the nodes must share. A worker that is killed costs only its chain; of
+        ``"processes"`` it also ends the run.
     scheduler
         Address of a running dask scheduler, whose workers are used; without one, dask starts ``workers``
         processes on this machine. The workers need no access to the output's folder.
+    cluster
+        Settings of the SLURM jobs, passed on as they are: keywords of ``dask_jobqueue.SLURMCluster`` for
+        ``"dask-slurm"`` (``{"cores": 1, "memory": "4GB", "walltime": "01:00:00"}``, one process a core unless
+        ``processes`` says otherwise), or of submitit's ``update_parameters`` for ``"slurm"``
+        (``{"timeout_min": 60, "mem_gb": 4, "slurm_partition": "cpu"}``).
     overwrite
         Replace an output that lies there. It stays until the new one is whole; shards that an interrupted
         call of the same recipe has recorded are used.
@@ -132,27 +141,33 @@ def generate(
     OSError
         If a file cannot be written; what is recorded stays, and the same call goes on.
     PdeflowError
-        If a worker process dies, or cannot import what the recipe needs.
+        If a worker process dies, SLURM refuses the jobs, or workers cannot import what the recipe needs.
     MissingDependency
-        If dask is asked for and not installed.
+        If the package of an executor is asked for and not installed.
     """
     start = time.perf_counter()
     output = Path(output)
     if output.suffix not in (".h5", ".hdf5"):
         raise InvalidInput("output", str(output), "a file name that ends in .h5 or .hdf5")
-    check_executor(executor, workers, scheduler)
+    check_executor(executor, workers, scheduler, cluster)
     check_device(device)
     manifest = Manifest(output, recipe)
     with manifest.locked():
         done = None if overwrite else _finished(output, recipe, manifest)
         if done is None:
             manifest.open(overwrite)
+            manifest.adopt()
             plan = _plan(recipe, manifest, device)
             todo = manifest.missing()
             resumed = recipe.samples - sum(len(recipe.indices(c)) for c in todo)
-            rows = solve_chains(plan, manifest, todo, device, workers, executor, scheduler)
-            _record(rows, recipe, manifest, progress, resumed)
-            _finish(output, plan, manifest, progress)
+            solving = solve_chains(plan, manifest, todo, device, workers, executor, scheduler, cluster)
+            # Closed after Ctrl-C too: jobs and workers end here.
+            with (
+                contextlib.closing(solving) as rows,
+                contextlib.closing(merge(output, plan, manifest)) as merging,
+            ):
+                merged = _record(rows, plan, manifest, set(todo), merging, progress)
+                _finish(output, plan, manifest, merging, merged, progress)
             rows, method = [manifest.rows[chain] for chain in range(recipe.chains)], plan.method
         else:
             rows, resumed, method = done["chains"], recipe.samples, done.get("plan", {}).get("method")
@@ -237,12 +252,21 @@ def _plan(recipe: Recipe, manifest: Manifest, device: str) -> Plan:
 
 
 def _record(
-    rows: Iterable[dict[str, Any]], recipe: Recipe, manifest: Manifest, progress: bool, resumed: int
-) -> None:
-    """Record chains as they finish, and show how it goes."""
+    rows: Iterable[dict[str, Any]],
+    plan: Plan,
+    manifest: Manifest,
+    todo: set[int],
+    merging: Iterator[int],
+    progress: bool,
+) -> int:
+    """Record chains as they finish, merge those whose turn it is meanwhile, and show how it goes.
+
+    Returns the number of samples that are merged.
+    """
+    recipe, merged, turn = plan.recipe, 0, 0
     bar = tqdm(
         total=recipe.samples,
-        initial=resumed,
+        initial=recipe.samples - sum(len(recipe.indices(c)) for c in todo),
         desc=f"solving {recipe.title}",
         unit="sample",
         disable=not progress,
@@ -259,13 +283,26 @@ def _record(
                 iterations=f"{iterations / max(samples, 1):.1f}", residual=f"{worst:.1e}", failed=failed
             )
             bar.update(row["samples"])
+            todo.discard(row["chain"])
+            while turn < recipe.chains and turn not in todo:
+                merged += next(merging)
+                turn += 1
+    return merged
 
 
-def _finish(output: Path, plan: Plan, manifest: Manifest, progress: bool) -> None:
+def _finish(
+    output: Path, plan: Plan, manifest: Manifest, merging: Iterator[int], merged: int, progress: bool
+) -> None:
+    """Merge the rest, and write the record."""
     recipe = plan.recipe
-    bar = tqdm(total=recipe.samples, desc=f"writing {output.name}", unit="sample", disable=not progress)
-    with bar:
-        for samples in merge(output, plan, manifest):
+    with tqdm(
+        total=recipe.samples,
+        initial=merged,
+        desc=f"writing {output.name}",
+        unit="sample",
+        disable=not progress,
+    ) as bar:
+        for samples in merging:
             bar.update(samples)
     record = {
         "recipe": recipe.describe(),

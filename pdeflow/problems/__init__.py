@@ -10,6 +10,7 @@ from pdeflow.problems.calculus import (
     cosh,
     erf,
     exp,
+    i_times,
     inverse_laplacian,
     log,
     relu,
@@ -21,6 +22,7 @@ from pdeflow.problems.calculus import (
     tanh,
 )
 from pdeflow.problems.cell_evolution import CellEvolution
+from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
 from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
@@ -69,6 +71,7 @@ __all__ = [
     "CellEvolution",
     "CellTrajectory",
     "Choice",
+    "ComplexHelmholtz",
     "ConservationLaw",
     "Constant",
     "ConvectionDiffusion",
@@ -118,6 +121,7 @@ __all__ = [
     "erf",
     "evaluate",
     "exp",
+    "i_times",
     "inverse_laplacian",
     "log",
     "manufacture",
