@@ -4,6 +4,7 @@ from pdeflow.problems.advected_step import AdvectedStep
 from pdeflow.problems.advection import Advection
 from pdeflow.problems.allen_cahn import AllenCahn
 from pdeflow.problems.burgers import Burgers
+from pdeflow.problems.burgers_fronts import BurgersFronts
 from pdeflow.problems.calculus import (
     D,
     cos,
@@ -34,6 +35,7 @@ from pdeflow.problems.domain import Box
 from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.finite_volumes import CellTrajectory
+from pdeflow.problems.fisher import Fisher
 from pdeflow.problems.gaussian_bumps import GaussianBumps
 from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
@@ -60,7 +62,9 @@ from pdeflow.problems.porous_medium import PorousMedium
 from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
 from pdeflow.problems.shallow_water import ShallowWater
+from pdeflow.problems.sine_waves import SineWaves
 from pdeflow.problems.stefan import Stefan
+from pdeflow.problems.thresholded_bumps import ThresholdedBumps
 
 __all__ = [
     "AdvectedStep",
@@ -68,6 +72,7 @@ __all__ = [
     "AllenCahn",
     "Box",
     "Burgers",
+    "BurgersFronts",
     "CellEvolution",
     "CellTrajectory",
     "Choice",
@@ -81,6 +86,7 @@ __all__ = [
     "Disc",
     "Distribution",
     "Evolution",
+    "Fisher",
     "GaussianBumps",
     "GaussianField",
     "GrayScott",
@@ -110,8 +116,10 @@ __all__ = [
     "Problem",
     "RandomPolygon",
     "ShallowWater",
+    "SineWaves",
     "Stefan",
     "System",
+    "ThresholdedBumps",
     "ThresholdedField",
     "Trajectory",
     "Uniform",

@@ -50,7 +50,8 @@ def test_the_file_holds_averages_at_the_centres_of_the_cells(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["porous_medium", "stefan", "inviscid_burgers", "advected_step", "shallow_water"]
+    "name",
+    ["porous_medium", "stefan", "inviscid_burgers", "advected_step", "shallow_water", "burgers_fronts"],
 )
 def test_the_recipe_that_is_shipped_runs(tmp_path: Path, name: str) -> None:
     recipe = parse_recipe(["-c", str(ROOT / "datasets" / name / "recipe.yaml")])

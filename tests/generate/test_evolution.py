@@ -220,6 +220,7 @@ SHIPPED = [
     "advection",
     "allen_cahn",
     "burgers",
+    "fisher",
     "gray_scott",
     "heat",
     "korteweg_de_vries",
