@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pdeflow.problems
 from pdeflow.errors import PdeflowError
-from pdeflow.problems import Box, Distribution, HyperbolicSystem, Parameter, Problem, RandomPolygon
+from pdeflow.problems import Box, Distribution, Parameter, Problem, RandomPolygon
 
 _Made = TypeVar("_Made")
 
@@ -45,9 +45,6 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
     problem = _family(name, dim, set(distributions))
     for key, value in place.items():
         setattr(problem, key, value)
-    if isinstance(problem, HyperbolicSystem):
-        ends = recipe["statement"].get("ends", {})
-        problem.walls = tuple(side for side, kind in ends.items() if kind == "wall")
     for key, distribution in distributions.items():
         stated = problem.parameters[key]
         drawn = Parameter(distribution, positive=stated.positive, same_draw_as=stated.same_draw_as)
@@ -59,12 +56,17 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
 
 
 def _place(statement: dict[str, Any]) -> dict[str, Any]:
-    """The attribute that says where the equation holds, and its value."""
+    """The attributes that say where the equation holds, and their values."""
     if "shape" in statement:
         return {"shape": _called(statement["shape"], {"RandomPolygon": RandomPolygon})}
     axes, lower, upper, periodic = statement["domain"]
     sides = {axis: (low, high) for axis, low, high in zip(axes, lower, upper)}
-    return {"domain": Box(periodic=[axis for axis, wraps in zip(axes, periodic) if wraps], **sides)}
+    place: dict[str, Any] = {
+        "domain": Box(periodic=[axis for axis, wraps in zip(axes, periodic) if wraps], **sides)
+    }
+    if "ends" in statement:
+        place["walls"] = tuple(side for side, kind in statement["ends"].items() if kind == "wall")
+    return place
 
 
 def _family(name: str, dim: int, parameters: set[str]) -> Problem:

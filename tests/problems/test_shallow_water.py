@@ -14,8 +14,9 @@ import torch
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Status
-from pdeflow.problems import CellTrajectory, Constant, Disc, ShallowWater, Uniform
+from pdeflow.problems import CellTrajectory, Constant, Disc, ShallowWater, Uniform, system_volumes
 from pdeflow.problems.finite_volumes import merged_cells
+from pdeflow.problems.system_volumes import SystemCells
 
 ALL_WALLS = ("x-", "x+", "y-", "y+")
 
@@ -252,6 +253,28 @@ def test_the_depth_stays_positive_where_water_flees() -> None:
     s = grid.coordinates()[0].abs() / 0.3
     exact = torch.where(s > 5, 1.0, ((s - 2).clamp(min=0.0) / 3) ** 2)
     assert (h[-1, :, 0] - exact).abs().mean() < 0.03
+
+
+def test_a_step_after_which_there_is_no_water_is_taken_again_a_quarter_as_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether a stage of the step or its end alone is below the bed."""
+    problem = ShallowWater(length=4.0, periodic=("x", "y"))
+    grid = problem.grid((32, 8))
+    x = grid.mesh()["x"]
+    h = torch.where(x.abs() < 0.5, 0.01, 1.0).to(torch.float64)
+    w = torch.stack([h, 3 * torch.sign(x) * h, torch.zeros_like(h)])[None]
+    one = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    cells = SystemCells(problem, {"g": one[0]}, grid.spacing)
+    for length, below in ((0.02, False), (0.05, True), (0.0125, False)):
+        new, _, longest, advised = cells.advance(w, 0 * one, length * one)
+        assert (not bool((new[:, 0] > 0).all())) == below
+        assert (float(longest) < length) == below
+        assert (float(advised) == length / 4) == below
+    below_bed = torch.stack([h - 0.011, w[0, 1], w[0, 2]])[None]
+    monkeypatch.setattr(system_volumes, "ssp_rk3", lambda euler, u, t, dt: (below_bed, 0 * one))
+    _, _, longest, advised = cells.advance(w, 0 * one, 0.01 * one)
+    assert (float(longest), float(advised)) == (0.005, 0.0025)
 
 
 def test_dry_beds_are_refused_with_words() -> None:
