@@ -11,6 +11,7 @@ import numpy as np
 from pdeflow import atomic_file
 from pdeflow.data.mesh_layout import GENERATION, LAYOUT, MESH, NODES, OWN_ATTRIBUTES, SCALARS
 from pdeflow.data.mesh_reader import MeshReader
+from pdeflow.data.storage_dtype import narrowed
 from pdeflow.data.well_layout import CHECKSUM, metadata_crc32
 from pdeflow.errors import InvalidInput
 from pdeflow.triangle_mesh import TriangleMesh
@@ -83,7 +84,7 @@ def write_meshes(
         GENERATION: {key: np.asarray(values) for key, values in diagnostics.items()},
     }
     _check(groups, len(meshes), [*fields, *constant_fields, *scalars, *diagnostics], attributes or {})
-    groups[NODES] = {key: _narrowed(key, values, dtype) for key, values in groups[NODES].items()}
+    groups[NODES] = {key: narrowed(key, values, dtype) for key, values in groups[NODES].items()}
     try:
         with (
             atomic_file.explain_write_errors(path),
@@ -139,12 +140,3 @@ def _check(
             if values.shape != (rows,) or values.dtype.kind not in "fiub":
                 expected = f"({rows},) real numbers, one for each {'node' if group == NODES else 'sample'}"
                 raise InvalidInput(f"shape of {key!r}", values.shape, expected)
-
-
-def _narrowed(key: str, values: np.ndarray, dtype: str) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        narrow = values.astype(dtype)
-    if np.any(np.isinf(narrow) & np.isfinite(values)):
-        hint = 'Write with dtype="float64".'
-        raise InvalidInput(key, float(np.abs(values).max()), f"numbers that fit in {dtype}", hint)
-    return narrow

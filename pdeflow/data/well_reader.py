@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from pdeflow.data.hdf5_safety import explain_read_errors, get_dataset, open_checked
+from pdeflow.data.packed_chunks import places_in
 from pdeflow.data.well_description import Stored, describe
 from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.grid import Grid
@@ -169,33 +170,14 @@ class WellReader:
         block = _spread(block, stored, len(shape) - stored.order - len(stored.dim_varying), shape)
         return block[0] if not isinstance(index, slice) and np.ndim(index) == 0 else block
 
-    def chunking(self, name: str) -> tuple[tuple[int, ...] | None, np.dtype]:
-        """Shape of the chunks in which ``name`` is stored, None where it lies in one piece, and its dtype."""
-        data = get_dataset(self._file(), self._find(name).path)
-        return data.chunks, data.dtype
-
-    def packed_chunks(self, name: str, row: int) -> Iterator[tuple[tuple[int, ...], int, bytes]]:
-        """One sample of a field as it lies in the file, compressed: where in the sample, filter mask, bytes.
-
-        The bytes are not looked at; whoever writes them elsewhere should verify that file.
-        """
-        data = get_dataset(self._file(), self._find(name).path)
-        if data.chunks is None:
-            raise InvalidInput("name", name, "something that is stored in chunks")
-        with explain_read_errors(self.path, f"{name!r} of sample {row}"):
-            starts = [range(0, n, c) for n, c in zip(data.shape[1:], data.chunks[1:])]
-            for place in itertools.product(*starts):
-                mask, packed = data.id.read_direct_chunk((row, *place))
-                yield place, mask, packed
-
     def verify(self, packed: Mapping[tuple[str, int], int] | None = None) -> None:
         """Read every chunk against its checksum.
 
         Parameters
         ----------
         packed
-            (name, sample) to the CRC-32 of its chunks as they lie in the file, where that is known; those
-            are compared without being unpacked.
+            (name, sample) to the CRC-32 of its chunks as they were written, where that is known; those are
+            compared without being unpacked.
 
         Raises
         ------
@@ -203,10 +185,12 @@ class WellReader:
             Naming the first array and sample that is damaged.
         """
         known = packed or {}
+        arrays = {
+            name: get_dataset(self._file(), self._find(name).path) for name in {name for name, _ in known}
+        }
         for (name, row), expected in known.items():
-            found = 0
-            for _, _, content in self.packed_chunks(name, row):
-                found = zlib.crc32(content, found)
+            with explain_read_errors(self.path, f"{name!r} of sample {row}"):
+                found = _packed_sum(arrays[name], row)
             if found != expected:
                 raise CorruptFile(f"{self.path}: {name!r} of sample {row} is not what was written.")
         for name, stored in self._stored.items():
@@ -264,6 +248,14 @@ class WellReader:
         if self._handle is None or self._process != os.getpid():
             return self._open()
         return self._handle
+
+
+def _packed_sum(data: h5py.Dataset, row: int) -> int:
+    """CRC-32 of one sample as it lies in the file."""
+    found = 0
+    for place in places_in(data):
+        found = zlib.crc32(data.id.read_direct_chunk((row, *place))[1], found)
+    return found
 
 
 def _runs(rows: np.ndarray) -> Iterator[tuple[int, int, int]]:

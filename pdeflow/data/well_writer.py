@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,26 +14,13 @@ import h5py
 import numpy as np
 
 from pdeflow import atomic_file
-from pdeflow.data.well_layout import (
-    BOUNDARIES,
-    BOUNDARY_TYPES,
-    CHECKSUM,
-    DIMENSIONS,
-    FIELD_GROUPS,
-    GENERATION,
-    ROOT_ATTRIBUTES,
-    SCALARS,
-    TIME,
-    metadata_crc32,
-    sides,
-)
+from pdeflow.data.packed_chunks import pack_sample, places_in
+from pdeflow.data.storage_dtype import narrowed
+from pdeflow.data.well_content import WellContent, checked_boundary, texts, write_small
+from pdeflow.data.well_layout import CHECKSUM, GENERATION, SCALARS, metadata_crc32
 from pdeflow.data.well_reader import WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-
-# A sample a chunk, as long as the chunk can be read in one gulp.
-_LARGEST_CHUNK = 32 << 20
-_TEXT = h5py.string_dtype()
 
 
 class WellWriter:
@@ -106,23 +92,27 @@ class WellWriter:
         dtype: str = "float32",
     ) -> None:
         self.path = Path(path)
-        self.name, self.grid, self.n = name, grid, int(n)
-        self.fields, self.constant_fields = dict(fields), dict(constant_fields or {})
-        self.shared_fields = {key: np.asarray(value) for key, value in (shared_fields or {}).items()}
-        self.times = np.asarray(times, dtype=np.float64)
-        self.scalars = tuple(scalars)
-        self.boundary = _checked_boundary(grid, boundary or {})
-        self.attributes = dict(attributes or {})
-        self.diagnostics = {key: np.dtype(kind) for key, kind in (diagnostics or {}).items()}
-        self.dtype = np.dtype(dtype)
-        self._check_description()
-        self._shapes = self._expected_shapes()
-        self._written = np.zeros(self.n, dtype=bool)
+        self._content = WellContent(
+            name=name,
+            grid=grid,
+            n=int(n),
+            fields=dict(fields),
+            constant_fields=dict(constant_fields or {}),
+            shared_fields={key: np.asarray(value) for key, value in (shared_fields or {}).items()},
+            times=np.asarray(times, dtype=np.float64),
+            scalars=tuple(scalars),
+            boundary=checked_boundary(grid, boundary or {}),
+            attributes=dict(attributes or {}),
+            diagnostics={key: np.dtype(kind) for key, kind in (diagnostics or {}).items()},
+            dtype=np.dtype(dtype),
+        )
+        self._content.check()
+        self._written = np.zeros(self._content.n, dtype=bool)
         self._numbers: dict[str, np.ndarray] = {
-            **{key: np.zeros(self.n) for key in self.scalars},
-            **{key: np.zeros(self.n, kind) for key, kind in self.diagnostics.items()},
+            **{key: np.zeros(n) for key in scalars},
+            **{key: np.zeros(n, kind) for key, kind in self._content.diagnostics.items()},
         }
-        self._copied: dict[tuple[str, int], int] = {}  # CRC-32 of the packed bytes of a field of a sample
+        self._sums: dict[tuple[str, int], int] = {}  # CRC-32 of the packed bytes of a field of a sample
         self._file: h5py.File | None = None
         self._datasets: dict[str, h5py.Dataset] = {}
 
@@ -134,7 +124,7 @@ class WellWriter:
             )
         try:
             with atomic_file.explain_write_errors(self.path):
-                self._write_description(self._file)
+                self._datasets = self._content.write(self._file)
         except BaseException:
             self._abandon()
             raise
@@ -172,227 +162,127 @@ class WellWriter:
         """
         blocks, k = self._checked_blocks(arrays)
         self._check_rows(start, k)
-        with atomic_file.explain_write_errors(self.path):
-            for i in range(k):
-                for key, dataset in self._datasets.items():
-                    dataset[start + i] = blocks[key][i]
-        for key, values in self._numbers.items():
-            values[start : start + k] = blocks[key]
-        self._written[start : start + k] = True
+        for i in range(k):
+            for key in self._datasets:
+                self._put(key, start + i, pack_sample(blocks[key][i]))
+        self._note(start, k, blocks)
 
-    def copy(self, start: int, source: WellReader, rows: Sequence[int]) -> None:
-        """Copy samples of a file that was written with the same description, without unpacking their fields.
+    def write_packed(
+        self, start: int, packed: Mapping[str, Sequence[Sequence[bytes]]], numbers: Mapping[str, np.ndarray]
+    ) -> None:
+        """Write consecutive samples whose fields have been packed already.
 
         Parameters
         ----------
         start
-            Where the first of them goes; the others follow.
-        source
-            The other file.
-        rows
-            Its samples.
+            Index of the first one.
+        packed
+            Every field and constant field: what
+            :func:`~pdeflow.data.packed_chunks.pack_sample` makes of each of the k samples, in the dtype of
+            the file. The bytes are not looked into.
+        numbers
+            Every scalar and diagnostic, (k,).
 
         Raises
         ------
         InvalidInput
-            If the files do not agree, or a sample was written before.
+            If a name is missing, numbers of samples or chunks differ, or a sample was written before.
         WriteFailed
             If the operating system refuses.
         """
-        self._check_rows(start, len(rows))
-        for key, made in self._datasets.items():
-            if source.chunking(key) != (made.chunks, made.dtype):
-                raise InvalidInput(
-                    f"chunks of {key!r} in {source.path}",
-                    source.chunking(key),
-                    f"{(made.chunks, made.dtype)}",
-                )
+        counts = {key: len(values) for key, values in (*packed.items(), *numbers.items())}
+        k = next(iter(counts.values()), 0)
+        if set(counts) != set(self._content.shapes) or set(counts.values()) != {k} or k == 0:
+            expected = f"the same number of samples of each of {list(self._content.shapes)}"
+            raise InvalidInput("packed, numbers", counts, expected)
+        for key, dataset in self._datasets.items():
+            chunks = len(places_in(dataset))
+            for sample in packed[key]:
+                if len(sample) != chunks:
+                    raise InvalidInput(f"packed[{key!r}]", len(sample), f"{chunks} chunks a sample")
+        self._check_rows(start, k)
+        for i in range(k):
+            for key in self._datasets:
+                self._put(key, start + i, packed[key][i])
+        self._note(start, k, numbers)
+
+    def _put(self, key: str, row: int, chunks: Sequence[bytes]) -> None:
+        """Put the chunks of a field of a sample into the file as they are."""
+        dataset, check = self._datasets[key], 0
         with atomic_file.explain_write_errors(self.path):
-            for i, row in enumerate(rows):
-                for key, dataset in self._datasets.items():
-                    check = 0
-                    for place, mask, packed in source.packed_chunks(key, row):
-                        dataset.id.write_direct_chunk((start + i, *place), packed, mask)
-                        check = zlib.crc32(packed, check)
-                    self._copied[key, start + i] = check
+            for place, content in zip(places_in(dataset), chunks):
+                dataset.id.write_direct_chunk((row, *place), content)
+                check = zlib.crc32(content, check)
+        self._sums[key, row] = check
+
+    def _note(self, start: int, k: int, numbers: Mapping[str, np.ndarray]) -> None:
         for key, values in self._numbers.items():
-            values[start : start + len(rows)] = source.read(key, rows)
-        self._written[start : start + len(rows)] = True
+            values[start : start + k] = numbers[key]
+        self._written[start : start + k] = True
 
     def _check_rows(self, start: int, k: int) -> None:
         if self._file is None:
             raise InvalidInput("WellWriter", "a closed writer", "a call inside `with WellWriter(...)`")
-        if start < 0 or start + k > self.n:
-            raise InvalidInput("start", start, f"a block of {k} samples within 0..{self.n}")
+        if start < 0 or start + k > len(self._written):
+            raise InvalidInput("start", start, f"a block of {k} samples within 0..{len(self._written)}")
         if self._written[start : start + k].any():
             twice = (start + np.flatnonzero(self._written[start : start + k])).tolist()
             raise InvalidInput("start", start, f"samples that are not written yet; {_short(twice)} are")
 
     def _checked_blocks(self, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
+        shapes = self._content.shapes
         for key in arrays:
-            if key not in self._shapes:
-                raise InvalidInput("arrays", key, "a name given to WellWriter", choices=self._shapes)
-        missing = [key for key in self._shapes if key not in arrays]
+            if key not in shapes:
+                raise InvalidInput("arrays", key, "a name given to WellWriter", choices=shapes)
+        missing = [key for key in shapes if key not in arrays]
         if missing:
             raise InvalidInput("arrays", sorted(arrays), f"all names at once; {missing} are missing")
-        blocks = {key: np.asarray(arrays[key]) for key in self._shapes}
+        blocks = {key: np.asarray(arrays[key]) for key in shapes}
         first = next(iter(blocks))
         k = blocks[first].shape[0] if blocks[first].ndim else 0
         for key, block in blocks.items():
-            if block.shape != (k, *self._shapes[key]) or k == 0:
+            if block.shape != (k, *shapes[key]) or k == 0:
                 raise InvalidInput(
                     f"arrays[{key!r}]",
                     block.shape,
-                    f"shape {(k or 'k', *self._shapes[key])}, k samples first",
+                    f"shape {(k or 'k', *shapes[key])}, k samples first",
                 )
             if block.dtype.kind not in "fiub":
                 raise InvalidInput(f"arrays[{key!r}]", str(block.dtype), "real numbers")
-            if key in self._datasets and block.dtype != self.dtype:
-                with np.errstate(over="ignore"):
-                    narrow = block.astype(self.dtype)
-                if block.dtype.kind == "f" and np.any(np.isinf(narrow) & np.isfinite(block)):
-                    raise InvalidInput(
-                        f"arrays[{key!r}]",
-                        float(np.abs(block).max()),
-                        f"numbers that fit in {self.dtype}",
-                        'Write with dtype="float64".',
-                    )
-                blocks[key] = narrow
+            if key in self._datasets:
+                blocks[key] = narrowed(f"arrays[{key!r}]", block, self._content.dtype)
         return blocks, k
-
-    def _check_description(self) -> None:
-        if self.n < 1:
-            raise InvalidInput("n", self.n, "at least one sample")
-        if self.dtype not in (np.dtype("float32"), np.dtype("float64")):
-            raise InvalidInput("dtype", str(self.dtype), "float32 or float64")
-        names = [
-            *self.fields,
-            *self.constant_fields,
-            *self.shared_fields,
-            *self.scalars,
-            *self.diagnostics,
-        ]
-        if not self.fields and not self.constant_fields:
-            raise InvalidInput("fields", {}, "at least one field")
-        for key in names:
-            if not key or "/" in key or key in (".", "..") or names.count(key) > 1:
-                raise InvalidInput("name of a field, scalar or diagnostic", key, "a unique name without '/'")
-        for key, order in {**self.fields, **self.constant_fields}.items():
-            if order not in (0, 1, 2):
-                raise InvalidInput(f"tensor order of {key!r}", order, "0 (scalar), 1 (vector) or 2 (tensor)")
-        for key, values in self.shared_fields.items():
-            if values.shape != self.grid.shape:
-                raise InvalidInput(f"shared_fields[{key!r}]", values.shape, f"shape {self.grid.shape}")
-        if self.times.ndim != 1 or not self.times.size or not np.all(np.isfinite(self.times)):
-            raise InvalidInput("times", self.times.tolist(), "at least one finite instant")
-        if np.any(np.diff(self.times) <= 0):
-            raise InvalidInput("times", self.times.tolist(), "increasing instants")
-        if self.attributes.get("steady") and self.times.size != 2:
-            raise InvalidInput("times", self.times.tolist(), "two instants, (0, 1), for a steady problem")
-        for key in self.attributes:
-            if key in ROOT_ATTRIBUTES or key == CHECKSUM or key in self.scalars:
-                raise InvalidInput("attributes", key, "a name that the layout does not use itself")
-        if TIME in self.grid.axes:
-            raise InvalidInput("grid.axes", self.grid.axes, f"names of space coordinates, not {TIME!r}")
-
-    def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
-        grid = self.grid
-        shapes: dict[str, tuple[int, ...]] = {}
-        for key, order in self.constant_fields.items():
-            shapes[key] = (*grid.shape, *(grid.dim,) * order)
-        for key, order in self.fields.items():
-            shapes[key] = (self.times.size, *grid.shape, *(grid.dim,) * order)
-        return {**shapes, **dict.fromkeys((*self.scalars, *self.diagnostics), ())}
-
-    def _write_description(self, file: h5py.File) -> None:
-        grid = self.grid
-        file.attrs["dataset_name"] = self.name
-        file.attrs["grid_type"] = "cartesian"
-        file.attrs["n_spatial_dims"] = grid.dim
-        file.attrs["n_trajectories"] = self.n
-        file.attrs["simulation_parameters"] = _texts(self.scalars)
-        for key, value in self.attributes.items():
-            file.attrs[key] = value
-
-        dimensions = file.create_group(DIMENSIONS)
-        dimensions.attrs["spatial_dims"] = _texts(grid.axes)
-        _checked_array(dimensions, TIME, self.times, sample_varying=False, time_varying=True)
-        for axis, nodes, low, high in zip(grid.axes, grid.coordinates(), grid.lower, grid.upper):
-            made = _checked_array(dimensions, axis, nodes.numpy(), sample_varying=False, time_varying=False)
-            # The ends themselves: lower + (points - 1) h need not give upper to the last bit.
-            made.attrs["lower"], made.attrs["upper"] = low, high
-
-        boundaries = file.create_group(BOUNDARIES)
-        for axis, points in zip(grid.axes, grid.points):
-            kinds = (self.boundary.get(f"{axis}-"), self.boundary.get(f"{axis}+"))
-            for kind in dict.fromkeys(kind for kind in kinds if kind):
-                group = boundaries.create_group(f"{axis}_{kind.lower()}")
-                group.attrs["bc_type"] = kind
-                group.attrs["associated_dims"] = _texts([axis])
-                group.attrs["associated_fields"] = _texts(self.fields)
-                group.attrs["sample_varying"] = group.attrs["time_varying"] = False
-                mask = np.zeros(points, dtype=bool)
-                mask[0], mask[-1] = kinds[0] == kind, kinds[1] == kind
-                _checked_array(group, "mask", mask)
-
-        for order, group_name in enumerate(FIELD_GROUPS):
-            group = file.create_group(group_name)
-            constant = [key for key, own in self.constant_fields.items() if own == order]
-            varying = [key for key, own in self.fields.items() if own == order]
-            shared = list(self.shared_fields) if order == 0 else []
-            group.attrs["field_names"] = _texts(shared + constant + varying)
-            for key in shared:
-                values = self.shared_fields[key].astype(self.dtype)
-                made = _checked_array(group, key, values, sample_varying=False, time_varying=False)
-                made.attrs["dim_varying"] = np.ones(grid.dim, dtype=bool)
-            for key in constant + varying:
-                self._datasets[key] = self._create_field(group, key, time_varying=key in self.fields)
-
-    def _create_field(self, group: h5py.Group, key: str, *, time_varying: bool) -> h5py.Dataset:
-        shape = self._shapes[key]
-        dataset = group.create_dataset(
-            key,
-            shape=(self.n, *shape),
-            dtype=self.dtype,
-            chunks=(1, *_chunk(shape, self.dtype.itemsize)),
-            compression="gzip",
-            compression_opts=1,
-            shuffle=True,
-            fletcher32=True,
-            fillvalue=np.nan,
-        )
-        dataset.attrs["dim_varying"] = np.ones(self.grid.dim, dtype=bool)
-        dataset.attrs["sample_varying"] = True
-        dataset.attrs["time_varying"] = time_varying
-        return dataset
 
     def _check_complete(self) -> None:
         missing = np.flatnonzero(~self._written).tolist()
         if missing:
             raise InvalidInput(
                 str(self.path),
-                f"{self.n - len(missing)} samples",
-                f"{self.n}; {_short(missing)} were not written",
+                f"{len(self._written) - len(missing)} samples",
+                f"{len(self._written)}; {_short(missing)} were not written",
                 "The unfinished file was removed.",
             )
 
     def _finish(self) -> None:
         assert self._file is not None
         with atomic_file.explain_write_errors(self.path):
-            for group_name, names in ((SCALARS, self.scalars), (GENERATION, tuple(self.diagnostics))):
+            for group_name, names in (
+                (SCALARS, self._content.scalars),
+                (GENERATION, tuple(self._content.diagnostics)),
+            ):
                 if group_name == GENERATION and not names:
                     continue
                 group = self._file.create_group(group_name)
-                group.attrs["field_names"] = _texts(names)
+                group.attrs["field_names"] = texts(names)
                 for key in names:
                     values = self._numbers[key]
-                    _checked_array(group, key, values, sample_varying=True, time_varying=False)
+                    write_small(group, key, values, sample_varying=True, time_varying=False)
                     if group_name == SCALARS:
                         self._file.attrs[key] = np.array([values.min(), values.max()])
             self._file.attrs[CHECKSUM] = np.uint32(metadata_crc32(self._file))
             self._file.close()
         with WellReader(atomic_file.partial_path(self.path)) as reader:
-            reader.verify(self._copied)
+            reader.verify(self._sums)
         atomic_file.publish(self.path)
 
     def _abandon(self) -> None:
@@ -401,48 +291,6 @@ class WellWriter:
             with contextlib.suppress(OSError, RuntimeError, ValueError):
                 self._file.close()
         atomic_file.discard(self.path)
-
-
-def _checked_array(group: h5py.Group, name: str, values: np.ndarray, **attributes: bool) -> h5py.Dataset:
-    """A small array with a checksum of its own."""
-    made = group.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
-    for key, value in attributes.items():
-        made.attrs[key] = value
-    return made
-
-
-def _chunk(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """The sample's shape, cut along its leading axes until it is at most ``_LARGEST_CHUNK`` bytes."""
-    chunk = list(shape)
-    for axis in range(len(chunk)):
-        while chunk[axis] > 1 and math.prod(chunk) * itemsize > _LARGEST_CHUNK:
-            chunk[axis] = -(-chunk[axis] // 2)
-    return tuple(chunk)
-
-
-def _checked_boundary(grid: Grid, boundary: Mapping[str, str]) -> dict[str, str]:
-    known = sides(grid.axes)
-    periodic = {f"{axis}{end}" for axis, wraps in zip(grid.axes, grid.periodic) if wraps for end in "-+"}
-    for side, kind in boundary.items():
-        if side not in known:
-            raise InvalidInput("boundary", side, f"one of the sides {', '.join(known)}", choices=known)
-        if kind not in BOUNDARY_TYPES:
-            raise InvalidInput(f"boundary[{side!r}]", kind, ", ".join(BOUNDARY_TYPES), choices=BOUNDARY_TYPES)
-        if (kind == "PERIODIC") != (side in periodic):
-            raise InvalidInput(
-                f"boundary[{side!r}]",
-                kind,
-                "PERIODIC" if side in periodic else "WALL or OPEN, because the grid is not periodic there",
-            )
-    return {
-        side: "PERIODIC" if side in periodic else boundary[side]
-        for side in known
-        if side in periodic or side in boundary
-    }
-
-
-def _texts(values: Any) -> np.ndarray:
-    return np.array(list(values), dtype=_TEXT)
 
 
 def _short(indices: list[int]) -> str:

@@ -22,7 +22,7 @@ from pdeflow.problems import (
     System,
     newton,
 )
-from pdeflow.problems.unknowns import parted
+from pdeflow.problems.unknowns import parted, stored_parts
 from pdeflow.triangle_mesh import TriangleMesh
 
 
@@ -52,7 +52,7 @@ class Outputs:
             else:
                 scalars.append(name)
         return cls(
-            recipe.problem.fields, tuple(constant_fields), tuple(shared_fields), tuple(scalars), attributes
+            problem.stored_fields, tuple(constant_fields), tuple(shared_fields), tuple(scalars), attributes
         )
 
 
@@ -113,7 +113,8 @@ def solve_chain(
         _evolved(recipe, parameters) if isinstance(recipe.problem, Evolution) else _steady(plan, parameters)
     )
     fields = recipe.problem.fields
-    arrays = {name: u.cpu().numpy() for name, u in zip(fields, parted(fields, solved.u, dim=2))}
+    stored = stored_parts(parted(fields, solved.u, dim=2))
+    arrays = {name: u.cpu().numpy() for name, u in zip(outputs.fields, stored)}
     for name in (*outputs.constant_fields, *outputs.scalars):
         arrays[name] = parameters[name].cpu().numpy()
     arrays["residual"] = solved.residual.cpu().numpy()

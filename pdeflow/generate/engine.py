@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,10 @@ def generate(
     """Generate the data set of a recipe into one file of The Well's layout.
 
     Chains of samples are drawn and solved as batches. Each becomes a shard in ``OUTPUT.parts``, written
-    under a temporary name, verified, synced and renamed, then recorded with its checksum. When all are
-    there they are merged into ``OUTPUT`` in the same manner, ``OUTPUT.manifest.json`` is written, and the
-    shards go. Killed at any moment, the same call goes on where it was, and the file is the same to the
-    byte as that of an uninterrupted run, with any number of workers.
+    under a temporary name, verified, synced and renamed, then recorded with its checksum. Meanwhile they
+    are merged, each in its turn, into ``OUTPUT``, which gets its name in the same manner; then
+    ``OUTPUT.manifest.json`` is written, and the shards go. Killed at any moment, the same call goes on where
+    it was, and the file is the same to the byte as that of an uninterrupted run, with any number of workers.
 
     Parameters
     ----------
@@ -161,9 +161,13 @@ def generate(
             todo = manifest.missing()
             resumed = recipe.samples - sum(len(recipe.indices(c)) for c in todo)
             solving = solve_chains(plan, manifest, todo, device, workers, executor, scheduler, cluster)
-            with contextlib.closing(solving) as rows:  # after Ctrl-C too, jobs and workers end here
-                _record(rows, recipe, manifest, progress, resumed)
-            _finish(output, plan, manifest, progress)
+            # Closed after Ctrl-C too: jobs and workers end here.
+            with (
+                contextlib.closing(solving) as rows,
+                contextlib.closing(merge(output, plan, manifest)) as merging,
+            ):
+                merged = _record(rows, plan, manifest, set(todo), merging, progress)
+                _finish(output, plan, manifest, merging, merged, progress)
             rows, method = [manifest.rows[chain] for chain in range(recipe.chains)], plan.method
         else:
             rows, resumed, method = done["chains"], recipe.samples, done.get("plan", {}).get("method")
@@ -248,12 +252,21 @@ def _plan(recipe: Recipe, manifest: Manifest, device: str) -> Plan:
 
 
 def _record(
-    rows: Iterable[dict[str, Any]], recipe: Recipe, manifest: Manifest, progress: bool, resumed: int
-) -> None:
-    """Record chains as they finish, and show how it goes."""
+    rows: Iterable[dict[str, Any]],
+    plan: Plan,
+    manifest: Manifest,
+    todo: set[int],
+    merging: Iterator[int],
+    progress: bool,
+) -> int:
+    """Record chains as they finish, merge those whose turn it is meanwhile, and show how it goes.
+
+    Returns the number of samples that are merged.
+    """
+    recipe, merged, turn = plan.recipe, 0, 0
     bar = tqdm(
         total=recipe.samples,
-        initial=resumed,
+        initial=recipe.samples - sum(len(recipe.indices(c)) for c in todo),
         desc=f"solving {recipe.title}",
         unit="sample",
         disable=not progress,
@@ -270,13 +283,26 @@ def _record(
                 iterations=f"{iterations / max(samples, 1):.1f}", residual=f"{worst:.1e}", failed=failed
             )
             bar.update(row["samples"])
+            todo.discard(row["chain"])
+            while turn < recipe.chains and turn not in todo:
+                merged += next(merging)
+                turn += 1
+    return merged
 
 
-def _finish(output: Path, plan: Plan, manifest: Manifest, progress: bool) -> None:
+def _finish(
+    output: Path, plan: Plan, manifest: Manifest, merging: Iterator[int], merged: int, progress: bool
+) -> None:
+    """Merge the rest, and write the record."""
     recipe = plan.recipe
-    bar = tqdm(total=recipe.samples, desc=f"writing {output.name}", unit="sample", disable=not progress)
-    with bar:
-        for samples in merge(output, plan, manifest):
+    with tqdm(
+        total=recipe.samples,
+        initial=merged,
+        desc=f"writing {output.name}",
+        unit="sample",
+        disable=not progress,
+    ) as bar:
+        for samples in merging:
             bar.update(samples)
     record = {
         "recipe": recipe.describe(),

@@ -21,7 +21,7 @@ from pdeflow.errors import InvalidInput, PdeflowError
 from pdeflow.generate.chain import solve_chain
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
-from pdeflow.generate.shards import write_shard
+from pdeflow.generate.shards import write_alone, write_shard
 from pdeflow.linalg import Auto
 
 # The pilot grows to the whole first chain, or until it has solved for so many seconds.
@@ -155,11 +155,14 @@ def run_pilot(recipe: Recipe, device: str) -> Pilot:
 
 
 def _cost(plan: Plan, samples: int, device: str, shard: Path) -> tuple[float, int, int]:
-    """Seconds of a chain of so many samples, bytes of its shard, and the peak memory so far."""
+    """Seconds of a chain of so many samples, bytes of a file of them, and the peak memory so far."""
     part = dataclasses.replace(plan.recipe, samples=samples, chain=samples)
     start = time.perf_counter()
-    write_shard(shard, part, solve_chain(part, 0, device, Plan(part, plan.order, plan.method)))
-    return time.perf_counter() - start, shard.stat().st_size, _peak_memory()
+    solved = solve_chain(part, 0, device, Plan(part, plan.order, plan.method))
+    write_shard(shard, part, solved)
+    seconds, memory = time.perf_counter() - start, _peak_memory()
+    write_alone(shard, part, solved)
+    return seconds, shard.stat().st_size, memory
 
 
 def extrapolate(recipe: Recipe, pilot: Pilot, workers: int) -> Estimate:

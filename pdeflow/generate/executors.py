@@ -21,7 +21,7 @@ from pdeflow.errors import InvalidInput, PdeflowError
 from pdeflow.generate import dask_workers, slurm_array
 from pdeflow.generate.manifest import Manifest
 from pdeflow.generate.plan import Plan
-from pdeflow.generate.worker import cannot_import, pack, run_chain, unpack, why_not
+from pdeflow.generate.worker import cannot_import, pack, run_chain, solve, store, unpack, why_not
 
 ExecutorName = Literal["processes", "dask", "dask-slurm", "slurm"]
 _SLURM = ("dask-slurm", "slurm")
@@ -112,12 +112,29 @@ def solve_chains(
     elif workers == 1:
         threads = torch.get_num_threads()
         try:
-            for chain in chains:
-                yield run_chain(plan, chain, manifest.shard(chain), device)
+            yield from _here(plan, manifest, chains, device)
         finally:
             torch.set_num_threads(threads)
     else:
         yield from _in_processes(plan, manifest, chains, device, workers)
+
+
+def _here(plan: Plan, manifest: Manifest, chains: list[int], device: str) -> Iterator[dict[str, Any]]:
+    """In this process; a thread packs and writes a chain while the next is being solved."""
+    with concurrent.futures.ThreadPoolExecutor(1) as writer:
+        writing = None
+        for chain in chains:
+            try:
+                solved = solve(plan, chain, device)
+            except BaseException:
+                if writing is not None:
+                    yield writing.result()
+                raise
+            if writing is not None:
+                yield writing.result()
+            writing = writer.submit(store, plan, chain, solved, manifest.shard(chain))
+        if writing is not None:
+            yield writing.result()
 
 
 def _end_with_parent() -> None:

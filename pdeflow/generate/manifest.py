@@ -58,7 +58,7 @@ class Manifest:
 
     def shard(self, chain: int) -> Path:
         """Where the shard of a chain lies."""
-        return self.folder / f"chain-{chain:06d}.h5"
+        return self.folder / f"chain-{chain:06d}.shard"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -132,7 +132,7 @@ class Manifest:
                 )
             lines = []
         if not lines:
-            for shard in self.folder.glob("chain-*.h5*"):
+            for shard in self.folder.glob("chain-*"):
                 shard.unlink()
             for array in self._arrays():
                 self.end_array(array)
@@ -196,7 +196,7 @@ class Manifest:
         """Put the shards that are whole in an array's folder into their places, and yield their lines."""
         for line in sorted(array.glob("chain-*.json")):
             row = json.loads(line.read_text())
-            shard, place = line.with_suffix(".h5"), self.shard(row["chain"])
+            shard, place = line.with_suffix(".shard"), self.shard(row["chain"])
             if shard.exists():
                 os.replace(shard, place)
             if place.exists() and sha256(place) == row["sha256"]:

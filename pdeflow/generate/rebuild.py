@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import pdeflow.problems
 from pdeflow.errors import PdeflowError
-from pdeflow.problems import Box, Distribution, Parameter, Problem
+from pdeflow.problems import Box, Distribution, Parameter, Problem, RandomPolygon
+
+_Made = TypeVar("_Made")
 
 
 class NotRebuilt(PdeflowError):
@@ -35,14 +38,13 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
     """
     try:
         name, held, dim = recipe["problem"]["name"], recipe["distributions"], len(recipe["resolution"])
-        axes, lower, upper, periodic = recipe["statement"]["domain"]
-        sides = {axis: (low, high) for axis, low, high in zip(axes, lower, upper)}
-        domain = Box(periodic=[axis for axis, wraps in zip(axes, periodic) if wraps], **sides)
+        place = _place(recipe["statement"])
         distributions = {key: read_distribution(text) for key, text in held.items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
         raise NotRebuilt(f"the record lacks, or does not say as it should: {error}") from error
     problem = _family(name, dim, set(distributions))
-    problem.domain = domain
+    for key, value in place.items():
+        setattr(problem, key, value)
     for key, distribution in distributions.items():
         stated = problem.parameters[key]
         drawn = Parameter(distribution, positive=stated.positive, same_draw_as=stated.same_draw_as)
@@ -51,6 +53,15 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
     if ours != {key: recipe.get(key) for key in ours}:
         raise NotRebuilt(f"this version of pdeflow states {name!r} differently")
     return problem
+
+
+def _place(statement: dict[str, Any]) -> dict[str, Any]:
+    """The attribute that says where the equation holds, and its value."""
+    if "shape" in statement:
+        return {"shape": _called(statement["shape"], {"RandomPolygon": RandomPolygon})}
+    axes, lower, upper, periodic = statement["domain"]
+    sides = {axis: (low, high) for axis, low, high in zip(axes, lower, upper)}
+    return {"domain": Box(periodic=[axis for axis, wraps in zip(axes, periodic) if wraps], **sides)}
 
 
 def _family(name: str, dim: int, parameters: set[str]) -> Problem:
@@ -78,13 +89,22 @@ def read_distribution(text: str) -> Distribution:
     NotRebuilt
         If it is no class of `pdeflow.problems` called with literals.
     """
+    kinds = {
+        name: kind
+        for name, kind in vars(pdeflow.problems).items()
+        if isinstance(kind, type) and issubclass(kind, Distribution)
+    }
     try:
-        call = ast.parse(text, mode="eval").body
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args):
-            raise ValueError("no call by keywords")
-        kind = getattr(pdeflow.problems, call.func.id, None)
-        if not (isinstance(kind, type) and issubclass(kind, Distribution)):
-            raise ValueError(f"{call.func.id} is not one of pdeflow's distributions")
-        return kind(**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
+        return _called(text, kinds)
     except (SyntaxError, ValueError, TypeError) as error:
         raise NotRebuilt(f"the distribution {text!r} cannot be read ({error})") from error
+
+
+def _called(text: str, kinds: Mapping[str, Callable[..., _Made]]) -> _Made:
+    """What a call by keywords, all of them literals, to one of these makes; nothing is evaluated."""
+    call = ast.parse(text, mode="eval").body
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args):
+        raise ValueError("no call by keywords")
+    if call.func.id not in kinds:
+        raise ValueError(f"{call.func.id} is not one of pdeflow's distributions or shapes")
+    return kinds[call.func.id](**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})

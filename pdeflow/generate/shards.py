@@ -1,19 +1,32 @@
-"""Shards: small files of The Well's layout, one a chain, and their union."""
+"""Shards, one a chain, and their union in The Well's layout.
+
+A shard on a grid is a NumPy archive of packed chunks, which go into the union as they are; on meshes it is a
+small file of the same layout as the union.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+import itertools
+import zipfile
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pdeflow.data import MeshReader, WellReader, WellWriter, write_meshes
+from pdeflow.atomic_file import partial_path, replacing
+from pdeflow.data import MeshReader, WellWriter, write_meshes
+from pdeflow.data.packed_chunks import pack_sample
+from pdeflow.data.storage_dtype import narrowed
+from pdeflow.errors import CorruptFile
 from pdeflow.generate.chain import DIAGNOSTICS, Outputs, SolvedChain
 from pdeflow.generate.manifest import Manifest
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.problems import Evolution, MeshProblem
 from pdeflow.triangle_mesh import TriangleMesh
+
+_LENGTHS, _CHUNKS, _NUMBERS = "lengths", "chunks", "numbers"
 
 
 def open_writer(path: Path, recipe: Recipe, samples: int) -> WellWriter:
@@ -71,7 +84,7 @@ def _write_meshes(
     )
 
 
-def _merge_meshes(output: Path, recipe: Recipe, manifest: Manifest) -> Iterator[int]:
+def _merge_meshes(output: Path, recipe: Recipe, manifest: Manifest) -> Generator[int, None, None]:
     """As `merge`, for samples on meshes, which are held in memory all at once."""
     outputs = Outputs.of(recipe)
     parts: dict[str, list[np.ndarray]] = {}
@@ -86,15 +99,69 @@ def _merge_meshes(output: Path, recipe: Recipe, manifest: Manifest) -> Iterator[
 
 
 def write_shard(path: Path, recipe: Recipe, solved: SolvedChain) -> None:
-    """Write one solved chain, atomically."""
+    """Write one solved chain, atomically, and compare what lies on the disk."""
     if isinstance(recipe.problem, MeshProblem):
         _write_meshes(path, recipe, solved.meshes, solved.arrays)
         return
-    with open_writer(path, recipe, len(solved.arrays["sample"])) as writer:
+    content = _packed(recipe, solved)
+    with replacing(path) as stream:
+        stream.write(content)
+        stream.flush()
+        if partial_path(path).read_bytes() != content:
+            raise CorruptFile(f"{path}: is not what was written.\nLook after the disk.")
+
+
+def write_alone(path: Path, recipe: Recipe, solved: SolvedChain) -> None:
+    """Write one solved chain as the whole data set of a recipe of so many samples."""
+    if isinstance(recipe.problem, MeshProblem):
+        _write_meshes(path, recipe, solved.meshes, solved.arrays)
+        return
+    with open_writer(path, recipe, recipe.samples) as writer:
         writer.write(0, solved.arrays)
 
 
-def merge(output: Path, plan: Plan, manifest: Manifest) -> Iterator[int]:
+def _packed(recipe: Recipe, solved: SolvedChain) -> bytes:
+    """A NumPy archive: of each field its chunks, one after the other, with their lengths; and the numbers."""
+    outputs = Outputs.of(recipe)
+    content: dict[str, np.ndarray] = {}
+    for name in (*outputs.fields, *outputs.constant_fields):
+        samples = narrowed(name, solved.arrays[name], recipe.dtype)
+        chunks = [chunk for sample in samples for chunk in pack_sample(sample)]
+        content[f"{_LENGTHS}/{name}"] = np.array([len(chunk) for chunk in chunks])
+        content[f"{_CHUNKS}/{name}"] = np.frombuffer(b"".join(chunks), np.uint8)
+    for name in (*outputs.scalars, *DIAGNOSTICS):
+        content[f"{_NUMBERS}/{name}"] = solved.arrays[name]
+    stream = io.BytesIO()
+    np.savez(stream, **content)  # pyright: ignore[reportArgumentType]
+    return stream.getvalue()
+
+
+def _unpacked(path: Path) -> tuple[dict[str, list[list[bytes]]], dict[str, np.ndarray]]:
+    """The chunks of each sample of each field, and the numbers."""
+    packed: dict[str, list[list[bytes]]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            content = {key: archive[key] for key in archive.files}
+        numbers = {
+            key.removeprefix(f"{_NUMBERS}/"): values
+            for key, values in content.items()
+            if key.startswith(_NUMBERS)
+        }
+        samples = len(numbers["sample"])
+        for key, lengths in content.items():
+            if not key.startswith(_LENGTHS):
+                continue
+            name = key.removeprefix(f"{_LENGTHS}/")
+            whole, ends = content[f"{_CHUNKS}/{name}"].tobytes(), np.cumsum(lengths).tolist()
+            chunks = [whole[a:b] for a, b in itertools.pairwise([0, *ends])]
+            each = len(chunks) // samples
+            packed[name] = [chunks[i * each : (i + 1) * each] for i in range(samples)]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CorruptFile(f"{path}: is damaged ({error}).\nRun the same command again.") from error
+    return packed, numbers
+
+
+def merge(output: Path, plan: Plan, manifest: Manifest) -> Generator[int, None, None]:
     """Write the shards into one file in the order of the sample index, atomically.
 
     Yields the samples of each shard once they are written; the file is there when it has been exhausted.
@@ -106,9 +173,13 @@ def merge(output: Path, plan: Plan, manifest: Manifest) -> Iterator[int]:
     with open_writer(output, recipe, recipe.samples) as writer:
         for chain in range(recipe.chains):
             indices = plan.indices(chain)
-            with WellReader(manifest.shard(chain)) as shard:
-                for first, rows in _runs(indices):
-                    writer.copy(first, shard, rows)
+            packed, numbers = _unpacked(manifest.shard(chain))
+            for first, rows in _runs(indices):
+                writer.write_packed(
+                    first,
+                    {name: [samples[row] for row in rows] for name, samples in packed.items()},
+                    {name: values[rows] for name, values in numbers.items()},
+                )
             yield len(indices)
 
 

@@ -180,7 +180,7 @@ def solve_share(chains: list[int], packed: bytes, expected: str, folder: Path, d
     if words is not None:
         return words
     for chain in chains:
-        shard = folder / f"chain-{chain:06d}.h5"
+        shard = folder / f"chain-{chain:06d}.shard"
         try:
             os.close(os.open(shard.with_suffix(".taken"), os.O_CREAT | os.O_EXCL))
         except FileExistsError:

@@ -17,7 +17,7 @@ from pdeflow.generate.engine import manifest_path, read_record
 from pdeflow.generate.manifest import sha256
 from pdeflow.generate.rebuild import NotRebuilt, rebuild_problem
 from pdeflow.linalg import Status
-from pdeflow.problems import Constant, Evolution, Problem
+from pdeflow.problems import Constant, Evolution, MeshProblem, Problem
 from pdeflow.problems.discretise import boundary_extension
 from pdeflow.problems.unknowns import parted
 
@@ -97,9 +97,6 @@ def verify(path: str | Path, samples: int = SUBSET) -> Verification:
         if file.attributes.get("recipe") != hashlib.sha256(text.encode()).hexdigest():
             checks.append(Check("record", False, "its recipe is not the one that the file was made from"))
             return Verification(tuple(checks))
-        if isinstance(file, MeshReader):
-            checks.append(Check("residual", None, "samples on meshes are not looked at yet"))
-            return Verification(tuple(checks))
         try:
             problem = rebuild_problem(record["recipe"])
         except NotRebuilt as error:
@@ -108,8 +105,11 @@ def verify(path: str | Path, samples: int = SUBSET) -> Verification:
         in_time = isinstance(problem, Evolution)
         count = -(-samples // 4) if in_time else samples
         rows = np.sort(np.random.default_rng().permutation(file.n)[:count])
-        look = _step_again if in_time else _sample_checks
-        checks += look(file, problem, record["recipe"], rows)
+        if isinstance(file, MeshReader):
+            checks += _mesh_checks(file, problem, record["recipe"], rows)
+        else:
+            look = _step_again if in_time else _sample_checks
+            checks += look(file, problem, record["recipe"], rows)
     return Verification(tuple(checks))
 
 
@@ -121,8 +121,11 @@ def _sample_checks(
         grid = problem.grid(recipe["resolution"])
         numbers = [int(i) for i in file.read("sample", rows)]
         parameters = problem.sample(numbers, grid, seed=recipe["seed"], device="cpu")
-        field = problem.fields[0]
-        u = torch.as_tensor(file.read(field, rows)[:, 1], dtype=torch.float64, device="cpu")
+        parts = [
+            torch.as_tensor(file.read(name, rows)[:, 1], dtype=torch.float64, device="cpu")
+            for name in problem.stored_fields
+        ]
+        u = torch.complex(*parts) if problem.complex_valued else parts[0]
         status, recorded = file.read("status", rows), file.read("residual", rows)
         names = [n for n, p in problem.parameters.items() if not isinstance(p.distribution, Constant)]
         stored = {name: np.asarray(file.read(name, rows), dtype=np.float64) for name in names}
@@ -139,16 +142,70 @@ def _sample_checks(
     rounding = _norm(_response(problem, u, grid, parameters, eps / 2)) / size
     allowed = 1.01 * torch.as_tensor(recorded, device="cpu") + ROUNDING * rounding
     wrong = torch.where(good, ~(found <= allowed), finite)
+    return [*checks, _residuals(recipe, file.n, numbers, found, allowed, wrong, good)]
+
+
+def _residuals(
+    recipe: dict[str, Any],
+    n: int,
+    numbers: list[int],
+    found: torch.Tensor,
+    allowed: torch.Tensor,
+    wrong: torch.Tensor,
+    good: torch.Tensor,
+) -> Check:
+    """What is said of the residuals of some samples of n, (samples,) each."""
     if bool(wrong.any()):
         i = int(wrong.nonzero()[0])
         what = f"{found[i]:.1e}, at most {allowed[i]:.1e} expected" if good[i] else "a value where it failed"
-        text = f"{int(wrong.sum())} of {len(rows)} samples, the first is number {numbers[i]}: {what}"
+        text = f"{int(wrong.sum())} of {len(numbers)} samples, the first is number {numbers[i]}: {what}"
     else:
         largest = float(found[good].max()) if bool(good.any()) else 0.0
-        text = (
-            f"{len(rows)} of {file.n} samples, largest {largest:.1e} of the stored {recipe['dtype']} values"
-        )
-    return [*checks, Check("residual", not bool(wrong.any()), text)]
+        text = f"{len(numbers)} of {n} samples, largest {largest:.1e} of the stored {recipe['dtype']} values"
+    return Check("residual", not bool(wrong.any()), text)
+
+
+def _mesh_checks(file: MeshReader, problem: Problem, recipe: dict[str, Any], rows: np.ndarray) -> list[Check]:
+    """The parameters and the residual of some samples on the meshes that are stored."""
+    assert isinstance(problem, MeshProblem)
+    checks: list[Check] = []
+    numbers, found, allowed, wrong, good = [], [], [], [], []
+    eps = float(np.finfo(recipe["dtype"]).eps)
+    for row in map(int, rows):
+        try:
+            mesh, grid = file.mesh(row), problem.grid(recipe["resolution"])
+            number = int(file.read("sample", row))
+            parameters = problem.sample_on_mesh(number, mesh, grid, seed=recipe["seed"])
+            u = np.stack([file.read(name, row) for name in problem.fields], axis=1)
+            recorded = float(file.read("residual", row))
+            converged = int(file.read("status", row)) == int(Status.CONVERGED)
+            names = [n for n, p in problem.parameters.items() if not isinstance(p.distribution, Constant)]
+            stored = {n: np.asarray(file.read(n, row), dtype=np.float64)[None] for n in names}
+        except (KeyError, InvalidInput) as error:
+            raise CorruptFile(f"{file.path}: lacks what its record speaks of ({error}).") from error
+        checks.append(_parameters(stored, {n: v[None] for n, v in parameters.items()}, [number], eps))
+        system = problem.assemble(mesh, parameters)
+        values = torch.from_numpy(u).to(torch.float64)
+        x = values[system.free].reshape(1, -1)
+        size = system.rhs.norm()
+        size = torch.where(size > 0, size, 1.0)
+        # Of the held values rounding is all that is allowed; they count like a residual.
+        held = (values - system.boundary)[~system.free].norm() / system.boundary.norm().clamp(min=1e-300)
+        rounding = system.operator.absolute(x.abs()).norm() * (eps / 2) / size
+        numbers.append(number)
+        found.append((system.rhs - system.operator(x)).norm() / size)
+        allowed.append(1.01 * recorded + ROUNDING * rounding)
+        good.append(converged)
+        sound = bool(found[-1] <= allowed[-1]) and bool(held <= eps)
+        wrong.append(not sound if converged else bool(values.isfinite().any()))
+    first = next((check for check in checks if not check.passed), None)
+    text = f"{len(numbers)} samples are what the recorded seed gives"
+    together = [torch.stack(found), torch.stack(allowed)]
+    flags = [torch.tensor(values, device="cpu") for values in (wrong, good)]
+    return [
+        first or Check("parameters", True, text),
+        _residuals(recipe, file.n, numbers, *together, *flags),
+    ]
 
 
 def _step_again(file: WellReader, problem: Problem, recipe: dict[str, Any], rows: np.ndarray) -> list[Check]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pdeflow.errors import InvalidInput, PdeflowError
-from pdeflow.generate.chain import solve_chain
+from pdeflow.generate.chain import SolvedChain, solve_chain
 from pdeflow.generate.manifest import sha256
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.shards import write_shard
@@ -19,9 +19,18 @@ from pdeflow.linalg import Status
 
 def run_chain(plan: Plan, chain: int, shard: Path, device: str) -> dict[str, Any]:
     """Solve one chain, write its shard, and return its line of the manifest."""
+    return store(plan, chain, solve(plan, chain, device), shard)
+
+
+def solve(plan: Plan, chain: int, device: str) -> SolvedChain:
+    """Solve one chain."""
     # Two threads inside one small kernel are slower than one; parallelism is a process a core.
     torch.set_num_threads(1)
-    solved = solve_chain(plan.recipe, chain, device, plan)
+    return solve_chain(plan.recipe, chain, device, plan)
+
+
+def store(plan: Plan, chain: int, solved: SolvedChain, shard: Path) -> dict[str, Any]:
+    """Write the shard of a solved chain, and return its line of the manifest."""
     write_shard(shard, plan.recipe, solved)
     arrays = solved.arrays
     good = arrays["status"] == int(Status.CONVERGED)

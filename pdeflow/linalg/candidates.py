@@ -100,7 +100,8 @@ def default_method(A: LinearOperator) -> Candidate:
     if isinstance(A, StencilOperator):
         if definite:
             return Candidate(CG(), Multigrid())
-        if not symmetric:
+        # Complex systems are those of waves, which Multigrid does not converge for.
+        if not symmetric and not A.dtype.is_complex:
             return Candidate(BiCGStab(), Multigrid())
         if _is_plane(A) and A.size <= LARGEST_DIRECT[2] and not _is_even(A):
             return Candidate(GMRES(restart=10), NestedDissection())

@@ -10,6 +10,7 @@ from pdeflow.problems.calculus import (
     cosh,
     erf,
     exp,
+    i_times,
     inverse_laplacian,
     log,
     relu,
@@ -20,6 +21,7 @@ from pdeflow.problems.calculus import (
     tan,
     tanh,
 )
+from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
 from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
@@ -64,6 +66,7 @@ __all__ = [
     "Burgers",
     "CellTrajectory",
     "Choice",
+    "ComplexHelmholtz",
     "ConservationLaw",
     "Constant",
     "ConvectionDiffusion",
@@ -110,6 +113,7 @@ __all__ = [
     "erf",
     "evaluate",
     "exp",
+    "i_times",
     "inverse_laplacian",
     "log",
     "manufacture",

@@ -223,6 +223,11 @@ sqrt = _elementary("sqrt")
 erf = _elementary("erf")
 
 
+def i_times(value: Any) -> Any:
+    """The imaginary unit times a function on points or a grid, a tensor, a SymPy expression or a number."""
+    return sys.modules["sympy"].I * value if _is_symbolic(value) else 1j * value
+
+
 def relu(value: Any) -> Any:
     """``max(value, 0)`` of a function on points or a grid, a tensor, a SymPy expression or a number."""
     if isinstance(value, Function):

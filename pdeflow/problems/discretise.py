@@ -56,17 +56,20 @@ class NotLinear(InvalidInput):
 
 
 def boundary_extension(problem: Problem, grid: Grid, device: torch.device | None = None) -> Tensor:
-    """(1, *grid.shape) in float64: the Dirichlet values on the boundary, 0 inside.
+    """(1, *grid.shape) in float64 or complex128: the Dirichlet values on the boundary, 0 inside.
 
     Raises
     ------
     InvalidInput
         If a side has no condition.
     """
-    extension = torch.zeros((1, *grid.shape), dtype=torch.float64, device=device)
+    dtype = torch.complex128 if problem.complex_valued else torch.float64
+    extension = torch.zeros((1, *grid.shape), dtype=dtype, device=device)
     missing = set(sides(problem.domain))
     for condition in problem.conditions:
         values = evaluate(condition.value, grid, torch.float64, device)
+        if values.is_complex() and not problem.complex_valued:
+            raise _complex(problem)
         for side in condition.sides(problem.domain):
             index: list[slice | int] = [slice(None)] * (grid.dim + 1)
             index[1 + grid.axes.index(side[:-1])] = 0 if side[-1] == "-" else -1
@@ -80,6 +83,14 @@ def boundary_extension(problem: Problem, grid: Grid, device: torch.device | None
             "Add Dirichlet(value, on=...), or make the axis periodic in the Box.",
         )
     return extension
+
+
+def _complex(problem: Problem) -> InvalidInput:
+    name = type(problem).__name__
+    hint = f"Set complex_valued = True in {name}."
+    return InvalidInput(
+        f"{name}.residual or conditions", "complex", "real, as the unknown is said to be", hint
+    )
 
 
 def check_size(grid: Grid) -> None:
@@ -140,7 +151,10 @@ def _stencil(
         )
     none = (0,) * grid.dim
     offsets = sorted({none, *found}, key=lambda o: (sum(map(abs, o)), o))
-    out = torch.empty((batch, len(offsets), *unknowns), dtype=torch.float64, device=device)
+    dtype = torch.complex128 if problem.complex_valued else torch.float64
+    if not problem.complex_valued and any(c.is_complex() for c in found.values()):
+        raise _complex(problem)
+    out = torch.empty((batch, len(offsets), *unknowns), dtype=dtype, device=device)
     for k, offset in enumerate(offsets):
         out[:, k] = found.get(offset, 0.0)
         for axis, (half, wraps) in enumerate(zip(offset, grid.periodic)):
@@ -166,22 +180,20 @@ def _check_stencil(
     at_boundary: Tensor,
     grid: Grid,
 ) -> None:
-    """Raise NotLinear unless the stencil gives what a rough function adds to the residual."""
+    """Raise NotLinear unless the stencil of one sample gives what a rough function adds to its residual."""
     name = f"{type(problem).__name__}.residual"
-    if not bool(torch.isfinite(at_boundary).all()):
-        raise InvalidInput(
-            f"{name} of u = 0",
-            "NaN or Inf",
-            "finite values",
-            "Either the equation is not linear in u, or a formula of `at` is singular at a node.",
-        )
-    rough = rough_function(grid, boundary.device)
+    rough = rough_function(grid, boundary.device).to(boundary.dtype)
     added = problem.evaluate_residual(node_function(boundary + rough, grid), functions) - at_boundary
-    expected = operator.apply(rough[interior(grid)].expand(operator.batch, *operator.shape))
+    expected = operator.apply(rough[interior(grid)])
     error = largest(added - expected)
     round_off = 64 * torch.finfo(torch.float64).eps * largest(at_boundary)
     if not bool((error <= 1e-10 * largest(expected) + round_off).all()):
         raise _not_linear(name)
+
+
+def _first(value: Any) -> Any:
+    """The first sample of a parameter."""
+    return value[:1] if isinstance(value, Tensor) and value.ndim else value
 
 
 def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> System:
@@ -189,9 +201,10 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
 
     A is read off the residual itself, so that it cannot disagree with the statement: the residual is
     evaluated once with the unknown in place of values (:mod:`~pdeflow.problems.stencil_term`). The
-    right-hand side is minus the residual of the boundary values continued by 0. Both are made in float64 and
+    right-hand side is minus the residual of the boundary values continued by 0. Both are made in float64, or
+    complex128, and
     handed over in the parameters' dtype. That the stencil gives back the residual of a random function is
-    checked every time.
+    checked for the first sample, every time.
 
     Parameters
     ----------
@@ -220,6 +233,8 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
     tensors = [value for value in parameters.values() if isinstance(value, Tensor)]
     device = tensors[0].device if tensors else None
     dtype = tensors[0].dtype if tensors else torch.float64
+    if problem.complex_valued:
+        dtype = dtype.to_complex()
     meta = device is not None and device.type == "meta"
 
     functions = problem.parameters_on_grid(grid, parameters, torch.float64, device)
@@ -229,10 +244,20 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
     offsets, stencil = _stencil(problem, grid, functions, batch, device)
     boundary = boundary_extension(problem, grid, device)
     at_boundary = problem.evaluate_residual(node_function(boundary, grid), functions)
+    if at_boundary.is_complex() and not problem.complex_valued:
+        raise _complex(problem)
     rhs = -at_boundary.expand(batch, *stencil.shape[2:])
     if meta:
         operator = StencilOperator(offsets, stencil, grid.periodic)
     else:
+        if not bool(torch.isfinite(at_boundary).all()):
+            hint = "Either the equation is not linear in u, or a formula of `at` is singular at a node."
+            residual = f"{type(problem).__name__}.residual of u = 0"
+            raise InvalidInput(residual, "NaN or Inf", "finite values", hint)
         operator = tagged_stencil(offsets, stencil, grid.periodic)
-        _check_stencil(problem, operator, functions, boundary, at_boundary, grid)
+        # Whether it is linear does not differ between samples.
+        one = {name: _first(value) for name, value in parameters.items()}
+        first = problem.parameters_on_grid(grid, one, torch.float64, device)
+        system = StencilOperator(operator.offsets, operator.coefficients[:1], grid.periodic)
+        _check_stencil(problem, system, first, boundary, at_boundary[:1], grid)
     return System(operator.to(dtype), rhs.to(dtype), boundary.to(dtype), interior(grid))

@@ -229,7 +229,8 @@ class GridFunction(Function):
             return self._through(lambda term: term.combine(other._beside(term.first), operation))
         if additive:
             like = self.terms[0].values
-            number = torch.as_tensor(other, dtype=like.dtype, device=like.device)
+            dtype = like.dtype.to_complex() if isinstance(other, complex) else like.dtype
+            number = torch.as_tensor(other, dtype=dtype, device=like.device)
             return self._combine(constant_function(number, self.grid), operation)
         if operation in _DISTRIBUTIVE:
             return GridFunction([term.scaled(operation, other) for term in self.terms])
@@ -353,5 +354,6 @@ def evaluate(
     at = Names("coordinate", coordinate_functions(grid, dtype, device))
     value = formula(at) if callable(formula) else formula
     if not isinstance(value, GridFunction):
+        dtype = dtype.to_complex() if isinstance(value, complex) else dtype
         value = constant_function(torch.as_tensor(value, dtype=dtype, device=device), grid)
     return node_values(value, margin=0)

@@ -45,7 +45,7 @@ def _formula(expression: Any, symbols: Mapping[str, Any]) -> Formula:
     import sympy
 
     table: dict[str, Any] = {name: getattr(calculus, name) for name in _FUNCTIONS}
-    table |= {"Abs": abs, "pi": math.pi}
+    table |= {"Abs": abs, "pi": math.pi, "I": 1j}
     for function in expression.atoms(sympy.Function):
         if type(function).__name__ not in table:
             raise InvalidInput(

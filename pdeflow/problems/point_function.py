@@ -63,14 +63,20 @@ class PointFunction(Function):
                 "Give `lambda at: ...`; for a constant, a number.",
             )
         if self._gradient is None:
-            if self.values.requires_grad:
-                (self._gradient,) = torch.autograd.grad(
-                    self.values.sum(), self.points, create_graph=True, materialize_grads=True
-                )
-            else:
-                self._gradient = torch.zeros_like(self.points)
+            parts = (self.values.real, self.values.imag) if self.values.is_complex() else (self.values,)
+            gradients = [self._reverse(part) for part in parts]
+            self._gradient = torch.complex(*gradients) if len(gradients) > 1 else gradients[0]
         first = self._like(self._gradient[:, self.axes.index(axis)])
         return first if order == 1 else first.derivative(axis, order - 1)
+
+    def _reverse(self, values: Tensor) -> Tensor:
+        """Derivatives of real values along all axes, (N, d)."""
+        if not values.requires_grad:
+            return torch.zeros_like(self.points)
+        (gradient,) = torch.autograd.grad(
+            values.sum(), self.points, create_graph=True, materialize_grads=True
+        )
+        return gradient
 
     def _combine(self, other: Any, operation: Callable[[Any, Any], Any]) -> PointFunction:
         values, differentiable = other, self.differentiable

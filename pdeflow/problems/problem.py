@@ -19,7 +19,7 @@ from pdeflow.problems.domain import Box
 from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, node_values
 from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.point_function import PointFunction
-from pdeflow.problems.unknowns import components, joined, named, parted
+from pdeflow.problems.unknowns import components, joined, named, parted, stored_names
 
 if TYPE_CHECKING:
     import sympy
@@ -46,6 +46,8 @@ class Problem(abc.ABC):
         A :class:`Box`.
     ``fields``
         The name of the unknown, ``("u",)`` by default; an :class:`Evolution` may have several.
+    ``complex_valued``
+        Whether the unknown is a complex function; False by default.
     ``conditions``
         Boundary conditions; every side of the box that does not wrap needs one.
     ``name``
@@ -56,6 +58,7 @@ class Problem(abc.ABC):
 
     domain: Box
     fields: tuple[str, ...] = ("u",)
+    complex_valued: ClassVar[bool] = False
     conditions: tuple[Dirichlet, ...] = ()
     name: ClassVar[str]
 
@@ -94,6 +97,11 @@ class Problem(abc.ABC):
     def coordinates(self) -> tuple[str, ...]:
         """What the unknown depends on: the axes of the domain."""
         return self.domain.axes
+
+    @property
+    def stored_fields(self) -> tuple[str, ...]:
+        """The unknowns as a file has them: of complex ones the real and the imaginary part."""
+        return stored_names(self.fields, self.complex_valued)
 
     def grid(self, points: int | Sequence[int]) -> Grid:
         """The uniform grid of the domain with this many nodes along each axis, ends included."""
@@ -206,7 +214,11 @@ class Problem(abc.ABC):
             if isinstance(value, GridFunction):
                 functions[name] = value
                 continue
-            values = torch.as_tensor(value, dtype=dtype, device=device)
+            if torch.is_tensor(value) and value.is_complex() and not self.complex_valued:
+                raise InvalidInput(f"parameter {name!r}", str(value.dtype), "real numbers")
+            given_complex = value.is_complex() if torch.is_tensor(value) else isinstance(value, complex)
+            kind = dtype.to_complex() if given_complex else dtype
+            values = torch.as_tensor(value, dtype=kind, device=device)
             if values.ndim <= 1:
                 functions[name] = constant_function(values, grid)
             elif tuple(values.shape[1:]) == grid.shape:
@@ -231,7 +243,7 @@ class Problem(abc.ABC):
 
     def residual_function(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> GridFunction:
         """The residual as a function on the grid of u."""
-        at = grid_function.coordinate_functions(u.grid, u.values.dtype, u.values.device)
+        at = grid_function.coordinate_functions(u.grid, u.values.dtype.to_real(), u.values.device)
         value = self.residual(u, Names("coordinate", at), Names("parameter", parameters))
         if not isinstance(value, GridFunction):
             raise InvalidInput(
@@ -245,7 +257,7 @@ class Problem(abc.ABC):
         Parameters
         ----------
         u
-            (n, *grid.shape), boundary nodes included.
+            (n, *grid.shape), boundary nodes included; complex where the unknown is.
         grid
             Of this problem's domain.
         parameters
@@ -254,12 +266,12 @@ class Problem(abc.ABC):
         Returns
         -------
         Tensor
-            (n, *interior), in ``u``'s dtype: the first and last node of every axis that does not wrap are
+            (n, *interior), in ``u``'s precision: the first and last node of every axis that does not wrap are
             left out; a residual with derivatives above the second loses more of them.
         """
         if tuple(u.shape[1:]) != grid.shape:
             raise InvalidInput("shape of u", tuple(u.shape), f"(n, *{grid.shape})")
-        functions = self.parameters_on_grid(grid, parameters, u.dtype, u.device)
+        functions = self.parameters_on_grid(grid, parameters, u.dtype.to_real(), u.device)
         return self.evaluate_residual(node_function(u, grid), functions)
 
     def residual_at_points(

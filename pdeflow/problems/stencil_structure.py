@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.linalg import StencilOperator, Tag
+from pdeflow.linalg.stencil import boxes
 
 _ROUND_OFF = 64 * torch.finfo(torch.float64).eps
 
@@ -16,14 +17,22 @@ def _by_offset(operator: StencilOperator) -> dict[tuple[int, ...], Tensor]:
     return {offset: operator.coefficients[:, k] for k, offset in enumerate(operator.offsets)}
 
 
-def _is_symmetric(mine: dict[tuple[int, ...], Tensor], adjoint: dict[tuple[int, ...], Tensor]) -> bool:
-    if mine.keys() != adjoint.keys():
-        return False
-    if all(torch.equal(mine[o], adjoint[o]) for o in mine):
-        return True
-    scale = sum((values.abs() for values in mine.values()), torch.zeros((), device="cpu"))
-    worst = [((mine[o] - adjoint[o]).abs() - _ROUND_OFF * scale).max() for o in mine]
-    return bool(torch.stack(worst).max() <= 0)
+def _is_symmetric(operator: StencilOperator, row: Tensor) -> bool:
+    """Whether every entry is that of its mirror image, up to round-off of its row's absolute sum."""
+    mine, every = _by_offset(operator), slice(None)
+    for offset, values in mine.items():
+        mirrored = tuple(-step for step in offset)
+        if mirrored not in mine:
+            return False
+        if offset < mirrored:
+            continue  # compared from the other side, or the diagonal below
+        for rows, columns in boxes(operator.shape, offset, operator.periodic):
+            here, there = values[(every, *rows)], mine[mirrored][(every, *columns)].conj()
+            if torch.equal(here, there):
+                continue
+            if bool(((here - there).abs() > _ROUND_OFF * row[(every, *rows)]).any()):
+                return False
+    return True
 
 
 def _is_connected(mine: dict[tuple[int, ...], Tensor], shape: tuple[int, ...]) -> bool:
@@ -46,13 +55,14 @@ def structure_tags(operator: StencilOperator) -> frozenset[Tag]:
     Parameters
     ----------
     operator
-        In float64, with coefficients 0 where they reach over a boundary.
+        In float64, or complex128, where symmetric means Hermitian; with coefficients 0 where they reach
+        over a boundary.
     """
     mine = _by_offset(operator)
-    if not _is_symmetric(mine, _by_offset(operator.adjoint)):
+    row = torch.linalg.vector_norm(operator.coefficients, 1, dim=1)
+    if not _is_symmetric(operator, row):
         return frozenset()
-    diagonal = mine[(0,) * len(operator.shape)].flatten(1)
-    row = operator.coefficients.abs().sum(1).flatten(1)
+    diagonal, row = mine[(0,) * len(operator.shape)].real.flatten(1), row.flatten(1)
     # Where the diagonal is positive: it less the others.
     excess = 2 * diagonal - row
     tolerance = _ROUND_OFF * row
@@ -67,7 +77,7 @@ def tagged_stencil(
 ) -> StencilOperator:
     """The stencil, tagged, without the offsets whose coefficients, (batch, offsets, *shape), all vanish."""
     dims = (0, *range(2, coefficients.ndim))
-    used = torch.maximum(coefficients.amax(dims), -coefficients.amin(dims)).tolist()
+    used = torch.linalg.vector_norm(coefficients, torch.inf, dim=dims).tolist()
     kept = [k for k, (offset, size) in enumerate(zip(offsets, used)) if size != 0 or not any(offset)]
     if len(kept) < len(offsets):
         offsets, coefficients = [offsets[k] for k in kept], coefficients[:, kept]

@@ -52,3 +52,15 @@ def parted(fields: Sequence[str], values: Tensor, dim: int = 1) -> tuple[Tensor,
 def joined(parts: Sequence[Tensor], dim: int = 1) -> Tensor:
     """One tensor of all unknowns: that of the only one itself, or several along a new axis ``dim``."""
     return parts[0] if len(parts) == 1 else torch.stack(tuple(parts), dim)
+
+
+def stored_names(fields: Sequence[str], complex_valued: bool) -> tuple[str, ...]:
+    """The real fields that a file holds of the unknowns."""
+    if not complex_valued:
+        return tuple(fields)
+    return tuple(f"{name}_{part}" for name in fields for part in ("real", "imag"))
+
+
+def stored_parts(parts: Sequence[Tensor]) -> list[Tensor]:
+    """The values of these fields, from those of the unknowns."""
+    return [part for u in parts for part in ((u.real, u.imag) if u.is_complex() else (u,))]

@@ -14,6 +14,7 @@ from scipy.sparse.linalg import spsolve
 
 from pdeflow.problems import (
     Box,
+    ComplexHelmholtz,
     Constant,
     ConvectionDiffusion,
     D,
@@ -28,6 +29,7 @@ from pdeflow.problems import (
     cos,
     evaluate,
     exp,
+    i_times,
     manufacture,
     sin,
 )
@@ -57,6 +59,11 @@ def wave(dim: int):
     }[dim]
 
 
+def turning(dim: int):
+    """A complex one."""
+    return lambda at: wave(dim)(at) + i_times(sin(3 * at.x) + at.x)
+
+
 CASES = {
     "poisson-1d": (Poisson(1), wave(1), {}, (17, 33, 65, 129)),
     "poisson-2d": (Poisson(2), wave(2), {}, (9, 17, 33, 65)),
@@ -67,6 +74,14 @@ CASES = {
     "helmholtz-1d": (Helmholtz(1), wave(1), {"k": lambda at: 6 + sin(at.x)}, (17, 33, 65, 129)),
     "helmholtz-2d": (Helmholtz(2), wave(2), {"k": 6.0}, (9, 17, 33, 65)),
     "helmholtz-3d": (Helmholtz(3), wave(3), {"k": 4.0}, (7, 13, 25)),
+    "complex-1d": (
+        ComplexHelmholtz(1),
+        turning(1),
+        {"k": 6.0, "eta": lambda at: 0.1 + at.x},
+        (17, 33, 65, 129),
+    ),
+    "complex-2d": (ComplexHelmholtz(2), turning(2), {"k": 6.0, "eta": 0.2}, (9, 17, 33, 65)),
+    "complex-3d": (ComplexHelmholtz(3), turning(3), {"k": 4.0, "eta": 0.2}, (7, 13, 25)),
     "convection-1d": (ConvectionDiffusion(1), wave(1), {"d": 0.1, "vx": 1.0}, (17, 33, 65, 129)),
     "convection-2d": (ConvectionDiffusion(2), wave(2), {"d": 0.1, "vx": 1.0, "vy": -0.6}, (9, 17, 33, 65)),
     "convection-3d": (

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from the_well.data import WellDataset
 
-from pdeflow.data import WellReader, WellWriter
+from pdeflow.data import WellReader, WellWriter, well_reader
+from pdeflow.data.packed_chunks import pack_sample
 from pdeflow.errors import CorruptFile, InvalidInput
 
 from .samples import box, steady_arrays, steady_writer, write_steady
@@ -363,51 +364,47 @@ def test_a_field_that_all_samples_share_is_stored_once_and_opens_in_the_well(tmp
         )
 
 
-def test_copied_samples_are_the_same_to_the_byte_as_written_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdeflow.data.well_writer._LARGEST_CHUNK", 200)  # several chunks a sample
+def packed(arrays: dict[str, np.ndarray], fields: tuple[str, ...], rows: list[int]) -> dict:
+    return {name: [pack_sample(arrays[name][row].astype("f4")) for row in rows] for name in fields}
+
+
+def test_packed_samples_are_the_same_to_the_byte_as_written_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr("pdeflow.data.packed_chunks.LARGEST_CHUNK", 200)  # several chunks a sample
     grid = box(2, 7)
     arrays = steady_arrays(grid, 5)
-    with steady_writer(tmp_path / "whole.h5", grid, 5) as writer:
-        writer.write(0, arrays)
     order = [3, 0, 4]
-    with steady_writer(tmp_path / "part.h5", grid, 3) as writer:
+    with steady_writer(tmp_path / "whole.h5", grid, 3) as writer:
         writer.write(0, {name: values[order] for name, values in arrays.items()})
-    with (
-        steady_writer(tmp_path / "copied.h5", grid, 3) as writer,
-        WellReader(tmp_path / "whole.h5") as source,
-    ):
-        writer.copy(0, source, [3])
-        writer.copy(1, source, [0, 4])
+    fields = ("u", "a", "b")
+    numbers = {name: values for name, values in arrays.items() if name not in fields}
+    with steady_writer(tmp_path / "packed.h5", grid, 3) as writer:
+        writer.write_packed(
+            1, packed(arrays, fields, order[1:]), {k: v[order[1:]] for k, v in numbers.items()}
+        )
+        first = packed(arrays, fields, order[:1]), {k: v[order[:1]] for k, v in numbers.items()}
+        writer.write_packed(0, *first)
         with pytest.raises(InvalidInput, match="not written yet"):
-            writer.copy(2, source, [1])
-    assert (tmp_path / "copied.h5").read_bytes() == (tmp_path / "part.h5").read_bytes()
-    with (
-        WellReader(tmp_path / "whole.h5") as source,
-        pytest.raises(InvalidInput, match="chunks of"),
-        steady_writer(tmp_path / "other.h5", box(2, 8), 1) as writer,
-    ):
-        writer.copy(0, source, [0])
-    assert not (tmp_path / "other.h5").exists()
+            writer.write_packed(0, *first)
+        with pytest.raises(InvalidInput, match="same number of samples"):
+            writer.write_packed(0, first[0], {})
+        with pytest.raises(InvalidInput, match="chunks a sample"):
+            writer.write_packed(0, first[0] | {"u": [first[0]["u"][0][1:]]}, first[1])
+    with WellReader(tmp_path / "whole.h5") as whole, WellReader(tmp_path / "packed.h5") as other:
+        for name in whole.names:
+            np.testing.assert_array_equal(whole.read(name, slice(None)), other.read(name, slice(None)))
+    again = tmp_path / "again.h5"
+    with steady_writer(again, grid, 3) as writer:
+        writer.write_packed(0, packed(arrays, fields, order), {k: v[order] for k, v in numbers.items()})
+    assert again.read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
-def test_a_copied_chunk_that_did_not_reach_the_disk_is_noticed(tmp_path, monkeypatch):
+def test_a_chunk_that_did_not_reach_the_disk_is_noticed(tmp_path, monkeypatch):
     grid = box(2, 7)
-    write_steady(tmp_path / "whole.h5", grid, 3)
-    chunks = WellReader.packed_chunks
-
-    def damaged(self, name, row):
-        for place, mask, packed in chunks(self, name, row):
-            yield (
-                place,
-                mask,
-                packed[:-1] + bytes([packed[-1] ^ 1]) if self.path.suffix == ".partial" else packed,
-            )
-
-    monkeypatch.setattr(WellReader, "packed_chunks", damaged)
+    sound = well_reader._packed_sum
+    monkeypatch.setattr(well_reader, "_packed_sum", lambda data, row: sound(data, row) ^ (row == 2))
     with (
-        pytest.raises(CorruptFile, match="not what was written"),
-        WellReader(tmp_path / "whole.h5") as source,
-        steady_writer(tmp_path / "copy.h5", grid, 3) as writer,
+        pytest.raises(CorruptFile, match="of sample 2 is not what was written"),
+        steady_writer(tmp_path / "d.h5", grid, 3) as writer,
     ):
-        writer.copy(0, source, [0, 1, 2])
-    assert not (tmp_path / "copy.h5").exists()
+        writer.write(0, steady_arrays(grid, 3))
+    assert not (tmp_path / "d.h5").exists()

@@ -12,9 +12,12 @@ import scipy.sparse.linalg
 from pdeflow.data import WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, generate
+from pdeflow.generate.verify import verify
 from pdeflow.linalg import (
     CG,
+    GCRODR,
     GMRES,
+    ILU,
     Auto,
     BiCGStab,
     Candidate,
@@ -24,13 +27,22 @@ from pdeflow.linalg import (
     NestedDissection,
 )
 from pdeflow.problems import (
+    Box,
+    ComplexHelmholtz,
     Constant,
     ConvectionDiffusion,
+    D,
     Darcy,
+    Dirichlet,
     GaussianField,
     Helmholtz,
+    LogNormalField,
     LogUniform,
+    Parameter,
+    Poisson,
+    Problem,
     Uniform,
+    i_times,
 )
 
 N, INNER, H = 17, 15, 1.0 / 16
@@ -70,6 +82,62 @@ def test_helmholtz(tmp_path: Path, wave_number) -> None:
         square = np.broadcast_to(np.square(k[i]), (N, N))[1:-1, 1:-1].ravel()
         expected = solved(LAPLACE - scipy.sparse.diags_array(square), f[i])
         np.testing.assert_allclose(u[i, 1], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "damping", [Constant(0.1), LogUniform(0.01, 1.0), LogNormalField(mean=-2.0, std=0.5)]
+)
+@pytest.mark.parametrize("order", ["index", "similar"])
+def test_complex_helmholtz(tmp_path: Path, damping, order: str) -> None:
+    problem = ComplexHelmholtz(2, Uniform(6.0, 9.0), damping)
+    recipe = Recipe(problem, resolution=N, samples=6, chain=4, dtype="float64", order=order, seed=2)
+    assert generate(recipe, tmp_path / "h.h5", progress=False).failed == 0
+    k, f, real, imag = read(tmp_path / "h.h5", "k", "f", "u_real", "u_imag")
+    eta = np.full(6, 0.1) if damping == Constant(0.1) else read(tmp_path / "h.h5", "eta")[0]
+    for i in range(6):
+        shift = np.broadcast_to(k[i] ** 2 * (1 + 1j * eta[i]), (N, N))[1:-1, 1:-1].ravel()
+        expected = np.zeros((N, N), complex)
+        matrix = (LAPLACE - scipy.sparse.diags_array(shift)).tocsc()
+        inner = scipy.sparse.linalg.spsolve(matrix, f[i, 1:-1, 1:-1].ravel().astype(complex))
+        expected[1:-1, 1:-1] = inner.reshape(INNER, INNER)
+        found = real[i, 1] + 1j * imag[i, 1]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", [GCRODR(), Auto(), GMRES(dtype=None)])
+def test_complex_helmholtz_by_other_methods_and_verified(tmp_path: Path, method) -> None:
+    recipe = Recipe(
+        ComplexHelmholtz(2, GaussianField(mean=8.0, std=1.0)),
+        resolution=N,
+        samples=5,
+        solver=method,
+        preconditioner=None if isinstance(method, Auto) else ILU(),
+        order="similar",
+    )
+    assert generate(recipe, tmp_path / "h.h5", progress=False).failed == 0
+    assert all(check.passed for check in verify(tmp_path / "h.h5").checks), verify(tmp_path / "h.h5").text()
+
+
+def test_what_is_complex_has_to_say_so() -> None:
+    class Absorbing(Problem):
+        domain = Box(x=(0, 1))
+        conditions = (Dirichlet(0.0),)
+        f = Parameter(GaussianField())
+
+        def residual(self, u, at, p):
+            return -D(u, "x", 2) - i_times(9.0) * u - p.f
+
+    problem = Absorbing()
+    grid = problem.grid(9)
+    parameters = problem.sample([0], grid, seed=0)
+    with pytest.raises(InvalidInput, match="complex_valued = True"):
+        problem.discretise(grid, parameters)
+    problem = Poisson(1)
+    with pytest.raises(InvalidInput, match="real numbers"):
+        problem.discretise(grid, {"f": parameters["f"] + 1j})
+    problem.conditions = (Dirichlet(1j),)
+    with pytest.raises(InvalidInput, match="complex_valued = True"):
+        problem.discretise(grid, parameters)
 
 
 def test_helmholtz_close_to_a_resonance(tmp_path: Path) -> None:

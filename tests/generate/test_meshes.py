@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -77,6 +78,35 @@ def test_failed_samples_are_kept_with_their_status(tmp_path: Path) -> None:
     assert len(MeshGraphs(tmp_path / "m.h5", ["a"], ["u"])) == 0
 
 
+@pytest.mark.parametrize("problem", [PolygonDiffusion(), PolygonElasticity()], ids=lambda p: p.name)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_was_generated_is_sound_and_what_was_altered_is_not(tmp_path: Path, problem, dtype: str) -> None:
+    path = tmp_path / "m.h5"
+    generate(small(problem=problem, dtype=dtype, samples=3), path, progress=False)
+    sound = {"checksum": True, "parameters": True, "residual": True}
+    assert found(path) == sound, verify(path).text()
+    with MeshReader(path) as file:
+        first, on_base = file.nodes(1).start, file.mesh(1).on(problem.held)
+        drawn = (f"nodes/{file.constant_fields[0]}", first) if file.constant_fields else ("scalars/mu", 1)
+    unknown = f"nodes/{problem.fields[0]}"
+    inside, held = first + int(np.argmin(on_base)), first + int(np.argmax(on_base))
+    kept = path.read_bytes()
+    for (name, place), differs in (
+        ((unknown, inside), "residual"),
+        ((unknown, held), "residual"),
+        (drawn, "parameters"),
+    ):
+        with h5py.File(path, "r+") as file:
+            file[name][place] += 0.1
+        assert found(path) == sound | {"checksum": False, differs: False}
+        assert "number 1" in verify(path).text() or "of sample 1" in verify(path).text()
+        path.write_bytes(kept)
+
+
+def found(path: Path) -> dict[str, bool | None]:
+    return {check.name: check.passed for check in verify(path).checks}
+
+
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     from pdeflow.cli.main import main
 
@@ -87,6 +117,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         assert main(["inspect", f"{family}.h5", "--verify", "--plot", f"{family}.png"]) == 0
         out = capsys.readouterr().out
         assert "checksum    ok" in out
+        assert "residual    ok" in out
         assert "triangles" in out
         assert (tmp_path / f"{family}.png").stat().st_size > 10_000
 

@@ -188,7 +188,7 @@ def test_where_nothing_varies_the_order_is_that_of_the_numbers() -> None:
 def test_a_pilot_chooses_and_the_record_says_what(tmp_path: Path, order) -> None:
     slow, quick = Candidate(CG()), Candidate(CG(), Multigrid())
     recipe = Recipe(
-        Darcy(), resolution=65, samples=6, chain=3, order=order, solver=Auto((slow, quick), pilot=2)
+        Darcy(), resolution=129, samples=6, chain=3, order=order, solver=Auto((slow, quick), pilot=2)
     )
     report = generate(recipe, tmp_path / "d.h5", progress=False)
     assert report.failed == 0

@@ -248,7 +248,7 @@ def test_what_is_whole_in_the_folder_of_an_array_is_adopted_once(tmp_path: Path)
     assert slurm_array.solve_share([4, 0, 1, 2, 3], packed, recipe.fingerprint(), array, "cpu") is None
     lines = sorted(array.glob("chain-*.json"))
     assert [json.loads(line.read_text())["chain"] for line in lines] == [0, 1, 2, 3]
-    shards = [array / f"chain-{chain:06d}.h5" for chain in range(4)]
+    shards = [array / f"chain-{chain:06d}.shard" for chain in range(4)]
     shards[1].write_bytes(shards[1].read_bytes()[:-1])  # damaged
     lines[2].unlink()  # its task was killed between the shard and the line
     row = next(manifest.collect(array))  # this process was killed after it had recorded chain 0

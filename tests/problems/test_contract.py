@@ -11,6 +11,7 @@ import torch
 
 from pdeflow.linalg import Tag
 from pdeflow.problems import (
+    ComplexHelmholtz,
     Constant,
     ConvectionDiffusion,
     Darcy,
@@ -27,6 +28,7 @@ from pdeflow.problems import (
     cos,
     evaluate,
     exp,
+    i_times,
     manufacture,
     sin,
 )
@@ -42,6 +44,7 @@ ROWS = [
     (Darcy(2, coefficient=ThresholdedField(modes=16), source=Constant(2.0)), SPD, {"a": 2.0}),
     *((Helmholtz(dim, Constant(20.0)), {Tag.SYMMETRIC}, {}) for dim in (1, 2, 3)),
     (Helmholtz(2, GaussianField(mean=20.0, std=1.0)), {Tag.SYMMETRIC}, {"k": lambda at: 20 + sin(at.y)}),
+    *((ComplexHelmholtz(dim, Constant(20.0)), set(), {"eta": 0.3}) for dim in (1, 2, 3)),
     *((ConvectionDiffusion(dim), set(), {"d": 0.5, "vx": 1.0, "vy": -0.5, "vz": 0.3}) for dim in (1, 2, 3)),
     *((NonlinearPoisson(dim), None, {"b": lambda at: 1 + at.x}) for dim in (1, 2, 3)),
     *((PLaplace(dim), None, {"p": 3.0, "epsilon": 2.0}) for dim in (1, 2, 3)),
@@ -76,7 +79,7 @@ def test_systems_have_the_stated_tags_and_reproduce_the_residual(row):
         return
     system = problem.discretise(grid, parameters)
     assert system.operator.tags == tags
-    x = torch.rand(2, *system.operator.shape, dtype=torch.float64)
+    x = torch.rand(2, *system.operator.shape, dtype=system.rhs.dtype)
     residual = problem.residual_on_grid(system.embed(x), grid, parameters)
     scale = float(residual.abs().max())
     torch.testing.assert_close(system.operator(x) - system.rhs, residual, rtol=0, atol=1e-13 * scale)
@@ -85,10 +88,11 @@ def test_systems_have_the_stated_tags_and_reproduce_the_residual(row):
 def test_a_manufactured_solution_satisfies_the_residual_at_points_and_on_the_grid(row):
     problem, _, formulas = row
     formulas = {name: value for name, value in formulas.items() if name in problem.parameters}
-    case = manufacture(problem, lambda at: cos(2 * at.x) + at.x, formulas)
+    turn = i_times if problem.complex_valued else float
+    case = manufacture(problem, lambda at: cos(2 * at.x) + turn(1.0) * at.x, formulas)
     points = torch.rand(50, problem.domain.dim, dtype=torch.float64)
     at_points = case.problem.residual_at_points(
-        lambda x: torch.cos(2 * x[:, 0]) + x[:, 0], points, case.parameters
+        lambda x: torch.cos(2 * x[:, 0]) + turn(1.0) * x[:, 0], points, case.parameters
     )
     assert at_points.abs().max() < 1e-12
     norms = []
