@@ -169,15 +169,16 @@ class Elsewhere(Darcy):
 
 @pytest.mark.slow
 def test_tasks_that_fail_one_and_all_are_named(tmp_path: Path, slurm) -> None:
+    recipe = small(resolution=65, samples=4)
     # A task that sees no more than some kilobytes of disk cannot write its shard.
     with pytest.raises(PdeflowError, match=r"None of the 2 tasks.*\n.*two.h5.parts/array-.*/jobs") as caught:
         generate(
-            small(), tmp_path / "two.h5", executor="slurm", workers=2, progress=False,
+            recipe, tmp_path / "two.h5", executor="slurm", workers=2, progress=False,
             cluster={"slurm_setup": ["trap '' XFSZ", "ulimit -f 8"]},
         )  # fmt: skip
     assert "exceeds the size" in str(caught.value)
-    generate(small(), tmp_path / "one.h5", progress=False)
-    generate(small(), tmp_path / "two.h5", progress=False)
+    generate(recipe, tmp_path / "one.h5", progress=False)
+    generate(recipe, tmp_path / "two.h5", progress=False)
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
