@@ -13,13 +13,12 @@ from typing import Any
 
 from pdeflow.atomic_file import write_bytes
 from pdeflow.errors import InvalidInput, MissingDependency, PdeflowError
+from pdeflow.generate import slurm_queue
 from pdeflow.generate.manifest import Manifest
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.worker import cannot_import, pack, run_chain, unpack, why_not
 
 CONNECT_SECONDS = 20
-# How often a wait for jobs in the queue looks whether they are still there.
-QUEUE_SECONDS = 30
 # Looks at the queue before a first job must have been submitted.
 PATIENCE = 4
 
@@ -141,22 +140,16 @@ def _wait_for_a_job(client: Any, slurm: Any) -> None:
     """Wait until a job has left the queue and reports, however long that takes."""
     for look in itertools.count(1):
         try:
-            return client.wait_for_workers(1, timeout=QUEUE_SECONDS)
+            return client.wait_for_workers(1, timeout=slurm_queue.QUEUE_SECONDS)
         except TimeoutError as error:
             jobs = [job.job_id for job in slurm.workers.values() if job.job_id]
-            if _in_queue(jobs) if jobs else look < PATIENCE:
+            if slurm_queue.in_queue(jobs) if jobs else look < PATIENCE:
                 continue
             raise PdeflowError(
                 f"No job is left in the queue ({len(jobs)} were submitted), and no worker has reported: they "
                 "cannot reach this machine, or cannot import dask.\n"
                 "See the logs of the jobs (log_directory in --cluster)."
             ) from error
-
-
-def _in_queue(jobs: list[str]) -> bool:
-    """Whether SLURM knows of one of the jobs as waiting or running."""
-    asked = subprocess.run(["squeue", "-h", "-j", ",".join(jobs)], capture_output=True, text=True)
-    return bool(asked.stdout.strip())
 
 
 def _run_away(packed: bytes, chain: int, device: str) -> tuple[dict[str, Any], bytes]:

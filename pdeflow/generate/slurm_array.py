@@ -12,6 +12,7 @@ from typing import Any
 
 from pdeflow.atomic_file import write_json
 from pdeflow.errors import InvalidInput, MissingDependency, PdeflowError
+from pdeflow.generate import slurm_queue
 from pdeflow.generate.manifest import Manifest
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.worker import cannot_import, pack, run_chain, unpack, why_not
@@ -93,10 +94,14 @@ def _one_array(
         manifest.end_array(folder)  # nothing runs in it
         raise
     running, solved, words = list(jobs), 0, []
+    asked = time.monotonic()
     try:
         while running and solved < len(chains):
             time.sleep(POLL_SECONDS)
-            while running and running[0].done():
+            gone = False
+            if time.monotonic() > asked + slurm_queue.QUEUE_SECONDS:
+                gone, asked = not slurm_queue.in_queue(_array_ids(jobs)), time.monotonic()
+            while running and (gone or running[0].paths.result_pickle.exists()):
                 words += _complaints(running.pop(0))
             for row in manifest.collect(folder):
                 solved += 1
@@ -131,6 +136,11 @@ def _submit(
         ) from error
 
 
+def _array_ids(jobs: list[Any]) -> list[str]:
+    """The jobs as the queue calls them, without the tasks."""
+    return sorted({job.job_id.split("_")[0] for job in jobs})
+
+
 def _complaints(job: Any) -> list[str]:
     """What went wrong in a task that has ended, in a line; nothing if all went well.
 
@@ -140,7 +150,7 @@ def _complaints(job: Any) -> list[str]:
         If the task could not import what the recipe needs.
     """
     if not job.paths.result_pickle.exists():
-        return [f"task {job.job_id} was killed, or ran out of time or memory (state {job.state})."]
+        return [f"task {job.job_id} was killed, or ran out of time or memory."]
     error = job.exception()
     if error is None:
         words = job.result()

@@ -1,4 +1,4 @@
-"""A SLURM of one machine: ``install(folder)`` makes sbatch, srun, sacct, squeue, scancel.
+"""A SLURM of one machine: ``install(folder)`` makes sbatch, srun, squeue, scancel.
 
 Jobs are process groups; what is known of them lies in the folder ``FAKE_SLURM``. It knows just what submitit
 and dask-jobqueue ask of a SLURM.
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-COMMANDS = ("sbatch", "srun", "sacct", "squeue", "scancel")
+COMMANDS = ("sbatch", "srun", "squeue", "scancel")
 
 
 def install(folder: Path) -> dict[str, str]:
@@ -84,19 +84,11 @@ def srun(words: list[str]) -> int:
         return subprocess.run(command, stdout=stdout, stderr=stderr).returncode
 
 
-def sacct(words: list[str]) -> int:
-    """The state of all jobs."""
-    print("JobID|State")
-    for name, group in groups().items():
-        print(f"{name}|{'RUNNING' if runs(group) else 'COMPLETED'}")
-    return 0
-
-
 def squeue(words: list[str]) -> int:
     """The jobs that run, among those that are asked for."""
-    asked = words[words.index("-j") + 1].split(",")
+    asked = next(word for word in words if word.startswith("--jobs=")).removeprefix("--jobs=").split(",")
     for name, group in groups().items():
-        if name in asked and runs(group):
+        if name.split("_")[0] in asked and runs(group):
             print(name)
     return 0
 

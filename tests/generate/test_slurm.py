@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pdeflow.errors import InvalidInput, MissingDependency, PdeflowError
-from pdeflow.generate import Recipe, dask_workers, generate, slurm_array
+from pdeflow.generate import Recipe, generate, slurm_array, slurm_queue
 from pdeflow.generate.manifest import Manifest, sha256
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.worker import pack
@@ -40,6 +40,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for key, value in fake_slurm.install(tmp_path / "slurm").items():
         monkeypatch.setenv(key, value)
     monkeypatch.setattr(slurm_array, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(slurm_queue, "QUEUE_SECONDS", 3)
     monkeypatch.chdir(tmp_path)  # SLURM's logs of dask's jobs
     yield
     for group in fake_slurm.groups().values():
@@ -168,15 +169,16 @@ class Elsewhere(Darcy):
 
 @pytest.mark.slow
 def test_tasks_that_fail_one_and_all_are_named(tmp_path: Path, slurm) -> None:
+    recipe = small(resolution=65, samples=4)
     # A task that sees no more than some kilobytes of disk cannot write its shard.
     with pytest.raises(PdeflowError, match=r"None of the 2 tasks.*\n.*two.h5.parts/array-.*/jobs") as caught:
         generate(
-            small(), tmp_path / "two.h5", executor="slurm", workers=2, progress=False,
+            recipe, tmp_path / "two.h5", executor="slurm", workers=2, progress=False,
             cluster={"slurm_setup": ["trap '' XFSZ", "ulimit -f 8"]},
         )  # fmt: skip
     assert "exceeds the size" in str(caught.value)
-    generate(small(), tmp_path / "one.h5", progress=False)
-    generate(small(), tmp_path / "two.h5", progress=False)
+    generate(recipe, tmp_path / "one.h5", progress=False)
+    generate(recipe, tmp_path / "two.h5", progress=False)
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
@@ -191,8 +193,7 @@ def test_jobs_that_slurm_refuses(tmp_path: Path, slurm, executor: str, cluster: 
 
 
 @pytest.mark.slow
-def test_jobs_that_end_before_a_worker_reports(tmp_path: Path, slurm, monkeypatch) -> None:
-    monkeypatch.setattr(dask_workers, "QUEUE_SECONDS", 3)
+def test_jobs_that_end_before_a_worker_reports(tmp_path: Path, slurm) -> None:
     cluster = DASK | {"job_script_prologue": ["exit 1"]}
     with pytest.raises(PdeflowError, match=r"No job is left in the queue \(1 were submitted\)"):
         generate(small(), tmp_path / "d.h5", executor="dask-slurm", cluster=cluster, progress=False)
@@ -287,3 +288,21 @@ def test_an_overwrite_drops_the_array_of_another_recipe(tmp_path: Path) -> None:
     assert generate(new, path, overwrite=True, progress=False).resumed == 0
     generate(new, tmp_path / "one.h5", progress=False)
     assert path.read_bytes() == (tmp_path / "one.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("script", "answer"),
+    [
+        ("echo '7 cpu pdeflow root R 0:01 1 node'", True),
+        ("exit 0", False),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", False),
+        ("echo 'slurm_load_jobs error: Socket timed out' >&2; exit 1", True),
+    ],
+)
+def test_a_job_is_gone_only_if_the_queue_says_so(
+    tmp_path: Path, monkeypatch, script: str, answer: bool
+) -> None:
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert slurm_queue.in_queue(["7"]) is answer
