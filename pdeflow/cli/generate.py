@@ -20,15 +20,27 @@ OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("-o", "--output"), {"metavar": "OUT.h5", "help": "file to write (required)"}),
     (("-n",), {"metavar": "N", "help": "the same as --samples"}),
     (("--device",), {"default": "cpu", "help": "cpu (default), cuda, cuda:1, ..."}),
-    (("--workers",), {"type": int, "default": 1, "help": "processes, one thread each"}),
+    (
+        ("--workers",),
+        {"type": int, "default": 1, "help": "processes, dask workers or tasks, one thread each"},
+    ),
     (
         ("--executor",),
         {
             "default": "processes",
-            "help": "what runs the workers: processes (default) or dask (pdeflow[dask])",
+            "help": "what runs the workers: processes (default), dask (pdeflow[dask]), slurm: a SLURM array, "
+            "dask-slurm: dask in SLURM jobs (pdeflow[slurm])",
         },
     ),
     (("--scheduler",), {"metavar": "ADDRESS", "help": "running dask scheduler, instead of a local cluster"}),
+    (
+        ("--cluster",),
+        {
+            "metavar": "FILE.yaml",
+            "help": "settings of the SLURM jobs, as submitit (slurm) or dask_jobqueue.SLURMCluster "
+            "(dask-slurm) takes them",
+        },
+    ),
     (("--overwrite",), {"action": "store_true", "help": "replace OUT.h5 and what an earlier run left"}),
     (
         ("--dry-run",),
@@ -81,12 +93,33 @@ def run(arguments: Sequence[str]) -> int:
         workers=given.workers,
         executor=given.executor,
         scheduler=given.scheduler,
+        cluster=None if given.cluster is None else read_cluster(Path(given.cluster)),
         overwrite=given.overwrite,
         progress=not given.quiet,
     )
     print(report.text())
     print(f"Next: pdeflow inspect {output} --plot {output.with_suffix('.png')}")
     return 1 if report.failed else 0
+
+
+def read_cluster(path: Path) -> dict[str, Any]:
+    """The settings of SLURM jobs in a YAML file.
+
+    Raises
+    ------
+    UsageError
+        If it holds something else.
+    """
+    import yaml
+
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        settings = str(error).splitlines()[0]
+    if not isinstance(settings, dict):
+        hint = "For example the lines: timeout_min: 60, mem_gb: 4, slurm_partition: cpu"
+        raise UsageError("--cluster", settings, f"a YAML file of settings in {path}", hint)
+    return settings
 
 
 def _with_auto(before: str, word: str) -> str:

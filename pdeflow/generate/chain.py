@@ -68,8 +68,8 @@ class SolvedChain:
     *statement* on the grid, in float64, before the fields are cast to the storage dtype. Of an equation that
     is not linear, ``iterations`` counts the steps of Newton's method. Of an equation in time, ``residual`` is
     the relative change of the solution when the step was halved last, the largest of several unknowns, and
-    ``iterations`` counts the steps; of a conservation law, ``residual`` is the relative L1 difference to the
-    solution on half as many cells. Of a problem on meshes,
+    ``iterations`` counts the steps; where finite volumes solve it, ``residual`` is the relative L1
+    difference to the solution on half as many cells. Of a problem on meshes,
     ``meshes`` has one a sample, and the fields are those of all samples one after the other; ``residual`` is
     ``||b - A x|| / ||b||`` of its linear system.
     """

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ def generate(
     workers: int = 1,
     executor: ExecutorName = "processes",
     scheduler: str | None = None,
+    cluster: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> GenerationReport:
@@ -113,13 +114,20 @@ def generate(
     device
         Where to sample and solve, for example ``"cpu"`` or ``"cuda"``.
     workers
-        Processes, one thread each.
+        Processes, dask workers, or tasks of a SLURM array.
     executor
-        What runs the workers: ``"processes"``, or ``"dask"``, where a worker that is killed costs only
-        its chain.
+        What runs the workers: ``"processes"``, here, one thread each; ``"dask"``; ``"dask-slurm"``, dask
+        workers in jobs of SLURM; or ``"slurm"``, an array job whose tasks write into the folder of the
+        output, which the nodes must share. A worker that is killed costs only its chain; of
+        ``"processes"`` it also ends the run.
     scheduler
         Address of a running dask scheduler, whose workers are used; without one, dask starts ``workers``
         processes on this machine. The workers need no access to the output's folder.
+    cluster
+        Settings of the SLURM jobs, passed on as they are: keywords of ``dask_jobqueue.SLURMCluster`` for
+        ``"dask-slurm"`` (``{"cores": 1, "memory": "4GB", "walltime": "01:00:00"}``, one process a core unless
+        ``processes`` says otherwise), or of submitit's ``update_parameters`` for ``"slurm"``
+        (``{"timeout_min": 60, "mem_gb": 4, "slurm_partition": "cpu"}``).
     overwrite
         Replace an output that lies there. It stays until the new one is whole; shards that an interrupted
         call of the same recipe has recorded are used.
@@ -133,27 +141,31 @@ def generate(
     OSError
         If a file cannot be written; what is recorded stays, and the same call goes on.
     PdeflowError
-        If a worker process dies, or cannot import what the recipe needs.
+        If a worker process dies, SLURM refuses the jobs, or workers cannot import what the recipe needs.
     MissingDependency
-        If dask is asked for and not installed.
+        If the package of an executor is asked for and not installed.
     """
     start = time.perf_counter()
     output = Path(output)
     if output.suffix not in (".h5", ".hdf5"):
         raise InvalidInput("output", str(output), "a file name that ends in .h5 or .hdf5")
-    check_executor(executor, workers, scheduler)
+    check_executor(executor, workers, scheduler, cluster)
     check_device(device)
     manifest = Manifest(output, recipe)
     with manifest.locked():
         done = None if overwrite else _finished(output, recipe, manifest)
         if done is None:
             manifest.open(overwrite)
+            manifest.adopt()
             plan = _plan(recipe, manifest, device)
             todo = manifest.missing()
             resumed = recipe.samples - sum(len(recipe.indices(c)) for c in todo)
-            rows = solve_chains(plan, manifest, todo, device, workers, executor, scheduler)
-            merging = merge(output, plan, manifest)
-            with contextlib.closing(merging):
+            solving = solve_chains(plan, manifest, todo, device, workers, executor, scheduler, cluster)
+            # Closed after Ctrl-C too: jobs and workers end here.
+            with (
+                contextlib.closing(solving) as rows,
+                contextlib.closing(merge(output, plan, manifest)) as merging,
+            ):
                 merged = _record(rows, plan, manifest, set(todo), merging, progress)
                 _finish(output, plan, manifest, merging, merged, progress)
             rows, method = [manifest.rows[chain] for chain in range(recipe.chains)], plan.method

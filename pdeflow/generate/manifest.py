@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -43,6 +44,9 @@ class Manifest:
     The first line of the list is the recipe; each further line is one shard with its checksum, and is
     appended only after the shard lies under its final name. A line cut short by a kill is dropped on
     opening, so a shard is either recorded or generated again.
+
+    Tasks of a SLURM array put their shards, each with its line beside it, into a folder ``array-*`` of their
+    own; `collect` takes them over.
     """
 
     def __init__(self, output: Path, recipe: Recipe) -> None:
@@ -130,6 +134,8 @@ class Manifest:
         if not lines:
             for shard in self.folder.glob("chain-*"):
                 shard.unlink()
+            for array in self._arrays():
+                self.end_array(array)
             self.plan.unlink(missing_ok=True)
             with self.path.open("w") as file:
                 self._append(file, {"recipe": ours})
@@ -167,6 +173,42 @@ class Manifest:
         with self.path.open("a") as file:
             self._append(file, row)
         self.rows[row["chain"]] = row
+
+    def adopt(self) -> None:
+        """Record what tasks of an array have left behind, and end that array, which may still run."""
+        for array in self._arrays():
+            for row in self.collect(array):
+                # A kill between the record and the end of `collect` leaves a line that is recorded already.
+                if self.rows.get(row["chain"], {}).get("sha256") != row["sha256"]:
+                    self.record(row)
+            self.end_array(array)
+
+    def new_array(self) -> Path:
+        """A folder for the tasks of an array."""
+        array = self.folder / f"array-{uuid.uuid4().hex[:8]}"
+        array.mkdir()
+        return array
+
+    def _arrays(self) -> list[Path]:
+        return sorted(self.folder.glob("array-*"))
+
+    def collect(self, array: Path) -> Iterator[dict[str, Any]]:
+        """Put the shards that are whole in an array's folder into their places, and yield their lines."""
+        for line in sorted(array.glob("chain-*.json")):
+            row = json.loads(line.read_text())
+            shard, place = line.with_suffix(".shard"), self.shard(row["chain"])
+            if shard.exists():
+                os.replace(shard, place)
+            if place.exists() and sha256(place) == row["sha256"]:
+                yield row
+            line.unlink()
+
+    def end_array(self, array: Path) -> None:
+        """Remove the folder of an array; a task that still runs finds it gone, and ends."""
+        # In one step, so that a task cannot put a file into a folder that is being emptied.
+        gone = array.with_name(f"gone-{array.name}")
+        os.replace(array, gone)
+        shutil.rmtree(gone)
 
     def missing(self) -> list[int]:
         """The chains still to do: not recorded, or recorded with a shard that is gone or damaged."""

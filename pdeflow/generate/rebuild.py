@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pdeflow.problems
 from pdeflow.errors import PdeflowError
-from pdeflow.problems import Box, Distribution, Parameter, Problem, RandomPolygon
+from pdeflow.problems import Box, Distribution, HyperbolicSystem, Parameter, Problem, RandomPolygon
 
 _Made = TypeVar("_Made")
 
@@ -45,6 +45,9 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
     problem = _family(name, dim, set(distributions))
     for key, value in place.items():
         setattr(problem, key, value)
+    if isinstance(problem, HyperbolicSystem):
+        ends = recipe["statement"].get("ends", {})
+        problem.walls = tuple(side for side, kind in ends.items() if kind == "wall")
     for key, distribution in distributions.items():
         stated = problem.parameters[key]
         drawn = Parameter(distribution, positive=stated.positive, same_draw_as=stated.same_draw_as)

@@ -49,7 +49,8 @@ class Recipe:
     rtol
         Relative residual at which a system counts as solved. Of an equation in time: relative change of the
         solution, when the step is halved, at which it counts as solved. Of a conservation law:
-        residual of an implicit step, relative to the largest value of the solution.
+        residual of an implicit step, relative to the largest value of the solution; a hyperbolic system has
+        none.
     stop
         Last instant of an equation in time; none for a steady one.
     instants

@@ -23,7 +23,7 @@ from pdeflow.generate.chain import DIAGNOSTICS, Outputs, SolvedChain
 from pdeflow.generate.manifest import Manifest
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
-from pdeflow.problems import Evolution, MeshProblem, Neumann, Robin
+from pdeflow.problems import Evolution, HyperbolicSystem, MeshProblem, Neumann, Robin
 from pdeflow.problems.conditions import by_side
 from pdeflow.triangle_mesh import TriangleMesh
 
@@ -42,6 +42,8 @@ def open_writer(path: Path, recipe: Recipe, samples: int) -> WellWriter:
         for axis, wraps in zip(grid.axes, grid.periodic)
         for side in (f"{axis}-", f"{axis}+")
     }
+    if isinstance(recipe.problem, HyperbolicSystem):
+        sides |= {side: kind.upper() for side, kind in recipe.problem.ends.items()}
     return WellWriter(
         path,
         name=recipe.title,

@@ -4,6 +4,7 @@ from pdeflow.problems.advected_step import AdvectedStep
 from pdeflow.problems.advection import Advection
 from pdeflow.problems.allen_cahn import AllenCahn
 from pdeflow.problems.burgers import Burgers
+from pdeflow.problems.burgers_fronts import BurgersFronts
 from pdeflow.problems.calculus import (
     D,
     cos,
@@ -21,22 +22,26 @@ from pdeflow.problems.calculus import (
     tan,
     tanh,
 )
+from pdeflow.problems.cell_evolution import CellEvolution
 from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
 from pdeflow.problems.conditions import Dirichlet, Neumann, Robin
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.darcy import Darcy
+from pdeflow.problems.disc import Disc
 from pdeflow.problems.discretise import NotLinear, System, discretise
 from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import Box
 from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.finite_volumes import CellTrajectory
+from pdeflow.problems.fisher import Fisher
 from pdeflow.problems.gaussian_bumps import GaussianBumps
 from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
 from pdeflow.problems.helmholtz import Helmholtz
+from pdeflow.problems.hyperbolic_system import HyperbolicSystem
 from pdeflow.problems.impedance_helmholtz import ImpedanceHelmholtz
 from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
@@ -57,7 +62,10 @@ from pdeflow.problems.polygon_mesh import triangulate
 from pdeflow.problems.porous_medium import PorousMedium
 from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
+from pdeflow.problems.shallow_water import ShallowWater
+from pdeflow.problems.sine_waves import SineWaves
 from pdeflow.problems.stefan import Stefan
+from pdeflow.problems.thresholded_bumps import ThresholdedBumps
 
 __all__ = [
     "AdvectedStep",
@@ -65,6 +73,8 @@ __all__ = [
     "AllenCahn",
     "Box",
     "Burgers",
+    "BurgersFronts",
+    "CellEvolution",
     "CellTrajectory",
     "Choice",
     "ComplexHelmholtz",
@@ -74,13 +84,16 @@ __all__ = [
     "D",
     "Darcy",
     "Dirichlet",
+    "Disc",
     "Distribution",
     "Evolution",
+    "Fisher",
     "GaussianBumps",
     "GaussianField",
     "GrayScott",
     "Heat",
     "Helmholtz",
+    "HyperbolicSystem",
     "ImpedanceHelmholtz",
     "InviscidBurgers",
     "KortewegDeVries",
@@ -106,8 +119,11 @@ __all__ = [
     "Problem",
     "RandomPolygon",
     "Robin",
+    "ShallowWater",
+    "SineWaves",
     "Stefan",
     "System",
+    "ThresholdedBumps",
     "ThresholdedField",
     "Trajectory",
     "Uniform",

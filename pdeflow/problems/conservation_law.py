@@ -6,23 +6,19 @@ import abc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D, Names
-from pdeflow.problems.evolution import TIME, Evolution
-from pdeflow.problems.problem import require_nodes
+from pdeflow.problems.cell_evolution import CellEvolution
+from pdeflow.problems.evolution import TIME
 
 if TYPE_CHECKING:
     from pdeflow.problems.finite_volumes import CellTrajectory
 
-FEWEST_CELLS = 8
 
-
-class ConservationLaw(Evolution, abc.ABC):
+class ConservationLaw(CellEvolution, abc.ABC):
     """``u_t + f(u)_x = K(u)_xx`` on an interval: derive from it, give ``flux`` f or ``potential`` K, or both.
 
     The flux of u is ``f(u) - K(u)_x``; K is the integral of the diffusivity, which may vanish or jump (the
@@ -86,36 +82,9 @@ class ConservationLaw(Evolution, abc.ABC):
 
     def grid(self, points: Any) -> Grid:
         """The centres of so many equal cells."""
-        grid = self.domain.grid(points)
-        if grid.dim != 1:
+        if self.domain.dim != 1:
             raise InvalidInput(f"domain of {self.name}", self.domain, "an interval, such as Box(x=(0, 1))")
-        if self.wraps:
-            return grid
-        (lower,), (upper,), (n,) = grid.lower, grid.upper, grid.points
-        half = (upper - lower) / n / 2
-        return Grid(grid.axes, (lower + half,), (upper - half,), (n,))
-
-    def check_grid(self, grid: Grid) -> None:
-        """Raise InvalidInput unless the nodes are the centres of cells that fill the domain."""
-        expected = self.grid(grid.points)
-        same = (grid.axes, grid.periodic) == (expected.axes, expected.periodic) and np.allclose(
-            (grid.lower, grid.upper), (expected.lower, expected.upper), rtol=1e-6, atol=0.0
-        )
-        if not same:
-            hint = f"Make it with {type(self).__name__}().grid(points)."
-            raise InvalidInput("grid", grid, f"centres of equal cells of {self.domain}", hint)
-
-    def check_resolution(self, grid: Grid) -> None:
-        """Raise InvalidInput unless there are cells enough, in pairs for the estimate of the error."""
-        (n,) = grid.points
-        require_nodes(grid, FEWEST_CELLS, "which are the cells", "Take a finer grid.")
-        if n % 2:
-            expected = "an even number of cells, so that half as many give an estimate of the error"
-            raise InvalidInput("resolution", n, expected, f"Try {n + 1}.")
-
-    def rate_on_grid(self, u: Tensor, grid: Grid, parameters: Mapping[str, Any]) -> Tensor:
-        """Refused: there is no rate at a shock, and none at the ends without their values."""
-        raise self._no_steady("rate on a grid", "Use evolve, or residual_at_points.")
+        return super().grid(points)
 
     def evolve(
         self,

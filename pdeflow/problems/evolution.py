@@ -80,6 +80,11 @@ class Evolution(Problem):
                 "a box that wraps along every axis",
                 f"Write Box(..., periodic={list(self.domain.axes)}).",
             )
+        self._check_initials()
+        super().check_grid(grid)
+
+    def _check_initials(self) -> None:
+        """Raise InvalidInput unless each unknown has its initial field among the parameters."""
         for field, initial in zip(self.fields, self.initials):
             if initial not in self.parameters:
                 raise InvalidInput(
@@ -87,7 +92,6 @@ class Evolution(Problem):
                     list(self.parameters),
                     f"{initial!r} too, the initial field of {field!r}",
                 )
-        super().check_grid(grid)
 
     def rate_on_grid(self, u: Tensor, grid: Grid, parameters: Mapping[str, Any]) -> Tensor:
         """The rate at the nodes, by Fourier series.

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Status
 from pdeflow.problems.calculus import Names
+from pdeflow.problems.cell_evolution import CellEvolution
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.etdrk4 import Trajectory, check_times
 from pdeflow.problems.evolution import TIME
@@ -40,6 +41,9 @@ MOST_STEPS = 2**20
 SHORTEST = 1e-13
 """The part of the whole time that no step may be shorter than: its attempts are not finite, or not solved."""
 
+Euler = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From averages and a time, a step of Euler's method, and the rate at which something came in."""
+
 GAUSS = 0.5 / math.sqrt(3.0)
 """Places of the two Gauss points of a cell, in cells from its centre."""
 
@@ -51,21 +55,24 @@ class CellTrajectory(Trajectory):
     Parameters
     ----------
     u
-        (n, instants, cells), float64; of a sample that failed, as far as it came.
+        (n, instants, cells), of a system (n, instants, fields, *grid.shape), float64; of a sample that
+        failed, as far as it came.
     times
         The instants, from 0 to the end, on the CPU.
     error
         (n,), the largest relative difference over the instants, in L1, to the solution with half as many
         cells and steps of twice the length: about the error of the solution where it converges with first
-        order. Infinite where either has failed.
+        order. Of several unknowns that of the worst, relative to its own largest size over the instants,
+        since one may pass through 0. Infinite where either has failed.
     steps
         (n,), steps from 0 to the end.
     status
         (n,), values of `pdeflow.linalg.Status`: CONVERGED where the end was reached; MAX_ITERATIONS after
         ``MOST_STEPS`` steps; BREAKDOWN where no step is short enough to be finite and solved.
     inflow
-        (n, instants), what has come in through the ends since time 0 and not gone out: the mass, the sum of u
-        times the width of a cell, is larger by this than at the start, to rounding.
+        (n, instants), of a system (n, instants, fields), what has come in through the ends since time 0 and
+        not gone out: the mass, the sum of u times the size of a cell, is larger by this than at the start,
+        to rounding.
     """
 
     inflow: Tensor
@@ -112,57 +119,99 @@ def evolve(
     check_times(stop, instants, rtol)
     law.check_grid(grid)
     law.check_resolution(grid)
-    given = law.complete_parameters(parameters)
-    if device is None:
-        device = next((v.device for v in given.values() if isinstance(v, Tensor)), torch.device("cpu"))
-    numbers, field = _values(law, grid, given, device)
-    counts = {name: len(value) for name, value in numbers.items()}
-    if field is not None:
-        counts[law.initial] = len(field)
-    batch = max(counts.values(), default=1)
-    for name, count in counts.items():
-        if count not in (1, batch):
-            raise InvalidInput(f"samples of parameter {name!r}", count, f"1 or {batch}")
-    p = {name: value.expand(batch, 1) for name, value in numbers.items()}
-    fine = Cells(law, p, grid.coordinates(device=device)[0], grid.spacing[0], rtol)
+    numbers, fields, batch = read_parameters(law, grid, parameters, device)
+    field = fields.get(law.initial)
+    place = next((v.device for v in (*fields.values(), *numbers.values())), device or "cpu")
+    fine = Cells(law, numbers, grid.coordinates(device=place)[0], grid.spacing[0], rtol)
     coarse = fine.halved()
-    start = fine.start(batch) if field is None else field.expand(batch, -1)
+    start = fine.start(batch) if field is None else field
     times = torch.linspace(0.0, stop, instants, dtype=torch.float64, device="cpu")
     u, inflow, steps, status = march(fine, start, times.tolist())
-    half_start = coarse.start(batch) if field is None else _pairs(start)
+    half_start = coarse.start(batch) if field is None else merged_cells(start)
     half, _, _, half_status = march(coarse, half_start, times.tolist())
-    size, difference = u.abs().mean(dim=-1), (_pairs(u) - half).abs().mean(dim=-1)
+    size, difference = u.abs().mean(dim=-1), (merged_cells(u) - half).abs().mean(dim=-1)
     relative = torch.where(size > 0, difference / size, difference).amax(dim=1)
     known = (status == int(Status.CONVERGED)) & (half_status == int(Status.CONVERGED))
     error = torch.where(known, relative, torch.inf)
     return CellTrajectory(u, times, error, steps, status, inflow)
 
 
-def _pairs(u: Tensor) -> Tensor:
-    """Means of neighbouring cells, two by two."""
-    return u.unflatten(-1, (-1, 2)).mean(dim=-1)
+def merged_cells(u: Tensor, dim: int = 1) -> Tensor:
+    """Means of neighbouring cells, two by two along each of the last ``dim`` axes."""
+    for axis in range(-dim, 0):
+        u = u.unflatten(axis, (-1, 2)).mean(dim=axis)
+    return u
 
 
-def _values(
-    law: ConservationLaw, grid: Grid, given: Mapping[str, Any], device: torch.device | str
-) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Numbers, (n or 1, 1), and the initial field, (n or 1, cells), if the law has one; in float64."""
+def read_parameters(
+    problem: CellEvolution, grid: Grid, parameters: Mapping[str, Any], device: torch.device | str | None
+) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
+    """Numbers, (n, 1, ..., 1) with a 1 for each axis, initial fields, (n, *grid.shape), in float64, and n.
+
+    Of an initial field, (n, *grid.shape) or (*grid.shape) are taken; a number for one is among the numbers.
+
+    Raises
+    ------
+    InvalidInput
+        If a shape is another one, the samples are not equally many, or a value is a formula.
+    """
+    given = problem.complete_parameters(parameters)
+    if device is None:
+        device = next((v.device for v in given.values() if isinstance(v, Tensor)), torch.device("cpu"))
+    ones = (1,) * grid.dim
     numbers: dict[str, Tensor] = {}
-    field = None
+    fields: dict[str, Tensor] = {}
     for name, value in given.items():
         if callable(value):
             raise InvalidInput(f"parameter {name!r}", "a formula", "numbers, or the averages over the cells")
         values = torch.as_tensor(value, dtype=torch.float64, device=device)
-        if name == law.initial and values.ndim and law.parameters[name].distribution.is_field:
-            if values.shape[-1:] != grid.shape or values.ndim > 2:
+        # On an interval, what has one axis may be one number a sample or one field for all of them.
+        one_axis = values.ndim == grid.dim == 1 and problem.parameters[name].distribution.is_field
+        if name in problem.initials and (values.ndim > 1 or one_axis):
+            if values.shape[-grid.dim :] != grid.shape or values.ndim > grid.dim + 1:
                 raise InvalidInput(f"shape of parameter {name!r}", tuple(values.shape), f"(n, *{grid.shape})")
-            field = values.reshape(-1, *grid.shape)
+            fields[name] = values.reshape(-1, *grid.shape)
         elif values.ndim <= 1:
-            numbers[name] = values.reshape(-1, 1)
+            numbers[name] = values.reshape(-1, *ones)
         else:
-            expected = "(n,), one number a sample: only the initial field varies in space"
+            expected = "(n,), one number a sample: only an initial field varies in space"
             raise InvalidInput(f"shape of parameter {name!r}", tuple(values.shape), expected)
-    return numbers, field
+    counts = {name: len(value) for name, value in (numbers | fields).items()}
+    batch = max(counts.values(), default=1)
+    for name, count in counts.items():
+        if count not in (1, batch):
+            raise InvalidInput(f"samples of parameter {name!r}", count, f"1 or {batch}")
+    numbers = {name: value.expand(batch, *ones) for name, value in numbers.items()}
+    return numbers, {name: value.expand(batch, *grid.shape) for name, value in fields.items()}, batch
+
+
+def ssp_rk3(euler: Euler, u: Tensor, t: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    """A step of the method of third order made of steps of Euler's method, and what came in during it."""
+    first, gain = euler(u, t)
+    second, gain_first = euler(first, t + dt)
+    second = torch.lerp(u, second, 0.25)
+    third, gain_second = euler(second, t + dt / 2)
+    return torch.lerp(u, third, 2 / 3), dt * (gain + gain_first + 4 * gain_second) / 6
+
+
+class Scheme(Protocol):
+    """What `march` asks of a discretisation; every (n, 1, ..., 1) has as many axes as the averages."""
+
+    @property
+    def dim(self) -> int:
+        """How many of the last axes of the averages are those of the grid."""
+        ...
+
+    def crossing(self, u: Tensor, t: Tensor) -> Tensor:
+        """The time in which the fastest wave crosses a cell, (n, 1, ..., 1); infinite where nothing moves."""
+        ...
+
+    def advance(self, u: Tensor, t: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A step, what came in, the step that would have been allowed, and that the next should be.
+
+        What came in has a 1 for each axis of the grid. A step that must not be taken allows half of itself.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -189,9 +238,14 @@ class Cells:
     width: float
     rtol: float
 
+    @property
+    def dim(self) -> int:
+        """1: an interval."""
+        return 1
+
     def halved(self) -> Cells:
         """The same domain in half as many cells, each two of these."""
-        return Cells(self.law, self.p, _pairs(self.centres), 2 * self.width, self.rtol)
+        return Cells(self.law, self.p, merged_cells(self.centres), 2 * self.width, self.rtol)
 
     def _at(self, **coordinates: Any) -> tuple[Names, Names]:
         return Names("coordinate", coordinates), Names("parameter", self.p)
@@ -236,6 +290,8 @@ class Cells:
 
     def crossing(self, u: Tensor, t: Tensor) -> Tensor:
         """The time in which the fastest wave crosses a cell, (n, 1); infinite where nothing moves."""
+        if not self.carries:
+            return torch.full_like(t, math.inf)
         slope = value_and_slope(self.flux, extended(u, *self.ends(t), self.law.wraps))[1]
         return self.width / slope.abs().amax(dim=1, keepdim=True)
 
@@ -247,11 +303,7 @@ class Cells:
             flux = muscl_flux(self.flux, v, *self.ends(time), self.law.wraps)
             return v - ratio * flux.diff(dim=1), flux[:, :1] - flux[:, -1:]
 
-        first, gain = euler(u, t)
-        second, gain_first = euler(first, t + dt)
-        second = 0.75 * u + 0.25 * second
-        third, gain_second = euler(second, t + dt / 2)
-        return u / 3 + 2 * third / 3, dt * (gain + gain_first + 4 * gain_second) / 6
+        return ssp_rk3(euler, u, t, dt)
 
     def diffuse(self, u: Tensor, t: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A step of backward Euler, the mass (n, 1) that came in, and whether it was solved, (n, 1)."""
@@ -294,13 +346,15 @@ class Cells:
         return new, gain, torch.where(usable, longest, dt / 2), shorter
 
 
-def march(cells: Cells, start: Tensor, times: list[float]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Averages (n, instants, cells), what has come in (n, instants), steps (n,) and status (n,)."""
-    u, t = start, torch.zeros_like(start[:, :1])
-    entered, steps = torch.zeros_like(t), torch.zeros_like(t, dtype=torch.int64)
+def march(scheme: Scheme, start: Tensor, times: list[float]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Averages and what has come in, both (n, instants, ...), the latter without the axes of the grid;
+    steps (n,) and status (n,)."""
+    u, t = start, start.new_zeros(len(start), *(1,) * (start.ndim - 1))
+    entered = start.new_zeros(*start.shape[: start.ndim - scheme.dim], *(1,) * scheme.dim)
+    steps = torch.zeros_like(t, dtype=torch.int64)
     status = torch.full_like(t, int(Status.CONVERGED), dtype=torch.int8)
-    status[~torch.isfinite(u).all(dim=1, keepdim=True)] = int(Status.BREAKDOWN)
-    step = COURANT_AIM * cells.crossing(u, t) if cells.carries else torch.full_like(t, math.inf)
+    status[~torch.isfinite(u).flatten(1).all(dim=1).view_as(t)] = int(Status.BREAKDOWN)
+    step = COURANT_AIM * scheme.crossing(u, t)
     averages, inflow = [u], [entered]
     for target in times[1:]:
         while True:
@@ -310,7 +364,7 @@ def march(cells: Cells, start: Tensor, times: list[float]) -> tuple[Tensor, Tens
             left = target - t
             pieces = torch.ceil(left / step).clamp(min=1.0)
             dt = torch.where(running, left / pieces, 0.0)
-            new, gain, longest, advised = cells.advance(u, t, dt)
+            new, gain, longest, advised = scheme.advance(u, t, dt)
             taken = running & (dt <= longest)
             u, entered = torch.where(taken, new, u), entered + torch.where(taken, gain, 0.0)
             t = torch.where(taken, torch.where(pieces == 1, target, t + dt), t)
@@ -322,9 +376,10 @@ def march(cells: Cells, start: Tensor, times: list[float]) -> tuple[Tensor, Tens
             status[running & (steps >= MOST_STEPS)] = int(Status.MAX_ITERATIONS)
         averages.append(u)
         inflow.append(entered)
+    came = torch.stack(inflow, dim=1)
     return (
         torch.stack(averages, dim=1),
-        torch.cat(inflow, dim=1),
+        came.reshape(came.shape[: came.ndim - scheme.dim]),
         steps.flatten(),
         status.flatten(),
     )

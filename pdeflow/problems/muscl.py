@@ -31,16 +31,22 @@ def extended(u: Tensor, left: Tensor, right: Tensor, periodic: bool) -> Tensor:
     return torch.cat([u[:, -1:], u, u[:, :1]] if periodic else [left, u, right], dim=1)
 
 
-def van_leer_slopes(u: Tensor) -> Tensor:
-    """(n, cells) from (n, cells + 2): differences over a cell, the harmonic mean of the two neighbouring
-    ones.
+TINY = torch.finfo(torch.float64).tiny
+"""Added to what is not negative, it changes nothing but a 0, which may then be divided by."""
 
-    0 at an extremum. A cell's linear profile stays between the means of its neighbours.
+
+def van_leer_rise(u: Tensor, dim: int = 1) -> Tensor:
+    """From the mean of a cell to the end of its linear profile along ``dim``: half a harmonic mean.
+
+    The mean is that of the differences to both neighbours, 0 at an extremum, so that the profile stays
+    between the means of the neighbours. The first cell and the last are there for their neighbours and get
+    none: (..., cells + 2, ...) gives (..., cells, ...).
     """
-    steps = u.diff(dim=1)
-    left, right = steps[:, :-1], steps[:, 1:]
-    product = left * right
-    return torch.where(product > 0, 2 * product / (left + right), 0.0)
+    steps = u.diff(dim=dim)
+    cells = steps.shape[dim] - 1
+    left, right = steps.narrow(dim, 0, cells), steps.narrow(dim, 1, cells)
+    product, total = left * right, left + right
+    return torch.where(product > 0, product / total, 0.0)
 
 
 def hlle_flux(flux: Pointwise, left: Tensor, right: Tensor) -> Tensor:
@@ -79,8 +85,8 @@ def muscl_flux(flux: Pointwise, u: Tensor, left: Tensor, right: Tensor, periodic
     Tensor
         (n, cells + 1), positive to the right; where it wraps, the first and the last are the same face.
     """
-    half = van_leer_slopes(extended(u, left, right, periodic)) / 2
-    lower, upper = u - half, u + half
+    rise = van_leer_rise(extended(u, left, right, periodic))
+    lower, upper = u - rise, u + rise
     if periodic:
         left, right = upper[:, -1:], lower[:, :1]
     return hlle_flux(flux, torch.cat([left, upper], dim=1), torch.cat([lower, right], dim=1))

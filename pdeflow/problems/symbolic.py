@@ -10,6 +10,7 @@ from sympy.core.function import AppliedUndef
 from sympy.printing.latex import LatexPrinter
 from sympy.printing.precedence import PRECEDENCE
 
+from pdeflow.errors import InvalidInput
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.conditions import Condition, Dirichlet, Robin
 from pdeflow.problems.unknowns import components, named
@@ -167,13 +168,23 @@ def latex(problem: Problem) -> str:
 def _linearised(
     problem: Problem, directions: Sequence[sympy.Expr], at: dict[str, Any], parameters: dict[str, Any]
 ) -> list[list[sympy.Expr]]:
-    """d/de_j of component i of residual(e_1 direction_1, ...) at e = 0: a row for each i."""
+    """d/de_j of component i of residual(e_1 direction_1, ...) at e = 0: a row for each i.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such derivative, because the residual divides by an unknown.
+    """
     # No parameter can have the name of a dummy.
     es = [sympy.Dummy("epsilon", real=True) for _ in directions]
     us = [e * direction for e, direction in zip(es, directions)]
     zero = [(e, 0) for e in es]
     values = [value.doit() for value in residuals(problem, us, at, parameters)]
-    return [[sympy.expand(sympy.diff(value, e).subs(zero).doit()) for e in es] for value in values]
+    rows = [[sympy.expand(sympy.diff(value, e).subs(zero).doit()) for e in es] for value in values]
+    if any(entry.has(sympy.nan, sympy.zoo) for row in rows for entry in row):
+        expected = "a residual that has a derivative where the unknowns are 0"
+        raise InvalidInput(f"linear part of {problem.name}", "one that divides by an unknown", expected)
+    return rows
 
 
 def linear_part(problem: Problem) -> sympy.Expr | sympy.Matrix:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import yaml
 
@@ -39,10 +41,20 @@ def test_print_config_is_a_recipe(pdeflow, tmp_path):
         (["-c", "darcy", "-o", "x.h5", "--problem.dimm=2"], ["problem.init_args.dimm", "Nearest: dim"]),
         (["-c", "darcy", "-o", "x.h5", "--dtype=float16"], ["dtype", "float16"]),
         (["-c", "helmholtz", "-o", "x.h5", "--resolution=9"], ["resolution", "9", "at least 14"]),
+        (
+            ["-c", "convection_diffusion", "-o", "x.h5", "--resolution=9"],
+            ["resolution", "at least 26", "Peclet"],
+        ),
+        (["-c", "gray_scott", "-o", "x.h5", "--resolution=32"], ["resolution", "at least 89"]),
+        (["-c", "helmholtz", "-o", "x.h5", "--problem.wave_number.lower=9"], ["(9.0, 8.0)", "lower < upper"]),
+        (["-c", "darcy", "-o", "x.h5", "--problem.coefficient.low=-3"], ["low=-3.0", "all positive"]),
+        (["-c", "darcy", "-o", "x.h5", "--executor=dusk"], ["executor", "Nearest: dask"]),
+        (["-c", "darcy", "-o", "x.h5", "--cluster", "recipe.txt"], ["--cluster", "a YAML file of settings"]),
         (["-c", "darcy", "-o", "x.h5", "--guess=neighbour"], ["guess", "order"]),
     ],
 )
 def test_wrong_recipe(pdeflow, tmp_path, arguments, words):
+    (tmp_path / "recipe.txt").write_text("a list\n")
     result = pdeflow("generate", *arguments)
     assert result.code == 2
     assert result.is_short, result.err
@@ -139,3 +151,34 @@ def test_a_pilot_of_an_equation_that_is_not_linear(pdeflow, tmp_path):
     assert (result.code, result.is_short) == (2, True)
     assert "not linear" in result.err
     assert not (tmp_path / "x.h5").exists()
+
+
+def test_an_output_where_there_can_be_no_file(pdeflow, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    result = pdeflow("generate", "-c", "darcy", "-o", "file/x.h5", "-n", 2, "--resolution", 9)
+    assert (result.code, result.is_short) == (1, True)
+    assert "a file lies where a folder is needed" in result.err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_output_of_another_recipe(pdeflow, tmp_path):
+    assert pdeflow("generate", "-c", "darcy", "-o", "x.h5", "-n", 2, "--resolution", 9).code == 0
+    before = (tmp_path / "x.h5").read_bytes()
+    result = pdeflow("generate", "-c", "darcy", "-o", "x.h5", "-n", 3, "--resolution", 9)
+    assert (result.code, result.is_short) == (2, True)
+    assert "samples = 2 there, 3 here" in result.err
+    assert "--overwrite" in result.err
+    assert (tmp_path / "x.h5").read_bytes() == before
+
+
+def test_settings_of_jobs_reach_slurm(pdeflow, tmp_path, monkeypatch):
+    for name in ("sbatch", "srun"):  # an sbatch that refuses everything, and says what it was asked for
+        (tmp_path / name).write_text("#!/bin/sh\ngrep partition $1 >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "jobs.yaml").write_text("timeout_min: 60\nslurm_partition: cpu\n")
+    words = ["--executor", "slurm", "--cluster", "jobs.yaml"]
+    result = pdeflow("generate", "-c", "darcy", "-o", "x.h5", "-n", 2, "--resolution", 9, *words)
+    assert (result.code, result.is_short) == (1, True)
+    assert "SLURM refuses the array: #SBATCH --partition=cpu" in result.err
+    assert not list(tmp_path.glob("x.h5*"))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
+import json
 import os
 import random
 import resource
@@ -13,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from pdeflow.errors import CorruptFile, InvalidInput
+from pdeflow.errors import CorruptFile, InvalidInput, WriteFailed
 from pdeflow.generate import Recipe, generate
-from pdeflow.generate.manifest import Manifest
+from pdeflow.generate.manifest import Manifest, sha256
 from pdeflow.problems import Darcy
 
 SCRIPT = """
@@ -54,32 +58,165 @@ def start(path: Path, *options: str, workers: int = 1, **more) -> subprocess.Pop
     return process
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_the_file_is_the_same(
-    tmp_path: Path, whole: tuple[bytes, float], kills: int
+# Imports once and then makes a child for each line "PATH EVENT" it reads: a run of `generate` that is killed
+# at a file operation (at none if EVENT is negative). No thread of torch has run in it, so that forking is
+# safe. It answers with the child's process id, and when that has ended, with its status, the number of
+# operations it saw, and which of them gave the merged file its name.
+SERVER = """
+import os, signal, sys, traceback
+from pdeflow.generate import Recipe, generate
+from pdeflow.problems import Darcy
+
+recipe = Recipe(Darcy(), resolution=33, samples=96, chain=4, seed=3)
+WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+
+
+def run(path, event, pipe):
+    seen = named = 0
+
+    def watch(name, arguments):
+        nonlocal seen, named
+        if name in WATCHED and (
+            os.path.basename(path) in str(arguments[0]) or str(arguments[0]).startswith("chain-")
+        ):
+            if seen == event:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if name == "os.rename" and str(arguments[1]) == path:
+                named = seen
+            seen += 1
+
+    sys.addaudithook(watch)
+    generate(recipe, path, progress=False)
+    os.write(pipe, f"{seen} {named}".encode())
+
+
+for line in sys.stdin:
+    path, event = line.split()
+    result, pipe = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            run(path, int(event), pipe)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.close(pipe)
+    print(child, flush=True)
+    status = os.waitpid(child, 0)[1]
+    print(os.waitstatus_to_exitcode(status), os.read(result, 40).decode() or "0 0", flush=True)
+    os.close(result)
+"""
+
+
+class Runs:
+    """Runs of `generate` in processes of their own, which can be killed."""
+
+    def __init__(self) -> None:
+        self.server = subprocess.Popen(
+            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def run(self, path: Path, event: int = -1, seconds: float | None = None) -> tuple[bool, int, int]:
+        """Whether the run was killed, at an operation or after some seconds; else what operations it saw."""
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(f"{path} {event}\n")
+        self.server.stdin.flush()
+        child = int(self.server.stdout.readline())
+        if seconds is not None:
+            time.sleep(seconds)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        code, seen, named = map(int, self.server.stdout.readline().split())
+        assert code in (0, -signal.SIGKILL)
+        return code == -signal.SIGKILL, seen, named
+
+
+@pytest.fixture(scope="module")
+def runs():
+    started = Runs()
+    yield started
+    started.server.kill()
+    started.server.wait()
+
+
+def stage(path: Path) -> str:
+    """What a killed run had come to, by what it left."""
+    manifest = Manifest(path, recipe())
+    if Path(f"{path}.manifest.json").exists():
+        return "cleaning"
+    if path.exists():
+        return "ending"
+    if not manifest.path.exists():
+        return "starting"
+    lines = manifest.path.read_bytes().count(b"\n") - 1
+    if lines == 24:
+        return "merging"
+    shards = list(manifest.folder.glob("chain-*.shard"))
+    if list(manifest.folder.glob("chain-*.partial")):
+        return "writing"
+    return "recording" if len(shards) > max(lines, 0) else "solving"
+
+
+def recorded(path: Path) -> dict[int, str]:
+    """Checksums of the chains that are recorded, each of them once and with its shard whole."""
+    manifest = Manifest(path, recipe())
+    if not manifest.path.exists():
+        return {}
+    lines = [
+        json.loads(line) for line in manifest.path.read_text().splitlines(keepends=True) if line[-1] == "\n"
+    ]
+    rows = {line["chain"]: line["sha256"] for line in lines[1:]}
+    assert len(rows) == max(len(lines) - 1, 0), "a chain was recorded twice"
+    for chain, digest in rows.items():
+        assert sha256(manifest.shard(chain)) == digest, "a recorded shard was lost"
+    return rows
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_the_file_is_the_same(
+    tmp_path: Path, whole: tuple[bytes, float], runs: Runs, kills: int
 ) -> None:
-    content, seconds = whole
-    path = tmp_path / "d.h5"
-    moments = random.Random(kills)
-    recorded = 0
-    for _ in range(kills):
-        process = start(path)
-        time.sleep(moments.uniform(0.0, seconds))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if path.exists():
-            continue
-        manifest = Manifest(path, recipe())
-        manifest.folder.mkdir(exist_ok=True)
-        manifest.open()
-        now = len(manifest.rows)
-        assert now >= recorded, "a recorded shard was lost"
-        assert sorted(manifest.missing()) == sorted(set(range(24)) - set(manifest.rows))
-        recorded = now
-    report = generate(recipe(), path, progress=False)
-    assert report.failed == 0
-    assert report.resumed >= recorded * 4
-    assert path.read_bytes() == content
+    """Half the kills spread over the file operations of a whole run, half at any time of one that goes on."""
+    content, _ = whole
+    random_numbers, stages, killed = random.Random(kills), [], 0
+    began = time.perf_counter()
+    _, operations, named = runs.run(tmp_path / "counted.h5")
+    seconds = time.perf_counter() - began
+    assert operations > 24 * 3
+    for number in itertools.count():
+        if killed >= kills:
+            break
+        path = tmp_path / f"run-{number}.h5"
+        event = int((killed + random_numbers.random()) / kills * operations)
+        if number < 3:  # before anything is there; just before and after the merged file gets its name
+            event = (0, named, named + 1)[number]
+        was_killed, _, _ = runs.run(path, event)
+        assert was_killed, f"no operation {event}"
+        stages.append(stage(path))
+        before = recorded(path) if stages[-1] not in ("ending", "cleaning") else None
+        killed += 1
+        if before is not None:
+            left = (24 - len(before)) / 24 * seconds
+            was_killed, _, _ = runs.run(path, seconds=random_numbers.uniform(0.0, 0.8 * left + 0.1))
+            if was_killed:
+                killed += 1
+                stages.append(stage(path))
+                if stages[-1] not in ("ending", "cleaning"):
+                    assert before.items() <= recorded(path).items(), "a record was lost"
+        assert not path.exists() or path.read_bytes() == content
+        report = generate(recipe(), path, progress=False)
+        assert report.failed == 0
+        assert path.read_bytes() == content
+        assert sorted(p.name for p in tmp_path.glob(f"{path.name}*")) == [
+            path.name,
+            f"{path.name}.manifest.json",
+        ]
+        path.unlink()
+    if kills >= 50:
+        assert {"starting", "solving", "writing", "recording", "merging", "ending", "cleaning"} <= set(stages)
 
 
 def test_a_damaged_shard_is_made_again(tmp_path: Path, whole: tuple[bytes, float]) -> None:
@@ -118,6 +255,54 @@ def test_a_write_that_fails_says_so_and_keeps_what_is_recorded(
     assert recorded >= 12  # the half of the chains that fits
     report = generate(recipe(), path, progress=False)
     assert report.resumed == 4 * recorded
+    assert path.read_bytes() == whole[0]
+
+
+# 1: the list of shards; 2, 3: the plan and its folder; then three for each of 24 chains: the shard, its
+# folder, its line in the list; 76, 77: the merged file; 78, 79: its record.
+@pytest.mark.parametrize(
+    "flushes", [1, 5, 6, 76, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4, 40, 77, 78, 79))]
+)
+def test_a_disk_that_fills_at_any_moment_says_so_and_keeps_what_is_recorded(
+    tmp_path: Path, whole: tuple[bytes, float], monkeypatch: pytest.MonkeyPatch, flushes: int
+) -> None:
+    """ENOSPC when something is flushed for the n-th time."""
+    path, flush, done = tmp_path / "d.h5", os.fsync, []
+
+    def fill(handle: int) -> None:
+        done.append(handle)
+        if len(done) == flushes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", fill)
+    with pytest.raises(OSError, match=r"disk is full|No space left") as caught:
+        generate(recipe(), path, progress=False)
+    assert isinstance(caught.value, WriteFailed) or caught.value.errno == errno.ENOSPC
+    monkeypatch.setattr(os, "fsync", flush)
+    before = recorded(path)
+    assert len(before) == min(max(flushes - 3, 0) // 3, 24)
+    assert generate(recipe(), path, progress=False).resumed == 4 * len(before)
+    assert path.read_bytes() == whole[0]
+
+
+def test_a_worker_that_is_killed_is_named_and_costs_what_was_in_hand(
+    tmp_path: Path, whole: tuple[bytes, float]
+) -> None:
+    path = tmp_path / "d.h5"
+    process = start(path, workers=2)
+    while not list(tmp_path.glob("d.h5.parts/chain-*.shard")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    assert len(workers) == 2
+    os.kill(int(workers[0]), signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    assert "A worker process died" in errors
+    before = recorded(path)
+    assert generate(recipe(), path, progress=False).resumed == 4 * len(before)
     assert path.read_bytes() == whole[0]
 
 

@@ -12,7 +12,7 @@ import torch
 
 from pdeflow.data import GridSamples, WellReader
 from pdeflow.errors import InvalidInput
-from pdeflow.generate import Recipe, estimate, executors, generate
+from pdeflow.generate import Recipe, estimate, generate, worker
 from pdeflow.linalg import CG, Jacobi
 from pdeflow.problems import (
     AllenCahn,
@@ -77,17 +77,17 @@ def test_workers_and_a_resumed_run_give_the_same_bytes(
     generate(small(), tmp_path / "two.h5", workers=2, progress=False)
     assert (tmp_path / "two.h5").read_bytes() == whole
 
-    solve, path = executors.solve_chain, tmp_path / "cut.h5"
+    solve, path = worker.solve_chain, tmp_path / "cut.h5"
 
     def stops_at_the_last(recipe: Recipe, chain: int, *more):
         if chain == 2:
             raise KeyboardInterrupt
         return solve(recipe, chain, *more)
 
-    monkeypatch.setattr(executors, "solve_chain", stops_at_the_last)
+    monkeypatch.setattr(worker, "solve_chain", stops_at_the_last)
     with pytest.raises(KeyboardInterrupt):
         generate(small(), path, progress=False)
-    monkeypatch.setattr(executors, "solve_chain", solve)
+    monkeypatch.setattr(worker, "solve_chain", solve)
     assert generate(small(), path, progress=False).resumed == 8
     assert path.read_bytes() == whole
 
@@ -220,6 +220,7 @@ SHIPPED = [
     "advection",
     "allen_cahn",
     "burgers",
+    "fisher",
     "gray_scott",
     "heat",
     "korteweg_de_vries",

@@ -8,10 +8,11 @@ import signal
 import sys
 from pathlib import Path
 
+import distributed
 import pytest
 
 from pdeflow.errors import InvalidInput, MissingDependency, PdeflowError, WriteFailed
-from pdeflow.generate import Recipe, executors, generate
+from pdeflow.generate import Recipe, dask_workers, executors, generate
 from pdeflow.generate.manifest import Manifest
 from pdeflow.generate.plan import Plan
 from pdeflow.problems import Box, D, Darcy, Dirichlet, Parameter, Problem, Uniform
@@ -86,7 +87,6 @@ def test_dask_is_asked_for_by_name(tmp_path: Path, monkeypatch) -> None:
 
 @pytest.fixture(scope="module")
 def cluster():
-    distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -95,6 +95,13 @@ def cluster():
         silence_logs="CRITICAL",
     ) as running:
         yield running
+
+
+def test_workers_of_a_running_scheduler_give_the_same_bytes(tmp_path: Path, cluster) -> None:
+    generate(small(), tmp_path / "one.h5", progress=False)
+    where = cluster.scheduler_address
+    generate(small(), tmp_path / "two.h5", executor="dask", scheduler=where, progress=False)
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
 @pytest.mark.slow
@@ -135,15 +142,13 @@ def test_dask_workers_that_cannot_import_a_class_are_named(tmp_path: Path, clust
 
 
 def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch) -> None:
-    pytest.importorskip("distributed")
-    monkeypatch.setattr(executors, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", 1)
     with pytest.raises(InvalidInput, match=r"scheduler: got 'tcp://127.0.0.1:9'"):
         generate(small(), tmp_path / "d.h5", executor="dask", scheduler="tcp://127.0.0.1:9", progress=False)
 
 
 @pytest.mark.slow
 def test_a_local_dask_cluster_gives_the_same_bytes(tmp_path: Path) -> None:
-    pytest.importorskip("distributed")
     generate(small(), tmp_path / "one.h5", progress=False)
     generate(small(), tmp_path / "two.h5", executor="dask", workers=2, progress=False)
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()

@@ -10,7 +10,7 @@ import pytest
 
 from pdeflow.data import MeshGraphs, MeshReader, inspect, plot
 from pdeflow.errors import InvalidInput
-from pdeflow.generate import Recipe, executors, generate
+from pdeflow.generate import Recipe, generate, worker
 from pdeflow.generate.verify import verify
 from pdeflow.linalg import CG, Auto, Jacobi
 from pdeflow.problems import PolygonDiffusion, PolygonElasticity
@@ -53,17 +53,17 @@ def test_workers_and_a_resumed_run_give_the_same_bytes(
     generate(small(), tmp_path / "two.h5", workers=2, progress=False)
     assert (tmp_path / "two.h5").read_bytes() == whole
 
-    solve, path = executors.solve_chain, tmp_path / "cut.h5"
+    solve, path = worker.solve_chain, tmp_path / "cut.h5"
 
     def stops_at_the_last(recipe: Recipe, chain: int, *more):
         if chain == 2:
             raise KeyboardInterrupt
         return solve(recipe, chain, *more)
 
-    monkeypatch.setattr(executors, "solve_chain", stops_at_the_last)
+    monkeypatch.setattr(worker, "solve_chain", stops_at_the_last)
     with pytest.raises(KeyboardInterrupt):
         generate(small(), path, progress=False)
-    monkeypatch.setattr(executors, "solve_chain", solve)
+    monkeypatch.setattr(worker, "solve_chain", solve)
     assert generate(small(), path, progress=False).resumed == 4
     assert path.read_bytes() == whole
     assert generate(small(), path, progress=False).resumed == 5

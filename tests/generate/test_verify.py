@@ -41,6 +41,7 @@ from pdeflow.problems import (
     Poisson,
     PorousMedium,
     Problem,
+    ShallowWater,
     Uniform,
     etdrk4,
 )
@@ -191,6 +192,8 @@ IN_TIME = [
     KuramotoSivashinsky(length=20.0),
     NavierStokes(),
     PorousMedium(),
+    ShallowWater(),
+    ShallowWater(length=2.0, periodic=("y",), walls=("x+",)),
 ]
 
 

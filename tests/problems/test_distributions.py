@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
 from pdeflow.problems import (
     Box,
     Choice,
     Constant,
     Darcy,
+    Disc,
     GaussianBumps,
     GaussianField,
     LogNormalField,
@@ -22,10 +24,14 @@ from pdeflow.problems import (
     Parameter,
     PlaneWave,
     Poisson,
+    SineWaves,
+    ThresholdedBumps,
     ThresholdedField,
     Uniform,
 )
 from pdeflow.problems.calculus import Names
+from pdeflow.problems.distributions import random_generator
+from pdeflow.problems.thresholded_bumps import mean_bump
 
 
 def seeds(n: int) -> list[np.random.SeedSequence]:
@@ -233,12 +239,142 @@ def test_bumps_are_the_same_on_every_grid_and_for_all_values(periodic: tuple[str
     torch.testing.assert_close(other.sample(seeds(3), fine), 3.0 - 2.0 * u)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_a_disc_has_its_volume_in_the_middle_of_a_box_of_cells_or_nodes(dim: int) -> None:
+    size = {1: lambda r: 2 * r, 2: lambda r: math.pi * r**2, 3: lambda r: 4 / 3 * math.pi * r**3}[dim]
+    axes = {axis: (1.0 - k, 3.0 - k) for k, axis in enumerate("xyz"[:dim])}
+    for periodic in ((), tuple(axes)):
+        grid = Box(periodic=periodic, **axes).grid(16 if periodic else 17)
+        field = Disc(1.0, 4.0, (0.5, 0.8)).sample(seeds(4), grid)
+        volume = (field - 1).flatten(1).sum(dim=1) * math.prod(grid.spacing) / 3
+        radii = [(v / size(1.0)) ** (1 / dim) for v in volume.tolist()]
+        assert len({round(r, 6) for r in radii}) == 4
+        for row, radius in zip(field, radii):
+            assert 0.49 < radius < 0.81
+            x = grid.mesh()
+            distance = torch.sqrt(sum((x[a] - (low + high) / 2) ** 2 for a, (low, high) in axes.items()))
+            edge = grid.spacing[0] * math.sqrt(dim) / 2 + 0.01
+            assert (row[distance < radius - edge] == 4).all()
+            assert (row[distance > radius + edge] == 1).all()
+            for k in range(dim):
+                mirrored = row.flip(k) if not periodic else row.flip(k).roll(1, k)
+                torch.testing.assert_close(row, mirrored, rtol=0, atol=1e-12)
+
+
+def test_the_edge_of_a_disc_is_a_mean_over_cells() -> None:
+    """On an interval of even many cells, each with the part of it that is inside."""
+    grid = Grid(("x",), (0.5,), (7.5,), (8,))
+    (row,) = Disc(0.0, 1.0, (2.25, 2.25)).sample(seeds(1), grid)
+    # From 1.75 to 6.25.
+    expected = torch.tensor([0, 0.25, 1, 1, 1, 1, 0.25, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(row, expected, rtol=0, atol=1e-15)
+
+
+def wraps(points: int) -> Grid:
+    return Box(x=(-1, 3), periodic=("x",)).grid(points)
+
+
+def test_sine_waves_are_those_that_were_drawn_and_constants() -> None:
+    """The Fourier coefficients of each sample, and their statistics over many."""
+    field = SineWaves(highest=4, drawn=2, folded=0.0, windowed=0.0)
+    u = field.sample(seeds(4000), wraps(32)).numpy()
+    size = np.abs(np.fft.rfft(u, axis=1)) / 16
+    # 1 to 4 drawn once, or 2, 4, 6, 8 for what was drawn twice; nothing else.
+    assert size[:, [5, 7, *range(9, 17)]].max() < 1e-12
+    waves = (size[:, 1:] > 1e-9).sum(axis=1)
+    assert set(waves.tolist()) <= {1, 2}  # a wave drawn twice is one
+    assert abs((waves == 1).mean() - 0.25) < 0.04
+    amplitudes = size[:, 3][size[:, 3] > 1e-9]  # 3 is drawn, and once
+    assert abs(len(amplitudes) / 4000 - 2 * 0.25 * 0.75) < 0.04
+    assert np.abs(np.quantile(amplitudes, [0.25, 0.5, 0.75]) - [0.25, 0.5, 0.75]).max() < 0.05
+    # The constants are amplitude * sin(phase): a variance of 1 / 6 each, of two or three.
+    constant = u.mean(axis=1)
+    assert abs(constant.mean()) < 0.05
+    assert constant.var() == pytest.approx((2 * 0.75 + 3 * 0.25) / 6, rel=0.1)
+    assert -4.0 <= u.min() < 0 < u.max() <= 4.0
+    assert field.bounds == (-4.0, 4.0)
+
+
+def test_shares_of_the_sine_waves_are_folded_and_seen_through_a_window() -> None:
+    plain = SineWaves(folded=0.0, windowed=0.0).sample(seeds(2000), wraps(400))
+    folded = SineWaves(folded=1.0, windowed=0.0).sample(seeds(2000), wraps(400))
+    torch.testing.assert_close(folded.abs(), plain.abs())
+    assert ((folded >= 0).all(1) | (folded <= 0).all(1)).all()
+    assert abs(float((folded[:, 0] > 0).double().mean()) - 0.5) < 0.04
+    windowed = SineWaves(folded=0.0, windowed=1.0).sample(seeds(2000), wraps(400))
+    x = torch.arange(400) / 400
+    assert windowed[:, (x < 0.05) | (x > 0.95)].abs().max() < 5e-4
+    middle = windowed[:, x == 0.5] - plain[:, x == 0.5]
+    assert middle.abs().max() < 4 * 5e-5  # where every window is open
+    half_way = (windowed / plain > 0.5).double()
+    opens, closes = half_way.argmax(1) / 400, 1 - half_way.flip(1).argmax(1) / 400
+    for place, (low, high) in ((opens, (0.1, 0.45)), (closes, (0.55, 0.9))):
+        assert low - 0.01 < place.min() < low + 0.01
+        assert high - 0.01 < place.max() < high + 0.01
+    mixed = SineWaves().sample(seeds(2000), wraps(400))
+    changed = (mixed - plain).abs().amax(1) > 0
+    assert 0.10 < float(changed.double().mean()) < 0.20
+
+
+def test_rescaled_sine_waves_lie_between_0_and_1() -> None:
+    field = SineWaves(rescaled=True)
+    u = field.sample(seeds(50), wraps(1024))
+    torch.testing.assert_close(u.amin(1), torch.zeros(50, dtype=torch.float64), rtol=0, atol=1e-4)
+    torch.testing.assert_close(u.amax(1), torch.ones(50, dtype=torch.float64), rtol=0, atol=1e-4)
+    assert ((u >= 0) & (u <= 1)).all()
+    assert field.bounds == (0.0, 1.0)
+    plain = SineWaves().sample(seeds(50), wraps(1024))
+    heights = (u - u[:, :1]) * (plain.amax(1) - plain.amin(1))[:, None]
+    torch.testing.assert_close(heights, plain - plain[:, :1], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("field", [SineWaves(), SineWaves(rescaled=True), ThresholdedBumps()])
+def test_functions_are_the_same_on_every_grid(field) -> None:
+    fine = field.sample(seeds(20), wraps(128))
+    assert torch.equal(fine[:, ::4], field.sample(seeds(20), wraps(32)))
+    assert eval(repr(field), {type(field).__name__: type(field)}) == field
+
+
+@pytest.mark.parametrize("lengths", [(1.0,), (1.0, 1.0), (2.0, 0.5)])
+def test_the_level_of_thresholded_bumps_is_the_mean_of_many(lengths: tuple[float, ...]) -> None:
+    """The formula for the mean against places, centres and spreads drawn at random."""
+    rng = np.random.default_rng(0)
+    places, centres = (rng.random((400_000, len(lengths))) * lengths for _ in range(2))
+    bumps = np.exp(-((places - centres) ** 2).sum(axis=1) / (0.5 * rng.random(400_000)))
+    assert mean_bump(0.5, lengths) == pytest.approx(bumps.mean(), abs=4 * bumps.std() / 400_000**0.5)
+
+
+def test_thresholded_bumps_are_pdebenchs_coefficient() -> None:
+    """Two values; where each lies, by a loop over nodes and bumps drawn here in the same order."""
+    field = ThresholdedBumps()
+    grid = Box(x=(0, 1), y=(0, 2)).grid((9, 11))
+    a = field.sample(seeds(40), grid)
+    assert set(a.unique().tolist()) == {0.1, 1.0}
+    assert field.bounds == (0.1, 1.0)
+    assert field.positive
+    level = 5 * mean_bump(0.5, (1.0, 2.0))
+    for row, seed in zip(a, seeds(40)):
+        generator = random_generator(seed)
+        places, shares = generator.random((5, 2)) * (1, 2), generator.random(5)
+        for i, j in ((0, 0), (4, 5), (8, 3)):
+            there = np.array([i / 8, j / 5])
+            height = sum(np.exp(-((there - c) ** 2).sum() / (0.5 - 0.5 * s)) for c, s in zip(places, shares))
+            assert float(row[i, j]) == (1.0 if height > level else 0.1)
+    # Of the unit square a bit less than half is permeable, and of few samples nothing.
+    share = (field.sample(seeds(400), Poisson(2).grid(17)) == 1.0).double().mean((1, 2))
+    assert 0.44 < share.mean() < 0.52
+    assert (share == 0).double().mean() < 0.02
+    assert share.max() < 1
+
+
 def test_dtype_and_meta_device():
     grid = Poisson(2).grid(9)
     for distribution in (
+        Disc(),
         GaussianBumps(),
         GaussianField(),
         LogNormalField(),
+        ThresholdedBumps(),
         ThresholdedField(),
         Uniform(0.0, 1.0),
     ):
@@ -264,12 +400,25 @@ def test_dtype_and_meta_device():
         lambda: GaussianField(modes=1),
         lambda: GaussianField(tau=0.0, constant_mode=True),
         lambda: LogNormalField(std=-1.0),
+        lambda: Disc(1.0, 1.0),
+        lambda: Disc(inside=math.nan),
+        lambda: Disc(radius=(0.0, 0.5)),
+        lambda: Disc(radius=(0.6, 0.5)),
         lambda: GaussianBumps(1.0, 1.0),
         lambda: GaussianBumps(peak=math.inf),
         lambda: GaussianBumps(number=(0, 3)),
         lambda: GaussianBumps(number=(4, 3)),
         lambda: GaussianBumps(width=(0.0, 1.0)),
         lambda: GaussianBumps(width=(0.1,)),
+        lambda: SineWaves(highest=0),
+        lambda: SineWaves(drawn=0),
+        lambda: SineWaves(folded=1.5),
+        lambda: SineWaves(windowed=math.nan),
+        lambda: SineWaves().sample(seeds(1), Poisson(2).grid(5)),
+        lambda: ThresholdedBumps(low=1.0, high=1.0),
+        lambda: ThresholdedBumps(number=0),
+        lambda: ThresholdedBumps(spread=0.0),
+        lambda: Darcy(2, coefficient=ThresholdedBumps(low=-1.0)),
         lambda: ThresholdedField(low=1.0, high=1.0),
         lambda: ThresholdedField(tau=math.nan),
         lambda: GaussianField(alpha=1.0).sample(seeds(1), Poisson(2).grid(5)),

@@ -24,6 +24,7 @@ from pdeflow.problems import (
     D,
     Dirichlet,
     Evolution,
+    Fisher,
     GaussianField,
     GrayScott,
     Heat,
@@ -48,6 +49,7 @@ FAMILIES = [
     *(AllenCahn(dim) for dim in (1, 2, 3)),
     Burgers(),
     Burgers(Uniform(0.01, 0.1)),
+    Fisher(),
     GrayScott(),
     KortewegDeVries(),
     KuramotoSivashinsky(),
@@ -224,6 +226,33 @@ def test_kuramoto_sivashinsky_against_an_implicit_method_of_scipy() -> None:
     )
     path = problem.evolve(grid, {"u0": torch.as_tensor(start)[None]}, stop)
     np.testing.assert_allclose(path.u[0, -1].numpy(), found.y[:, -1], rtol=0, atol=1e-6)
+
+
+def test_fisher_moves_the_wave_of_ablowitz_and_zeppetella() -> None:
+    """1 / (1 + exp(z))^2 with z = sqrt(rho / (6 nu)) (x - 5 sqrt(rho nu / 6) t): two of them, back to back.
+
+    M. J. Ablowitz, A. Zeppetella, Bull. Math. Biol. 41, 1979. In the middle both are 1 to rounding.
+    """
+    problem, rho, stop = Fisher(), 10.0, 0.4
+    grid, nu = problem.grid(512), numbers(1e-4, 2e-4)
+    away = (grid.coordinates()[0] - 0.5).abs()
+
+    def wave(t: float) -> torch.Tensor:
+        z = torch.sqrt(rho / (6 * nu))[:, None] * (away - 0.25 - 5 * torch.sqrt(rho * nu / 6)[:, None] * t)
+        return (1 + torch.exp(z)) ** -2
+
+    path = problem.evolve(grid, {"nu": nu, "rho": rho, "u0": wave(0.0)}, stop, rtol=1e-8)
+    assert (wave(stop) - wave(0.0)).abs().max() > 0.3
+    torch.testing.assert_close(path.u[:, -1], wave(stop), rtol=0, atol=1e-7)
+
+
+def test_fisher_grows_as_its_reaction_where_nothing_varies() -> None:
+    problem, stop, start = Fisher(), 0.7, numbers(0.0, 0.1, 0.9, 1.0)
+    rho = numbers(1.0, 10.0, 5.0, 2.0)
+    path = problem.evolve(problem.grid(8), {"rho": rho, "u0": start[:, None].expand(4, 8)}, stop, rtol=1e-9)
+    grown = start * torch.exp(rho * stop)
+    exact = grown / (1 - start + grown)
+    torch.testing.assert_close(path.u[:, -1], exact[:, None].expand(4, 8), rtol=0, atol=1e-9)
 
 
 class Forced(Evolution):
