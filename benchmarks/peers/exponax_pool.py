@@ -61,7 +61,14 @@ def stepper(job: Job) -> Any:
         return ex.stepper.KuramotoSivashinskyConservative(1, job["length"], job["n"], dt, order=4)
     injection = ex.fft(jnp.asarray(forcing(job))[None], num_spatial_dims=2)
     return ForcedFlow(
-        2, job["length"], job["n"], dt, diffusivity=job["viscosity"], order=4, injection=injection
+        2,
+        job["length"],
+        job["n"],
+        dt,
+        diffusivity=job["viscosity"],
+        vorticity_convection_scale=-1.0,  # their velocity turns the other way: w = u_y - v_x
+        order=4,
+        injection=injection,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchfsm.integrator import ETDRKIntegrator
+from torchfsm.integrator import SETDRKIntegrator
 from torchfsm.operator import ExplicitSource
 from torchfsm.pde import Burgers, KuramotoSivashinsky, NavierStokesVorticity
 from torchfsm.traj_recorder import AutoRecorder, IntervalController
@@ -33,7 +33,7 @@ def make(job: Job) -> Solve:
     operator = equation(job, dtype)
     mesh = [(0.0, job["length"], job["n"])] * DIMENSIONS[job["family"]]
     operator.register_mesh(mesh, n_channel=1, dtype=dtype)
-    operator.set_integrator(ETDRKIntegrator.ETDRK4)
+    operator.set_integrator(SETDRKIntegrator.SETDRK4)
     dt = job["stop"] / (job["instants"] - 1) / job["steps"]
 
     @torch.inference_mode()
