@@ -1,15 +1,15 @@
 """The half of ``benchmarks.generation`` that is in time: exponax and torchfsm at the same error.
 
 The recipes that ship, on other grids. The reference is ours with a tolerance 30 times finer than the error
-that is asked for; a peer's finest solution has to come within a fifth of that error of it (``reference_gap``),
-so that both sides agree on what is right. Each peer takes the fewest steps, the number format (float64 or
-float32) and the batch that are fastest within the error on a few shared samples, and two processes or one with
-two threads, whichever is faster; ours takes the largest ``rtol`` whose true error on these samples is as small.
-Peers keep their step for all samples; ours checks every one.
+that is asked for; a peer's finest solution has to come within a fifth of that error of it
+(``reference gap``), so that both sides agree on what is right. Each peer takes the fewest steps, the number
+format (float64 or float32) and the batch that are fastest within the error on a few shared samples, and two
+processes or one with two threads, whichever is faster; ours takes the largest ``rtol`` whose true error on
+these samples is as small. Peers keep their step for all samples; ours checks every one.
 
-Initial fields have wave numbers up to n / 4, which the peers, who fold out aliases with the 2/3 rule on the n
-nodes, keep as well as ours does. Kuramoto-Sivashinsky is chaotic, with a largest exponent near 0.1: up to time
-50 a difference grows by some hundreds, and errors mean something.
+Initial fields have wave numbers up to n / 4, which the peers, who cut off aliases by the 2/3 rule on the n
+nodes, keep as well as ours does. Kuramoto-Sivashinsky is chaotic, with a largest exponent near 0.1: up to
+time 50 a difference grows by some hundreds, and errors mean something.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """What the pools of exponax and torchfsm share: initial fields, the choice of the step, processes, the file.
 
-``python -m benchmarks.peers.exponax_pool JOB.json`` (or ``torchfsm_pool``) does the job's ``task``. ``generate``
-draws initial fields, steps them and writes a float32 HDF5 file of all instants. ``choose`` looks for the
-settings to do that with, on shared fields with a reference: the fewest steps between two instants whose
-largest relative L2 error stays within ``tolerance``, in float32 and in float64, and of these the number format
-and the batch that take the least time a sample.
+``python -m benchmarks.peers.exponax_pool JOB.json`` (or ``torchfsm_pool``) does the job's ``task``.
+``generate`` draws initial fields, steps them and writes a float32 HDF5 file of all instants. ``choose`` looks
+for the settings to do that with, on shared fields with a reference: the fewest steps between two instants
+whose largest relative L2 error stays within ``tolerance``, in float64 and in float32, and of these the number
+format and the batch that take the least time a sample.
 
 A job has ``family``, ``n``, ``length``, ``law`` (of the Gaussian initial field), ``viscosity``, ``stop``,
-``instants``; to generate also ``samples``, ``seed``, ``workers``, ``steps``, ``dtype``, ``batch`` and ``out``; to
-choose, ``shared`` (an .npz of ``u0`` and ``u``), ``tolerance`` and ``batches``.
+``instants``; to generate also ``samples``, ``seed``, ``workers``, ``steps``, ``dtype``, ``batch`` and
+``out``; to choose, ``shared`` (an .npz of ``u0`` and ``u``), ``tolerance`` and ``batches``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FLOOR = 1e-2
 
 
 def fields(job: Job, indices: range) -> np.ndarray:
-    """Samples of N(0, c^2 (-Laplace + tau^2)^-alpha) with mean 0 and wave numbers up to modes // 2, by FFT."""
+    """Samples of N(0, c^2 (-Laplace + tau^2)^-alpha), mean 0, wave numbers up to modes // 2, by FFT."""
     law, n, dim = job["law"], job["n"], DIMENSIONS[job["family"]]
     axes, k = tuple(range(-dim, 0)), np.fft.fftfreq(n, 1 / n)
     waves = np.meshgrid(*[k] * (dim - 1), k[: n // 2 + 1], indexing="ij")
@@ -135,9 +135,7 @@ def chunk(indices: range) -> tuple[range, np.ndarray]:
 def generate(job: Job, make: Make) -> dict[str, Any]:
     """The file."""
     shape = (job["n"],) * DIMENSIONS[job["family"]]
-    chunks = [
-        range(i, min(i + job["batch"], job["samples"])) for i in range(0, job["samples"], job["batch"])
-    ]
+    chunks = [range(i, min(i + job["batch"], job["samples"])) for i in range(0, job["samples"], job["batch"])]
     with h5py.File(job["out"], "w") as file:
         file["time"] = np.linspace(0.0, job["stop"], job["instants"])
         u = file.create_dataset("u", (job["samples"], job["instants"], *shape), np.float32)
