@@ -15,7 +15,7 @@ from __future__ import annotations
 import cmath
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,10 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Status
+from pdeflow.problems.bandwidth import FULL, band_grid, highest_modes, resized
 from pdeflow.problems.evolution import TIME, Evolution
 from pdeflow.problems.quadratic_rate import NotQuadratic, QuadraticRest
-from pdeflow.problems.spectral_function import SpectralFunction, values_of, wave_numbers
+from pdeflow.problems.spectral_function import SpectralFunction, kept_modes, values_of, wave_numbers
 from pdeflow.problems.unknowns import joined
 
 CONTOUR_POINTS = 32
@@ -40,6 +41,12 @@ FIRST = 8
 
 MOST_STEPS = 2**20
 """Steps from time 0 to the end, after which a sample is given up."""
+
+FIT = 8
+"""Steps after which the band is looked at; they are taken again where it has filled up."""
+
+TAIL = 1e-3
+"""What is negligible in a mode, in units of the tolerance."""
 
 LOOK = 64
 """Steps after which an attempt ends if no sample is finite any more."""
@@ -150,6 +157,18 @@ class Rate:
         }
         part = Rate(self.problem, self.grid, own, self.device)
         part.symbol = self.symbol if len(self.symbol) == 1 else self.symbol[rows]
+        return part
+
+    def on(self, grid: Grid) -> Rate:
+        """On another grid of the same box."""
+        own = {
+            name: SpectralFunction(
+                resized(f.coefficients, self.grid, grid) if f.varies else f.coefficients, grid
+            )
+            for name, f in self.p.items()
+        }
+        part = Rate(self.problem, grid, own, self.device)
+        part.symbol = resized(self.symbol, self.grid, grid)
         return part
 
     @functools.cached_property
@@ -279,17 +298,79 @@ class _Step:
         return result.addcmul_(self.middle, n_a + n_b).addcmul_(self.last, n_c)
 
 
-def fixed_steps(rate: Rate, start: Tensor, interval: float, instants: int, steps: int) -> Tensor:
-    """Coefficients at the instants, (n, instants, ...), with so many steps between neighbours."""
-    step, v, stored = _Step(rate, interval / steps), start, [start]
-    for count in range(1, steps * (instants - 1) + 1):
-        v = step(v)
-        if count % steps == 0:
-            stored.append(v)
-        if count % LOOK == 0 and not torch.isfinite(v).reshape(len(v), -1).all(dim=1).any():
-            stored += [v] * (instants - len(stored))
-            break
+class _Band:
+    """Steps on the modes that are in use; see `pdeflow.problems.bandwidth`."""
+
+    def __init__(self, rate: Rate, h: float, tail: float) -> None:
+        self.rate, self.h, self.tail, self.grid = rate, h, tail, rate.grid
+        self.steps: dict[Grid, _Step] = {}
+        dim = rate.grid.dim
+        known = [highest_modes(f.coefficients, dim, tail) for f in rate.p.values() if f.varies]
+        self.least = tuple(max((k[axis] for k in known), default=0) for axis in range(dim))
+
+    def _used(self, v: Tensor) -> list[int]:
+        return [max(a, b) for a, b in zip(highest_modes(v, self.grid.dim, self.tail), self.least)]
+
+    def full(self, v: Tensor) -> bool:
+        """Whether coefficients on the grid of the band leave no room in it, and there are more modes."""
+        bounds = zip(self._used(v), kept_modes(self.grid), kept_modes(self.rate.grid))
+        return bool(self.tail) and any(FULL * k > has and has < most for k, has, most in bounds)
+
+    def wider(self, v: Tensor) -> Tensor:
+        """The coefficients on a grid with half as many modes again, which becomes that of the band."""
+        return self._moved(v, [3 * k // 2 for k in kept_modes(self.grid)])
+
+    def fitted(self, v: Tensor) -> Tensor:
+        """The coefficients on a grid that suits them, where that is a good deal coarser."""
+        if not self.tail:
+            return v
+        used = self._used(v)
+        wanted = kept_modes(band_grid(self.rate.grid, used))
+        worth = all(5 * w <= 4 * has for w, has in zip(wanted, kept_modes(self.grid)))
+        return self._moved(v, used) if worth else v
+
+    def _moved(self, v: Tensor, highest: Sequence[int]) -> Tensor:
+        old, self.grid = self.grid, band_grid(self.rate.grid, highest)
+        return resized(v, old, self.grid)
+
+    def step(self, v: Tensor) -> Tensor:
+        """Of coefficients on ``grid``."""
+        if self.grid not in self.steps:
+            rate = self.rate if self.grid == self.rate.grid else self.rate.on(self.grid)
+            self.steps[self.grid] = _Step(rate, self.h)
+        return self.steps[self.grid](v)
+
+
+def fixed_steps(
+    rate: Rate, start: Tensor, interval: float, instants: int, steps: int, tail: float = 0.0
+) -> Tensor:
+    """Coefficients at the instants, (n, instants, ...), with so many steps between neighbours.
+
+    Modes that hold less than ``tail`` times the largest of their sample need not be stepped.
+    """
+    band, stored, count = _Band(rate, interval / steps, tail), [start], 0
+    v = band.fitted(start)
+    for _ in range(instants - 1):
+        left = steps
+        while left:
+            before, several = v, min(left, FIT)
+            for _ in range(several):
+                v = band.step(v)
+            if band.full(v):
+                v = band.wider(before)
+                continue
+            if count // LOOK < (count + several) // LOOK and not _any_finite(v):
+                stored += [torch.full_like(start, torch.nan)] * (instants - len(stored))
+                return torch.stack(stored, dim=1)
+            left, count = left - several, count + several
+            v = band.fitted(v)
+        stored.append(resized(v, band.grid, rate.grid))
     return torch.stack(stored, dim=1)
+
+
+def _any_finite(v: Tensor) -> bool:
+    """Whether a sample is finite."""
+    return bool(torch.isfinite(v).reshape(len(v), -1).all(dim=1).any())
 
 
 def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) -> Trajectory:
@@ -312,7 +393,7 @@ def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) 
     while count * (instants - 1) <= MOST_STEPS:
         rows = torch.nonzero((status != int(Status.CONVERGED)) & (first <= count) & finite).flatten()
         if len(rows):
-            found = fixed_steps(rate.rows(rows), start[rows], interval, instants, count)
+            found = fixed_steps(rate.rows(rows), start[rows], interval, instants, count, TAIL * rtol)
             difference, scale = norm(found - u[rows]), norm(found)
             if len(rate.problem.fields) > 1:
                 scale = scale.amax(dim=1, keepdim=True)
