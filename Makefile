@@ -53,6 +53,7 @@ bench: $(STAMP) ## The quick form of every benchmark
 	$(BIN)/python -m benchmarks.first_run --quick
 	$(BIN)/python -m benchmarks.elliptic --quick
 	$(BIN)/python -m benchmarks.recycling --quick
+	$(BIN)/python -m benchmarks.generation --quick
 
 # PETSc with hypre is not on PyPI; Debian's runs with the system's own Python, so it has an environment of its own.
 PETSC := python3-petsc4py python3-petsc4py-complex libopenblas0-serial

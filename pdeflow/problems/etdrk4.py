@@ -15,7 +15,7 @@ from __future__ import annotations
 import cmath
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +25,28 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Status
+from pdeflow.problems.bandwidth import FULL, band_grid, highest_modes, resized
 from pdeflow.problems.evolution import TIME, Evolution
-from pdeflow.problems.spectral_function import SpectralFunction, values_of, wave_numbers
+from pdeflow.problems.quadratic_rate import NotQuadratic, QuadraticRest
+from pdeflow.problems.spectral_function import SpectralFunction, kept_modes, values_of, wave_numbers
 from pdeflow.problems.unknowns import joined
 
 CONTOUR_POINTS = 32
 """Nodes of the trapezoidal rule on the circle, which converges geometrically: exact to rounding."""
 
+ORDER = 4
+
+FIRST = 8
+"""How many times as long as the guess the first steps are: too few cost little, too many all of them."""
+
 MOST_STEPS = 2**20
 """Steps from time 0 to the end, after which a sample is given up."""
+
+FIT = 8
+"""Steps after which the band is looked at; they are taken again where it has filled up."""
+
+TAIL = 1e-3
+"""What is negligible in a mode, in units of the tolerance."""
 
 LOOK = 64
 """Steps after which an attempt ends if no sample is finite any more."""
@@ -46,14 +59,16 @@ class Trajectory:
     Parameters
     ----------
     u
-        (n, instants, *grid.shape), of several unknowns (n, instants, fields, *grid.shape), float64; of a
-        sample that failed, what the last attempt gave.
+        (n, instants, *grid.shape), of several unknowns (n, instants, fields, *grid.shape), float64,
+        extrapolated from the last two attempts (L. F. Richardson); of a sample that failed, what the last
+        one gave.
     times
         The instants, from 0 to the end, on the CPU.
     error
-        (n,), the largest relative difference, in L2 over the instants, between the solution and that of twice
-        the step: the error in time of the latter, and about 16 times that of the former. Of several unknowns
-        that of the worst, relative to its own largest norm over the instants, since one may pass through 0.
+        (n,), the largest relative difference, in L2 over the instants, between the last two attempts: the
+        error in time of the one with twice the step, about 16 times that of the other, and more than that
+        of ``u``. Of several unknowns that of the worst, relative to its own largest norm over the instants,
+        since one may pass through 0.
     steps
         (n,), steps of the solution from 0 to the end.
     status
@@ -144,13 +159,37 @@ class Rate:
         part.symbol = self.symbol if len(self.symbol) == 1 else self.symbol[rows]
         return part
 
+    def on(self, grid: Grid) -> Rate:
+        """On another grid of the same box."""
+        own = {
+            name: SpectralFunction(
+                resized(f.coefficients, self.grid, grid) if f.varies else f.coefficients, grid
+            )
+            for name, f in self.p.items()
+        }
+        part = Rate(self.problem, grid, own, self.device)
+        part.symbol = resized(self.symbol, self.grid, grid)
+        return part
+
     @functools.cached_property
     def symbol(self) -> Tensor:
         """The Fourier symbol of what is integrated exactly; see `linear_symbol`."""
         return linear_symbol(self.problem, self.grid, self.p, self.device)
 
+    @functools.cached_property
+    def _quadratic(self) -> QuadraticRest | None:
+        """The rest, where it has the form of that class."""
+        if len(self.problem.fields) > 1:
+            return None
+        try:
+            return QuadraticRest.of(self.problem.rate, self.grid, self.p, self.symbol)
+        except NotQuadratic:
+            return None
+
     def rest(self, v: Tensor) -> Tensor:
         """The rate without the part that ``symbol`` is, of coefficients; see `Evolution.evaluate_rate`."""
+        if self._quadratic is not None:
+            return self._quadratic(v)
         return self.problem.evaluate_rate(v, self.grid, self.p) - self.symbol * v
 
 
@@ -220,7 +259,6 @@ class _Step:
     def __init__(self, rate: Rate, h: float) -> None:
         self.rate = rate
         z = h * rate.symbol
-        self.whole, self.half = torch.exp(z), torch.exp(z / 2)
         sums = [torch.zeros_like(z) for _ in range(4)]
         for j in range(CONTOUR_POINTS):
             r = z + cmath.exp(2j * math.pi * (j + 0.5) / CONTOUR_POINTS)
@@ -229,30 +267,110 @@ class _Step:
             sums[1] += (-4 - r + e * (4 - 3 * r + r**2)) / cube
             sums[2] += (2 + r + e * (-2 + r)) / cube
             sums[3] += (-4 - 3 * r - r**2 + e * (4 - r)) / cube
-        self.q, self.first, self.middle, self.last = (h / CONTOUR_POINTS * s for s in sums)
+        q, first, middle, last = (h / CONTOUR_POINTS * s for s in sums)
+        factors = (torch.exp(z), torch.exp(z / 2), q, first, 2 * middle, last)
+        # Of a symbol that is real, as without odd derivatives, the factors are: they scale the real and the
+        # imaginary parts, as the averages over a circle around a real number do up to rounding.
+        self.real = not bool((z.imag != 0).any())
+        if self.real:
+            factors = tuple(torch.stack([f.real, f.real], dim=-1) for f in factors)
+        self.whole, self.half, self.q, self.first, self.middle, self.last = factors
+
+    def _rest(self, v: Tensor) -> Tensor:
+        if not self.real:
+            return self.rate.rest(v)
+        return torch.view_as_real(self.rate.rest(torch.view_as_complex(v)).resolve_conj())
 
     def __call__(self, v: Tensor) -> Tensor:
-        rest = self.rate.rest
-        n = rest(v)
+        """Coefficients after the step."""
+        if self.real:
+            return torch.view_as_complex(self._advanced(torch.view_as_real(v)))
+        return self._advanced(v)
+
+    def _advanced(self, v: Tensor) -> Tensor:
+        n = self._rest(v)
         decayed = self.half * v
-        a = decayed + self.q * n
-        n_a = rest(a)
-        n_b = rest(decayed + self.q * n_a)
-        n_c = rest(self.half * a + self.q * (2 * n_b - n))
-        return self.whole * v + self.first * n + 2 * self.middle * (n_a + n_b) + self.last * n_c
+        a = torch.addcmul(decayed, self.q, n)
+        n_a = self._rest(a)
+        n_b = self._rest(torch.addcmul(decayed, self.q, n_a))
+        n_c = self._rest((self.half * a).addcmul_(self.q, (2 * n_b).sub_(n)))
+        result = (self.whole * v).addcmul_(self.first, n)
+        return result.addcmul_(self.middle, n_a + n_b).addcmul_(self.last, n_c)
 
 
-def fixed_steps(rate: Rate, start: Tensor, interval: float, instants: int, steps: int) -> Tensor:
-    """Coefficients at the instants, (n, instants, ...), with so many steps between neighbours."""
-    step, v, stored = _Step(rate, interval / steps), start, [start]
-    for count in range(1, steps * (instants - 1) + 1):
-        v = step(v)
-        if count % steps == 0:
-            stored.append(v)
-        if count % LOOK == 0 and not torch.isfinite(v).reshape(len(v), -1).all(dim=1).any():
-            stored += [v] * (instants - len(stored))
-            break
+class _Band:
+    """Steps on the modes that are in use; see `pdeflow.problems.bandwidth`."""
+
+    def __init__(self, rate: Rate, h: float, tail: float) -> None:
+        self.rate, self.h, self.tail, self.grid = rate, h, tail, rate.grid
+        self.steps: dict[Grid, _Step] = {}
+        dim = rate.grid.dim
+        known = [highest_modes(f.coefficients, dim, tail) for f in rate.p.values() if f.varies]
+        self.least = tuple(max((k[axis] for k in known), default=0) for axis in range(dim))
+
+    def _used(self, v: Tensor) -> list[int]:
+        return [max(a, b) for a, b in zip(highest_modes(v, self.grid.dim, self.tail), self.least)]
+
+    def full(self, v: Tensor) -> bool:
+        """Whether coefficients on the grid of the band leave no room in it, and there are more modes."""
+        bounds = zip(self._used(v), kept_modes(self.grid), kept_modes(self.rate.grid))
+        return bool(self.tail) and any(FULL * k > has and has < most for k, has, most in bounds)
+
+    def wider(self, v: Tensor) -> Tensor:
+        """The coefficients on a grid with half as many modes again, which becomes that of the band."""
+        return self._moved(v, [3 * k // 2 for k in kept_modes(self.grid)])
+
+    def fitted(self, v: Tensor) -> Tensor:
+        """The coefficients on a grid that suits them, where that is a good deal coarser."""
+        if not self.tail:
+            return v
+        used = self._used(v)
+        wanted = kept_modes(band_grid(self.rate.grid, used))
+        worth = all(5 * w <= 4 * has for w, has in zip(wanted, kept_modes(self.grid)))
+        return self._moved(v, used) if worth else v
+
+    def _moved(self, v: Tensor, highest: Sequence[int]) -> Tensor:
+        old, self.grid = self.grid, band_grid(self.rate.grid, highest)
+        return resized(v, old, self.grid)
+
+    def step(self, v: Tensor) -> Tensor:
+        """Of coefficients on ``grid``."""
+        if self.grid not in self.steps:
+            rate = self.rate if self.grid == self.rate.grid else self.rate.on(self.grid)
+            self.steps[self.grid] = _Step(rate, self.h)
+        return self.steps[self.grid](v)
+
+
+def fixed_steps(
+    rate: Rate, start: Tensor, interval: float, instants: int, steps: int, tail: float = 0.0
+) -> Tensor:
+    """Coefficients at the instants, (n, instants, ...), with so many steps between neighbours.
+
+    Modes that hold less than ``tail`` times the largest of their sample need not be stepped.
+    """
+    band, stored, count = _Band(rate, interval / steps, tail), [start], 0
+    v = band.fitted(start)
+    for _ in range(instants - 1):
+        left = steps
+        while left:
+            before, several = v, min(left, FIT)
+            for _ in range(several):
+                v = band.step(v)
+            if band.full(v):
+                v = band.wider(before)
+                continue
+            if count // LOOK < (count + several) // LOOK and not _any_finite(v):
+                stored += [torch.full_like(start, torch.nan)] * (instants - len(stored))
+                return torch.stack(stored, dim=1)
+            left, count = left - several, count + several
+            v = band.fitted(v)
+        stored.append(resized(v, band.grid, rate.grid))
     return torch.stack(stored, dim=1)
+
+
+def _any_finite(v: Tensor) -> bool:
+    """Whether a sample is finite."""
+    return bool(torch.isfinite(v).reshape(len(v), -1).all(dim=1).any())
 
 
 def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) -> Trajectory:
@@ -260,9 +378,9 @@ def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) 
     interval = stop / (instants - 1)
     norm = functools.partial(_norms, grid=grid)
     # A guess of the steps: one for each time in which the rest of the rate would change u by its own size.
-    # Too few cost little, since a failed attempt costs half of the next.
+    # A failed attempt costs half of the next.
     size, change = (norm(v).reshape(batch, -1).amax(dim=1) for v in (start, rate.rest(start)))
-    pace = torch.where(size > 0, change / size, torch.zeros_like(size)) * interval
+    pace = torch.where(size > 0, change / size, torch.zeros_like(size)) * interval / FIRST
     finite = torch.isfinite(pace)
     guess = torch.where(finite, pace, torch.zeros_like(pace)).clamp(1.0, MOST_STEPS / 2 / (instants - 1))
     first = torch.exp2(torch.floor(torch.log2(guess)))
@@ -275,14 +393,18 @@ def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) 
     while count * (instants - 1) <= MOST_STEPS:
         rows = torch.nonzero((status != int(Status.CONVERGED)) & (first <= count) & finite).flatten()
         if len(rows):
-            found = fixed_steps(rate.rows(rows), start[rows], interval, instants, count)
+            found = fixed_steps(rate.rows(rows), start[rows], interval, instants, count, TAIL * rtol)
             difference, scale = norm(found - u[rows]), norm(found)
             if len(rate.problem.fields) > 1:
                 scale = scale.amax(dim=1, keepdim=True)
             relative = torch.where(scale > 0, difference / scale, difference).flatten(1).amax(dim=1)
             error[rows] = torch.nan_to_num(relative, nan=torch.inf)
+            good = relative <= rtol
+            # The error of each is a constant times the fourth power of its step, up to higher powers:
+            # what both together say of it is taken out of what is returned.
+            found[good] += (found[good] - u[rows[good]]) / (2**ORDER - 1)
             u[rows], steps[rows] = found, count * (instants - 1)
-            status[rows[relative <= rtol]] = int(Status.CONVERGED)
+            status[rows[good]] = int(Status.CONVERGED)
         elif not bool(((status != int(Status.CONVERGED)) & finite).any()):
             break
         count *= 2

@@ -46,59 +46,54 @@ def wave_numbers(grid: Grid, device: torch.device) -> tuple[Tensor, ...]:
 
 
 @functools.lru_cache(maxsize=64)
-def _multiplier(grid: Grid, axis: int, order: int, device: torch.device) -> Tensor:
+def multiplier(grid: Grid, axis: int, order: int, device: torch.device) -> Tensor:
     """What a derivative multiplies the coefficients by."""
     return (1j * wave_numbers(grid, device)[axis]) ** order
 
 
 @functools.lru_cache(maxsize=16)
-def _inverse_laplacian(grid: Grid, device: torch.device) -> Tensor:
+def inverse_laplacian_multiplier(grid: Grid, device: torch.device) -> Tensor:
     """What the inverse of the Laplacian multiplies the coefficients by; 0 for the mean."""
     waves = wave_numbers(grid, device)
     squares = functools.reduce(operator.add, (k**2 for k in waves))
     return -torch.where(squares == 0, 0.0, 1.0 / squares)
 
 
-def _resized(coefficients: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
-    """Coefficients of ``rfftn`` on ``old`` nodes as those on ``new``: modes cut off, or filled with 0."""
-    dim = len(old)
-    for k, (n, m) in enumerate(zip(old, new)):
-        if n == m:
-            continue
-        axis, highest = k - dim, (min(n, m) - 1) // 2
-        parts = [coefficients.narrow(axis, 0, highest + 1)]
-        last = k == dim - 1
-        gap = (m // 2 + 1 if last else m) - (highest + 1 if last else 2 * highest + 1)
-        if gap:
-            shape = list(coefficients.shape)
-            shape[axis] = gap
-            parts.append(coefficients.new_zeros(shape))
-        if not last and highest:
-            parts.append(coefficients.narrow(axis, coefficients.shape[axis] - highest, highest))
-        coefficients = torch.cat(parts, axis) if len(parts) > 1 else parts[0]
-    return coefficients
+def fine_points(grid: Grid) -> tuple[int, ...]:
+    """Nodes of the grid on which products are taken, an even number along each axis."""
+    return tuple(2 * -(-3 * n // 4) for n in grid.points)
 
 
 def coefficients_of(values: Tensor, grid: Grid) -> Tensor:
     """Fourier coefficients of the kept modes of nodal values ``(batch, *grid.shape)``; mode 0 is the mean."""
-    return _from_nodes(values, grid.dim, kept_modes(grid))
+    return from_nodes(values, grid.dim, kept_modes(grid))
 
 
 def values_of(coefficients: Tensor, grid: Grid) -> Tensor:
     """Nodal values ``(batch, *grid.shape)`` of coefficients."""
-    return _at_nodes(coefficients, kept_modes(grid), grid.points)
+    return at_nodes(coefficients, kept_modes(grid), grid.points)
 
 
-def _from_nodes(values: Tensor, dim: int, highest: Sequence[int]) -> Tensor:
-    axes, points = tuple(range(-dim, 0)), values.shape[-dim:]
-    full = torch.fft.rfftn(values, dim=axes, norm="forward")
-    return _resized(full, points, [2 * k + 1 for k in highest])
+def from_nodes(values: Tensor, dim: int, highest: Sequence[int]) -> Tensor:
+    """The modes up to ``highest`` of values (..., *points)."""
+    # Axis by axis, so that the later transforms are only of modes that are kept.
+    modes = torch.fft.rfft(values, dim=-1, norm="forward").narrow(-1, 0, highest[-1] + 1)
+    for axis in range(-2, -dim - 1, -1):
+        full, h = torch.fft.fft(modes, dim=axis, norm="forward"), highest[axis]
+        kept = [full.narrow(axis, 0, h + 1), full.narrow(axis, full.shape[axis] - h, h)]
+        modes = torch.cat(kept, axis)
+    return modes
 
 
-def _at_nodes(coefficients: Tensor, highest: Sequence[int], points: Sequence[int]) -> Tensor:
-    axes = tuple(range(-len(points), 0))
-    full = _resized(coefficients, [2 * k + 1 for k in highest], points)
-    return torch.fft.irfftn(full, s=tuple(points), dim=axes, norm="forward")
+def at_nodes(coefficients: Tensor, highest: Sequence[int], points: Sequence[int]) -> Tensor:
+    """Values (..., *points) of modes up to ``highest``."""
+    for axis in range(-len(points), -1):
+        h, shape = highest[axis], list(coefficients.shape)
+        shape[axis] = points[axis] - 2 * h - 1
+        parts = [coefficients.narrow(axis, 0, h + 1), coefficients.new_zeros(shape)]
+        parts.append(coefficients.narrow(axis, h + 1, h))
+        coefficients = torch.fft.ifft(torch.cat(parts, axis), dim=axis, norm="forward")
+    return torch.fft.irfft(coefficients, n=points[-1], dim=-1, norm="forward")
 
 
 class SpectralFunction(Function):
@@ -149,11 +144,10 @@ class SpectralFunction(Function):
         """At the nodes of the grid on which products are taken."""
         if not self.varies:
             return self.coefficients
-        fine = [2 * -(-3 * n // 4) for n in self.grid.points]
-        return _at_nodes(self.coefficients, kept_modes(self.grid), fine)
+        return at_nodes(self.coefficients, kept_modes(self.grid), fine_points(self.grid))
 
     def _from_fine(self, values: Tensor) -> SpectralFunction:
-        return SpectralFunction(_from_nodes(values, self.grid.dim, kept_modes(self.grid)), self.grid)
+        return SpectralFunction(from_nodes(values, self.grid.dim, kept_modes(self.grid)), self.grid)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> SpectralFunction:
         """``function`` of the values, entry by entry."""
@@ -166,8 +160,8 @@ class SpectralFunction(Function):
         check_axis(axis, self.grid.axes)
         if not self.varies:
             return SpectralFunction(torch.zeros_like(self.coefficients), self.grid)
-        multiplier = _multiplier(self.grid, self.grid.axes.index(axis), order, self.coefficients.device)
-        return SpectralFunction(self.coefficients * multiplier, self.grid)
+        along = multiplier(self.grid, self.grid.axes.index(axis), order, self.coefficients.device)
+        return SpectralFunction(self.coefficients * along, self.grid)
 
     def inverse_laplacian(self, axes: Sequence[str]) -> SpectralFunction:
         """See :func:`~pdeflow.problems.calculus.inverse_laplacian`."""
@@ -175,7 +169,7 @@ class SpectralFunction(Function):
             raise InvalidInput("axes of inverse_laplacian", tuple(axes), f"all axes, {self.grid.axes}")
         if not self.varies:
             return SpectralFunction(torch.zeros_like(self.coefficients), self.grid)
-        inverse = _inverse_laplacian(self.grid, self.coefficients.device)
+        inverse = inverse_laplacian_multiplier(self.grid, self.coefficients.device)
         return SpectralFunction(self.coefficients * inverse, self.grid)
 
     def __neg__(self) -> SpectralFunction:

@@ -1,0 +1,135 @@
+"""What both halves of ``benchmarks.generation`` share: a run of ours, the clock, the rounds, the rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import yaml
+
+from benchmarks.peers.worker import ONE_THREAD
+from benchmarks.result import NOT_MEASURED, ROOT, WORK
+
+FOLDER = WORK / "generation"
+
+
+@dataclass
+class Run:
+    """What a contender did: wall-clock seconds of each round."""
+
+    name: str
+    seconds: list[float] = field(default_factory=list)
+    start: float = 0.0
+    error: float | str = NOT_MEASURED
+    failure: str = ""
+    setting: str = ""
+
+    @property
+    def median(self) -> float | str:
+        return self.failure or statistics.median(self.seconds)
+
+
+def timed(command: Sequence[Any], environment: dict[str, str]) -> tuple[float, str]:
+    """Wall-clock seconds of a process, and the last line that it printed."""
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    begin = time.perf_counter()
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=ROOT,
+        env=variables | ONE_THREAD | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - begin
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().split("\n")[-1][:100])
+    return seconds, done.stdout.strip().split("\n")[-1]
+
+
+class Ours:
+    """``pdeflow generate`` of a recipe that ships, with other values under some of its keys."""
+
+    def __init__(self, family: str, changes: dict[str, Any], options: Sequence[str] = ()) -> None:
+        self.run, self.options = Run("pdeflow"), options
+        recipe = yaml.safe_load((ROOT / "datasets" / family / "recipe.yaml").read_text())
+        self.recipe: dict[str, Any] = recipe | changes
+        self.solving = self.residual = 0.0
+
+    def generate(self, samples: int, workers: int = 2) -> float:
+        """Seconds; the file and its record lie in ``FOLDER`` afterwards."""
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        path = FOLDER / "recipe.yaml"
+        path.write_text(yaml.safe_dump(self.recipe | {"samples": samples}))
+        command = [sys.executable, "-m", "pdeflow", "generate", "-c", path, "-o", FOLDER / "ours.h5"]
+        command += ["--workers", workers, "--overwrite", *self.options]
+        seconds, _ = timed(command, {"PYTHONPATH": str(ROOT)})
+        record = json.loads((FOLDER / "ours.h5.manifest.json").read_text())
+        self.residual = max(row["residual"] for row in record["chains"])
+        failed = samples - sum(row["statuses"].get("CONVERGED", 0) for row in record["chains"])
+        if failed:
+            self.run.failure = f"{failed} samples failed"
+        self.solving = sum(row["seconds"] for row in record["chains"]) / (workers * seconds)
+        return seconds
+
+
+class Peer(Protocol):
+    """Someone else's way to the same data set."""
+
+    run: Run
+
+    def generate(self, samples: int) -> float:
+        """Seconds."""
+        ...
+
+    def prepare(self) -> None:
+        """Check that the answers are right, choose settings and time the start; ``run`` says if it fails."""
+        ...
+
+
+def measure(
+    case: str, ours: Ours, peers: Sequence[Peer], samples: int, rounds: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows of a case, and what the summary takes from it."""
+    ours.generate(2)  # compiles what is not in the cache
+    ours.run.start = ours.generate(2)
+    for peer in peers:
+        peer.prepare()
+    alone, share = [], 0.0
+    for _ in range(rounds):
+        ours.run.seconds.append(ours.generate(samples))
+        share = ours.solving
+        alone.append(ours.generate(samples, workers=1))
+        for peer in peers:
+            if not peer.run.failure:
+                peer.run.seconds.append(peer.generate(samples))
+    if ours.run.failure:
+        raise SystemExit(f"{case}: {ours.run.failure}")
+    if ours.run.error == NOT_MEASURED:
+        ours.run.error = ours.residual
+    mine = statistics.median(ours.run.seconds)
+    rows = []
+    for run in (ours.run, *(peer.run for peer in peers)):
+        took = run.median
+        rows.append(
+            {
+                "case": case,
+                "peer": run.name,
+                "samples": samples,
+                "peer_value": samples / took if isinstance(took, float) else took,
+                "pdeflow_value": samples / mine,
+                "ratio": took / mine if isinstance(took, float) else NOT_MEASURED,
+                "peer_s": took,
+                "start_s": run.start,
+                "error": run.error,
+                "setting": run.setting,
+            }
+        )
+    return rows, {"speedup": statistics.median(alone) / mine, "share": share}

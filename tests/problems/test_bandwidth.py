@@ -1,0 +1,62 @@
+"""Modes that are empty are left out, and taken in again when they fill."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pdeflow.problems import Burgers, Constant, NavierStokes, etdrk4
+from pdeflow.problems.bandwidth import band_grid, highest_modes, resized
+from pdeflow.problems.spectral_function import coefficients_of, kept_modes, values_of
+
+TAU = 2 * math.pi
+
+
+def test_the_highest_mode_in_use_is_found_along_each_axis() -> None:
+    grid = NavierStokes().grid([32, 24])
+    x, y = torch.meshgrid(*grid.coordinates(), indexing="ij")
+    small = 1e-6 * torch.cos(TAU * 9 * x)
+    waves = torch.stack([torch.sin(TAU * (3 * x - 7 * y)) + small, 5 * torch.cos(TAU * 4 * x) + small])
+    v = coefficients_of(waves, grid)
+    assert highest_modes(v, 2, 1e-4) == (4, 7)
+    assert highest_modes(v, 2, 1e-8) == (9, 7)
+    broken = torch.cat([v, torch.full_like(v[:1], torch.nan)])
+    assert highest_modes(broken, 2, 1e-4) == (4, 7)
+    assert highest_modes(torch.zeros_like(v), 2, 1e-4) == (0, 0)
+
+
+@pytest.mark.parametrize("points", [[64, 45], [45, 64]])
+def test_a_band_has_room_and_the_function_stays(points: list[int]) -> None:
+    grid = NavierStokes().grid(points)
+    x, y = torch.meshgrid(*grid.coordinates(), indexing="ij")
+    v = coefficients_of(torch.sin(TAU * (3 * x - 7 * y))[None] + 1.0, grid)
+    coarse = band_grid(grid, (3, 7))
+    assert all(low < k < high for low, k, high in zip((3, 7), kept_modes(coarse), kept_modes(grid)))
+    narrow = resized(v, grid, coarse)
+    x, y = torch.meshgrid(*coarse.coordinates(), indexing="ij")
+    torch.testing.assert_close(values_of(narrow, coarse), torch.sin(TAU * (3 * x - 7 * y))[None] + 1.0)
+    torch.testing.assert_close(resized(narrow, coarse, grid), v, rtol=0, atol=1e-15)
+    assert band_grid(grid, kept_modes(grid)) == grid
+
+
+def test_a_band_widens_as_a_front_steepens_and_narrows_as_it_decays(monkeypatch) -> None:
+    problem, taken = Burgers(Constant(0.004)), []
+    grid = problem.grid(512)
+    start = coefficients_of(torch.sin(TAU * grid.coordinates()[0])[None], grid)
+    rate = etdrk4.Rate(problem, grid, problem.spectral_parameters(grid, {"u0": 0.0}, "cpu"), start.device)
+    whole = etdrk4.fixed_steps(rate, start, 0.5, 7, 256)
+    step = etdrk4._Band.step
+
+    def seen(self, v):
+        taken.append(kept_modes(self.grid)[0])
+        return step(self, v)
+
+    monkeypatch.setattr(etdrk4._Band, "step", seen)
+    found = etdrk4.fixed_steps(rate, start, 0.5, 7, 256, tail=1e-10)
+    assert taken[0] < 10
+    assert taken[-1] < max(taken) / 2
+    assert max(taken) > 100
+    relative = (found - whole).norm(dim=-1) / whole.norm(dim=-1)
+    assert 0 < relative.max() < 1e-8
