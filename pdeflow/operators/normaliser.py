@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -82,12 +83,19 @@ class Normaliser(nn.Module):
                 )
             buffer.copy_(values)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Physical input ``(batch, in_channels, *shape)`` to the network's numbers."""
+    def encode(self, x: Any) -> Any:
+        """Physical input ``(batch, in_channels, *shape)`` to the network's numbers.
+
+        Of a graph with the input at its nodes, ``x`` (nodes, in_channels), one with those numbers.
+        """
+        if not isinstance(x, Tensor):
+            graph = copy.copy(x)
+            graph.x = self.encode(x.x)
+            return graph
         return (x - _column(self.input_mean, x)) / _column(self.input_std, x)
 
     def decode(self, y: Tensor) -> Tensor:
-        """The network's output ``(batch, out_channels, *shape)`` to physical values."""
+        """The network's output, (nodes, channels) or ``(batch, channels, *shape)``, to physical values."""
         return y * _column(self.target_std, y) + _column(self.target_mean, y)
 
 

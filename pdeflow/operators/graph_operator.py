@@ -1,0 +1,268 @@
+"""What every operator on meshes is: a module from graphs of torch-geometric to values at their nodes."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.operators.neighbours import Edges, Neighbours, joined
+from pdeflow.operators.operator import Operator
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+CONNECTIONS = "connections"
+
+
+class GraphOperator(Operator):
+    """A map from functions on the nodes of meshes to functions on the same nodes, for meshes of any size.
+
+    A graph is a torch-geometric ``Data``, or a ``Batch`` of them, with ``x`` (nodes, in_channels) and ``pos``
+    (nodes, dim). Which nodes see each other follows from the positions (``connect``). It is searched on the
+    host for every call, unless the graph has it already (``connected``), as the graphs of ``MeshData`` do,
+    which searches once a mesh.
+
+    A subclass writes ``connect``, ``reach`` and ``evaluate``. Parameters are those of ``Operator``.
+    """
+
+    @abc.abstractmethod
+    def connect(self, positions: np.ndarray, *, sampled: bool = False) -> dict[str, Edges]:
+        """The edges of one mesh, by name.
+
+        Parameters
+        ----------
+        positions
+            (nodes, dim).
+        sampled
+            Whether these nodes are a random part of a mesh, in which a node may stand alone.
+
+        Raises
+        ------
+        InvalidInput
+            If a node of a whole mesh stands alone, or there are fewer nodes than the operator needs.
+        """
+
+    @abc.abstractmethod
+    def reach(self, points: np.ndarray, positions: np.ndarray) -> dict[str, Edges]:
+        """The edges from one mesh to points that are no nodes, by name.
+
+        Raises
+        ------
+        InvalidInput
+            If a point has no node in reach.
+        """
+
+    @abc.abstractmethod
+    def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]  a graph, not a tensor
+        self,
+        x: Tensor,
+        positions: Tensor,
+        edges: Mapping[str, Neighbours],
+        query: tuple[Tensor, Tensor, Mapping[str, Neighbours]] | None = None,
+    ) -> Tensor:
+        """The map itself: values at the nodes, or, where there is a query, at its points.
+
+        Parameters
+        ----------
+        x, positions
+            (nodes, in_channels), (nodes, dim).
+        edges
+            As ``connect`` gives them, joined.
+        query
+            Inputs at the points (points, in_channels), the points (points, dim), and the edges to them as
+            ``reach`` gives them, joined.
+        """
+
+    def connected(self, graphs: Sequence[Data], found: Sequence[Mapping[str, Edges]]) -> Data:
+        """The batch of some graphs, with what ``connect`` found for each."""
+        from torch_geometric.data import Batch
+
+        batch: Any = Batch.from_data_list(list(graphs))
+        edges = {name: joined([each[name] for each in found]) for name in found[0]}
+        setattr(batch, CONNECTIONS, edges)
+        return batch
+
+    def check(self, graph: Data) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Say whether a graph can be read.
+
+        Raises
+        ------
+        InvalidInput
+            If it has no nodes, or inputs or positions are missing, of another number of channels or axes
+            than the operator was made for, or do not belong to the same nodes.
+        """
+        x, positions = getattr(graph, "x", None), getattr(graph, "pos", None)
+        if x is None or positions is None:
+            missing = "x" if x is None else "pos"
+            raise InvalidInput("input", type(graph).__name__, f"a graph of torch-geometric with {missing}")
+        if positions.ndim != 2 or positions.shape[1] != self.dim:
+            raise InvalidInput(
+                "input.pos",
+                tuple(positions.shape),
+                f"(nodes, {self.dim}), the positions of the nodes",
+                f"This {type(self).__name__} is {self.dim}-dimensional: set model.dim.",
+            )
+        if x.ndim != 2 or x.shape[1] != self.in_channels:
+            raise InvalidInput(
+                "input.x",
+                tuple(x.shape),
+                f"(nodes, {self.in_channels})",
+                f"Set model.in_channels to {x.shape[-1]}, or change which fields the data give as inputs.",
+            )
+        if not len(positions) or len(x) != len(positions):
+            raise InvalidInput(
+                "input.x",
+                tuple(x.shape),
+                "a row for each of at least one node",
+                f"The mesh has {len(positions)} positions; take meshes without nodes out of the data.",
+            )
+        if not x.is_floating_point():
+            raise InvalidInput("input dtype", str(x.dtype), "float32", "Convert graph.x with .float().")
+
+    def forward(self, x: Data) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Apply the operator.
+
+        Parameters
+        ----------
+        x
+            A graph, or a batch of graphs of different sizes; its ``x`` of the dtype of the weights.
+
+        Returns
+        -------
+        Tensor
+            (nodes, out_channels), of the same dtype.
+
+        Raises
+        ------
+        InvalidInput
+            As ``check`` and ``connect``.
+        """
+        self.check(x)
+        inputs, positions = _tensors(x)
+        return self.evaluate(inputs, positions, self._edges(x))
+
+    def query(self, graph: Data, points: Tensor, inputs: Tensor | None = None) -> Tensor:
+        """Values at points that are no nodes, by the operator's integrals over the nodes around them.
+
+        At a node, with the inputs that the node has, it is the value that the operator gives there.
+
+        Parameters
+        ----------
+        graph
+            One mesh.
+        points
+            (points, dim).
+        inputs
+            (points, in_channels), the inputs at the points. Where it is None they are averages of those at
+            the nearest three nodes, weighted by the inverse squared distance.
+
+        Returns
+        -------
+        Tensor
+            (points, out_channels).
+
+        Raises
+        ------
+        InvalidInput
+            As ``check`` and ``connect``; for a batch of several meshes, points or inputs of another shape,
+            and a point with no node in reach.
+        """
+        self.check(graph)
+        if getattr(graph, "num_graphs", 1) != 1:
+            raise InvalidInput("graph", f"{graph.num_graphs} meshes", "one mesh", "Query them one by one.")
+        if points.ndim != 2 or points.shape[1] != self.dim:
+            raise InvalidInput("points", tuple(points.shape), f"(points, {self.dim})")
+        x, positions = _tensors(graph)
+        places, nodes = points.detach().cpu().numpy(), positions.cpu().numpy()
+        if inputs is None:
+            inputs = interpolated(x, nodes, places)
+        if inputs.shape != (len(points), self.in_channels):
+            raise InvalidInput("inputs", tuple(inputs.shape), f"({len(points)}, {self.in_channels})")
+        reach = {name: joined([edges]).to(x.device) for name, edges in self.reach(places, nodes).items()}
+        return self.evaluate(x, positions, self._edges(graph), (inputs, points.to(positions), reach))
+
+    def _edges(self, graph: Data) -> Mapping[str, Neighbours]:
+        edges = getattr(graph, CONNECTIONS, None)
+        if edges is None:
+            assert graph.pos is not None
+            start = graph.ptr.tolist() if hasattr(graph, "ptr") else [0, len(graph.pos)]
+            positions = graph.pos.cpu().numpy()
+            found = [self.connect(positions[a:b]) for a, b in pairwise(start)]
+            edges = {name: joined([each[name] for each in found]).to(graph.pos.device) for name in found[0]}
+        return edges
+
+
+def edge_features(
+    radius: float, edges: Neighbours, target: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor]
+) -> Tensor:
+    """What the kernel reads of an edge: both positions and both inputs, (edges, 2 dim + 2 in_channels).
+
+    The position of the source is given from the target, in units of the radius: the same information, in
+    numbers of one size.
+
+    Parameters
+    ----------
+    radius
+        Of the neighbourhood.
+    edges
+        From sources to targets.
+    target, source
+        Positions (points, dim) and inputs (points, in_channels) on either side.
+    """
+    (here, x), (there, y) = target, source
+    offset = (there[edges.source] - here[edges.target]) / radius
+    return torch.cat((here[edges.target], offset, x[edges.target], y[edges.source]), dim=1)
+
+
+def interpolated(x: Tensor, nodes: np.ndarray, points: np.ndarray) -> Tensor:
+    """Means of the values at the nearest three nodes, weighted by the inverse squared distance.
+
+    Parameters
+    ----------
+    x
+        (nodes, channels).
+    nodes, points
+        (nodes, dim), (points, dim).
+    """
+    from scipy.spatial import KDTree
+
+    count = min(3, len(nodes))
+    distance, number = KDTree(nodes).query(points, k=count)
+    distance, number = (part.reshape(len(points), count) for part in (distance, number))
+    # Far smaller than any distance between nodes: at a node its own value is all that counts.
+    weight = 1.0 / (np.square(distance) + 1e-30)
+    weight = torch.from_numpy(weight / weight.sum(axis=1, keepdims=True)).to(x)
+    return (x[torch.from_numpy(number).to(x.device)] * weight[:, :, None]).sum(dim=1)
+
+
+def check_reached(name: str, radius: float, edges: Edges) -> None:
+    """Raise InvalidInput for a point that has no node within the radius."""
+    lost = np.flatnonzero(edges.counts == 0)
+    if len(lost):
+        raise InvalidInput(
+            "points",
+            f"{len(lost)} of {edges.targets} points far from every node, the first is number {lost[0]}",
+            f"points with a node within {name} {radius:g}",
+            "Leave out points that are not in the domain.",
+        )
+
+
+def check_positive(settings: Mapping[str, Any], *names: str) -> None:
+    """Raise InvalidInput for a setting that is not above 0."""
+    for name in names:
+        if not settings[name] > 0:
+            raise InvalidInput(f"model.{name}", settings[name], "a number above 0")
+
+
+def _tensors(graph: Data) -> tuple[Tensor, Tensor]:
+    x, positions = graph.x, graph.pos
+    assert x is not None
+    assert positions is not None
+    return x, positions.to(x.dtype)
