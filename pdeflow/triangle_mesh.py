@@ -61,6 +61,12 @@ class TriangleMesh:
         return signed_areas(self.positions, self.triangles)
 
     @property
+    def node_areas(self) -> np.ndarray:
+        """(nodes,), a third of the area of the triangles around each node."""
+        shares = np.repeat(self.areas / 3, 3)
+        return np.bincount(self.triangles.ravel(), weights=shares, minlength=len(self.positions))
+
+    @property
     def edges(self) -> np.ndarray:
         """(edges, 2), each edge once, the smaller node number first, in lexicographic order."""
         sides = self.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)

@@ -18,11 +18,13 @@ from pdeflow.data.well_writer import WellWriter
 
 if TYPE_CHECKING:
     from pdeflow.data.datamodule import GridData
+    from pdeflow.data.mesh_data import MeshData
     from pdeflow.data.mesh_graphs import MeshGraphs
 
 __all__ = [
     "GridData",
     "GridSamples",
+    "MeshData",
     "MeshGraphs",
     "MeshReader",
     "MeshSummary",
@@ -46,6 +48,10 @@ def __getattr__(name: str) -> Any:
         from pdeflow.data.datamodule import GridData
 
         return GridData
+    if name == "MeshData":
+        from pdeflow.data.mesh_data import MeshData
+
+        return MeshData
     if name == "MeshGraphs":
         from pdeflow.data.mesh_graphs import MeshGraphs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch.utils.data import DataLoader
 from pdeflow.data.grid_samples import GridSamples
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
+
+if TYPE_CHECKING:
+    from pdeflow.data.mesh_samples import MeshSamples
 
 
 class BatchOrder:
@@ -92,7 +95,7 @@ class BatchOrder:
 
 
 class BatchLoader:
-    """Iterates over batches of :class:`GridSamples`; Lightning saves and restores where it is.
+    """Iterates over batches of `GridSamples` or `MeshSamples`; Lightning saves and restores where it is.
 
     Samples in memory are indexed directly, with no worker processes between. The position in the epoch counts
     batches that were delivered (or that the trainer finished, if ``finished`` is given), not those that
@@ -114,7 +117,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        samples: GridSamples,
+        samples: GridSamples | MeshSamples,
         order: BatchOrder,
         *,
         num_workers: int = 0,

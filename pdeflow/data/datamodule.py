@@ -142,7 +142,7 @@ class GridData(LightningDataModule):
         trainer = self.trainer
         # Overfitting to a few batches needs them to be the same ones in each epoch.
         shuffle = not getattr(trainer, "overfit_batches", 0)
-        finished = functools.partial(_finished_batches, trainer) if trainer is not None else None
+        finished = functools.partial(finished_batches, trainer) if trainer is not None else None
         return self._loader(self._loaded_train, shuffle=shuffle, finished=finished)
 
     def val_dataloader(self) -> list[BatchLoader]:
@@ -271,6 +271,6 @@ class GridData(LightningDataModule):
         return {name: samples.load() for name, samples in self._tests.items()}
 
 
-def _finished_batches(trainer: Trainer) -> int:
+def finished_batches(trainer: Trainer) -> int:
     """Batches of this epoch that were trained on; one delivered just before an error or signal is not."""
     return getattr(trainer.fit_loop.epoch_loop.batch_progress.current, "processed", 0)

@@ -12,6 +12,9 @@ from torch_geometric.data import Data
 
 from pdeflow.data.mesh_reader import MeshReader
 from pdeflow.errors import InvalidInput
+from pdeflow.triangle_mesh import BOUNDARY_PARTS, TriangleMesh
+
+BOUNDARY = "boundary"
 
 
 class MeshGraphs(Dataset):
@@ -19,15 +22,17 @@ class MeshGraphs(Dataset):
 
     ``pos`` (nodes, 2), ``x`` (nodes, inputs), ``y`` (nodes, targets) in float32; ``edge_index`` (2, edges),
     every side of a triangle in both directions; ``edge_attr`` (edges, 3), the offset of the neighbour and
-    its length; ``face`` (3, triangles); ``boundary`` (nodes,), the part of the boundary; ``index``, the
-    number of the sample. A scalar is an input with one value at all nodes.
+    its length; ``face`` (3, triangles); ``boundary`` (nodes,), the part of the boundary; ``area`` (nodes,),
+    a third of the triangles around; ``index``, the number of the sample. A scalar is an input with one value
+    at all nodes.
 
     Parameters
     ----------
     path
         The file.
     inputs, targets
-        Names of fields, constant fields or scalars.
+        Names of fields, constant fields or scalars. The input ``boundary`` is a channel for each part of the
+        boundary, 1 at the nodes that lie on it and 0 elsewhere.
     keep_failed
         Samples whose recorded status is not 0 are left out, unless this is true.
 
@@ -49,11 +54,17 @@ class MeshGraphs(Dataset):
         known = (*self.reader.fields, *self.reader.constant_fields, *self.reader.scalars)
         for key, names in (("inputs", self.inputs), ("targets", self.targets)):
             for name in names:
-                if name not in known:
-                    raise InvalidInput(key, name, f"something that {path} holds", choices=known)
+                if name not in known and not (key == "inputs" and name == BOUNDARY):
+                    raise InvalidInput(key, name, f"something that {path} holds", choices=(*known, BOUNDARY))
         self.rows = list(range(self.reader.n))
         if "status" in self.reader.diagnostics and not keep_failed:
             self.rows = np.flatnonzero(self.reader.read("status", slice(None)) == 0).tolist()
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """A name for each column of ``x``."""
+        parts = [f"{BOUNDARY}_{part}" for part in BOUNDARY_PARTS[1:]]
+        return tuple(part for name in self.inputs for part in (parts if name == BOUNDARY else [name]))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -66,17 +77,24 @@ class MeshGraphs(Dataset):
         offsets = mesh.positions[edges[:, 1]] - mesh.positions[edges[:, 0]]
         lengths = np.hypot(*offsets.T)[:, None]
         return Data(
-            x=self._columns(self.inputs, row, len(mesh.positions)),
-            y=self._columns(self.targets, row, len(mesh.positions)),
+            x=self._columns(self.inputs, row, mesh),
+            y=self._columns(self.targets, row, mesh),
             pos=torch.from_numpy(mesh.positions.astype(np.float32)),
             edge_index=torch.from_numpy(edges.T.astype(np.int64)),
             edge_attr=torch.from_numpy(np.concatenate([offsets, lengths], axis=1).astype(np.float32)),
             face=torch.from_numpy(mesh.triangles.T.astype(np.int64)),
             boundary=torch.from_numpy(mesh.boundary.astype(np.int64)),
+            area=torch.from_numpy(mesh.node_areas.astype(np.float32)),
             index=row,
         )
 
-    def _columns(self, names: Sequence[str], row: int, nodes: int) -> torch.Tensor:
-        columns = [np.broadcast_to(self.reader.read(name, row), (nodes,)) for name in names]
+    def _columns(self, names: Sequence[str], row: int, mesh: TriangleMesh) -> torch.Tensor:
+        nodes = len(mesh.positions)
+        columns: list[np.ndarray] = []
+        for name in names:
+            if name == BOUNDARY:
+                columns += [mesh.boundary == part for part in range(1, len(BOUNDARY_PARTS))]
+            else:
+                columns.append(np.broadcast_to(self.reader.read(name, row), (nodes,)))
         stacked = np.stack(columns, axis=1) if columns else np.zeros((nodes, 0))
         return torch.from_numpy(stacked.astype(np.float32))
