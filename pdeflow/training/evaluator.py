@@ -9,6 +9,7 @@ from torchmetrics import Metric
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
+from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.training.metrics import (
     BoundaryRMSE,
     ConservedRMSE,
@@ -30,10 +31,11 @@ METRICS: dict[str, Callable[[], Metric]] = {
     "frmse": SpectralError,
     "max_error": MaxError,
 }
+GRID_ONLY = ("h1", "vrmse", "frmse")
 
 
 class Evaluator(nn.Module):
-    """Metrics by their short names, updated together.
+    """Metrics by their short names, updated together; of samples on meshes those that meshes have.
 
     Parameters
     ----------
@@ -48,17 +50,22 @@ class Evaluator(nn.Module):
                 raise InvalidInput("metrics", name, "the name of a metric", choices=METRICS)
         self.metrics = nn.ModuleDict({name: METRICS[name]() for name in names})
 
-    def update(self, prediction: Tensor, target: Tensor, grid: Grid) -> None:
-        """Take a batch in: ``(batch, channels, *grid.shape)`` in physical units, any floating dtype."""
+    def update(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> None:
+        """Take a batch in: ``(batch, channels, *grid.shape)`` in physical units, any floating dtype.
+
+        On meshes (nodes, channels); ``h1``, ``vrmse`` and ``frmse`` are then left out.
+        """
         prediction, target = prediction.detach().double(), target.double()
-        for metric in self._each():
-            metric.update(prediction, target, grid)
+        for name, metric in self.metrics.items():
+            assert isinstance(metric, Metric)
+            if not (isinstance(grid, MeshNodes) and name in GRID_ONLY):
+                metric.update(prediction, target, grid)
 
     def compute(self) -> dict[str, Tensor]:
         """Every metric, by name; ``frmse`` gives ``frmse_low``, ``frmse_mid`` and ``frmse_high``.
 
         With several processes all of them have to call this. A metric that no sample could add to
-        (``brmse`` on a periodic box) is left out. Spectra are in ``spectra``.
+        (``brmse`` on a periodic box, ``h1`` on meshes) is left out. Spectra are in ``spectra``.
         """
         values: dict[str, Tensor] = {}
         for name, metric in self.metrics.items():
@@ -78,6 +85,8 @@ class Evaluator(nn.Module):
             return {}
         metric = self.metrics["frmse"]
         assert isinstance(metric, SpectralError)
+        if not metric.update_called:
+            return {}
         return {name: value for name, value in metric.compute().items() if value.ndim == 1}
 
     def reset(self) -> None:

@@ -1,7 +1,8 @@
 """Errors of predictions on grids, as torchmetrics: a sample first, in float64, then over the set.
 
 The tensors given to ``update`` are ``(batch, channels, *grid.shape)`` in physical units. States are
-sums and counts, so several processes together give what one would.
+sums and counts, so several processes together give what one would. Most metrics also take samples on
+meshes, (nodes, channels) and ``MeshNodes``, whose nodes count by the area they stand for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from pdeflow.grid import Grid
+from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.training.norms import squared_h1, squared_l2
 
 
@@ -30,10 +32,10 @@ class SampleMean(Metric, abc.ABC):
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     @abc.abstractmethod
-    def values(self, prediction: Tensor, target: Tensor, grid: Grid) -> Tensor:
+    def values(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> Tensor:
         """One number a sample, ``(batch,)``, from float64 tensors."""
 
-    def update(self, prediction: Tensor, target: Tensor, grid: Grid) -> None:
+    def update(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> None:
         """Take a batch in."""
         values = self.values(prediction.double(), target.double(), grid)
         self.total = self.total + values.sum()
@@ -70,15 +72,15 @@ class MeanLoss(Metric):
 class RelativeL2Error(SampleMean):
     """``||p - t|| / ||t||`` over all channels and nodes of a sample."""
 
-    def values(self, prediction: Tensor, target: Tensor, grid: Grid) -> Tensor:
+    def values(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> Tensor:
         """One error a sample."""
-        return (squared_l2(prediction - target) / squared_l2(target)).sqrt()
+        return (squared_l2(prediction - target, grid) / squared_l2(target, grid)).sqrt()
 
 
 class RelativeH1Error(SampleMean):
     """``||p - t||_H1 / ||t||_H1``; spectral derivatives on periodic axes, finite differences on others."""
 
-    def values(self, prediction: Tensor, target: Tensor, grid: Grid) -> Tensor:
+    def values(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> Tensor:
         """One error a sample."""
         error = squared_h1(prediction - target, grid, spectral=True)
         return (error / squared_h1(target, grid, spectral=True)).sqrt()
@@ -87,16 +89,16 @@ class RelativeH1Error(SampleMean):
 class NormalisedRMSE(SampleMean):
     """nRMSE: the spatial RMS of the error over that of the target, averaged over channels (PDEBench)."""
 
-    def values(self, prediction: Tensor, target: Tensor, grid: Grid) -> Tensor:
+    def values(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> Tensor:
         """One error a sample."""
-        error = (prediction - target).flatten(2).square().mean(2)
-        return (error / target.flatten(2).square().mean(2)).sqrt().mean(1)
+        error = _space_mean((prediction - target).square(), grid)
+        return (error / _space_mean(target.square(), grid)).sqrt().mean(1)
 
 
 class VarianceScaledRMSE(SampleMean):
     """VRMSE: ``sqrt(MSE / (var_space(t) + 1e-7))``, averaged over channels (The Well)."""
 
-    def values(self, prediction: Tensor, target: Tensor, grid: Grid) -> Tensor:
+    def values(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> Tensor:
         """One error a sample."""
         error = (prediction - target).flatten(2).square().mean(2)
         variance = target.flatten(2).var(2, correction=0)
@@ -109,13 +111,19 @@ class BoundaryRMSE(SampleMean):
     A grid that is periodic along every axis has no such nodes; it adds nothing to the mean.
     """
 
-    def update(self, prediction: Tensor, target: Tensor, grid: Grid) -> None:
+    def update(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> None:
         """Take a batch in."""
-        if not all(grid.periodic):
+        if isinstance(grid, MeshNodes) or not all(grid.periodic):
             super().update(prediction, target, grid)
 
-    def values(self, prediction: Tensor, target: Tensor, grid: Grid) -> Tensor:
+    def values(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> Tensor:
         """One error a sample."""
+        if isinstance(grid, MeshNodes):
+            held = (grid.boundary > 0).to(target.dtype)
+            errors = (prediction - target).square() * held[:, None]
+            columns = torch.cat((errors, held[:, None]), dim=1)
+            sums = columns.new_zeros(grid.samples, columns.shape[1]).index_add(0, grid.sample, columns)
+            return (sums[:, :-1] / sums[:, -1:]).sqrt().mean(1)
         on_boundary = torch.zeros(grid.shape, dtype=torch.bool, device=target.device)
         for axis, periodic in enumerate(grid.periodic):
             if not periodic:
@@ -138,9 +146,9 @@ class ConservedRMSE(Metric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, prediction: Tensor, target: Tensor, grid: Grid) -> None:
+    def update(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> None:
         """Take a batch in."""
-        drift = (prediction.double() - target.double()).flatten(2).mean(2)
+        drift = _space_mean(prediction.double() - target.double(), grid)
         self.total = self.total + drift.square().sum(0)
         self.count = self.count + len(drift)
 
@@ -160,7 +168,7 @@ class MaxError(Metric):
         super().__init__()
         self.add_state("largest", torch.zeros((), dtype=torch.float64), dist_reduce_fx="max")
 
-    def update(self, prediction: Tensor, target: Tensor, grid: Grid) -> None:
+    def update(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> None:
         """Take a batch in."""
         error = (prediction.double() - target.double()).abs().max()
         self.largest = torch.maximum(self.largest, error)
@@ -168,3 +176,8 @@ class MaxError(Metric):
     def compute(self) -> Tensor:
         """The largest error seen, by all processes."""
         return self.largest
+
+
+def _space_mean(u: Tensor, grid: Grid | MeshNodes) -> Tensor:
+    """The mean over the domain, ``(batch, channels)``."""
+    return grid.mean(u) if isinstance(grid, MeshNodes) else u.flatten(2).mean(2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
@@ -22,9 +22,12 @@ from pdeflow.training.objective import Objective
 from pdeflow.training.schedules import Schedule
 from pdeflow.training.supervised import Supervised
 
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
 
 class TrainingTask(lightning.LightningModule):
-    """Trains an operator on batches ``{input, target, index, grid}``, as GridData gives them.
+    """Trains an operator on batches ``{input, target, index, grid}``, as GridData and MeshData give them.
 
     ``prediction = decode(model(encode(input)))``: the model works with normalised numbers, while the
     loss, the metrics and the predictions are in physical units. The normalisation is kept in buffers
@@ -71,8 +74,11 @@ class TrainingTask(lightning.LightningModule):
         self.valid_evaluator = Evaluator(("l2", "h1"))
         self.test_evaluators = nn.ModuleDict()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Physical values ``(batch, in_channels, *shape)`` to physical ``(batch, out_channels, *shape)``."""
+    def forward(self, x: Tensor | Data) -> Tensor:
+        """Physical values ``(batch, in_channels, *shape)`` to physical ``(batch, out_channels, *shape)``.
+
+        A graph with the input at its nodes to (nodes, out_channels).
+        """
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
 
     def setup(self, stage: str) -> None:
@@ -85,7 +91,7 @@ class TrainingTask(lightning.LightningModule):
                     "normalisation",
                     None,
                     "statistics of the training samples, or a data module that has them",
-                    "Train with data of class GridData, or pass normalisation=Normalisation(...).",
+                    "Train with GridData or MeshData, or pass normalisation=Normalisation(...).",
                 )
             self.normalisation = datamodule.normalisation
             self.normaliser.set(self.normalisation)
@@ -93,8 +99,7 @@ class TrainingTask(lightning.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch."""
         loss = self.objective(self(batch["input"]), batch)
-        samples = len(batch["input"])
-        self.train_loss.update(loss, samples)
+        self.train_loss.update(loss, len(batch["index"]))
         if self.trainer.is_last_batch:
             # Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step.
             self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
@@ -103,7 +108,7 @@ class TrainingTask(lightning.LightningModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take a batch into the validation metrics; gives the prediction."""
         prediction = self(batch["input"])
-        self.valid_loss.update(self.objective(prediction, batch), len(prediction))
+        self.valid_loss.update(self.objective(prediction, batch), len(batch["index"]))
         self.valid_evaluator.update(prediction, batch["target"], batch["grid"])
         return prediction
 
@@ -140,7 +145,7 @@ class TrainingTask(lightning.LightningModule):
                 self.log(f"test/{test_name}/{name}", value, sync_dist=True)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """The prediction in physical units, ``(batch, out_channels, *shape)``."""
+        """The prediction in physical units, ``(batch, out_channels, *shape)`` or (nodes, out_channels)."""
         return self(batch["input"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

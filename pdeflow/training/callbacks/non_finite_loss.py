@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from pdeflow.errors import NumericalFailure
+from pdeflow.mesh_nodes import MeshNodes
 
 
 class NonFiniteLoss(Callback):
@@ -65,16 +66,16 @@ def _explain(trainer: Trainer, epoch: int, batch_idx: int, batch: dict[str, Any]
     indices = batch["index"].tolist()
     where = f"train/loss: got {loss} in epoch {epoch + 1}, batch {batch_idx + 1}, expected a finite number."
     for name in ("input", "target"):
-        bad = ~torch.isfinite(batch[name]).flatten(1).all(1)
-        if bool(bad.any()):
-            culprits = [i for i, is_bad in zip(indices, bad.tolist()) if is_bad]
+        values = batch[name] if isinstance(batch[name], Tensor) else batch[name].x
+        culprits = _culprits(~torch.isfinite(values), batch)
+        if culprits:
             return (
                 f"{where}\nThe {name} of samples {_short(culprits)} holds NaN or infinity.\n"
                 "Look at the data with `pdeflow inspect` and generate or drop these samples."
             )
-    zero = ~batch["target"].flatten(1).any(1)
-    if bool(zero.any()):
-        culprits = [i for i, is_zero in zip(indices, zero.tolist()) if is_zero]
+    alive = _culprits(batch["target"] != 0, batch)
+    culprits = [i for i in indices if i not in alive]
+    if culprits:
         return (
             f"{where}\nThe target of samples {_short(culprits)} is zero everywhere, so its relative error is "
             "undefined.\nDrop these samples, or use a loss that is not relative."
@@ -84,6 +85,17 @@ def _explain(trainer: Trainer, epoch: int, batch_idx: int, batch: dict[str, Any]
         f"{where}\nIts samples {_short(indices)} are finite: the weights diverged (learning rate {rates}).\n"
         "Try a tenth of the learning rate, a schedule with warm-up, or trainer.gradient_clip_val: 1.0."
     )
+
+
+def _culprits(wrong: Tensor, batch: dict[str, Any]) -> list[int]:
+    """The numbers of the samples that have a value of which this is true."""
+    grid = batch["grid"]
+    if isinstance(grid, MeshNodes):
+        found = torch.zeros(grid.samples, dtype=torch.bool, device=wrong.device)
+        found[grid.sample[wrong.any(1)]] = True
+    else:
+        found = wrong.flatten(1).any(1)
+    return [i for i, is_wrong in zip(batch["index"].tolist(), found.tolist()) if is_wrong]
 
 
 def _short(indices: list[int]) -> str:

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.mesh_nodes import MeshNodes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,7 @@ class Pictures(Callback):
     """Draws truth, prediction and error of the first validation sample into TensorBoard.
 
     One row a channel of the target; lines in 1D, images in 2D, the middle slice in 3D. Does nothing
-    with another logger or none.
+    with another logger or none, and for samples on meshes.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ class Pictures(Callback):
     ) -> None:
         """Draw the first sample of the first batch, where it is due."""
         due = batch_idx == 0 and dataloader_idx == 0 and (trainer.current_epoch + 1) % self.every == 0
-        if not due or trainer.sanity_checking or not trainer.is_global_zero:
+        unseen = trainer.sanity_checking or isinstance(batch["grid"], MeshNodes)
+        if not due or unseen or not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

@@ -47,8 +47,8 @@ class SurrogateExport(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        """Remember the grid of the training samples."""
-        self._grid = batch["grid"]
+        """Remember the grid of the training samples, if they are on one."""
+        self._grid = batch["grid"] if isinstance(batch["grid"], Grid) else None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the surrogate, on one process."""

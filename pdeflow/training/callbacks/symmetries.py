@@ -35,7 +35,7 @@ class Symmetries(Callback):
     Raises
     ------
     InvalidInput
-        When training starts, if both are off, or axes are permuted that are not alike.
+        When training starts, if both are off, samples are on meshes, or axes are permuted that are not alike.
     """
 
     def __init__(self, flips: bool = True, transpose: bool = True, upper_end: bool = True) -> None:
@@ -47,7 +47,9 @@ class Symmetries(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Any], batch_idx: int
     ) -> None:
         """Replace input and target in the batch."""
-        grid: Grid = batch["grid"]
+        grid = batch["grid"]
+        if not isinstance(grid, Grid):
+            raise InvalidInput("Symmetries", "samples on meshes", "samples on a grid", "Leave it out.")
         if self.transpose and not _alike(grid):
             raise InvalidInput(
                 "Symmetries.transpose",

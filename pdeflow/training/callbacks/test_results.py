@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from pdeflow.atomic_file import replacing, write_json
+from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.norms import squared_l2
@@ -27,7 +28,8 @@ class TestResults(Callback):
     its n samples sorted by number, ``l2`` (n,) float64, the relative L2 errors, and ``index`` (n,);
     ``rank`` (3,), ``input``, ``target`` and ``prediction`` (3, channels, *shape) of the best, the median
     and the worst sample; and ``spectrum_error``, ``spectrum_truth`` (shells,), the mean energy at each
-    wavenumber. The ``.npz`` files of an earlier test are removed. With several processes the three samples
+    wavenumber. Of samples on meshes, which have different shapes, there are ``l2`` and ``index`` alone. The
+    ``.npz`` files of an earlier test are removed. With several processes the three samples
     are chosen among those of the first one.
 
     Parameters
@@ -42,6 +44,7 @@ class TestResults(Callback):
         self.folder = folder
         self._errors: list[list[Tensor]] = []
         self._indices: list[list[Tensor]] = []
+        self._on_meshes = False
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start with nothing."""
@@ -58,8 +61,9 @@ class TestResults(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the error of each sample; fields are computed again once it is known which are wanted."""
-        target = batch["target"].double()
-        error = (squared_l2(outputs.double() - target) / squared_l2(target)).sqrt()
+        target, grid = batch["target"].double(), batch["grid"]
+        self._on_meshes = isinstance(grid, MeshNodes)
+        error = (squared_l2(outputs.double() - target, grid) / squared_l2(target, grid)).sqrt()
         self._errors[dataloader_idx].append(error)
         self._indices[dataloader_idx].append(batch["index"])
 
@@ -77,7 +81,7 @@ class TestResults(Callback):
             table[name] = {key: float(value) for key, value in evaluator.compute().items()}
             errors, indices = torch.cat(self._errors[number]), torch.cat(self._indices[number])
             fields = {}
-            if trainer.is_global_zero:
+            if trainer.is_global_zero and not self._on_meshes:
                 fields = self._fields(trainer, pl_module, number, errors, indices)
             if trainer.world_size > 1:
                 errors, indices = (torch.cat(gather_all_tensors(part)) for part in (errors, indices))
