@@ -7,13 +7,14 @@ class that has to be one of ``pdeflow.operators``.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -26,14 +27,17 @@ from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.grid import Grid
 from pdeflow.model_card import model_card
-from pdeflow.operators import Operator
+from pdeflow.operators import GraphOperator, Operator
 from pdeflow.operators.normaliser import Normaliser
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 FORMAT = 1
 
 
 class Surrogate:
-    """Maps a physical input function to the physical solution on the same grid.
+    """Maps a physical input function to the physical solution on the same grid, or on the same mesh.
 
     Parameters
     ----------
@@ -97,7 +101,7 @@ class Surrogate:
     def __call__(self, coefficient: np.ndarray, *, batch_size: int = 64) -> np.ndarray: ...
 
     @overload
-    def __call__(self, coefficient: Tensor, *, batch_size: int = 64) -> Tensor: ...
+    def __call__(self, coefficient: Tensor | Data, *, batch_size: int = 64) -> Tensor: ...
 
     def __call__(self, coefficient: Any, *, batch_size: int = 64) -> Any:
         """Predict the solution.
@@ -107,7 +111,9 @@ class Surrogate:
         coefficient
             Physical values, NumPy array or torch tensor, of shape ``(*S)``, ``(batch, *S)`` or
             ``(batch, in_channels, *S)``; the first two only for one input channel. Booleans, integers
-            and real floating-point numbers are taken; the computation is in float32.
+            and real floating-point numbers are taken; the computation is in float32. For an operator on
+            meshes a graph of torch-geometric, or a batch of them, with physical values ``x``
+            (nodes, in_channels) and ``pos``; the answer is then (nodes, out_channels).
         batch_size
             Samples computed at a time.
 
@@ -124,6 +130,8 @@ class Surrogate:
             For a wrong number of axes or channels, a resolution the model cannot take, a dtype that
             is not a real number's, or values that are not finite.
         """
+        if isinstance(self.model, GraphOperator):
+            return self._on_mesh(coefficient)
         values = _as_tensor(coefficient)
         dtype = values.dtype if values.is_floating_point() else torch.float32
         batch, axes_added = self._with_channels(values)
@@ -144,6 +152,41 @@ class Surrogate:
         if axes_added == 2:
             result = result.squeeze(0)
         return result.numpy() if isinstance(coefficient, np.ndarray) else result
+
+    def query(self, graph: Data, points: Tensor, inputs: Tensor | None = None) -> Tensor:
+        """The solution at points that are no nodes, of an operator on meshes; see ``GraphOperator.query``.
+
+        Raises
+        ------
+        InvalidInput
+            As there, and for an operator on grids.
+        """
+        if not isinstance(self.model, GraphOperator):
+            name = type(self.model).__name__
+            raise InvalidInput(
+                "query", name, "an operator on meshes", "Interpolate between its grid's nodes."
+            )
+        self.model.check(graph)
+        encoded = self._encoded(graph)
+        if inputs is not None:
+            inputs = self._normaliser.encode(inputs.to(device=self.device, dtype=torch.float32))
+        with torch.no_grad():
+            found = self.model.query(encoded, points.to(self.device), inputs)
+            return self._normaliser.decode(found).to(points.device)
+
+    def _on_mesh(self, graph: Any) -> Tensor:
+        assert isinstance(self.model, GraphOperator)
+        self.model.check(graph)
+        if not bool(torch.isfinite(graph.x).all()):
+            raise InvalidInput("graph.x", "values that are NaN or infinite", "finite numbers")
+        with torch.no_grad():
+            result = self._normaliser.decode(self.model(self._encoded(graph)))
+        return result.to(graph.x.device)
+
+    def _encoded(self, graph: Data) -> Data:
+        moved: Any = copy.copy(graph).to(str(self.device))
+        moved.x = moved.x.float()
+        return self._normaliser.encode(moved)
 
     def _predict(self, batch: Tensor) -> Tensor:
         x = batch.to(device=self.device, dtype=torch.float32)
@@ -334,7 +377,8 @@ def _build(folder: Path, facts: dict[str, Any]) -> Operator:
 def _operator_classes() -> dict[str, type[Operator]]:
     """Concrete operators by name."""
     named = {name: getattr(pdeflow.operators, name) for name in pdeflow.operators.__all__}
-    return {name: item for name, item in named.items() if item is not Operator and issubclass(item, Operator)}
+    bases = (Operator, GraphOperator)
+    return {name: item for name, item in named.items() if item not in bases and issubclass(item, Operator)}
 
 
 def _as_tensor(values: Any) -> Tensor:

@@ -22,8 +22,9 @@ from pdeflow.cli.failure import UsageError
 from pdeflow.cli.progress import progress_callbacks
 from pdeflow.cli.quiet import quiet
 from pdeflow.cli.rewrite import instantiate, usage_error
+from pdeflow.data.mesh_data import MeshData
 from pdeflow.errors import InvalidInput
-from pdeflow.operators import Operator
+from pdeflow.operators import GraphOperator, Operator
 from pdeflow.training import Objective, Schedule, TrainingTask
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
 
@@ -91,7 +92,7 @@ class TrainingCLI(LightningCLI):
             for name, text in self.options.items():
                 flag = {"action": "store_true"} if name in FLAGS else {"metavar": name.strip("-").upper()}
                 group.add_argument(name, help=text, **flag)  # pyright: ignore[reportArgumentType]
-        parser.add_subclass_arguments(Operator, "model", required=True, help="the operator, e.g. FNO, TFNO")
+        parser.add_subclass_arguments(Operator, "model", required=True, help="the operator, e.g. FNO, GNO")
         parser.add_subclass_arguments(Objective, "objective", help="what is minimised, e.g. Supervised")
         parser.set_defaults({"objective": {"class_path": "pdeflow.training.Supervised"}})
         parser.add_subclass_arguments(
@@ -133,7 +134,8 @@ class TrainingCLI(LightningCLI):
             self._check_optimizer(parts)
             self.datamodule.setup("fit")
             self.datamodule.train_dataloader()
-            parts.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
+            if not isinstance(self.datamodule, MeshData):
+                parts.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
         self.task = TrainingTask(
             model=parts.model,
             objective=parts.objective,
@@ -230,6 +232,15 @@ class TrainingCLI(LightningCLI):
             arguments[key] = channels
 
     def _check_model(self, model: Operator) -> None:
+        on_meshes = isinstance(self.datamodule, MeshData)
+        if isinstance(model, GraphOperator) != on_meshes:
+            where, examples = ("meshes", "GNO or MKGN") if on_meshes else ("grids", "FNO or TFNO")
+            raise InvalidInput(
+                "model.class_path",
+                type(model).__name__,
+                f"an operator on {where}, as {type(self.datamodule).__name__} gives them",
+                f"Take one such as {examples}, or other data.",
+            )
         if model.dim != self.datamodule.dim:
             key = "modes" if "modes" in inspect.signature(type(model).__init__).parameters else "class_path"
             raise InvalidInput(
