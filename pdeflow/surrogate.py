@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +28,7 @@ from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.grid import Grid
 from pdeflow.model_card import model_card
 from pdeflow.operators import GraphOperator, Operator
+from pdeflow.operators.march import march
 from pdeflow.operators.normaliser import Normaliser
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Surrogate:
         The grid it was trained on, for information: the box and the resolution.
     metrics
         Numbers known about its quality, by name.
+    time_step
+        Of a model that gives the next state, the time until then.
     """
 
     def __init__(
@@ -58,11 +61,13 @@ class Surrogate:
         *,
         grid: Grid | None = None,
         metrics: Mapping[str, float] | None = None,
+        time_step: float | None = None,
     ) -> None:
         self.model = model.eval()
         self.normalisation = normalisation
         self.grid = grid
         self.metrics = dict(metrics or {})
+        self.time_step = time_step
         self._normaliser = Normaliser(model.in_channels, model.out_channels)
         if normalisation is not None:
             self._normaliser.set(normalisation)
@@ -71,6 +76,8 @@ class Surrogate:
     def __repr__(self) -> str:
         names = ", ".join(self.input_names), ", ".join(self.target_names)
         facts = [f"{type(self.model).__name__}: {names[0]} -> {names[1]}"]
+        if self.time_step is not None:
+            facts.append(f"steps of {self.time_step:g}")
         if self.grid is not None:
             facts.append(f"trained on {'x'.join(map(str, self.grid.points))}")
         facts += [f"{name} {value:.3g}" for name, value in self.metrics.items()]
@@ -132,7 +139,13 @@ class Surrogate:
         """
         if isinstance(self.model, GraphOperator):
             return self._on_mesh(coefficient)
-        values = _as_tensor(coefficient)
+        return self._mapped(coefficient, self._predict, (self.model.out_channels,), batch_size)
+
+    def _mapped(
+        self, given: Any, predict: Callable[[Tensor], Tensor], axes: tuple[int, ...], batch_size: int
+    ) -> Any:
+        """``predict`` of a batch, some samples at a time, to ``(batch, *axes, *S)``; given as it came."""
+        values = _as_tensor(given)
         dtype = values.dtype if values.is_floating_point() else torch.float32
         batch, axes_added = self._with_channels(values)
         self.model.check(batch.shape)
@@ -143,15 +156,68 @@ class Surrogate:
                 "finite numbers",
             )
         with torch.no_grad():
-            parts = [self._predict(part) for part in batch.split(batch_size)] if len(batch) else []
-        shape = (0, self.model.out_channels, *batch.shape[2:])
-        result = torch.cat(parts) if parts else torch.zeros(shape)
+            parts = [predict(part) for part in batch.split(batch_size)] if len(batch) else []
+        result = torch.cat(parts) if parts else torch.zeros(0, *axes, *batch.shape[2:])
         result = result.to(device=values.device, dtype=dtype)
-        if axes_added and self.model.out_channels == 1:
-            result = result.squeeze(1)
+        if axes_added and axes[-1] == 1:
+            result = result.squeeze(len(axes))
         if axes_added == 2:
             result = result.squeeze(0)
-        return result.numpy() if isinstance(coefficient, np.ndarray) else result
+        return result.numpy() if isinstance(given, np.ndarray) else result
+
+    @property
+    def state_channels(self) -> int:
+        """How many input channels are states, the oldest first: those up to the ones with the targets' names.
+
+        Raises
+        ------
+        InvalidInput
+            If the inputs do not hold the targets: the answer cannot be fed back.
+        """
+        names, targets = self.input_names, self.target_names
+        for first in range(0, len(names), len(targets)):
+            if names[first : first + len(targets)] == targets:
+                return first + len(targets)
+        raise InvalidInput("rollout", names, f"inputs with {targets} among them", "Train on TrajectoryData.")
+
+    @overload
+    def rollout(self, state: np.ndarray, steps: int, *, batch_size: int = 64) -> np.ndarray: ...
+
+    @overload
+    def rollout(self, state: Tensor, steps: int, *, batch_size: int = 64) -> Tensor: ...
+
+    def rollout(self, state: Any, steps: int, *, batch_size: int = 64) -> Any:
+        """March in time, feeding every state back; see :func:`~pdeflow.operators.march.march`.
+
+        Parameters
+        ----------
+        state
+            What the call takes: the states, the oldest first, then the constants.
+        steps
+            How many of the model's steps, ``time_step`` each.
+        batch_size
+            Samples computed at a time.
+
+        Returns
+        -------
+        numpy.ndarray or Tensor
+            ``(steps, *S)``, ``(batch, steps, *S)`` or ``(batch, steps, out_channels, *S)``, as the input; NaN
+            from where a sample has diverged.
+
+        Raises
+        ------
+        InvalidInput
+            As the call does, for no steps, and for a model whose answers are no inputs.
+        """
+        if steps < 1:
+            raise InvalidInput("steps", steps, "at least 1")
+        channels, known = len(self.target_names), self.state_channels
+
+        def predict(batch: Tensor) -> Tensor:
+            x = batch.to(device=self.device, dtype=torch.float32)
+            return march(self._predict, x[:, :known], x[:, known:], steps, channels)
+
+        return self._mapped(state, predict, (steps, channels), batch_size)
 
     def query(self, graph: Data, points: Tensor, inputs: Tensor | None = None) -> Tensor:
         """The solution at points that are no nodes, of an operator on meshes; see ``GraphOperator.query``.
@@ -217,6 +283,7 @@ def save(
     *,
     grid: Grid | None = None,
     metrics: Mapping[str, float] | None = None,
+    time_step: float | None = None,
 ) -> Path:
     """Write a surrogate into a folder, made if need be; a surrogate that is there is replaced.
 
@@ -228,7 +295,7 @@ def save(
         Gets ``model.safetensors``, ``surrogate.json`` and ``README.md``.
     normalisation
         Statistics that the model was trained with; none if it was trained on physical values.
-    grid, metrics
+    grid, metrics, time_step
         What is known about training and quality; for the card and for ``Surrogate``.
 
     Returns
@@ -261,6 +328,7 @@ def save(
         "normalisation": normalisation.to_dict() if normalisation is not None else None,
         "grid": asdict(grid) if grid is not None else None,
         "metrics": {key: float(value) for key, value in (metrics or {}).items()},
+        "time_step": time_step,
         "versions": {
             "pdeflow": pdeflow.__version__,
             "torch": torch.__version__,
@@ -304,6 +372,7 @@ def load(folder: str | Path) -> Surrogate:
             Normalisation.from_dict(normalisation) if normalisation is not None else None,
             grid=_grid(grid) if grid is not None else None,
             metrics=facts["metrics"],
+            time_step=facts.get("time_step"),
         )
     except (InvalidInput, TypeError, KeyError, ValueError) as error:
         raise CorruptFile(f"{folder / 'surrogate.json'}: {error}") from error

@@ -52,6 +52,9 @@ def parser() -> Parser:
     made.add_argument(
         "-o", "--output", metavar="OUT", type=Path, required=True, help="OUT.h5 (Well file) or OUT.npz"
     )
+    made.add_argument(
+        "--steps", type=int, metavar="N", help="march N steps in time, feeding every state back"
+    )
     made.add_argument("--batch_size", type=int, default=16, help="samples at once (default 16)")
     made.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
     made.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
@@ -73,10 +76,12 @@ def run(arguments: Sequence[str]) -> int:
         raise InvalidInput("-o/--output", str(given.output), expected)
     if given.output.exists() and not given.overwrite:
         raise InvalidInput("-o/--output", str(given.output), "a new file", "Or give --overwrite.")
-    if given.batch_size < 1:
-        raise InvalidInput("--batch_size", given.batch_size, "at least 1")
+    for name in ("batch_size", "steps"):
+        if (value := getattr(given, name)) is not None and value < 1:
+            raise InvalidInput(f"--{name}", value, "at least 1")
     folder = _folder(given.run)
     with quick_imports():
+        import numpy as np
         from tqdm import tqdm
 
         import pdeflow
@@ -89,12 +94,25 @@ def run(arguments: Sequence[str]) -> int:
 
         def blocks() -> Iterator[tuple[int, np.ndarray]]:
             for start in range(0, inputs.n, given.batch_size):
-                values = surrogate(inputs.read(start, min(start + given.batch_size, inputs.n)))
+                given_values = inputs.read(start, min(start + given.batch_size, inputs.n))
+                if given.steps is None:
+                    values = surrogate(given_values)
+                else:
+                    known, channels = surrogate.state_channels, len(surrogate.target_names)
+                    first = given_values[:, None, known - channels : known]
+                    later = surrogate.rollout(given_values, given.steps)
+                    values = np.concatenate([first, later], axis=1)
                 yield start, values
                 bar.update(len(values))
 
-        write = _write_well if given.output.suffix in WELL else _write_npz
-        write(given.output, blocks(), list(surrogate.target_names), inputs)
+        names = list(surrogate.target_names)
+        if given.output.suffix not in WELL:
+            _write_npz(given.output, blocks(), names, axis=1 if given.steps is None else 2)
+        elif given.steps is None:
+            _write_well(given.output, _after_nothing(blocks()), names, inputs, (0.0, 1.0), steady=True)
+        else:
+            times = tuple(k * (surrogate.time_step or 1.0) for k in range(given.steps + 1))
+            _write_well(given.output, blocks(), names, inputs, times, steady=False)
     print(f"Wrote {inputs.n} predictions to {given.output}")
     return 0
 
@@ -165,6 +183,10 @@ def _open_well(path: Path, names: list[str]) -> Inputs:
     from pdeflow.data import GridSamples, WellReader
 
     reader = WellReader(path)
+    older = next((name for name in names if name.endswith("]")), None)
+    if older is not None:
+        hint = "Give an .npz with all inputs by name."
+        raise InvalidInput("FILE", str(path), f"a file that holds {older!r}, an earlier state", hint)
     orders = {**reader.constant_fields, **reader.fields, **dict.fromkeys(reader.scalars, 0)}
     # A vector v is stored as one field and read as the channels v_x, v_y.
     owners = {
@@ -187,26 +209,36 @@ def _open_well(path: Path, names: list[str]) -> Inputs:
     return Inputs(reader.n, read, reader.grid)
 
 
-def _write_npz(
-    path: Path, blocks: Iterator[tuple[int, np.ndarray]], names: list[str], inputs: Inputs
-) -> None:
-    """One array ``(n, *shape)`` a target."""
+def _write_npz(path: Path, blocks: Iterator[tuple[int, np.ndarray]], names: list[str], axis: int) -> None:
+    """One array a target, ``(n, *shape)`` or ``(n, instants, *shape)``; ``axis`` is that of the targets."""
     import numpy as np
 
     from pdeflow.atomic_file import replacing
 
     values = np.concatenate([block for _, block in blocks])
-    arrays: dict[str, Any] = {name: values[:, k] for k, name in enumerate(names)}
+    arrays: dict[str, Any] = dict(zip(names, np.moveaxis(values, axis, 0)))
     with replacing(path) as stream:
         np.savez_compressed(stream, **arrays)
 
 
-def _write_well(
-    path: Path, blocks: Iterator[tuple[int, np.ndarray]], names: list[str], inputs: Inputs
-) -> None:
-    """A steady file: each target at two instants, the guess (zero) and the prediction."""
+def _after_nothing(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Each solution as the second of two instants, the first of which, the guess, is zero."""
     import numpy as np
 
+    for start, block in blocks:
+        yield start, np.stack([np.zeros_like(block), block], axis=1)
+
+
+def _write_well(
+    path: Path,
+    blocks: Iterator[tuple[int, np.ndarray]],
+    names: list[str],
+    inputs: Inputs,
+    times: tuple[float, ...],
+    *,
+    steady: bool,
+) -> None:
+    """Blocks ``(k, instants, channels, *shape)`` as fields that depend on time."""
     from pdeflow.data import WellWriter
 
     grid = inputs.grid
@@ -216,17 +248,15 @@ def _write_well(
         for axis, wraps in zip(grid.axes, grid.periodic)
         for end in "-+"
     }
-    fields = dict.fromkeys(names, 0)
     with WellWriter(
         path,
         name=path.stem,
         grid=grid,
         n=inputs.n,
-        fields=fields,
-        times=(0.0, 1.0),
+        fields=dict.fromkeys(names, 0),
+        times=times,
         boundary=sides,
-        attributes={"steady": True},
+        attributes={"steady": steady},
     ) as writer:
         for start, block in blocks:
-            steps = np.stack([np.zeros_like(block), block], axis=2)
-            writer.write(start, {name: steps[:, k] for k, name in enumerate(names)})
+            writer.write(start, {name: block[:, :, k] for k, name in enumerate(names)})

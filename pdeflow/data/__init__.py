@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pdeflow.data.datamodule import GridData
     from pdeflow.data.mesh_data import MeshData
     from pdeflow.data.mesh_graphs import MeshGraphs
+    from pdeflow.data.trajectory_data import TrajectoryData
 
 __all__ = [
     "GridData",
@@ -31,6 +32,7 @@ __all__ = [
     "Normalisation",
     "Split",
     "Summary",
+    "TrajectoryData",
     "WellReader",
     "WellWriter",
     "convert",
@@ -56,4 +58,8 @@ def __getattr__(name: str) -> Any:
         from pdeflow.data.mesh_graphs import MeshGraphs
 
         return MeshGraphs
+    if name == "TrajectoryData":
+        from pdeflow.data.trajectory_data import TrajectoryData
+
+        return TrajectoryData
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

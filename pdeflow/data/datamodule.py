@@ -209,7 +209,13 @@ class GridData(LightningDataModule):
         return Split(**{part: np.arange(size) for part, size in sizes.items()})
 
     def _samples(self, part: str, points: int | Sequence[int] | None) -> GridSamples:
-        return GridSamples(self._files[part], getattr(self._split, part), self.inputs, self.targets, points)
+        return self._chosen(self._files[part], getattr(self._split, part), points, part == "train")
+
+    def _chosen(
+        self, readers: list[WellReader], rows: np.ndarray, points: int | Sequence[int] | None, training: bool
+    ) -> GridSamples:
+        """Samples of files; a data module of another kind of sample has its own."""
+        return GridSamples(readers, rows, self.inputs, self.targets, points)
 
     @functools.cached_property
     def _train(self) -> GridSamples:
@@ -235,7 +241,7 @@ class GridData(LightningDataModule):
             )
         for path in self.test_paths:
             reader = WellReader(path)
-            samples = GridSamples([reader], np.arange(reader.n), self.inputs, self.targets)
+            samples = self._chosen([reader], np.arange(reader.n), None, False)
             self._check_channels(samples, path)
             name = "x".join(map(str, samples.grid.points))
             # The name becomes that of a torch module, which cannot hold a dot.

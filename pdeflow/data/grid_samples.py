@@ -6,6 +6,7 @@ import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from pdeflow.grid import Grid
 
 # Up to here (inputs and targets, float32, at the chosen resolution) samples are kept in memory.
 IN_MEMORY_BYTES = 2 << 30
-_BLOCK_BYTES = 64 << 20
+T = TypeVar("T", bound="GridSamples")
+BLOCK_BYTES = 64 << 20
 
 
 class GridSamples:
@@ -83,7 +85,7 @@ class GridSamples:
         """Whether :meth:`load` keeps the samples."""
         return self._memory is not None
 
-    def __getitem__(self, index: torch.Tensor) -> dict[str, torch.Tensor]:
+    def __getitem__(self, index: torch.Tensor) -> dict[str, Any]:
         """A batch: ``input`` and ``target`` ``(B, C, *S)`` float32, ``index`` ``(B,)`` int64.
 
         ``index`` counts the samples chosen here; the batch's ``index`` is the sample's number in the files.
@@ -96,12 +98,24 @@ class GridSamples:
 
     def blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """All inputs and targets in order, a few megabytes at a time."""
-        k = max(1, int(_BLOCK_BYTES * len(self) // max(self.nbytes, 1)))
-        for start in range(0, len(self), k):
-            batch = self[torch.arange(start, min(start + k, len(self)))]
-            yield batch["input"], batch["target"]
+        return self._stored()
 
-    def load(self) -> GridSamples:
+    def _stored(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """What `load` keeps of the rows, a few megabytes at a time."""
+        k = max(1, int(BLOCK_BYTES * len(self.rows) // max(self.nbytes, 1)))
+        for start in range(0, len(self.rows), k):
+            rows = np.arange(start, min(start + k, len(self.rows)))
+            if self._memory is None:
+                yield self._read(rows)
+            else:
+                yield self._memory[0][rows], self._memory[1][rows]
+
+    @property
+    def _stored_names(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Names of the channels of both parts."""
+        return self.input_names, self.target_names
+
+    def load(self: T) -> T:
         """Check that all samples are finite, and keep them if they take at most 2 GiB.
 
         Raises
@@ -110,22 +124,24 @@ class GridSamples:
             Naming the field and the samples that hold NaN or infinity.
         """
         keep = self.nbytes <= IN_MEMORY_BYTES
-        kept, bad = [], {name: [] for name in (*self.input_names, *self.target_names)}
+        kept, bad = [], {name: [] for names in self._stored_names for name in names}
         at = 0
-        for values, wanted in self.blocks():
-            for names, part in ((self.input_names, values), (self.target_names, wanted)):
-                finite = torch.isfinite(part.flatten(2)).all(-1)
+        for parts in self._stored():
+            for names, part in zip(self._stored_names, parts):
+                # Channels come before the axes of the grid, and behind time where there is one.
+                finite = torch.isfinite(part).flatten(part.ndim - self.grid.dim).all(-1)
+                finite = finite.all(1) if finite.ndim > 2 else finite
                 for k, name in enumerate(names):
                     bad[name] += self.rows[at : at + len(part)][~finite[:, k].numpy()].tolist()
-            at += len(values)
+            at += len(parts[0])
             if keep:
-                kept.append((values, wanted))
+                kept.append(parts)
         for name, rows in bad.items():
             if rows:
                 shown = f"{', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}"
                 raise InvalidInput(
                     f"{self._where()}, {name!r}",
-                    f"NaN or infinity in {len(rows)} of {len(self)} samples: {shown}",
+                    f"NaN or infinity in {len(rows)} of {len(self.rows)} samples: {shown}",
                     "finite numbers that fit in float32",
                     "Generate or convert the data again without these samples.",
                 )
@@ -171,19 +187,17 @@ class GridSamples:
         columns = []
         for name in names:
             step = (-1 if is_target or reader.steady else 0) if name in reader.fields else None
-            values = reader.read(name, rows, step=step)
-            if name in reader.scalars:
-                columns.append(
-                    np.broadcast_to(
-                        values.reshape(-1, 1, *(1,) * self.grid.dim), (len(rows), 1, *self.grid.shape)
-                    )
-                )
-                continue
-            values = values[(slice(None), *(slice(None, None, s) for s in self.strides))]
-            values = values.reshape(len(rows), *self.grid.shape, -1)
-            columns.append(np.moveaxis(values, -1, 1))
+            columns.append(self._on_grid(reader, name, reader.read(name, rows, step=step)))
         with np.errstate(over="ignore"):
             return np.concatenate([column.astype(np.float32) for column in columns], axis=1)
+
+    def _on_grid(self, reader: WellReader, name: str, values: np.ndarray) -> np.ndarray:
+        """Values (k, *stored, ...) of a field, (k,) of a scalar, at the chosen nodes: (k, channels, *S)."""
+        if name in reader.scalars:
+            column = values.reshape(-1, 1, *(1,) * self.grid.dim)
+            return np.broadcast_to(column, (len(values), 1, *self.grid.shape))
+        values = values[(slice(None), *(slice(None, None, s) for s in self.strides))]
+        return np.moveaxis(values.reshape(len(values), *self.grid.shape, -1), -1, 1)
 
     def _channels(self, name: str) -> list[str]:
         reader = self.readers[0]

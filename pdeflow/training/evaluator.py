@@ -19,6 +19,7 @@ from pdeflow.training.metrics import (
     RelativeL2Error,
     VarianceScaledRMSE,
 )
+from pdeflow.training.rollout_error import RolloutError, held
 from pdeflow.training.spectral_error import SpectralError
 
 METRICS: dict[str, Callable[[], Metric]] = {
@@ -49,13 +50,19 @@ class Evaluator(nn.Module):
             if name not in METRICS:
                 raise InvalidInput("metrics", name, "the name of a metric", choices=METRICS)
         self.metrics = nn.ModuleDict({name: METRICS[name]() for name in names})
+        self.rollout = RolloutError()
 
     def update(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> None:
         """Take a batch in: ``(batch, channels, *grid.shape)`` in physical units, any floating dtype.
 
-        On meshes (nodes, channels); ``h1``, ``vrmse`` and ``frmse`` are then left out.
+        On meshes (nodes, channels); ``h1``, ``vrmse`` and ``frmse`` are then left out. Trajectories are
+        ``(batch, steps, channels, *grid.shape)``: every state is then a channel of its own, and there are
+        the metrics of `RolloutError` too.
         """
         prediction, target = prediction.detach().double(), target.double()
+        if isinstance(grid, Grid) and prediction.ndim == grid.dim + 3:
+            self.rollout.update(prediction, target, grid)
+            prediction, target = held(prediction).flatten(1, 2), target.flatten(1, 2)
         for name, metric in self.metrics.items():
             assert isinstance(metric, Metric)
             if not (isinstance(grid, MeshNodes) and name in GRID_ONLY):
@@ -65,7 +72,7 @@ class Evaluator(nn.Module):
         """Every metric, by name; ``frmse`` gives ``frmse_low``, ``frmse_mid`` and ``frmse_high``.
 
         With several processes all of them have to call this. A metric that no sample could add to
-        (``brmse`` on a periodic box, ``h1`` on meshes) is left out. Spectra are in ``spectra``.
+        (``brmse`` on a periodic box, ``h1`` on meshes) is left out. Spectra are in ``curves``.
         """
         values: dict[str, Tensor] = {}
         for name, metric in self.metrics.items():
@@ -77,21 +84,25 @@ class Evaluator(nn.Module):
                 values |= {f"{name}_{band}": v for band, v in result.items() if v.ndim == 0}
             else:
                 values[name] = result
-        return values
+        return values | {name: value for name, value in self._rollout().items() if value.ndim == 0}
 
-    def spectra(self) -> dict[str, Tensor]:
-        """Mean energy by wavenumber: ``spectrum_error``, ``spectrum_truth``; empty without ``frmse``."""
-        if "frmse" not in self.metrics:
-            return {}
-        metric = self.metrics["frmse"]
-        assert isinstance(metric, SpectralError)
-        if not metric.update_called:
-            return {}
-        return {name: value for name, value in metric.compute().items() if value.ndim == 1}
+    def _rollout(self) -> dict[str, Tensor]:
+        return self.rollout.compute() if self.rollout.update_called else {}
+
+    def curves(self) -> dict[str, Tensor]:
+        """Mean energy by wavenumber, ``spectrum_error`` and ``spectrum_truth``, empty without ``frmse``.
+
+        Of trajectories also ``rollout_l2`` and ``rollout_drift``, by step.
+        """
+        found = self._rollout()
+        for metric in self._each():
+            if isinstance(metric, SpectralError) and metric.update_called:
+                found |= metric.compute()
+        return {name: value for name, value in found.items() if value.ndim == 1}
 
     def reset(self) -> None:
         """Forget all samples."""
-        for metric in self._each():
+        for metric in (*self._each(), self.rollout):
             metric.reset()
 
     def _each(self) -> list[Metric]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +12,18 @@ from torch import Tensor, nn
 class Objective(nn.Module, abc.ABC):
     """The loss of a batch, given what the model predicts for it. A module, so that it may hold buffers."""
 
+    def predict(self, step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Tensor:
+        """What is compared with ``batch["target"]``; here what the operator gives for ``batch["input"]``.
+
+        Parameters
+        ----------
+        step
+            The operator, in physical units.
+        batch
+            As in ``forward``.
+        """
+        return step(batch["input"])
+
     @abc.abstractmethod
     def forward(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
         """A scalar to be made small.
@@ -18,7 +31,7 @@ class Objective(nn.Module, abc.ABC):
         Parameters
         ----------
         prediction
-            ``(batch, out_channels, *shape)`` in physical units.
+            What ``predict`` gave, ``(batch, out_channels, *shape)`` in physical units.
         batch
             ``input``, ``target``, ``index`` and ``grid``, as GridData gives them.
         """

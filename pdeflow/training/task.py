@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 
 class TrainingTask(lightning.LightningModule):
-    """Trains an operator on batches ``{input, target, index, grid}``, as GridData and MeshData give them.
+    """Trains an operator on batches ``{input, target, index, grid}``, as GridData, TrajectoryData and
+    MeshData give them.
 
     ``prediction = decode(model(encode(input)))``: the model works with normalised numbers, while the
     loss, the metrics and the predictions are in physical units. The normalisation is kept in buffers
@@ -81,6 +82,10 @@ class TrainingTask(lightning.LightningModule):
         """
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
 
+    def predict(self, batch: dict[str, Any]) -> Tensor:
+        """What is compared with ``batch["target"]``: see `Objective.predict`."""
+        return self.objective.predict(self, batch)
+
     def setup(self, stage: str) -> None:
         """Take the normalisation of the training samples from the data module, where none was given."""
         self._fitting = stage == "fit"
@@ -98,7 +103,7 @@ class TrainingTask(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        loss = self.objective(self(batch["input"]), batch)
+        loss = self.objective(self.predict(batch), batch)
         self.train_loss.update(loss, len(batch["index"]))
         if self.trainer.is_last_batch:
             # Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step.
@@ -107,7 +112,7 @@ class TrainingTask(lightning.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take a batch into the validation metrics; gives the prediction."""
-        prediction = self(batch["input"])
+        prediction = self.predict(batch)
         self.valid_loss.update(self.objective(prediction, batch), len(batch["index"]))
         self.valid_evaluator.update(prediction, batch["target"], batch["grid"])
         return prediction
@@ -131,7 +136,7 @@ class TrainingTask(lightning.LightningModule):
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Take a batch into the metrics of its test set; gives the prediction."""
-        prediction = self(batch["input"])
+        prediction = self.predict(batch)
         evaluator = list(self.test_evaluators.values())[dataloader_idx]
         assert isinstance(evaluator, Evaluator)
         evaluator.update(prediction, batch["target"], batch["grid"])
@@ -146,7 +151,7 @@ class TrainingTask(lightning.LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """The prediction in physical units, ``(batch, out_channels, *shape)`` or (nodes, out_channels)."""
-        return self(batch["input"])
+        return self.predict(batch)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and, where there is one, the schedule."""

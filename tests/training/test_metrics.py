@@ -87,7 +87,7 @@ def test_spectra() -> None:
     p, t = pair(4, 1)
     evaluator = Evaluator(["frmse"])
     evaluator.update(p, t, GRID)
-    spectra = evaluator.spectra()
+    spectra = evaluator.curves()
     assert spectra["spectrum_error"].shape == spectra["spectrum_truth"].shape == (8,)
     assert float(spectra["spectrum_error"].sum()) == pytest.approx(float((p - t).square().mean()))
 

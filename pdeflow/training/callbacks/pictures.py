@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Pictures(Callback):
     """Draws truth, prediction and error of the first validation sample into TensorBoard.
 
-    One row a channel of the target; lines in 1D, images in 2D, the middle slice in 3D. Does nothing
-    with another logger or none, and for samples on meshes.
+    One row a channel of the target, of a trajectory at its last step; lines in 1D, images in 2D, the middle
+    slice in 3D. Does nothing with another logger or none, and for samples on meshes.
 
     Parameters
     ----------
@@ -50,7 +50,10 @@ class Pictures(Callback):
             return
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                figure = draw(batch["target"][0], outputs[0])
+                target, prediction = batch["target"][0], outputs[0]
+                if "state" in batch:
+                    target, prediction = target[-1], prediction[-1]
+                figure = draw(target, prediction)
                 logger.experiment.add_figure("valid/sample", figure, global_step=trainer.global_step)
 
 

@@ -34,6 +34,7 @@ class SurrogateExport(Callback):
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = folder
         self._grid: Grid | None = None
+        self._time_step: float | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say early that there will be no surrogate, where that is so."""
@@ -47,8 +48,9 @@ class SurrogateExport(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        """Remember the grid of the training samples, if they are on one."""
+        """Remember the grid of the training samples, if they are on one, and the step of trajectories."""
         self._grid = batch["grid"] if isinstance(batch["grid"], Grid) else None
+        self._time_step = batch.get("time_step")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the surrogate, on one process."""
@@ -71,6 +73,7 @@ class SurrogateExport(Callback):
             _own_normalisation(pl_module.normalisation, state),
             grid=self._grid,
             metrics=_validation(metrics),
+            time_step=self._time_step,
         )
 
 

@@ -59,7 +59,7 @@ class Symmetries(Callback):
                 "Set transpose: false.",
             )
         fields = {name: batch[name] for name in ("input", "target")}
-        first_axis = batch["input"].ndim - grid.dim
+        first_axis = -grid.dim
         if self.flips:
             for axis, periodic in enumerate(grid.periodic):
                 keeps_lower_end = periodic or not self.upper_end

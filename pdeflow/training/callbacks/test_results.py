@@ -16,6 +16,7 @@ from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.norms import squared_l2
+from pdeflow.training.rollout_error import held
 from pdeflow.training.task import TrainingTask
 
 RANKS = ("best", "median", "worst")
@@ -28,9 +29,10 @@ class TestResults(Callback):
     its n samples sorted by number, ``l2`` (n,) float64, the relative L2 errors, and ``index`` (n,);
     ``rank`` (3,), ``input``, ``target`` and ``prediction`` (3, channels, *shape) of the best, the median
     and the worst sample; and ``spectrum_error``, ``spectrum_truth`` (shells,), the mean energy at each
-    wavenumber. Of samples on meshes, which have different shapes, there are ``l2`` and ``index`` alone. The
-    ``.npz`` files of an earlier test are removed. With several processes the three samples
-    are chosen among those of the first one.
+    wavenumber. Of trajectories the fields are those of the last step, and there are ``rollout_l2`` and
+    ``rollout_drift`` (steps,), the mean errors by step. Of samples on meshes, which have different shapes,
+    there are ``l2`` and ``index`` alone. The ``.npz`` files of an earlier test are removed. With several
+    processes the three samples are chosen among those of the first one.
 
     Parameters
     ----------
@@ -63,7 +65,10 @@ class TestResults(Callback):
         """Keep the error of each sample; fields are computed again once it is known which are wanted."""
         target, grid = batch["target"].double(), batch["grid"]
         self._on_meshes = isinstance(grid, MeshNodes)
-        error = (squared_l2(outputs.double() - target, grid) / squared_l2(target, grid)).sqrt()
+        prediction = outputs.double()
+        if "state" in batch:
+            prediction, target = held(prediction).flatten(1, 2), target.flatten(1, 2)
+        error = (squared_l2(prediction - target, grid) / squared_l2(target, grid)).sqrt()
         self._errors[dataloader_idx].append(error)
         self._indices[dataloader_idx].append(batch["index"])
 
@@ -86,7 +91,7 @@ class TestResults(Callback):
             if trainer.world_size > 1:
                 errors, indices = (torch.cat(gather_all_tensors(part)) for part in (errors, indices))
             order = indices.argsort()
-            arrays = {"l2": errors[order], "index": indices[order], **evaluator.spectra(), **fields}
+            arrays = {"l2": errors[order], "index": indices[order], **evaluator.curves(), **fields}
             if trainer.is_global_zero:
                 _write_npz(folder / f"{name}.npz", arrays)
         if trainer.is_global_zero:
@@ -99,14 +104,17 @@ class TestResults(Callback):
         """The samples of least, middle and largest error: input, target, prediction, from a second pass."""
         order = errors.argsort()
         wanted = indices[order[[0, (len(order) - 1) // 2, -1]]].tolist()
-        found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        found: dict[int, tuple[Tensor, ...]] = {}
         loaders: Any = trainer.test_dataloaders
         for batch in loaders[number] if isinstance(loaders, list) else loaders:
             batch = trainer.strategy.batch_to_device(batch, dataloader_idx=number)
             for i, index in enumerate(batch["index"].tolist()):
                 if index in wanted:
-                    x = batch["input"][i : i + 1]
-                    found[index] = (x[0], batch["target"][i], task(x)[0])
+                    one = {key: v[i : i + 1] if isinstance(v, Tensor) else v for key, v in batch.items()}
+                    part = (one["input"], one["target"], task.predict(one))
+                    if "state" in batch:
+                        part = (part[0], part[1][:, -1], held(part[2])[:, -1])
+                    found[index] = tuple(value[0] for value in part)
             if len(found) == len(set(wanted)):
                 break
         columns = zip(*(found[index] for index in wanted))
