@@ -137,6 +137,37 @@ def error_spectrum(error: np.ndarray | None, truth: np.ndarray | None, where: st
     return Panel("Error by wavenumber; a ratio of 1 means that nothing of that scale is right.", alt, source)
 
 
+def error_by_step(error: np.ndarray | None, drift: np.ndarray | None, where: str) -> Panel | None:
+    """The errors of trajectories by the step that they have reached; ``None`` where there are none."""
+    if error is None or drift is None or not error.size or not np.isfinite(error).any():
+        return None
+    steps = np.arange(1, len(error) + 1)
+    with style():
+        figure = new_figure(4.2, 2.7)
+        axes = figure.subplots()
+        marker = "o" if len(error) == 1 else None
+        for values, colour, dashes, label in (
+            (error, ORANGE, "-", "relative L2"),
+            (drift, BLUE, "--", "drift of the mean"),
+        ):
+            drawn = np.where(values > 0, values, np.nan)
+            if not np.isfinite(drawn).any():  # what is conserved exactly has no drift
+                continue
+            axes.plot(steps, drawn, dashes, color=colour, label=label, marker=marker, markersize=4)
+        axes.set_yscale("log")
+        axes.set_xlabel("step")
+        axes.set_ylabel("error")
+        axes.locator_params(axis="x", nbins=8, integer=True)
+        axes.legend(fontsize=8.5)
+        figure.set_layout_engine("constrained")
+        source = svg_uri(figure)
+    alt = (
+        f"Errors by step at {where}: relative L2 from {error[0]:.3g} to {error[-1]:.3g}, drift of the mean "
+        f"from {drift[0]:.3g} to {drift[-1]:.3g}."
+    )
+    return Panel("Mean error of the state after so many steps of the model's own.", alt, source)
+
+
 def equation(latex: str) -> Panel | None:
     r"""The equation, lines ended by ``\\``, typeset by Matplotlib; ``None`` for LaTeX unknown there."""
     body = latex.strip().strip("$").strip()

@@ -20,6 +20,9 @@ DEFINITIONS = {
     "frmse_mid": "RMS of the error in wavenumbers 4 to 11",
     "frmse_high": "RMS of the error in wavenumbers 12 and up",
     "max_error": "largest absolute error of all samples and nodes",
+    "l2_last": "of trajectories: relative L2 error of the last state",
+    "drift_last": "of trajectories: error of the last state's spatial mean / RMS of that state",
+    "diverged": "of trajectories: share of samples that left all bounds",
     "loss": "the objective that was trained, on the test samples",
 }
 UNDEFINED = "no definition is known to the report"

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pdeflow.atomic_file import write_bytes
-from pdeflow.report.curves import equation, error_histogram, error_spectrum, learning_curves, learning_rate
+from pdeflow.report.curves import (
+    equation,
+    error_by_step,
+    error_histogram,
+    error_spectrum,
+    learning_curves,
+    learning_rate,
+)
 from pdeflow.report.data_card import data_card
 from pdeflow.report.fields import (
     MAX_CHANNELS,
@@ -49,6 +56,7 @@ class _Tab:
     samples: list[Sample]
     histogram: Panel | None
     spectrum: Panel | None
+    steps: Panel | None
     notes: list[str]
 
 
@@ -214,6 +222,8 @@ def _tab(run: Run, tested: TestedResolution, pixels: int) -> _Tab:
             notes.append(f"Only the first {MAX_CHANNELS} channels are shown.")
     if tested.metrics == {}:
         notes.append(f"test/metrics.json has no metrics at {tested.name}.")
+    if tested.rollout_l2 is not None and tested.target is not None:
+        notes.append(f"Pictures show the last of {len(tested.rollout_l2)} steps.")
     samples = sample_panels(tested, inputs, targets, pixels)
     kind = ""
     if samples and tested.target is not None:
@@ -225,6 +235,7 @@ def _tab(run: Run, tested: TestedResolution, pixels: int) -> _Tab:
         samples,
         error_histogram(tested.errors, tested.name),
         error_spectrum(tested.spectrum_error, tested.spectrum_truth, tested.name),
+        error_by_step(tested.rollout_l2, tested.rollout_drift, tested.name),
         notes,
     )
 

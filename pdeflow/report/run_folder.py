@@ -38,6 +38,8 @@ class TestedResolution:
         (m, channels, \\*shape) fields in physical units.
     spectrum_error, spectrum_truth
         (k,) energy of the error and of the truth by wavenumber 0, 1, ..., k - 1.
+    rollout_l2, rollout_drift
+        (steps,) of trajectories: the mean errors by step.
     """
 
     __test__ = False  # pytest would otherwise collect the class by its name
@@ -52,6 +54,8 @@ class TestedResolution:
     prediction: np.ndarray | None = None
     spectrum_error: np.ndarray | None = None
     spectrum_truth: np.ndarray | None = None
+    rollout_l2: np.ndarray | None = None
+    rollout_drift: np.ndarray | None = None
 
     @property
     def shown(self) -> list[tuple[int, float]]:
@@ -258,6 +262,9 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
         raise CorruptFile(
             f"{path}: spectrum_error and spectrum_truth have shapes {sizes}, expected (k,) both."
         )
+    steps = [numbers("rollout_l2"), numbers("rollout_drift")]
+    if len({None if curve is None else (curve.shape, curve.ndim == 1) for curve in steps}) > 1:
+        raise CorruptFile(f"{path}: rollout_l2 and rollout_drift are not of the same (steps,).")
     return TestedResolution(
         name,
         metrics,
@@ -269,6 +276,7 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
         fields["prediction"],
         error,
         truth,
+        *steps,
     )
 
 

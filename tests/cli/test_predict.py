@@ -6,11 +6,14 @@ import contextlib
 
 import numpy as np
 import pytest
+import torch
 
-from pdeflow.cli.predict import open_inputs
-from pdeflow.data import WellWriter
+import pdeflow
+from pdeflow.cli.predict import open_inputs, run
+from pdeflow.data import Normalisation, WellReader, WellWriter
 from pdeflow.errors import CorruptFile, InvalidInput, PdeflowError, UnsafeFile
 from pdeflow.grid import Grid
+from pdeflow.operators import FNO
 
 
 def test_a_sample_whose_solve_failed_has_inputs_like_any_other(tmp_path):
@@ -83,3 +86,47 @@ def test_an_archive_named_npy_is_refused(tmp_path):
     (tmp_path / "d.npz").rename(tmp_path / "d.npy")
     with pytest.raises(CorruptFile, match=r"d\.npy"):
         open_inputs(tmp_path / "d.npy", ["a"], 1)
+
+
+def march_folder(tmp_path, names=("w", "k"), targets=("w",)):
+    """A surrogate of one step, untrained, and a file of trajectories with a constant."""
+    torch.manual_seed(0)
+    model = FNO([4], width=4, layers=1, in_channels=len(names), positions=None)
+    numbers = ([0.5] * len(names), [2.0] * len(names), [0.5], [2.0])
+    pdeflow.save(model, tmp_path / "step", Normalisation(names, targets, *numbers), time_step=0.25)
+    grid = Grid(("x",), (0.0,), (1.0,), (8,), (True,))
+    w = np.random.default_rng(0).standard_normal((5, 3, 8)).astype("f4")
+    with WellWriter(
+        tmp_path / "d.h5", name="d", grid=grid, n=5, fields={"w": 0}, scalars=["k"], times=(0.0, 0.25, 0.5)
+    ) as writer:
+        writer.write(0, {"w": w, "k": np.arange(5.0)})
+    return pdeflow.load(tmp_path / "step"), w
+
+
+@pytest.mark.parametrize("output", ["out.h5", "out.npz"])
+def test_steps_march_from_the_first_instant(tmp_path, output):
+    surrogate, w = march_folder(tmp_path)
+    command = [str(tmp_path / "step"), str(tmp_path / "d.h5"), "-o", str(tmp_path / output)]
+    assert run([*command, "--steps", "4", "--batch_size", "2"]) == 0
+    inputs = np.stack([w[:, 0], np.broadcast_to(np.arange(5.0)[:, None], (5, 8))], axis=1).astype("f4")
+    expected = np.concatenate([w[:, None, 0], surrogate.rollout(inputs, 4)[:, :, 0]], axis=1)
+    if output.endswith("npz"):
+        with np.load(tmp_path / output) as stored:
+            found = stored["w"]
+    else:
+        reader = WellReader(tmp_path / output)
+        assert reader.times.tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+        assert not reader.steady
+        found = reader.read("w", slice(None))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_cannot_march_says_why(tmp_path):
+    march_folder(tmp_path)
+    command = [str(tmp_path / "step"), str(tmp_path / "d.h5"), "-o", str(tmp_path / "out.h5")]
+    with pytest.raises(InvalidInput, match="--steps: got 0"):
+        run([*command, "--steps", "0"])
+    (tmp_path / "other").mkdir()
+    surrogate, w = march_folder(tmp_path / "other", names=("a", "k"))
+    with pytest.raises(InvalidInput, match="Train on TrajectoryData"):
+        surrogate.rollout(np.stack([w[:, 0], w[:, 0]], axis=1), 2)

@@ -302,3 +302,17 @@ def test_the_settings_of_matplotlib_come_back_and_pyplot_is_not_used(make_run):
     run = make_run(((16, 16),))
     done = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
+
+
+def test_the_errors_of_trajectories_are_drawn_by_step(make_run):
+    run = make_run(((16, 16),))
+    before = len(Page(write_report(run)).all("img"))
+    file = run / "test" / "16x16.npz"
+    with np.load(file) as stored:
+        arrays = dict(stored)
+    np.savez(file, **arrays, rollout_l2=np.array([0.01, 0.02, 0.05]), rollout_drift=np.zeros(3))
+    page = Page(write_report(run))
+    alts = [picture["alt"] for picture in page.all("img")]
+    assert len(alts) == before + 1
+    assert any("relative L2 from 0.01 to 0.05" in str(alt) for alt in alts)
+    assert "Pictures show the last of 3 steps." in page.raw

@@ -60,13 +60,15 @@ def test_a_damaged_file_is_named(make_run, name, content, message):
         ({"l2": np.array(["a", "b"])}, "expected real numbers"),
         ({"spectrum_error": np.zeros(2)}, "have shapes"),
         ({"spectrum_truth": None}, "have shapes"),
+        ({"rollout_l2": np.zeros(3)}, "are not of the same"),
+        ({"rollout_l2": np.zeros(3), "rollout_drift": np.zeros(4)}, "are not of the same"),
     ],
 )
 def test_contradicting_arrays_are_named(make_run, change, message):
     run = make_run(((16, 16),))
     file = run / "test" / "16x16.npz"
     with np.load(file) as stored:
-        arrays = {name: change.get(name, value) for name, value in stored.items()}
+        arrays = {**stored, **change}
     np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
     with pytest.raises(CorruptFile, match=message):
         write_report(run)

@@ -1,4 +1,4 @@
-"""Marching in time: predictions fed back, their errors by step, what stops a sample that leaves all bounds."""
+"""Marching in time: predictions fed back, errors by step, what stops a sample that leaves all bounds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy import toy_trainer
 from torch import Tensor
+from toy import toy_trainer
 
 import pdeflow
 from pdeflow.data import TrajectoryData, WellReader, WellWriter
@@ -133,7 +133,7 @@ def test_an_evaluator_takes_every_state_as_a_channel() -> None:
 
 @pytest.mark.parametrize("noise", [-0.1, float("nan")])
 def test_noise_is_not_negative(noise: float) -> None:
-    with pytest.raises(InvalidInput, match="objective.noise"):
+    with pytest.raises(InvalidInput, match=r"objective\.noise"):
         Rollout(noise=noise)
 
 
