@@ -24,8 +24,8 @@ class GridData(LightningDataModule):
     """Functions on a uniform grid, from a file or folder in The Well's layout.
 
     A batch is a dict: ``input`` ``(B, in_channels, *S)`` and ``target`` ``(B, out_channels, *S)``, float32 in
-    physical units; ``index`` ``(B,)`` int64, the sample's number in its file; ``grid``, the
-    :class:`~pdeflow.grid.Grid` of this batch.
+    physical units; ``index`` ``(B,)`` int64, the sample's number in its file; ``names``, those of the input
+    channels; ``grid``, the :class:`~pdeflow.grid.Grid` of this batch.
 
     The training order depends on nothing but ``(seed, epoch)``; each process takes its share, and a run
     resumed in the middle of an epoch goes on at the next batch.

@@ -86,15 +86,21 @@ class GridSamples:
         return self._memory is not None
 
     def __getitem__(self, index: torch.Tensor) -> dict[str, Any]:
-        """A batch: ``input`` and ``target`` ``(B, C, *S)`` float32, ``index`` ``(B,)`` int64.
+        """A batch: ``input`` and ``target`` ``(B, C, *S)`` float32, ``index`` ``(B,)`` int64, ``names``.
 
-        ``index`` counts the samples chosen here; the batch's ``index`` is the sample's number in the files.
+        ``index`` counts the samples chosen here; the batch's ``index`` is the sample's number in the files,
+        its ``names`` are those of the input channels.
         """
         if self._memory is not None:
             values, wanted = (part[index] for part in self._memory)
         else:
             values, wanted = self._read(np.asarray(index))
-        return {"input": values, "target": wanted, "index": torch.from_numpy(self.rows)[index]}
+        return {
+            "input": values,
+            "target": wanted,
+            "index": torch.from_numpy(self.rows)[index],
+            "names": self.input_names,
+        }
 
     def blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """All inputs and targets in order, a few megabytes at a time."""

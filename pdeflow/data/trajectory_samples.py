@@ -120,6 +120,7 @@ class TrajectorySamples(GridSamples):
             "input": torch.cat([past, constants], dim=1),
             "target": window[:, self.history :].contiguous(),
             "index": torch.from_numpy(self.rows)[row],
+            "names": self.input_names,
             "state": past.shape[1],
             "time_step": self.time_step,
         }

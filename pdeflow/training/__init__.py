@@ -5,6 +5,7 @@ from pdeflow.training.checkpoint_io import SafeCheckpointIO
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.losses import H1, L2, Loss, RelativeL2
 from pdeflow.training.objective import Objective
+from pdeflow.training.residual import Residual
 from pdeflow.training.rollout import Rollout
 from pdeflow.training.schedules import Cosine, OneCycle, Schedule
 from pdeflow.training.supervised import Supervised
@@ -23,6 +24,7 @@ __all__ = [
     "OneCycle",
     "RandomState",
     "RelativeL2",
+    "Residual",
     "Rollout",
     "SafeCheckpointIO",
     "Schedule",

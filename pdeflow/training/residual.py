@@ -1,0 +1,139 @@
+"""Learning from the equation itself: the residual of a problem on the operator's grid."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
+from pdeflow.linalg.trigonometric import PERIODIC, eigenpairs
+from pdeflow.problems import Evolution, MeshProblem, Problem
+from pdeflow.problems.closed_grid import cell_shares, closed_ends, closed_grid, interior
+from pdeflow.problems.discretise import boundary_extension
+from pdeflow.training.losses import Loss
+from pdeflow.training.objective import Objective
+
+Norm = Literal["H-1", "L2"]
+
+
+class Residual(Objective):
+    r"""The relative residual of a steady problem at the prediction, added to a loss or alone.
+
+    With R the residual of the statement by finite differences on the grid of the batch (the same with which
+    `Problem.discretise` makes the solver's matrix) and :math:`u_0` the Dirichlet values continued by 0,
+
+    .. math:: \text{weight} \Big( \frac{\|R(u)\|}{\|R(u_0)\|} + \text{boundary}
+              \frac{\|u - u_0\|_{\partial\Omega}}{\|u\|} \Big) + \text{loss}(u, \text{target}),
+
+    a sample, then the mean of the batch. In the norm of :math:`H^{-1}`,
+    :math:`\|r\|^2 = (r, (-\Delta)^{-1} r)`, worked out by sine, cosine or Fourier modes as the sides are, the
+    residual of a second-order equation measures the error of the first derivatives, whatever the grid; in L2
+    the high modes of the error weigh with the square of their number, and training is slow. The problem's
+    parameters are read from the input channels of their names; those that are the same for all samples may be
+    missing there. Computed in float64.
+
+    Parameters
+    ----------
+    problem
+        The statement: a steady problem with one real unknown.
+    norm
+        ``"H-1"`` or ``"L2"``.
+    weight
+        Of the residual beside the loss.
+    boundary
+        Of the values on sides with a Dirichlet condition.
+    loss
+        Of prediction and target; null to learn without labels, which then only serve to validate.
+
+    Raises
+    ------
+    InvalidInput
+        For a problem in time, on meshes, or with a complex unknown; a weight that is not positive; and on a
+        call, if a parameter is no input, or the grid is not that of the problem's domain.
+
+    References
+    ----------
+    Z. Li et al., "Physics-informed neural operator for learning partial differential equations", 2021
+    (arXiv:2111.03794); in negative norms S. Cao et al., "Spectral-Refiner", ICLR 2025 (arXiv:2405.17211).
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        norm: Norm = "H-1",
+        weight: float = 1.0,
+        boundary: float = 1.0,
+        loss: Loss | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(problem, (Evolution, MeshProblem)) or problem.complex_valued:
+            name = type(problem).__name__
+            raise InvalidInput("objective.problem", name, "a steady problem on a grid, with a real unknown")
+        if norm not in get_args(Norm):
+            raise InvalidInput("objective.norm", norm, "H-1 or L2", choices=get_args(Norm))
+        for key, value in (("weight", weight), ("boundary", boundary)):
+            if not value > 0:
+                raise InvalidInput(f"objective.{key}", value, "a positive number")
+        self.problem, self.norm, self.weight, self.boundary = problem, norm, weight, boundary
+        self.loss = loss
+
+    def forward(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
+        """The loss of the batch."""
+        total = self.weight * self._physics(prediction, batch)
+        if self.loss is not None:
+            total = total + self.loss(prediction, batch["target"], batch["grid"])
+        return total
+
+    def _physics(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
+        grid, values = batch["grid"], batch["input"].double()
+        if not isinstance(grid, Grid):
+            raise InvalidInput("objective", "Residual", "samples on a grid", "Use Supervised on meshes.")
+        if prediction.shape[1] != 1:
+            raise InvalidInput("data.targets", prediction.shape[1], f"one, {self.problem.fields[0]!r}")
+        known = self.problem.parameters
+        given = {name: values[:, k] for k, name in enumerate(batch["names"]) if name in known}
+        u = prediction[:, 0].double()
+        start = boundary_extension(self.problem, grid, u.device)
+        residual = self.problem.residual_on_grid(u, grid, given)
+        alone = self.problem.residual_on_grid(start.expand_as(u), grid, given)
+        closed = closed_grid(self.problem, grid)
+        square = squared_h_minus_1 if self.norm == "H-1" else squared_residual
+        relative = (square(residual, closed) / square(alone, closed)).sqrt()
+        outside = torch.ones(grid.shape, dtype=torch.bool, device=u.device)
+        outside[interior(closed)[1:]] = False
+        if bool(outside.any()):
+            missed = (u - start)[:, outside].square().mean(1)
+            relative = relative + self.boundary * (missed / u.detach().flatten(1).square().mean(1)).sqrt()
+        return relative.mean().to(prediction.dtype)
+
+
+def squared_residual(residual: Tensor, grid: Grid) -> Tensor:
+    """Sum over cells of ``r^2``, ``(batch,)``, of residuals (batch, *unknowns) that are weighted by cells."""
+    shares = cell_shares(grid, residual.dtype, residual.device)
+    return (residual.square() / shares).flatten(1).sum(1)
+
+
+def squared_h_minus_1(residual: Tensor, grid: Grid) -> Tensor:
+    r"""Sum over cells of :math:`r (-\Delta_h)^{-1} r`, as `squared_residual`.
+
+    The Laplacian has zero values on sides with a Dirichlet condition, zero slopes on the closed ones. Where
+    it maps constants to zero, they are left out.
+    """
+    shares = cell_shares(grid, residual.dtype, residual.device)
+    modes = residual / shares.sqrt()
+    eigenvalues = residual.new_zeros((1,) * grid.dim)
+    for k, wraps in enumerate(grid.periodic):
+        low, high = ("neumann" if closed else "dirichlet" for closed in closed_ends(grid, k))
+        n = residual.shape[k + 1]
+        spectrum, vectors = eigenpairs(PERIODIC if wraps else (low, high), n, residual.dtype, residual.device)
+        modes = torch.tensordot(modes, vectors, dims=([1], [0]))  # the axis done goes to the end
+        along = [1] * grid.dim
+        along[k] = n
+        eigenvalues = eigenvalues + spectrum.view(along) / grid.spacing[k] ** 2
+    # A constant has the eigenvalue zero, up to rounding.
+    null = eigenvalues <= 1e-12 * eigenvalues.max()
+    inverse = torch.where(null, 0.0, 1.0 / torch.where(null, 1.0, eigenvalues))
+    return (modes.square() * inverse).flatten(1).sum(1)
