@@ -83,12 +83,14 @@ def test_samples_may_come_some_at_a_time(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_an_error_between_two_appends_leaves_the_old_file(tmp_path: Path) -> None:
     before = write(tmp_path / "m.h5").read_bytes()
-    with (
-        pytest.raises(KeyboardInterrupt),
-        MeshWriter(tmp_path / "m.h5", name="meshes", fields=["u"]) as writer,
-    ):
-        writer.append([SQUARE], {"u": VALUES[:4]})
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with MeshWriter(tmp_path / "m.h5", name="meshes", fields=["u"]) as writer:
+            writer.append([SQUARE], {"u": VALUES[:4]})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("m.h5", before)]
 
 
