@@ -36,8 +36,17 @@ FINER, AGREEMENT = 30.0, 0.2
 SHARED_SAMPLES, SHARED_SEED = 4, 5
 LOOSER = (64.0, 16.0, 4.0, 1.0)
 """Tolerances of ours to try, in units of the error that is asked for: it is checked on twice the step."""
-BATCHES = (16, 64)
+BATCHES = (1, 4, 16, 64)
+"""Small ones stay in the processor's cache, large ones spread the cost of a call."""
 LAYOUTS = {"two processes": (2, {}), "two threads": (1, {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"})}
+JAX = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": str(FOLDER / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+"""XLA's programs are kept, as our C loops are; by itself JAX keeps none, and then only what took a second."""
+UNCACHED = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ def shared_by(case: Case) -> Shared:
     return Shared(case)
 
 
-def ours(case: Case) -> Ours:
+def ours(case: Case, device: str = "cpu") -> Ours:
     """``pdeflow generate`` with the largest tolerance that gives the error that is asked for."""
     shared = shared_by(case)
     for factor in LOOSER:
@@ -129,7 +138,8 @@ def ours(case: Case) -> Ours:
     initial = {"class_path": "GaussianField", "init_args": dataclasses.asdict(shared.field)}
     recipe = shared.recipe["problem"]
     problem = recipe | {"init_args": recipe.get("init_args", {}) | {"initial": initial}}
-    made = Ours(case.family, {"resolution": case.n, "rtol": rtol, "problem": problem})
+    changes = {"resolution": case.n, "rtol": rtol, "problem": problem}
+    made = Ours(case.family, changes, ("--device", device))
     made.run.error, made.run.setting = error, f"rtol {rtol:g}"
     return made
 
@@ -148,18 +158,18 @@ class Peer:
         path = Path(FOLDER, "job.json")
         path.write_text(json.dumps(self.shared.job | job))
         command = [sys.executable, "-m", f"benchmarks.peers.{self.library}_pool", path]
-        seconds, told = timed(command, {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | environment)
+        seconds, told = timed(command, {"PYTHONPATH": str(ROOT)} | JAX | environment)
         return seconds, json.loads(told)
 
-    def generate(self, samples: int) -> float:
-        """Seconds."""
+    def generate(self, samples: int, more: dict[str, str] | None = None) -> float:
+        """Seconds; ``more`` goes into the environment."""
         workers, environment = LAYOUTS[self.layout]
         out = FOLDER / "peer.h5"
         job = {"task": "generate", "samples": samples, "workers": workers, "out": str(out)}
-        return self.ask(job | self.setting, environment)[0]
+        return self.ask(job | self.setting, environment | (more or {}))[0]
 
     def prepare(self) -> None:
-        """Choose the settings, and time the start."""
+        """Choose the settings, and time the start with compiled code and without."""
         if importlib.util.find_spec(self.library) is None:
             self.run.failure = "not installed"
             return
@@ -177,7 +187,9 @@ class Peer:
             for self.layout in LAYOUTS:
                 trials[self.layout] = self.generate(self.shared.case.trial)
             self.layout = min(trials, key=lambda name: trials[name])
+            # The trials have filled the cache of what is compiled.
             self.run.start = self.generate(2)
+            self.run.compiling = max(0.0, self.generate(2, UNCACHED) - self.run.start)
         except RuntimeError as error:
             self.run.failure = str(error)
             return
