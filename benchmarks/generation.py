@@ -82,14 +82,14 @@ def main() -> None:
         wanted = name in options.rows if options.rows else not options.quick or name in QUICK
         if not wanted:
             continue
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        FOLDER.mkdir(parents=True)
         samples, rounds = (QUICK.get(name, 100), 1) if options.quick else (case.samples, 3)
         half = generation_time if isinstance(case, generation_time.Case) else generation_elliptic
         peers = half.peers(case)
         if not device_is_there:
             rows += unmeasured(name, ["pdeflow", *(peer.run.name for peer in peers)], samples)
             continue
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.mkdir(parents=True)
         found, numbers[name] = measure(name, half.ours(case, options.device), peers, samples, rounds)
         rows += found
     shutil.rmtree(FOLDER, ignore_errors=True)

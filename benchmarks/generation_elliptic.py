@@ -73,7 +73,6 @@ INDEFINITE = (
         (
             RIGHT + " -ksp_type bcgs" + ILU,
             RIGHT + DEFLATED + ILU,
-            RIGHT + " -ksp_type gmres -pc_type hypre -pc_hypre_type boomeramg",
         ),
     ),
 )
