@@ -34,7 +34,7 @@ DIMENSIONS = {"burgers": 1, "kuramoto_sivashinsky": 1, "navier_stokes": 2}
 MOST_STEPS = 1024
 FLOOR = 1e-2
 """Below this error, half the step has to bring something, or rounding has taken over."""
-TIMED = 16
+TIMED = 4
 """Samples, at least, that a batch size is timed on."""
 
 
