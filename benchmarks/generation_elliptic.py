@@ -133,7 +133,7 @@ class Peer:
         seconds, told = timed([self.python, "-m", module, path], self.environment)
         return seconds, json.loads(told)
 
-    def prepare(self) -> None:
+    def prepare(self, samples: int) -> None:
         """Choose the setting on a few samples, by the time a sample and the residual, and time the start."""
         if not self.python.exists():
             self.run.failure = "not installed"

@@ -103,8 +103,11 @@ class Peer(Protocol):
         """Seconds."""
         ...
 
-    def prepare(self) -> None:
-        """Check that the answers are right, choose settings, time the start; ``run`` says if it fails."""
+    def prepare(self, samples: int) -> None:
+        """Check that the answers are right, choose settings for so many samples, and time the start.
+
+        ``run`` says if it fails.
+        """
         ...
 
 
@@ -114,7 +117,7 @@ def measure(
     """The rows of a case, and what the summary takes from it."""
     before = ours.prepare()
     for peer in peers:
-        peer.prepare()
+        peer.prepare(samples)
     alone, shares, over_solving = [], [], []
     for _ in range(rounds):
         ours.run.seconds.append(ours.generate(samples))

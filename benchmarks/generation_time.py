@@ -4,8 +4,9 @@ The recipes that ship, on other grids. The reference is ours with a tolerance 30
 that is asked for; a peer's finest solution has to come within a fifth of that error of it
 (``reference gap``), so that both sides agree on what is right. Each peer takes the fewest steps, the number
 format (float64 or float32) and the batch that are fastest within the error on a few shared samples, and two
-processes or one with two threads, whichever is faster; ours takes the largest ``rtol`` whose true error on
-these samples is as small. Peers keep their step for all samples; ours checks every one.
+processes or one with two threads, whichever is foreseen to be faster on all samples, from a run of two and one
+of ``trial``; ours takes the largest ``rtol`` whose true error on the shared samples is as small. Peers keep
+their step for all samples; ours checks every one.
 
 Initial fields have wave numbers up to n / 4, which the peers, who cut off aliases by the 2/3 rule on the n
 nodes, keep as well as ours does. Kuramoto-Sivashinsky is chaotic, with a largest exponent near 0.1: up to
@@ -59,7 +60,7 @@ class Case:
     samples: int
     tolerance: float
     trial: int
-    """Samples on which processes and threads are compared."""
+    """Samples from which the time of all is foreseen, with processes and with threads."""
     peers: tuple[str, ...] = ("exponax", "torchfsm")
 
 
@@ -168,7 +169,7 @@ class Peer:
         job = {"task": "generate", "samples": samples, "workers": workers, "out": str(out)}
         return self.ask(job | self.setting, environment | (more or {}))[0]
 
-    def prepare(self) -> None:
+    def prepare(self, samples: int) -> None:
         """Choose the settings, and time the start with compiled code and without."""
         if importlib.util.find_spec(self.library) is None:
             self.run.failure = "not installed"
@@ -183,12 +184,13 @@ class Peer:
                 self.run.failure = f"references differ by {answer['reference_gap']:.1e}"
                 return
             self.setting = {key: answer[key] for key in ("steps", "dtype", "batch")}
-            trials = {}
+            # The choice has filled the cache of what is compiled.
+            starts, foreseen, trial = {}, {}, self.shared.case.trial
             for self.layout in LAYOUTS:
-                trials[self.layout] = self.generate(self.shared.case.trial)
-            self.layout = min(trials, key=lambda name: trials[name])
-            # The trials have filled the cache of what is compiled.
-            self.run.start = self.generate(2)
+                starts[self.layout] = start = self.generate(2)
+                foreseen[self.layout] = start + (self.generate(trial) - start) * samples / trial
+            self.layout = min(foreseen, key=lambda name: foreseen[name])
+            self.run.start = starts[self.layout]
             self.run.compiling = max(0.0, self.generate(2, UNCACHED) - self.run.start)
         except RuntimeError as error:
             self.run.failure = str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -111,6 +112,27 @@ def test_the_batch_that_takes_the_least_time_a_sample_is_taken(monkeypatch, tmp_
     assert (chosen["batch"], chosen["sample_s"]) == (4, 1.5)
 
 
+@pytest.mark.parametrize(("samples", "layout"), [(10, "two threads"), (1000, "two processes")])
+def test_processes_that_start_late_are_taken_where_there_is_much_to_do(monkeypatch, samples, layout) -> None:
+    def ask(self, job, environment):
+        if job["task"] == "choose":
+            return 1.0, {"steps": 4, "dtype": "float64", "batch": 1, "error": 1e-6, "reference_gap": 1e-9}
+        start, rate = (5.0, 0.1) if job["workers"] == 2 else (2.0, 0.2)
+        return start + rate * job["samples"] + (
+            9.0 if "JAX_ENABLE_COMPILATION_CACHE" in environment else 0.0
+        ), {}
+
+    monkeypatch.setattr(generation_time.Peer, "ask", ask)
+    monkeypatch.setattr(generation_time.Shared, "reference", np.zeros(1))
+    case = dataclasses.replace(CASES["burgers"], trial=32)
+    peer = generation_time.Peer(generation_time.Shared(case), "exponax")
+    monkeypatch.setattr(generation_time.importlib.util, "find_spec", lambda name: name)
+    peer.prepare(samples)
+    assert (peer.layout, peer.run.failure) == (layout, "")
+    assert peer.run.start == pytest.approx(5.2 if samples == 1000 else 2.4)
+    assert peer.run.compiling == pytest.approx(9.0)
+
+
 @pytest.mark.slow
 def test_programs_of_jax_are_kept_for_all_processes(monkeypatch, tmp_path) -> None:
     pytest.importorskip("exponax")
@@ -162,10 +184,10 @@ def test_the_fastest_setting_that_reaches_the_residual_is_taken(monkeypatch) -> 
     monkeypatch.setattr(generation_elliptic.Peer, "ask", ask)
     case = generation_elliptic.Case("d", "darcy", 16, 4, ())
     peer = generation_elliptic.Peer(case, "peer", "superlu", tuple(answers))
-    peer.prepare()
+    peer.prepare(100)
     assert (peer.setting, peer.run.setting, peer.run.error, peer.run.start) == ("fast", "fast", 1e-10, 5.0)
     none = generation_elliptic.Peer(case, "peer", "superlu", ("dies", "inexact"))
-    none.prepare()
+    none.prepare(100)
     assert none.run.median == "no such solver"
 
 
