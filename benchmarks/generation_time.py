@@ -4,9 +4,9 @@ The recipes that ship, on other grids. The reference is ours with a tolerance 30
 that is asked for; a peer's finest solution has to come within a fifth of that error of it
 (``reference gap``), so that both sides agree on what is right. Each peer takes the fewest steps, the number
 format (float64 or float32) and the batch that are fastest within the error on a few shared samples, and two
-processes or one with two threads, whichever is foreseen to be faster on all samples, from a run of two and one
-of ``trial``; ours takes the largest ``rtol`` whose true error on the shared samples is as small. Peers keep
-their step for all samples; ours checks every one.
+processes or one with two threads, whichever is foreseen to be faster on all samples, from a run of two and
+one of ``trial``; ours takes the largest ``rtol`` whose true error on the shared samples is as small. Peers
+keep their step for all samples; ours checks every one.
 
 Initial fields have wave numbers up to n / 4, which the peers, who cut off aliases by the 2/3 rule on the n
 nodes, keep as well as ours does. Kuramoto-Sivashinsky is chaotic, with a largest exponent near 0.1: up to
