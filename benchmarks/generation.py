@@ -33,7 +33,8 @@ from benchmarks.generation_run import FOLDER, measure, unmeasured
 from benchmarks.result import NOT_MEASURED, finish, parser
 
 CASES = {case.name: case for case in (*generation_elliptic.CASES, *generation_time.CASES)}
-QUICK = {"darcy_128": 400, "helmholtz_128": 200, "burgers_1024": 100, "ks_256": 20, "ns_64": 20}
+QUICK = {"darcy_128": 200, "helmholtz_128": 100, "burgers_1024": 100}
+"""Cases of a quick run, and their samples; the others need minutes for a reference and for the steps."""
 RATIOS = {
     "darcy_128": "darcy_128",
     "darcy_256": "darcy_256",
@@ -82,7 +83,7 @@ def main() -> None:
         wanted = name in options.rows if options.rows else not options.quick or name in QUICK
         if not wanted:
             continue
-        samples, rounds = (QUICK.get(name, 100), 1) if options.quick else (case.samples, 3)
+        samples, rounds = (QUICK.get(name, 20), 1) if options.quick else (case.samples, 3)
         half = generation_time if isinstance(case, generation_time.Case) else generation_elliptic
         peers = half.peers(case)
         if not device_is_there:
