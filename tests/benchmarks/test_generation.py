@@ -218,7 +218,7 @@ def test_rounds_are_summed_up_by_their_medians() -> None:
             self.solving = 2 * seconds * next(self.shares)
             return seconds
 
-    (row,), numbers = measure("ks_256", Scripted(), [], 12, 3)  # pyright: ignore[reportArgumentType]
+    (row,), numbers = measure("ks_256", Scripted(), [], 12, 3)
     assert (row["peer_s"], row["start_s"], row["compile_s"], row["error"]) == (4.0, 2.0, 7.0, 1e-9)
     assert numbers == {"speedup": 2.0, "share": pytest.approx(0.8), "over_solving": pytest.approx(1.4)}
     summary = generation.summarise([row], {"ks_256": numbers, "ns_64": {**numbers, "over_solving": 1.1}})
