@@ -18,9 +18,9 @@ from pdeflow.problems.random_fields import GaussianField
 class AllenCahn(Evolution):
     r""":math:`u_t = \epsilon^2 \Delta u + u - u^3` on the unit interval, square or cube, which wraps around.
 
-    A front is :math:`\tanh(x / (\sqrt 2\, \epsilon))`. Its Fourier series, cut off where a grid ends it, lacks
-    :math:`2 \exp(-\pi^2 \epsilon / (\sqrt 2\, h))` of it: a thousandth or two at the spacing h = epsilon, which
-    is the widest that is accepted.
+    A front is :math:`\tanh(x / (\sqrt 2\, \epsilon))`. Its Fourier coefficients have fallen by
+    :math:`2 \exp(-\pi^2 \epsilon / (\sqrt 2\, h))` where a grid of spacing h ends: to two thousandths at
+    h = epsilon, which is the widest that is accepted.
 
     Parameters
     ----------
@@ -58,8 +58,6 @@ class AllenCahn(Evolution):
         super().check_resolution(grid)
         least = self.epsilon.distribution.bounds[0]
         if least > 0:  # else some front may be too thin for any grid
-            needed = max(
-                math.ceil((high - low) / least - 1e-9) for low, high in zip(grid.lower, grid.upper)
-            )
+            needed = max(math.ceil((high - low) / least - 1e-9) for low, high in zip(grid.lower, grid.upper))
             reason = f"one for each width epsilon = {least:.3g} of a front"
             require_nodes(grid, needed, reason, "Take a finer grid, or wider fronts.")

@@ -18,8 +18,8 @@ class BurgersFronts(ConservationLaw):
     The equation of :class:`~pdeflow.problems.burgers.Burgers`. A front is about 8 nu wide over the height of
     its jump; where the cells do not resolve it, Fourier series oscillate, while here it is a shock of a cell
     or two at the right place. First order in the width of the cells; where a front is resolved,
-    ``Burgers`` is far more accurate. No number of cells is too small for a front; the waves that it grows out of
-    need ten each.
+    ``Burgers`` is far more accurate. No number of cells is too small for a front; the waves that it grows out
+    of need ten each.
 
     Parameters
     ----------

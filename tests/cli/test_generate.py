@@ -54,9 +54,15 @@ def test_print_config_is_a_recipe(pdeflow, tmp_path):
             ["-c", "datasets/burgers/recipe_pdebench.yaml", "-o", "x.h5", "--resolution=16"],
             ["resolution: got 16", "at least 17", "8 shortest waves"],
         ),
-        (["-c", "allen_cahn", "-o", "x.h5", "--resolution=32"], ["resolution: got 32", "at least 34", "epsilon"]),
+        (
+            ["-c", "allen_cahn", "-o", "x.h5", "--resolution=32"],
+            ["resolution: got 32", "at least 34", "epsilon"],
+        ),
         (["-c", "helmholtz", "-o", "x.h5", "--problem.wave_number.lower=9"], ["(9.0, 8.0)", "lower < upper"]),
-        (["-c", "darcy", "-o", "x.h5", "--problem.coefficient.low=-3"], ["coefficient: got", "low=-3.0", "all positive"]),
+        (
+            ["-c", "darcy", "-o", "x.h5", "--problem.coefficient.low=-3"],
+            ["coefficient: got", "low=-3.0", "all positive"],
+        ),
         (["-c", "darcy", "-o", "x.h5", "--executor=dusk"], ["executor", "Nearest: dask"]),
         (["-c", "darcy", "-o", "x.h5", "--cluster", "recipe.txt"], ["--cluster", "a YAML file of settings"]),
         (["-c", "darcy", "-o", "x.h5", "--guess=neighbour"], ["guess", "order"]),
