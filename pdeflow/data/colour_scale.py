@@ -18,7 +18,7 @@ ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 
 def colour_scale(values: np.ndarray) -> dict[str, Any]:
-    """Limits and colour map, as Matplotlib's keywords, of an image of these values; not finite ones count not."""
+    """Limits and colour map of an image of these values, as Matplotlib's keywords; NaN is left out."""
     import matplotlib
     from matplotlib.colors import ListedColormap
 
