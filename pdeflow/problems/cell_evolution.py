@@ -18,7 +18,7 @@ FEWEST_CELLS = 8
 
 CELLS_PER_WAVE = 10
 """A sine wave that moves by four of its lengths keeps a fifth of its height (measured; three quarters with 20
-cells, a seventeenth with 8, nothing with 5): with fewer, it is not the field that was drawn that is solved."""
+cells, a seventeenth with 8, nothing with 5): with fewer, what is solved does not start as it was drawn."""
 
 
 class CellEvolution(Evolution, abc.ABC):
