@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import zipfile
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -89,6 +88,7 @@ def _merge_meshes(output: Path, recipe: Recipe, manifest: Manifest) -> Generator
     """As `merge`, for samples on meshes."""
     with _open_mesh_writer(output, recipe) as writer:
         for chain in range(recipe.chains):
+            manifest.read(chain)  # for the checksum: HDF5 reads the file itself
             with MeshReader(manifest.shard(chain)) as shard:
                 names = (*shard.fields, *shard.constant_fields, *shard.scalars, *shard.diagnostics)
                 arrays = {name: shard.read(name, slice(None)) for name in names}
@@ -136,28 +136,25 @@ def _packed(recipe: Recipe, solved: SolvedChain) -> bytes:
     return stream.getvalue()
 
 
-def _unpacked(path: Path) -> tuple[dict[str, list[list[bytes]]], dict[str, np.ndarray]]:
+def _unpacked(shard: bytes) -> tuple[dict[str, list[list[bytes]]], dict[str, np.ndarray]]:
     """The chunks of each sample of each field, and the numbers."""
     packed: dict[str, list[list[bytes]]] = {}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            content = {key: archive[key] for key in archive.files}
-        numbers = {
-            key.removeprefix(f"{_NUMBERS}/"): values
-            for key, values in content.items()
-            if key.startswith(_NUMBERS)
-        }
-        samples = len(numbers["sample"])
-        for key, lengths in content.items():
-            if not key.startswith(_LENGTHS):
-                continue
-            name = key.removeprefix(f"{_LENGTHS}/")
-            whole, ends = content[f"{_CHUNKS}/{name}"].tobytes(), np.cumsum(lengths).tolist()
-            chunks = [whole[a:b] for a, b in itertools.pairwise([0, *ends])]
-            each = len(chunks) // samples
-            packed[name] = [chunks[i * each : (i + 1) * each] for i in range(samples)]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CorruptFile(f"{path}: is damaged ({error}).\nRun the same command again.") from error
+    with np.load(io.BytesIO(shard), allow_pickle=False) as archive:
+        content = {key: archive[key] for key in archive.files}
+    numbers = {
+        key.removeprefix(f"{_NUMBERS}/"): values
+        for key, values in content.items()
+        if key.startswith(_NUMBERS)
+    }
+    samples = len(numbers["sample"])
+    for key, lengths in content.items():
+        if not key.startswith(_LENGTHS):
+            continue
+        name = key.removeprefix(f"{_LENGTHS}/")
+        whole, ends = content[f"{_CHUNKS}/{name}"].tobytes(), np.cumsum(lengths).tolist()
+        chunks = [whole[a:b] for a, b in itertools.pairwise([0, *ends])]
+        each = len(chunks) // samples
+        packed[name] = [chunks[i * each : (i + 1) * each] for i in range(samples)]
     return packed, numbers
 
 
@@ -165,6 +162,11 @@ def merge(output: Path, plan: Plan, manifest: Manifest) -> Generator[int, None, 
     """Write the shards into one file in the order of the sample index, atomically.
 
     Yields the samples of each shard once they are written; the file is there when it has been exhausted.
+
+    Raises
+    ------
+    CorruptFile
+        If a shard is not what was recorded; see :meth:`Manifest.read`.
     """
     recipe = plan.recipe
     if isinstance(recipe.problem, MeshProblem):
@@ -173,7 +175,7 @@ def merge(output: Path, plan: Plan, manifest: Manifest) -> Generator[int, None, 
     with open_writer(output, recipe, recipe.samples) as writer:
         for chain in range(recipe.chains):
             indices = plan.indices(chain)
-            packed, numbers = _unpacked(manifest.shard(chain))
+            packed, numbers = _unpacked(manifest.read(chain))
             for first, rows in _runs(indices):
                 writer.write_packed(
                     first,

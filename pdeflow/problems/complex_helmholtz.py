@@ -47,7 +47,7 @@ class ComplexHelmholtz(Helmholtz):
         source: Distribution = GaussianField(std=1.0),  # noqa: B008, immutable
     ) -> None:
         super().__init__(dim, wave_number, source)
-        self.eta = Parameter(damping, positive=True)
+        self.eta = Parameter(damping, positive=True, argument="damping")
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         """``-div(grad u) - k^2 (1 + i eta) u - f``."""

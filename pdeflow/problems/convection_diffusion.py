@@ -50,7 +50,7 @@ class ConvectionDiffusion(Problem):
     ) -> None:
         self.domain = unit_box(dim)
         self.conditions = (Dirichlet(0.0),)
-        self.d = Parameter(diffusion, positive=True)
+        self.d = Parameter(diffusion, positive=True, argument="diffusion")
         for axis in self.domain.axes:
             setattr(self, f"v{axis}", Parameter(velocity))
         self.f = Parameter(source)

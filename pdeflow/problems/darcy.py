@@ -42,7 +42,7 @@ class Darcy(Problem):
     ) -> None:
         self.domain = unit_box(dim)
         self.conditions = (Dirichlet(0.0),)
-        self.a = Parameter(coefficient, positive=True)
+        self.a = Parameter(coefficient, positive=True, argument="coefficient")
         self.f = Parameter(source)
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:

@@ -207,9 +207,9 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
     A is read off the residual itself, so that it cannot disagree with the statement: the residual is
     evaluated once with the unknown in place of values (:mod:`~pdeflow.problems.stencil_term`). The
     right-hand side is minus the residual of the boundary values continued by 0. Both are made in float64, or
-    complex128, and
-    handed over in the parameters' dtype. That the stencil gives back the residual of a random function is
-    checked for the first sample, every time.
+    complex128, and handed over in the parameters' dtype. The algebra of that unknown has linear operations
+    alone, and any other raises `NotLinear`. As a second net, the stencil of the first sample has to give back
+    the residual of a random function.
 
     Parameters
     ----------
@@ -261,7 +261,8 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
             residual = f"{type(problem).__name__}.residual of u = 0"
             raise InvalidInput(residual, "NaN or Inf", "finite values", hint)
         operator = tagged_stencil(offsets, stencil, grid.periodic)
-        # Whether it is linear does not differ between samples.
+        # That it is linear is sure already: the trace refuses all that is not, whatever the numbers. This is
+        # a second net, for mistakes in the algebra itself, and one sample serves.
         one = {name: _first(value) for name, value in parameters.items()}
         first = problem.parameters_on_grid(grid, one, torch.float64, device)
         system = StencilOperator(operator.offsets, operator.coefficients[:1], grid.periodic)

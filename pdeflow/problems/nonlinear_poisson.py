@@ -45,7 +45,7 @@ class NonlinearPoisson(Problem):
     ) -> None:
         self.domain = unit_box(dim)
         self.conditions = (Dirichlet(0.0),)
-        self.b = Parameter(growth, positive=True)
+        self.b = Parameter(growth, positive=True, argument="growth")
         self.f = Parameter(source)
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:

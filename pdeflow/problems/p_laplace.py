@@ -60,8 +60,8 @@ class PLaplace(Problem):
             )
         self.domain = unit_box(dim)
         self.conditions = (Dirichlet(0.0),)
-        self.p = Parameter(exponent, positive=True)
-        self.epsilon = Parameter(regularisation, positive=True)
+        self.p = Parameter(exponent, positive=True, argument="exponent")
+        self.epsilon = Parameter(regularisation, positive=True, argument="regularisation")
         self.f = Parameter(source)
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:

@@ -46,8 +46,24 @@ def test_print_config_is_a_recipe(pdeflow, tmp_path):
             ["resolution", "at least 26", "Peclet"],
         ),
         (["-c", "gray_scott", "-o", "x.h5", "--resolution=32"], ["resolution", "at least 89"]),
+        (
+            ["-c", "burgers_fronts", "-o", "x.h5", "--resolution=16"],
+            ["resolution: got 16", "at least 80", "ten cells"],
+        ),
+        (
+            ["-c", "datasets/burgers/recipe_pdebench.yaml", "-o", "x.h5", "--resolution=16"],
+            ["resolution: got 16", "at least 17", "8 shortest waves"],
+        ),
+        (["-c", "kuramoto_sivashinsky", "-o", "x.h5", "--resolution=40"], ["at least 41", "wave number 2"]),
+        (
+            ["-c", "allen_cahn", "-o", "x.h5", "--resolution=32"],
+            ["resolution: got 32", "at least 34", "epsilon"],
+        ),
         (["-c", "helmholtz", "-o", "x.h5", "--problem.wave_number.lower=9"], ["(9.0, 8.0)", "lower < upper"]),
-        (["-c", "darcy", "-o", "x.h5", "--problem.coefficient.low=-3"], ["low=-3.0", "all positive"]),
+        (
+            ["-c", "darcy", "-o", "x.h5", "--problem.coefficient.low=-3"],
+            ["coefficient: got", "low=-3.0", "all positive"],
+        ),
         (["-c", "darcy", "-o", "x.h5", "--executor=dusk"], ["executor", "Nearest: dask"]),
         (["-c", "darcy", "-o", "x.h5", "--cluster", "recipe.txt"], ["--cluster", "a YAML file of settings"]),
         (["-c", "darcy", "-o", "x.h5", "--guess=neighbour"], ["guess", "order"]),

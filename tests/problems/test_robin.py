@@ -161,6 +161,33 @@ def test_systems_are_the_residual_column_by_column(periodic, points):
     torch.testing.assert_close(dense(system.operator), columns.T, rtol=1e-11, atol=1e-9)
 
 
+class Powers(Everything):
+    """An equation of the square of the unknown, and of twice its reciprocal, however they are written."""
+
+    m = Parameter(Constant(2.0))
+
+    def __init__(self, written: str) -> None:
+        super().__init__()
+        self.written = written
+
+    def residual(self, u, at, p):
+        if self.written == "products":
+            square, reciprocal = u * u, 2 / u
+        else:
+            square, reciprocal = u**p.m, p.m * u ** (1 - p.m)
+        mixed = D(p.b * D(square, "x"), "y") + D(D(reciprocal, "y"), "x")
+        return D(square, "x", 2) + D(square, "y", 2) + D(reciprocal, "x", 2) + mixed
+
+
+def test_a_power_with_a_parameter_as_exponent_is_the_product_up_to_the_corners():
+    products, powers = Powers("products"), Powers("powers")
+    grid = products.grid((6, 7))
+    parameters = products.sample([0, 1], grid, seed=5)
+    u = 1 + torch.rand((2, 6, 7), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = products.residual_on_grid(u, grid, parameters)
+    torch.testing.assert_close(powers.residual_on_grid(u, grid, parameters), expected, rtol=1e-11, atol=1e-9)
+
+
 def test_values_meet_in_corners():
     """Dirichlet values hold in corners with other sides, and the later of two conditions on one side."""
     problem = on(Poisson(2), Neumann(), Dirichlet(1.0, on=("x-", "y-")), Robin(2.0, on="y-"))
