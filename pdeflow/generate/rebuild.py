@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import json
 import math
@@ -78,17 +79,18 @@ def _place(statement: dict[str, Any]) -> dict[str, Any]:
 
 
 def _conditions(recipe: dict[str, Any], problem: Problem) -> tuple[Condition, ...]:
-    """The recorded conditions."""
-    own = {json.dumps(stated): c for stated, c in zip(problem.statement()["conditions"], problem.conditions)}
+    """The recorded conditions: with the values and coefficients of the family, or with numbers."""
+    own = {tuple(stated[1:]): c for stated, c in zip(problem.statement()["conditions"], problem.conditions)}
     found: list[Condition] = []
     for stated, words in zip(recipe["statement"]["conditions"], recipe["problem"]["conditions"]):
-        if json.dumps(stated) in own:
-            found.append(own[json.dumps(stated)])
-            continue
-        named, value, *coefficient = stated
+        named, *parts = stated
         on = "all" if words.endswith("on the whole boundary") else tuple(map(str, named))
-        numbers = [read_number(text) for text in (value, *coefficient)]
-        found.append(Robin(numbers[1], numbers[0], on) if coefficient else Dirichlet(numbers[0], on))
+        kept = own.get(tuple(parts))
+        if isinstance(kept, (Dirichlet, Robin)):
+            found.append(dataclasses.replace(kept, on=on))
+            continue
+        value, *coefficient = [read_number(text) for text in parts]
+        found.append(Robin(coefficient[0], value, on) if coefficient else Dirichlet(value, on))
     return tuple(found)
 
 
