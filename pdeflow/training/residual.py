@@ -26,14 +26,17 @@ class Residual(Objective):
     `Problem.discretise` makes the solver's matrix) and :math:`u_0` the Dirichlet values continued by 0,
 
     .. math:: \text{weight} \Big( \frac{\|R(u)\|}{\|R(u_0)\|} + \text{boundary}
-              \frac{\|u - u_0\|_{\partial\Omega}}{\|u\|} \Big) + \text{loss}(u, \text{target}),
+              \frac{\|u - u_0\|_{\partial\Omega}}{\sqrt{L}\, \|R(u_0)\|_{-1}} \Big)
+              + \text{loss}(u, \text{target}),
 
-    a sample, then the mean of the batch. In the norm of :math:`H^{-1}`,
-    :math:`\|r\|^2 = (r, (-\Delta)^{-1} r)`, worked out by sine, cosine or Fourier modes as the sides are, the
-    residual of a second-order equation measures the error of the first derivatives, whatever the grid; in L2
-    the high modes of the error weigh with the square of their number, and training is slow. The problem's
-    parameters are read from the input channels of their names; those that are the same for all samples may be
-    missing there. Computed in float64.
+    a sample, then the mean of the batch. L is the longest side of the box; :math:`\|R(u_0)\|_{-1}`, the size
+    of the solution's first derivatives where the diffusivity is 1, stands for the size of u.
+
+    In the norm of :math:`H^{-1}`, :math:`\|r\|^2 = (r, (-\Delta)^{-1} r)`, worked out by sine, cosine or
+    Fourier modes as the sides are, the residual of a second-order equation measures the error of the first
+    derivatives, whatever the grid; in L2 the high modes of the error weigh with the square of their number,
+    and training is slow. The problem's parameters are read from the input channels of their names; those that
+    are the same for all samples may be missing there. Computed in float64.
 
     Parameters
     ----------
@@ -105,8 +108,11 @@ class Residual(Objective):
         outside = torch.ones(grid.shape, dtype=torch.bool, device=u.device)
         outside[interior(closed)[1:]] = False
         if bool(outside.any()):
-            missed = (u - start)[:, outside].square().mean(1)
-            relative = relative + self.boundary * (missed / u.detach().flatten(1).square().mean(1)).sqrt()
+            # Sums over nodes: the spacing turns the one over the boundary and that over cells into integrals.
+            missed = (u - start)[:, outside].square().sum(1)
+            length = max(high - low for low, high in zip(grid.lower, grid.upper))
+            size = squared_h_minus_1(alone, closed) * length * min(grid.spacing)
+            relative = relative + self.boundary * (missed / size).sqrt()
         return relative.mean().to(prediction.dtype)
 
 
