@@ -15,6 +15,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.triangle_mesh import BOUNDARY_PARTS, TriangleMesh
 
 BOUNDARY = "boundary"
+BOUNDARY_CHANNELS = tuple(f"{BOUNDARY}_{part}" for part in BOUNDARY_PARTS[1:])
 
 
 class MeshGraphs(Dataset):
@@ -63,8 +64,8 @@ class MeshGraphs(Dataset):
     @property
     def input_names(self) -> tuple[str, ...]:
         """A name for each column of ``x``."""
-        parts = [f"{BOUNDARY}_{part}" for part in BOUNDARY_PARTS[1:]]
-        return tuple(part for name in self.inputs for part in (parts if name == BOUNDARY else [name]))
+        channels = ((BOUNDARY_CHANNELS if name == BOUNDARY else (name,)) for name in self.inputs)
+        return tuple(name for group in channels for name in group)
 
     def __len__(self) -> int:
         return len(self.rows)
