@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def write_squares() -> Callable[..., Path]:
-    """``write_squares(path, sizes)``: samples on unit squares of n by n nodes, the inner ones moved at random.
+    """``write_squares(path, sizes)``: samples on unit squares of n by n nodes, inner ones moved at random.
 
     Each field is a smooth function of place and sample; those of ``constant_fields`` are other ones.
     """

@@ -39,14 +39,14 @@ def predict_meshes(surrogate: Surrogate, path: Path, output: Path) -> int:
     graphs = MeshGraphs(path, list(names), [], keep_failed=True)
     if graphs.input_names != wanted:
         raise InvalidInput("FILE", graphs.input_names, f"the inputs {wanted}, in this order")
-    values = [surrogate(graph).numpy() for graph in tqdm(graphs, unit="mesh", desc="predicting")]
+    progress = tqdm(range(len(graphs)), unit="mesh", desc="predicting")
+    values = np.concatenate([surrogate(graphs[row]).numpy() for row in progress])
     output.parent.mkdir(parents=True, exist_ok=True)
-    together = np.concatenate(values)
     write_meshes(
         output,
         name=output.stem,
         meshes=[graphs.reader.mesh(row) for row in graphs.rows],
-        fields={name: together[:, k] for k, name in enumerate(surrogate.target_names)},
+        fields={name: values[:, k] for k, name in enumerate(surrogate.target_names)},
         attributes={"steady": True},
     )
-    return len(values)
+    return len(graphs)

@@ -24,7 +24,7 @@ class MeshGraphs(Dataset):
     ``pos`` (nodes, 2), ``x`` (nodes, inputs), ``y`` (nodes, targets) in float32; ``edge_index`` (2, edges),
     every side of a triangle in both directions; ``edge_attr`` (edges, 3), the offset of the neighbour and
     its length; ``face`` (3, triangles); ``boundary`` (nodes,), the part of the boundary; ``area`` (nodes,),
-    a third of the triangles around; ``index``, the number of the sample. A scalar is an input with one value
+    a third of the triangles around; ``sample``, the number of the sample. A scalar is an input with one value
     at all nodes.
 
     Parameters
@@ -86,7 +86,7 @@ class MeshGraphs(Dataset):
             face=torch.from_numpy(mesh.triangles.T.astype(np.int64)),
             boundary=torch.from_numpy(mesh.boundary.astype(np.int64)),
             area=torch.from_numpy(mesh.node_areas.astype(np.float32)),
-            index=row,
+            sample=row,
         )
 
     def _columns(self, names: Sequence[str], row: int, mesh: TriangleMesh) -> torch.Tensor:

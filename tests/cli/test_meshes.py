@@ -74,7 +74,8 @@ def test_operators_that_do_not_suit_the_data(pdeflow, write_squares, tmp_path, d
     assert "an operator on meshes" in result.err
     gno = {"class_path": "GNO", "init_args": MODELS["GNO"]}
     config = write_config(tmp_path, gno)
-    result = pdeflow("fit", "-c", config, "--data=GridData", f"--data.path={darcy_file}", "--data.inputs=[a]", "--data.targets=[u]")  # fmt: skip
+    grids = ("--data=GridData", f"--data.path={darcy_file}", "--data.inputs=[a]", "--data.targets=[u]")
+    result = pdeflow("fit", "-c", config, *grids)
     assert result.code == 2
     assert "an operator on grids" in result.err
     assert not (tmp_path / "runs").exists()

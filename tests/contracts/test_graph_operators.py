@@ -1,4 +1,4 @@
-"""What every graph operator keeps to. For one of your own: inherit GraphOperatorContract and write ``make``."""
+"""What every graph operator keeps to. For one of your own: inherit GraphOperatorContract, write ``make``."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class GraphOperatorContract:
         expected = operator(graph)
         torch.testing.assert_close(operator.query(graph, graph.pos, graph.x), expected)
         torch.testing.assert_close(operator.query(graph, graph.pos), expected)
-        # Between nodes it is continuous in the inputs, and does not depend on which points are asked together.
+        # Between nodes it does not depend on which points are asked together.
         points = graph.pos[:5] * 0.5 + graph.pos[5:10] * 0.5
         together = operator.query(graph, points)
         assert together.shape == (5, self.out_channels)
@@ -187,9 +187,8 @@ class TestMKGN(GraphOperatorContract):
     radius = "model.inner[0]"
 
     def make(self) -> MKGN:
-        return MKGN(
-            [30, 10], [0.3, 0.5, 2.0], [0.4, 0.6], width=6, kernel_width=8, layers=2, in_channels=2, out_channels=3
-        )  # fmt: skip
+        levels = {"coarse": [30, 10], "inner": [0.3, 0.5, 2.0], "inter": [0.4, 0.6]}
+        return MKGN(**levels, width=6, kernel_width=8, layers=2, in_channels=2, out_channels=3)
 
     def test_too_few_nodes_for_the_levels(self, operator: MKGN) -> None:
         operator(mesh(60))

@@ -70,10 +70,12 @@ def test_edges_of_several_meshes_do_not_mix() -> None:
     ):
         ours = slice(first, first + len(part.source))
         np.testing.assert_array_equal(neighbours.source[ours] - start, part.source)
-        rows = neighbours.slots[start:stop]
-        ends = neighbours.target[rows[rows < len(neighbours.target)]]
-        assert ((ends >= start) & (ends < stop)).all()
-    assert (neighbours.slots < len(neighbours.source)).sum() == len(neighbours.source)
+        assert ((neighbours.target[ours] >= start) & (neighbours.target[ours] < stop)).all()
+    # Each edge stands once, in the row of its target.
+    rows = [row[row < len(neighbours.source)] for table in neighbours.tables for row in table]
+    assert sorted(torch.cat(rows).tolist()) == list(range(len(neighbours.source)))
+    for target, row in enumerate(neighbours.row.tolist()):
+        assert (neighbours.target[rows[row]] == target).all()
 
 
 def test_the_random_order_depends_on_places_alone() -> None:

@@ -109,9 +109,8 @@ def test_training_and_testing(file: Path, tmp_path: Path) -> None:
 
 
 def test_norms_weigh_nodes_by_the_area_they_stand_for() -> None:
-    nodes = MeshNodes(
-        torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0.25, 0.75, 0.2, 0.3, 0.5]), torch.tensor([0, 1, 0, 1, 2]), 2
-    )  # fmt: skip
+    shares, boundary = torch.tensor([0.25, 0.75, 0.2, 0.3, 0.5]), torch.tensor([0, 1, 0, 1, 2])
+    nodes = MeshNodes(torch.tensor([0, 0, 1, 1, 1]), shares, boundary, samples=2)
     target = torch.tensor([[2.0], [2.0], [1.0], [1.0], [1.0]])
     prediction = target + torch.tensor([[2.0], [0.0], [0.0], [0.0], [1.0]])
     # Squares of the errors: 0.25 * 4 of 4, and 0.5 * 1 of 1.
@@ -165,10 +164,14 @@ def test_settings_that_cannot_be_used(
     file: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], key: str
 ) -> None:
     monkeypatch.chdir(file.parent)
-    with pytest.raises(InvalidInput) as error:
+
+    def prepare() -> None:
         module = data(file, **changes)
         module.setup("fit")
         module.train_dataloader()
+
+    with pytest.raises(InvalidInput) as error:
+        prepare()
     assert error.value.name == key
 
 
