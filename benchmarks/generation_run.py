@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Run:
     name: str
     seconds: list[float] = field(default_factory=list)
     start: float = 0.0
+    compiling: float = 0.0
     error: float | str = NOT_MEASURED
     failure: str = ""
     setting: str = ""
@@ -63,21 +65,33 @@ class Ours:
         self.recipe: dict[str, Any] = recipe | changes
         self.solving = self.residual = 0.0
 
-    def generate(self, samples: int, workers: int = 2) -> float:
-        """Seconds; the file and its record lie in ``FOLDER`` afterwards."""
+    def generate(self, samples: int, workers: int = 2, environment: dict[str, str] | None = None) -> float:
+        """Seconds; ``solving`` of them, over all processes, went into drawing and solving."""
         FOLDER.mkdir(parents=True, exist_ok=True)
         path = FOLDER / "recipe.yaml"
         path.write_text(yaml.safe_dump(self.recipe | {"samples": samples}))
         command = [sys.executable, "-m", "pdeflow", "generate", "-c", path, "-o", FOLDER / "ours.h5"]
         command += ["--workers", workers, "--overwrite", *self.options]
-        seconds, _ = timed(command, {"PYTHONPATH": str(ROOT)})
+        seconds, _ = timed(command, {"PYTHONPATH": str(ROOT)} | (environment or {}))
         record = json.loads((FOLDER / "ours.h5.manifest.json").read_text())
         self.residual = max(row["residual"] for row in record["chains"])
         failed = samples - sum(row["statuses"].get("CONVERGED", 0) for row in record["chains"])
         if failed:
             self.run.failure = f"{failed} samples failed"
-        self.solving = sum(row["seconds"] for row in record["chains"]) / (workers * seconds)
+        self.solving = sum(row["seconds"] for row in record["chains"])
         return seconds
+
+    def prepare(self) -> float:
+        """Fill the cache of compiled code and time the start with it and without; seconds before solving.
+
+        What is returned is of one process; a run of two samples.
+        """
+        self.generate(2)
+        with tempfile.TemporaryDirectory(dir=FOLDER) as empty:
+            cold = self.generate(2, environment={"PDEFLOW_CACHE": empty})
+        self.run.start = self.generate(2)
+        self.run.compiling = max(0.0, cold - self.run.start)
+        return self.generate(2, workers=1) - self.solving
 
 
 class Peer(Protocol):
@@ -89,8 +103,11 @@ class Peer(Protocol):
         """Seconds."""
         ...
 
-    def prepare(self) -> None:
-        """Check that the answers are right, choose settings and time the start; ``run`` says if it fails."""
+    def prepare(self, samples: int) -> None:
+        """Check that the answers are right, choose settings for so many samples, and time the start.
+
+        ``run`` says if it fails.
+        """
         ...
 
 
@@ -98,15 +115,15 @@ def measure(
     case: str, ours: Ours, peers: Sequence[Peer], samples: int, rounds: int
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The rows of a case, and what the summary takes from it."""
-    ours.generate(2)  # compiles what is not in the cache
-    ours.run.start = ours.generate(2)
+    before = ours.prepare()
     for peer in peers:
-        peer.prepare()
-    alone, share = [], 0.0
+        peer.prepare(samples)
+    alone, shares, over_solving = [], [], []
     for _ in range(rounds):
         ours.run.seconds.append(ours.generate(samples))
-        share = ours.solving
+        shares.append(ours.solving / (2 * ours.run.seconds[-1]))
         alone.append(ours.generate(samples, workers=1))
+        over_solving.append((alone[-1] - before) / ours.solving)
         for peer in peers:
             if not peer.run.failure:
                 peer.run.seconds.append(peer.generate(samples))
@@ -128,8 +145,22 @@ def measure(
                 "ratio": took / mine if isinstance(took, float) else NOT_MEASURED,
                 "peer_s": took,
                 "start_s": run.start,
+                "compile_s": run.compiling,
                 "error": run.error,
                 "setting": run.setting,
             }
         )
-    return rows, {"speedup": statistics.median(alone) / mine, "share": share}
+    return rows, {
+        "speedup": statistics.median(alone) / mine,
+        "share": statistics.median(shares),
+        "over_solving": statistics.median(over_solving),
+    }
+
+
+def unmeasured(case: str, names: Sequence[str], samples: int) -> list[dict[str, Any]]:
+    """The rows of a case on a device that is not there."""
+    blank = ("peer_value", "pdeflow_value", "ratio", "peer_s", "start_s", "compile_s", "error", "setting")
+    return [
+        {"case": case, "peer": name, "samples": samples, **dict.fromkeys(blank, NOT_MEASURED)}
+        for name in names
+    ]

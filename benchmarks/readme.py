@@ -149,8 +149,8 @@ def generation() -> str:
     told = f"{speedup:.2f}" if isinstance(speedup, float) else speedup
     lines += [
         "",
-        "From the command to a closed file, start and compilation included, to the same residual (1e-8) or "
-        "the same error in time; ours is compressed, verified and recorded. "
+        "From the command to a closed file, start included and code compiled before, to the same residual "
+        "(1e-8) or the same error in time; ours is compressed, verified and recorded. "
         f"Two processes over one: {told} times. GPU: not measured.",
     ]
     return "\n".join(lines)

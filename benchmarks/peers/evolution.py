@@ -34,6 +34,8 @@ DIMENSIONS = {"burgers": 1, "kuramoto_sivashinsky": 1, "navier_stokes": 2}
 MOST_STEPS = 1024
 FLOOR = 1e-2
 """Below this error, half the step has to bring something, or rounding has taken over."""
+TIMED = 4
+"""Samples, at least, that a batch size is timed on."""
 
 
 def fields(job: Job, indices: range) -> np.ndarray:
@@ -105,9 +107,11 @@ def choose(job: Job, make: Make) -> dict[str, Any]:
             setting = {"steps": found[0], "dtype": dtype, "batch": batch, "error": found[1]}
             solve, drawn = make(job | setting), fields(job | {"seed": 1}, range(batch))
             solve(drawn)  # compiles
+            runs = max(1, TIMED // batch)
             begin = time.perf_counter()
-            solve(drawn)
-            tried.append(setting | {"sample_s": (time.perf_counter() - begin) / batch})
+            for _ in range(runs):
+                solve(drawn)
+            tried.append(setting | {"sample_s": (time.perf_counter() - begin) / (runs * batch)})
     if not tried:
         return {"failure": f"missed {job['tolerance']:g}"}
     finest = max(setting["steps"] for setting in tried) * 4

@@ -29,6 +29,7 @@ OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         {
             "default": "processes",
             "help": "what runs the workers: processes (default), dask (pdeflow[dask]), slurm: a SLURM array, "
+            "whose output folder nobody else may write to, "
             "dask-slurm: dask in SLURM jobs (pdeflow[slurm])",
         },
     ),

@@ -33,6 +33,9 @@ _TYPE_NAMES = {
     "str": "text",
     "bool": "true or false",
     "NoneType": "null",
+    "list": "a list",
+    "collections.abc.Sequence": "a list",
+    "collections.abc.Mapping": "a mapping",
 }
 
 # What the two verbs that take a file of their own kind call it, and keys that no file of the other kind has.
@@ -270,7 +273,11 @@ _BASES = {
     "trainer.callbacks": [("lightning.pytorch", "Callback")],
     "trainer.logger": [("lightning.pytorch.loggers", "Logger")],
     "trainer.strategy": [("lightning.pytorch.strategies", "Strategy")],
-    "problem": [("pdeflow.problems", "Problem"), ("pdeflow.problems", "Distribution")],
+    "problem": [
+        ("pdeflow.problems", "Problem"),
+        ("pdeflow.problems", "Distribution"),
+        ("pdeflow.problems.conditions", "Condition"),
+    ],
     "solver": [("pdeflow.linalg", "Solver")],
     "preconditioner": [("pdeflow.linalg", "Preconditioner")],
 }

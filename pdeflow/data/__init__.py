@@ -9,7 +9,7 @@ from pdeflow.data.grid_samples import GridSamples
 from pdeflow.data.inspect import Summary, inspect, plot
 from pdeflow.data.mesh_reader import MeshReader
 from pdeflow.data.mesh_summary import MeshSummary
-from pdeflow.data.mesh_writer import write_meshes
+from pdeflow.data.mesh_writer import MeshWriter, write_meshes
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.data.open_samples import open_samples
 from pdeflow.data.split import Split, split_samples
@@ -28,6 +28,7 @@ __all__ = [
     "MeshGraphs",
     "MeshReader",
     "MeshSummary",
+    "MeshWriter",
     "Normalisation",
     "Split",
     "Summary",

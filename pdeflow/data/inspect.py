@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pdeflow.data.colour_scale import add_colour_bar, colour_scale
 from pdeflow.data.convert import FORMATS, detect_format
 from pdeflow.data.foreign import Wishes
 from pdeflow.data.hdf5_safety import open_checked
@@ -178,6 +179,7 @@ def plot(
     )
     for c, (title, values) in enumerate(columns.items()):
         panels[0, c].set_title(title)
+        scale = colour_scale(values)
         for r, row in enumerate(rows):
             panel = panels[r, c]
             if grid.dim == 1:
@@ -188,18 +190,15 @@ def plot(
                     values[r].T,
                     origin="lower",
                     extent=(grid.lower[0], grid.upper[0], grid.lower[1], grid.upper[1]),
-                    vmin=np.nanmin(values),
-                    vmax=np.nanmax(values),
-                    cmap="viridis",
+                    **scale,
                 )
             if r == len(rows) - 1:
                 panel.set_xlabel(grid.axes[0])
             if c == 0:
                 panel.set_ylabel(f"sample {row}" + (f"\n{grid.axes[1]}" if grid.dim > 1 else ""))
         if grid.dim > 1:
-            figure.colorbar(
-                image, ax=panels[:, c].tolist(), location="bottom", shrink=0.85, aspect=30, pad=0.02
-            )
+            strip = {"location": "bottom", "shrink": 0.85, "aspect": 30, "pad": 0.02}
+            add_colour_bar(figure, image, ax=panels[:, c].tolist(), **strip)
     figure.savefig(png, dpi=120)
     return Path(png)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pdeflow.data.colour_scale import add_colour_bar, colour_scale
 from pdeflow.data.mesh_reader import MeshReader
 from pdeflow.errors import InvalidInput
 from pdeflow.triangle_mesh import BOUNDARY_PARTS
@@ -117,8 +118,10 @@ def plot_meshes(
             for c, name in enumerate(names, 1):
                 values = np.ma.masked_invalid(reader.read(name, row).astype(np.float64))
                 if values.count() == len(values):
-                    image = panels[r, c].tripcolor(x, y, mesh.triangles, values, shading="gouraud")
-                    figure.colorbar(image, ax=panels[r, c], shrink=0.85)
+                    image = panels[r, c].tripcolor(
+                        x, y, mesh.triangles, values, shading="gouraud", **colour_scale(values.data)
+                    )
+                    add_colour_bar(figure, image, ax=panels[r, c], shrink=0.85)
         for c, title in enumerate(("mesh", *names)):
             panels[0, c].set_title(title)
             panels[-1, c].set_xlabel("x")

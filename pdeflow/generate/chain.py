@@ -38,7 +38,10 @@ class Outputs:
 
     @classmethod
     def of(cls, recipe: Recipe) -> Outputs:
-        """What is random is stored a sample; of the rest, numbers as attributes and fields once."""
+        """What is random is stored a sample; of the rest, numbers as attributes and fields once.
+
+        All but the attributes only if it is among the recipe's outputs.
+        """
         constant_fields, shared_fields, scalars, attributes = [], [], [], {}
         problem = recipe.problem
         for name, parameter in problem.parameters.items():
@@ -47,13 +50,14 @@ class Outputs:
             distribution = parameter.distribution
             if isinstance(distribution, Constant):
                 attributes[name] = distribution.value
+            elif not recipe.stores(name):
+                continue
             elif distribution.is_field:
                 (constant_fields if distribution.fixed is None else shared_fields).append(name)
             else:
                 scalars.append(name)
-        return cls(
-            problem.stored_fields, tuple(constant_fields), tuple(shared_fields), tuple(scalars), attributes
-        )
+        fields = tuple(name for name in problem.stored_fields if recipe.stores(name))
+        return cls(fields, tuple(constant_fields), tuple(shared_fields), tuple(scalars), attributes)
 
 
 DIAGNOSTICS = {"residual": "float64", "iterations": "int32", "status": "int8", "sample": "int64"}
@@ -112,9 +116,11 @@ def solve_chain(
     solved = (
         _evolved(recipe, parameters) if isinstance(recipe.problem, Evolution) else _steady(plan, parameters)
     )
-    fields = recipe.problem.fields
-    stored = stored_parts(parted(fields, solved.u, dim=2))
-    arrays = {name: u.cpu().numpy() for name, u in zip(outputs.fields, stored)}
+    problem = recipe.problem
+    stored = stored_parts(parted(problem.fields, solved.u, dim=2))
+    arrays = {
+        name: u.cpu().numpy() for name, u in zip(problem.stored_fields, stored) if name in outputs.fields
+    }
     for name in (*outputs.constant_fields, *outputs.scalars):
         arrays[name] = parameters[name].cpu().numpy()
     arrays["residual"] = solved.residual.cpu().numpy()
@@ -156,13 +162,14 @@ def _steady(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
         system = problem.discretise(grid, parameters)
     except NotLinear:
         return _nonlinear(recipe, parameters)
+    system = system.made_solvable()
     method = plan.candidate(system.operator)
     solve_all = _in_sequence if recipe.order == "similar" else _at_once
     solution = solve_all(system, method, recipe)
     if plan.method is not None:
         solution = _tried_again(system, solution, recipe)
     u = system.embed(solution.x)
-    residual = problem.residual_on_grid(u, grid, parameters).reshape(len(u), -1).norm(dim=1)
+    residual = system.solvable(problem.residual_on_grid(u, grid, parameters)).reshape(len(u), -1).norm(dim=1)
     size = system.rhs.reshape(len(u), -1).norm(dim=1)
     residual = torch.where(size > 0, residual / size, residual)
     stored = _or_nan(torch.stack([torch.zeros_like(u), u], dim=1), solution.status)
@@ -221,7 +228,7 @@ def _on_meshes(
         size = system.rhs.norm()
         residual = (system.rhs - system.operator(solution.x)).norm()
         values = {
-            **{name: u[:, k] for k, name in enumerate(problem.fields)},
+            **{name: u[:, k] for k, name in enumerate(problem.fields) if name in outputs.fields},
             **{name: parameters[name] for name in (*outputs.constant_fields, *outputs.scalars)},
             "residual": residual / size if size > 0 else residual,
             "iterations": solution.iterations.to(torch.int32),

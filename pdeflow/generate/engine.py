@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pdeflow.generate.manifest import Manifest, differing_key, sha256
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.generate.shards import merge
+from pdeflow.generate.slurm_array import check_folder
 from pdeflow.problems import Evolution
 
 
@@ -118,8 +118,8 @@ def generate(
     executor
         What runs the workers: ``"processes"``, here, one thread each; ``"dask"``; ``"dask-slurm"``, dask
         workers in jobs of SLURM; or ``"slurm"``, an array job whose tasks write into the folder of the
-        output, which the nodes must share. A worker that is killed costs only its chain; of
-        ``"processes"`` it also ends the run.
+        output, which the nodes must share and nobody else may write to, because its library reads pickles
+        there. A worker that is killed costs only its chain; of ``"processes"`` it also ends the run.
     scheduler
         Address of a running dask scheduler, whose workers are used; without one, dask starts ``workers``
         processes on this machine. The workers need no access to the output's folder.
@@ -137,7 +137,10 @@ def generate(
     Raises
     ------
     InvalidInput
-        If the output belongs to another recipe or another process writes it, or the device is absent.
+        If the output belongs to another recipe or another process writes it, or the device is absent; or with
+        ``"slurm"`` everybody may write into its folder.
+    CorruptFile
+        If a shard has changed since it was recorded; the same call solves its chain again.
     OSError
         If a file cannot be written; what is recorded stays, and the same call goes on.
     PdeflowError
@@ -153,6 +156,8 @@ def generate(
     check_device(device)
     manifest = Manifest(output, recipe)
     with manifest.locked():
+        if executor == "slurm":
+            check_folder(output)
         done = None if overwrite else _finished(output, recipe, manifest)
         if done is None:
             manifest.open(overwrite)
@@ -171,7 +176,7 @@ def generate(
             rows, method = [manifest.rows[chain] for chain in range(recipe.chains)], plan.method
         else:
             rows, resumed, method = done["chains"], recipe.samples, done.get("plan", {}).get("method")
-        shutil.rmtree(manifest.folder)
+        manifest.discard()
     return _report(output, recipe, rows, resumed, time.perf_counter() - start, method)
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,11 @@ def differing_key(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
         if ours.get(key) != theirs.get(key):
             return f"{key} = {theirs.get(key)!r} there, {ours.get(key)!r} here"
     return "nothing that is named"
+
+
+def _damaged(shard: Path, why: str) -> CorruptFile:
+    hint = "Run the same command again: it solves this chain again, and keeps the rest."
+    return CorruptFile(f"{shard}: is damaged ({why}).\n{hint}")
 
 
 class Manifest:
@@ -101,7 +107,8 @@ class Manifest:
             file.close()
 
     def _discard_if_empty(self) -> None:
-        if {entry.name for entry in self.folder.glob("*")} <= {"lock", self.path.name, self.plan.name}:
+        left = {entry.name for entry in self.folder.glob("*") if not entry.name.startswith("gone-")}
+        if left <= {"lock", self.path.name, self.plan.name}:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def open(self, overwrite: bool = False) -> None:
@@ -120,6 +127,7 @@ class Manifest:
         CorruptFile
             If the list cannot be read.
         """
+        self._remove_ended()
         lines = self._whole_lines(overwrite)
         ours = json.loads(json.dumps(self.recipe.describe()))
         if lines and lines[0] != {"recipe": ours}:
@@ -184,9 +192,13 @@ class Manifest:
             self.end_array(array)
 
     def new_array(self) -> Path:
-        """A folder for the tasks of an array."""
+        """A folder for the tasks of an array, which only its owner can write to, replace, or look into.
+
+        The tasks read pickles from there.
+        """
+        self.folder.chmod(self.folder.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))
         array = self.folder / f"array-{uuid.uuid4().hex[:8]}"
-        array.mkdir()
+        array.mkdir(mode=0o700)
         return array
 
     def _arrays(self) -> list[Path]:
@@ -197,18 +209,28 @@ class Manifest:
         for line in sorted(array.glob("chain-*.json")):
             row = json.loads(line.read_text())
             shard, place = line.with_suffix(".shard"), self.shard(row["chain"])
-            if shard.exists():
-                os.replace(shard, place)
-            if place.exists() and sha256(place) == row["sha256"]:
+            # A kill between the replacement and the end leaves the line, and the shard in its place.
+            lies = shard if shard.exists() else place
+            if lies.exists() and sha256(lies) == row["sha256"]:
+                os.replace(lies, place)
                 yield row
             line.unlink()
 
     def end_array(self, array: Path) -> None:
         """Remove the folder of an array; a task that still runs finds it gone, and ends."""
         # In one step, so that a task cannot put a file into a folder that is being emptied.
-        gone = array.with_name(f"gone-{array.name}")
-        os.replace(array, gone)
-        shutil.rmtree(gone)
+        os.replace(array, array.with_name(f"gone-{array.name}"))
+        self._remove_ended()
+
+    def _remove_ended(self) -> None:
+        # A task may still hold a file open in there, which NFS keeps: what is left goes the next time.
+        for gone in self.folder.glob("gone-*"):
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove the folder of a finished output; what cannot be removed is no shard of a later run."""
+        self.path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def missing(self) -> list[int]:
         """The chains still to do: not recorded, or recorded with a shard that is gone or damaged."""
@@ -219,3 +241,20 @@ class Manifest:
             if row is None or not shard.exists() or sha256(shard) != row["sha256"]:
                 todo.append(chain)
         return todo
+
+    def read(self, chain: int) -> bytes:
+        """The shard of a recorded chain, its bytes compared with the checksum.
+
+        Raises
+        ------
+        CorruptFile
+            If it is gone, or its bytes are not those that were recorded.
+        """
+        shard = self.shard(chain)
+        try:
+            content = shard.read_bytes()
+        except OSError as error:
+            raise _damaged(shard, str(error)) from error
+        if hashlib.sha256(content).hexdigest() != self.rows[chain]["sha256"]:
+            raise _damaged(shard, "its bytes are not those of its checksum")
+        return content

@@ -71,7 +71,7 @@ class Plan:
         indices = self.indices(0)[: solver.pilot]
         parameters = problem.sample(indices, grid, seed=self.recipe.seed, device=device)
         try:
-            system = problem.discretise(grid, parameters)
+            system = problem.discretise(grid, parameters).made_solvable()
         except NotLinear as error:
             hint = "Leave solver out: every step of Newton's method then has one that suits its systems."
             expected = f"a solver by its name, because {problem.name} is not linear"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import pdeflow.problems
 from pdeflow.errors import PdeflowError
-from pdeflow.problems import Box, Distribution, Parameter, Problem, RandomPolygon
+from pdeflow.problems import Box, Dirichlet, Distribution, Parameter, Problem, RandomPolygon, Robin
+from pdeflow.problems.conditions import Condition
 
 _Made = TypeVar("_Made")
 
@@ -22,7 +25,8 @@ class NotRebuilt(PdeflowError):
 def rebuild_problem(recipe: dict[str, Any]) -> Problem:
     """The problem of a recorded recipe: one of pdeflow's families, with the recorded distributions.
 
-    Nothing in the record is evaluated: a distribution is a class of `pdeflow.problems` called with literals.
+    Nothing in the record is evaluated: a distribution is a class of `pdeflow.problems` called with literals,
+    and conditions are those of the family, or have numbers.
     What was rebuilt must describe and state itself exactly as the record does.
 
     Parameters
@@ -49,6 +53,11 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
         stated = problem.parameters[key]
         drawn = Parameter(distribution, positive=stated.positive, same_draw_as=stated.same_draw_as)
         setattr(problem, key, drawn)
+    if "conditions" in recipe["statement"]:
+        try:
+            problem.conditions = _conditions(recipe, problem)
+        except (KeyError, TypeError, ValueError, SyntaxError) as error:
+            raise NotRebuilt(f"the conditions of {name!r} cannot be read ({error})") from error
     ours = json.loads(json.dumps({"problem": problem.describe(), "statement": problem.statement()}))
     if ours != {key: recipe.get(key) for key in ours}:
         raise NotRebuilt(f"this version of pdeflow states {name!r} differently")
@@ -67,6 +76,48 @@ def _place(statement: dict[str, Any]) -> dict[str, Any]:
     if "ends" in statement:
         place["walls"] = tuple(side for side, kind in statement["ends"].items() if kind == "wall")
     return place
+
+
+def _conditions(recipe: dict[str, Any], problem: Problem) -> tuple[Condition, ...]:
+    """The recorded conditions: with the values and coefficients of the family, or with numbers."""
+    own = {tuple(stated[1:]): c for stated, c in zip(problem.statement()["conditions"], problem.conditions)}
+    found: list[Condition] = []
+    for stated, words in zip(recipe["statement"]["conditions"], recipe["problem"]["conditions"]):
+        named, *parts = stated
+        on = "all" if words.endswith("on the whole boundary") else tuple(map(str, named))
+        kept = own.get(tuple(parts))
+        if isinstance(kept, (Dirichlet, Robin)):
+            found.append(dataclasses.replace(kept, on=on))
+            continue
+        value, *coefficient = [read_number(text) for text in parts]
+        found.append(Robin(coefficient[0], value, on) if coefficient else Dirichlet(value, on))
+    return tuple(found)
+
+
+def read_number(text: str) -> complex:
+    """A real or complex number from SymPy's ``srepr``, without evaluating it.
+
+    Raises
+    ------
+    ValueError
+        If it is none: a formula, say.
+    """
+    return _number(ast.parse(text, mode="eval").body)
+
+
+def _number(node: ast.expr) -> complex:
+    if isinstance(node, ast.Name) and node.id == "I":
+        return 1j
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        kind, parts = node.func.id, node.args
+        if kind == "Integer":
+            return int(ast.literal_eval(parts[0]))
+        if kind == "Float":
+            return float(ast.literal_eval(parts[0]))
+        if kind in ("Add", "Mul"):
+            values = [_number(part) for part in parts]
+            return sum(values) if kind == "Add" else math.prod(values)
+    raise ValueError("a condition with a formula, not a number")
 
 
 def _family(name: str, dim: int, parameters: set[str]) -> Problem:

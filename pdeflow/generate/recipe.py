@@ -12,7 +12,7 @@ import pdeflow
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Auto, Candidate, LinearOperator, Preconditioner, Solver, default_method
-from pdeflow.problems import Evolution, MeshProblem, Problem
+from pdeflow.problems import Constant, Evolution, MeshProblem, Problem
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,10 @@ class Recipe:
     instants
         How many instants of an equation in time are stored, at equal distances from 0 to ``stop``, both
         included.
+    outputs
+        Names of the arrays to store: unknowns, at least one of them, and parameters that are not one number
+        for all samples (`known_outputs`). All by default. Such numbers, residuals, iterations and statuses
+        are stored in any case.
     dtype
         Number format of the stored fields. Systems are always solved in float64.
     name
@@ -79,6 +83,7 @@ class Recipe:
     rtol: float = 1e-8
     stop: float | None = None
     instants: int = 2
+    outputs: list[str] | None = None
     dtype: Literal["float32", "float64"] = "float32"
     name: str | None = None
 
@@ -101,10 +106,24 @@ class Recipe:
         if self.guess == "neighbour" and self.order == "index":
             hint = "Add order: similar, or leave guess out."
             raise InvalidInput("guess", "neighbour", "zero in the order of the index", hint)
+        if self.outputs is not None:
+            self._check_outputs(self.outputs)
         self._check_times()
         if isinstance(self.problem, MeshProblem):
             self._check_meshes()
         self.problem.check_resolution(self.grid)
+
+    def _check_outputs(self, outputs: list[str]) -> None:
+        """Names of arrays, each once, one of them an unknown."""
+        known, unknowns = self.known_outputs, self.problem.stored_fields
+        for name in outputs:
+            if name not in known:
+                raise InvalidInput("outputs", name, f"arrays of {self.problem.name}", choices=known)
+            if outputs.count(name) > 1:
+                raise InvalidInput("outputs", outputs, f"every name once, and not {name!r} again")
+        if not set(outputs) & set(unknowns):
+            hint = "The parameters alone are drawn faster by problem.sample()."
+            raise InvalidInput("outputs", outputs, f"at least one unknown: {', '.join(unknowns)}", hint)
 
     def _check_times(self) -> None:
         """Steady equations have no instants, equations in time no linear systems."""
@@ -146,6 +165,25 @@ class Recipe:
         if self.stop is None:
             return (0.0, 1.0)
         return tuple(self.stop * k / (self.instants - 1) for k in range(self.instants))
+
+    @property
+    def known_outputs(self) -> tuple[str, ...]:
+        """The arrays that there are: unknowns, and parameters that are not one number for all samples.
+
+        The initial field of an equation in time is the first instant of its unknown.
+        """
+        problem = self.problem
+        initials = problem.initials if isinstance(problem, Evolution) else ()
+        drawn = [
+            name
+            for name, parameter in problem.parameters.items()
+            if name not in initials and not isinstance(parameter.distribution, Constant)
+        ]
+        return (*problem.stored_fields, *drawn)
+
+    def stores(self, name: str) -> bool:
+        """Whether an array is among the outputs."""
+        return self.outputs is None or name in self.outputs
 
     @property
     def grid(self) -> Grid:
@@ -191,6 +229,7 @@ class Recipe:
             "guess": self.guess,
             "rtol": self.rtol,
             "times": list(self.times),
+            "outputs": None if self.outputs is None else sorted(self.outputs),
             "dtype": self.dtype,
             "name": self.title,
         }

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import io
 import itertools
-import zipfile
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pdeflow.atomic_file import partial_path, replacing
-from pdeflow.data import MeshReader, WellWriter, write_meshes
+from pdeflow.data import MeshReader, MeshWriter, WellWriter
 from pdeflow.data.packed_chunks import pack_sample
 from pdeflow.data.storage_dtype import narrowed
 from pdeflow.errors import CorruptFile
@@ -25,7 +24,6 @@ from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.problems import Evolution, HyperbolicSystem, MeshProblem, Neumann, Robin
 from pdeflow.problems.conditions import by_side
-from pdeflow.triangle_mesh import TriangleMesh
 
 _LENGTHS, _CHUNKS, _NUMBERS = "lengths", "chunks", "numbers"
 
@@ -72,41 +70,37 @@ def _attributes(recipe: Recipe) -> dict[str, str | float | bool]:
     }
 
 
-def _write_meshes(
-    path: Path, recipe: Recipe, meshes: list[TriangleMesh], arrays: dict[str, np.ndarray]
-) -> None:
+def _open_mesh_writer(path: Path, recipe: Recipe) -> MeshWriter:
     outputs = Outputs.of(recipe)
-    write_meshes(
+    return MeshWriter(
         path,
         name=recipe.title,
-        meshes=meshes,
-        fields={name: arrays[name] for name in outputs.fields},
-        constant_fields={name: arrays[name] for name in outputs.constant_fields},
-        scalars={name: arrays[name] for name in outputs.scalars},
-        diagnostics={name: arrays[name].astype(kind) for name, kind in DIAGNOSTICS.items()},
+        fields=outputs.fields,
+        constant_fields=outputs.constant_fields,
+        scalars=outputs.scalars,
+        diagnostics=DIAGNOSTICS,
         attributes=_attributes(recipe),
         dtype=recipe.dtype,
     )
 
 
 def _merge_meshes(output: Path, recipe: Recipe, manifest: Manifest) -> Generator[int, None, None]:
-    """As `merge`, for samples on meshes, which are held in memory all at once."""
-    outputs = Outputs.of(recipe)
-    parts: dict[str, list[np.ndarray]] = {}
-    meshes: list[TriangleMesh] = []
-    for chain in range(recipe.chains):
-        with MeshReader(manifest.shard(chain)) as shard:
-            meshes += [shard.mesh(i) for i in range(shard.n)]
-            for name in (*outputs.fields, *outputs.constant_fields, *outputs.scalars, *DIAGNOSTICS):
-                parts.setdefault(name, []).append(shard.read(name, slice(None)))
-        yield len(recipe.indices(chain))
-    _write_meshes(output, recipe, meshes, {name: np.concatenate(held) for name, held in parts.items()})
+    """As `merge`, for samples on meshes."""
+    with _open_mesh_writer(output, recipe) as writer:
+        for chain in range(recipe.chains):
+            manifest.read(chain)  # for the checksum: HDF5 reads the file itself
+            with MeshReader(manifest.shard(chain)) as shard:
+                names = (*shard.fields, *shard.constant_fields, *shard.scalars, *shard.diagnostics)
+                arrays = {name: shard.read(name, slice(None)) for name in names}
+                writer.append([shard.mesh(i) for i in range(shard.n)], arrays)
+            yield len(recipe.indices(chain))
 
 
 def write_shard(path: Path, recipe: Recipe, solved: SolvedChain) -> None:
     """Write one solved chain, atomically, and compare what lies on the disk."""
     if isinstance(recipe.problem, MeshProblem):
-        _write_meshes(path, recipe, solved.meshes, solved.arrays)
+        with _open_mesh_writer(path, recipe) as writer:
+            writer.append(solved.meshes, solved.arrays)
         return
     content = _packed(recipe, solved)
     with replacing(path) as stream:
@@ -119,7 +113,8 @@ def write_shard(path: Path, recipe: Recipe, solved: SolvedChain) -> None:
 def write_alone(path: Path, recipe: Recipe, solved: SolvedChain) -> None:
     """Write one solved chain as the whole data set of a recipe of so many samples."""
     if isinstance(recipe.problem, MeshProblem):
-        _write_meshes(path, recipe, solved.meshes, solved.arrays)
+        with _open_mesh_writer(path, recipe) as writer:
+            writer.append(solved.meshes, solved.arrays)
         return
     with open_writer(path, recipe, recipe.samples) as writer:
         writer.write(0, solved.arrays)
@@ -141,28 +136,25 @@ def _packed(recipe: Recipe, solved: SolvedChain) -> bytes:
     return stream.getvalue()
 
 
-def _unpacked(path: Path) -> tuple[dict[str, list[list[bytes]]], dict[str, np.ndarray]]:
+def _unpacked(shard: bytes) -> tuple[dict[str, list[list[bytes]]], dict[str, np.ndarray]]:
     """The chunks of each sample of each field, and the numbers."""
     packed: dict[str, list[list[bytes]]] = {}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            content = {key: archive[key] for key in archive.files}
-        numbers = {
-            key.removeprefix(f"{_NUMBERS}/"): values
-            for key, values in content.items()
-            if key.startswith(_NUMBERS)
-        }
-        samples = len(numbers["sample"])
-        for key, lengths in content.items():
-            if not key.startswith(_LENGTHS):
-                continue
-            name = key.removeprefix(f"{_LENGTHS}/")
-            whole, ends = content[f"{_CHUNKS}/{name}"].tobytes(), np.cumsum(lengths).tolist()
-            chunks = [whole[a:b] for a, b in itertools.pairwise([0, *ends])]
-            each = len(chunks) // samples
-            packed[name] = [chunks[i * each : (i + 1) * each] for i in range(samples)]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CorruptFile(f"{path}: is damaged ({error}).\nRun the same command again.") from error
+    with np.load(io.BytesIO(shard), allow_pickle=False) as archive:
+        content = {key: archive[key] for key in archive.files}
+    numbers = {
+        key.removeprefix(f"{_NUMBERS}/"): values
+        for key, values in content.items()
+        if key.startswith(_NUMBERS)
+    }
+    samples = len(numbers["sample"])
+    for key, lengths in content.items():
+        if not key.startswith(_LENGTHS):
+            continue
+        name = key.removeprefix(f"{_LENGTHS}/")
+        whole, ends = content[f"{_CHUNKS}/{name}"].tobytes(), np.cumsum(lengths).tolist()
+        chunks = [whole[a:b] for a, b in itertools.pairwise([0, *ends])]
+        each = len(chunks) // samples
+        packed[name] = [chunks[i * each : (i + 1) * each] for i in range(samples)]
     return packed, numbers
 
 
@@ -170,6 +162,11 @@ def merge(output: Path, plan: Plan, manifest: Manifest) -> Generator[int, None, 
     """Write the shards into one file in the order of the sample index, atomically.
 
     Yields the samples of each shard once they are written; the file is there when it has been exhausted.
+
+    Raises
+    ------
+    CorruptFile
+        If a shard is not what was recorded; see :meth:`Manifest.read`.
     """
     recipe = plan.recipe
     if isinstance(recipe.problem, MeshProblem):
@@ -178,7 +175,7 @@ def merge(output: Path, plan: Plan, manifest: Manifest) -> Generator[int, None, 
     with open_writer(output, recipe, recipe.samples) as writer:
         for chain in range(recipe.chains):
             indices = plan.indices(chain)
-            packed, numbers = _unpacked(manifest.shard(chain))
+            packed, numbers = _unpacked(manifest.read(chain))
             for first, rows in _runs(indices):
                 writer.write_packed(
                     first,

@@ -1,11 +1,18 @@
-"""Chains in a SLURM array job, through submitit: its tasks take one after the other until none is left."""
+"""Chains in a SLURM array job, through submitit: its tasks take one after the other until none is left.
+
+submitit hands tasks their work, and this process their answers, as pickles in the folder of the array: who
+writes there can run code as the user. So that folder is open to its owner alone, and the folder of the output
+must not be open to others, who could put another one in its place (`check_folder`).
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +61,39 @@ def check_settings(cluster: Mapping[str, Any]) -> None:
     """Refuse settings that submitit does not know; see `array_executor`."""
     with tempfile.TemporaryDirectory() as folder:
         array_executor(Path(folder), cluster)
+
+
+def check_folder(output: Path) -> None:
+    """Look whether others may write into the folder of an output, and so replace what lies in it.
+
+    Warns
+    -----
+    UserWarning
+        If the folder's group may.
+
+    Raises
+    ------
+    InvalidInput
+        If everybody may; a folder with the sticky bit, such as /tmp, lets nobody replace the files of others.
+    """
+    folder = output.absolute().parent
+    mode = folder.stat().st_mode
+    if mode & stat.S_ISVTX:
+        return
+    if mode & stat.S_IWOTH:
+        raise InvalidInput(
+            "output",
+            str(output),
+            f"a folder that not everybody may write to (its mode is {stat.filemode(mode)}): the tasks of an "
+            "array read pickles from there, which can run any code",
+            f"Run: chmod o-w {folder}, or choose another folder.",
+        )
+    if mode & stat.S_IWGRP:
+        warnings.warn(
+            f"The group of {folder} may write to it, and so could run code as you: the tasks of an array "
+            f"read pickles from there. Unless you trust all of its members, run: chmod g-w {folder}",
+            stacklevel=2,
+        )
 
 
 def on_slurm_array(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.generate.engine import manifest_path, read_record
 from pdeflow.generate.manifest import sha256
 from pdeflow.generate.rebuild import NotRebuilt, rebuild_problem
+from pdeflow.grid import Grid
 from pdeflow.linalg import Status
-from pdeflow.problems import Constant, Evolution, MeshProblem, Problem
+from pdeflow.problems import Constant, Evolution, MeshProblem, NotLinear, Problem
 from pdeflow.problems.discretise import boundary_extension
 from pdeflow.problems.unknowns import parted
 
@@ -123,22 +125,26 @@ def _sample_checks(
         parameters = problem.sample(numbers, grid, seed=recipe["seed"], device="cpu")
         parts = [
             torch.as_tensor(file.read(name, rows)[:, 1], dtype=torch.float64, device="cpu")
-            for name in problem.stored_fields
+            for name in _stored(problem.stored_fields, recipe)
         ]
-        u = torch.complex(*parts) if problem.complex_valued else parts[0]
         status, recorded = file.read("status", rows), file.read("residual", rows)
-        names = [n for n, p in problem.parameters.items() if not isinstance(p.distribution, Constant)]
+        names = _stored(_random(problem), recipe)
         stored = {name: np.asarray(file.read(name, rows), dtype=np.float64) for name in names}
         eps = float(np.finfo(recipe["dtype"]).eps)
     except (KeyError, InvalidInput) as error:
         raise CorruptFile(f"{file.path}: lacks what its record speaks of ({error}).") from error
     checks = [_parameters(stored, parameters, numbers, eps)]
+    if len(parts) < len(problem.stored_fields):
+        return [*checks, _without_residual(problem, recipe)]
 
+    u = torch.complex(*parts) if problem.complex_valued else parts[0]
+    solvable = _solvable(problem, grid, parameters)
     good = torch.as_tensor(status == int(Status.CONVERGED), device="cpu")
     finite = u.isfinite().flatten(1).all(dim=1)
-    size = _norm(problem.residual_on_grid(boundary_extension(problem, grid, u.device), grid, parameters))
+    bare = boundary_extension(problem, grid, u.device)
+    size = _norm(solvable(problem.residual_on_grid(bare, grid, parameters)))
     size = torch.where(size > 0, size, 1.0)
-    found = _norm(problem.residual_on_grid(u, grid, parameters)) / size
+    found = _norm(solvable(problem.residual_on_grid(u, grid, parameters))) / size
     rounding = _norm(_response(problem, u, grid, parameters, eps / 2)) / size
     allowed = 1.01 * torch.as_tensor(recorded, device="cpu") + ROUNDING * rounding
     wrong = torch.where(good, ~(found <= allowed), finite)
@@ -170,42 +176,45 @@ def _mesh_checks(file: MeshReader, problem: Problem, recipe: dict[str, Any], row
     assert isinstance(problem, MeshProblem)
     checks: list[Check] = []
     numbers, found, allowed, wrong, good = [], [], [], [], []
+    stored: dict[str, np.ndarray] = {}
     eps = float(np.finfo(recipe["dtype"]).eps)
     for row in map(int, rows):
         try:
             mesh, grid = file.mesh(row), problem.grid(recipe["resolution"])
             number = int(file.read("sample", row))
             parameters = problem.sample_on_mesh(number, mesh, grid, seed=recipe["seed"])
-            u = np.stack([file.read(name, row) for name in problem.fields], axis=1)
+            parts = [file.read(name, row) for name in _stored(problem.fields, recipe)]
             recorded = float(file.read("residual", row))
             converged = int(file.read("status", row)) == int(Status.CONVERGED)
-            names = [n for n, p in problem.parameters.items() if not isinstance(p.distribution, Constant)]
+            names = _stored(_random(problem), recipe)
             stored = {n: np.asarray(file.read(n, row), dtype=np.float64)[None] for n in names}
         except (KeyError, InvalidInput) as error:
             raise CorruptFile(f"{file.path}: lacks what its record speaks of ({error}).") from error
         checks.append(_parameters(stored, {n: v[None] for n, v in parameters.items()}, [number], eps))
+        numbers.append(number)
+        if len(parts) < len(problem.fields):
+            continue
         system = problem.assemble(mesh, parameters)
-        values = torch.from_numpy(u).to(torch.float64)
+        values = torch.from_numpy(np.stack(parts, axis=1)).to(torch.float64)
         x = values[system.free].reshape(1, -1)
         size = system.rhs.norm()
         size = torch.where(size > 0, size, 1.0)
         # Of the held values rounding is all that is allowed; they count like a residual.
         held = (values - system.boundary)[~system.free].norm() / system.boundary.norm().clamp(min=1e-300)
         rounding = system.operator.absolute(x.abs()).norm() * (eps / 2) / size
-        numbers.append(number)
         found.append((system.rhs - system.operator(x)).norm() / size)
         allowed.append(1.01 * recorded + ROUNDING * rounding)
         good.append(converged)
         sound = bool(found[-1] <= allowed[-1]) and bool(held <= eps)
         wrong.append(not sound if converged else bool(values.isfinite().any()))
     first = next((check for check in checks if not check.passed), None)
-    text = f"{len(numbers)} samples are what the recorded seed gives"
+    if first is None:
+        first = checks[0] if not stored else Check("parameters", True, _as_drawn(len(numbers)))
+    if not found:
+        return [first, _without_residual(problem, recipe)]
     together = [torch.stack(found), torch.stack(allowed)]
     flags = [torch.tensor(values, device="cpu") for values in (wrong, good)]
-    return [
-        first or Check("parameters", True, text),
-        _residuals(recipe, file.n, numbers, *together, *flags),
-    ]
+    return [first, _residuals(recipe, file.n, numbers, *together, *flags)]
 
 
 def _step_again(file: WellReader, problem: Problem, recipe: dict[str, Any], rows: np.ndarray) -> list[Check]:
@@ -215,11 +224,13 @@ def _step_again(file: WellReader, problem: Problem, recipe: dict[str, Any], rows
         grid, times = problem.grid(recipe["resolution"]), recipe["times"]
         numbers = [int(i) for i in file.read("sample", rows)]
         parameters = problem.sample(numbers, grid, seed=recipe["seed"], device="cpu")
-        fields = [torch.as_tensor(file.read(name, rows), device="cpu") for name in problem.fields]
+        fields = {
+            name: torch.as_tensor(file.read(name, rows), device="cpu")
+            for name in _stored(problem.fields, recipe)
+        }
         status = torch.as_tensor(file.read("status", rows), device="cpu")
-        named = {*problem.parameters} - {*problem.initials}
-        names = [n for n in named if not isinstance(problem.parameters[n].distribution, Constant)]
-        stored = {name: np.asarray(file.read(name, rows), dtype=np.float64) for name in sorted(names)}
+        names = _stored([n for n in _random(problem) if n not in problem.initials], recipe)
+        stored = {name: np.asarray(file.read(name, rows), dtype=np.float64) for name in names}
         eps = float(np.finfo(recipe["dtype"]).eps)
     except (KeyError, InvalidInput) as error:
         raise CorruptFile(f"{file.path}: lacks what its record speaks of ({error}).") from error
@@ -229,7 +240,10 @@ def _step_again(file: WellReader, problem: Problem, recipe: dict[str, Any], rows
     good = status == int(Status.CONVERGED)
     worst = torch.zeros(len(rows), dtype=torch.float64, device="cpu")
     finite = torch.zeros(len(rows), dtype=torch.bool, device="cpu")
-    for held, found in zip(fields, parted(problem.fields, path.u, 2)):
+    for name, found in zip(problem.fields, parted(problem.fields, path.u, 2)):
+        if name not in fields:
+            continue
+        held = fields[name]
         size = found.flatten(2).norm(dim=2).amax(1)
         difference = (held.to(torch.float64) - found).flatten(2).norm(dim=2).amax(1)
         worst = torch.maximum(worst, torch.where(size > 0, difference / size, difference))
@@ -247,6 +261,37 @@ def _step_again(file: WellReader, problem: Problem, recipe: dict[str, Any], rows
     return [*checks, Check("solution", not bool(wrong.any()), text)]
 
 
+def _random(problem: Problem) -> list[str]:
+    """The parameters that a file has arrays of."""
+    return [n for n, p in problem.parameters.items() if not isinstance(p.distribution, Constant)]
+
+
+def _stored(names: Iterable[str], recipe: dict[str, Any]) -> list[str]:
+    """Those of the names that the recipe stores; a record from before there were outputs stores all."""
+    outputs = recipe.get("outputs")
+    return [name for name in names if outputs is None or name in outputs]
+
+
+def _without_residual(problem: Problem, recipe: dict[str, Any]) -> Check:
+    """That it cannot be computed, and why."""
+    stored = _stored(problem.stored_fields, recipe)
+    missing = ", ".join(name for name in problem.stored_fields if name not in stored)
+    return Check("residual", None, f"it takes {missing} too, which the recipe's outputs leave out")
+
+
+def _solvable(problem: Problem, grid: Grid, parameters: dict) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What makes of a residual that of the equation which was solved; see `System.solvable`."""
+    try:
+        system = problem.discretise(grid, {name: values[:1] for name, values in parameters.items()})
+    except NotLinear:
+        return lambda residual: residual
+    return system.solvable
+
+
+def _as_drawn(samples: int) -> str:
+    return f"{samples} samples are what the recorded seed gives"
+
+
 def _parameters(
     stored: dict[str, np.ndarray], drawn: dict[str, torch.Tensor], numbers: list[int], eps: float
 ) -> Check:
@@ -259,10 +304,12 @@ def _parameters(
             number = numbers[int(wrong.argmax())]
             text = f"{name} of sample {number} is not what the recorded seed gives"
             return Check("parameters", False, text)
-    return Check("parameters", True, f"{len(numbers)} samples are what the recorded seed gives")
+    if not stored:
+        return Check("parameters", True, "none are stored")
+    return Check("parameters", True, _as_drawn(len(numbers)))
 
 
-def _response(problem: Problem, u: torch.Tensor, grid: Any, parameters: dict, half: float) -> torch.Tensor:
+def _response(problem: Problem, u: torch.Tensor, grid: Grid, parameters: dict, half: float) -> torch.Tensor:
     """What rounding of u by a factor 1 +- ``half`` does to the residual, at worst.
 
     Stencils of elliptic equations have neighbours of one sign and a centre of the other, so that errors of

@@ -26,7 +26,7 @@ class AdvectedStep(ConservationLaw):
 
     def __init__(self, velocity: Distribution = Uniform(1.0, 5.0)) -> None:  # noqa: B008, immutable
         self.domain = unit_box(1)
-        self.beta = Parameter(velocity, positive=True)
+        self.beta = Parameter(velocity, positive=True, argument="velocity")
 
     def flux(self, u: Any, p: Any) -> Any:
         """``beta u``."""

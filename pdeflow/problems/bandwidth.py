@@ -1,8 +1,9 @@
 """Fewer modes where the others are empty: a smooth solution is stepped on the modes that it has.
 
-What a mode holds is weighed against the largest of its sample. A band keeps some room above the highest mode
-that is not negligible; steps after which that room has begun to fill are taken again on a wider one. Since a
-spectrum falls off smoothly, what lies above the band is smaller still than what is neglected.
+What a mode holds, or is about to gather from the others, is weighed against the largest of its sample. A
+band keeps some room above the highest mode that is not negligible; steps after which that room has begun to
+fill are taken again on a wider one. What a mode is about to gather is read off the rate on the whole grid,
+for a spectrum may have gaps: of a lone wave of number m, a square fills 2m next, and nothing in between.
 """
 
 from __future__ import annotations
@@ -23,22 +24,21 @@ FULL = 1.1
 """A band over the highest mode in use, below which it counts as full."""
 
 
-def highest_modes(v: Tensor, dim: int, tail: float) -> tuple[int, ...]:
+def highest_modes(size: Tensor, dim: int, tail: float) -> tuple[int, ...]:
     """The highest wave number along each axis that holds more than ``tail`` times its sample's largest.
 
     Parameters
     ----------
-    v
-        Coefficients (..., *modes); every entry of the leading axes is a sample.
+    size
+        Moduli (..., *modes); every entry of the leading axes is a sample.
     dim
         How many axes the modes have.
     tail
         What is negligible.
     """
-    size = torch.view_as_real(v).square().sum(-1)
     axes = tuple(range(-dim, 0))
     # Of what is not finite, nothing is above anything: such a sample does not ask for modes.
-    used = (size > tail**2 * size.amax(axes, keepdim=True)).reshape(-1, *size.shape[-dim:]).any(0)
+    used = (size > tail * size.amax(axes, keepdim=True)).reshape(-1, *size.shape[-dim:]).any(0)
     result = []
     for axis in range(dim):
         others = [k for k in range(dim) if k != axis]

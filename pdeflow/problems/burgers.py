@@ -35,7 +35,7 @@ class Burgers(Evolution):
         initial: Distribution = GaussianField(alpha=2.0, tau=5.0, std=FNO_STD),  # noqa: B008, immutable
     ) -> None:
         self.domain = unit_box(1, periodic=True)
-        self.nu = Parameter(viscosity, positive=True)
+        self.nu = Parameter(viscosity, positive=True, argument="viscosity")
         self.u0 = Parameter(initial)
 
     def rate(self, u: Any, p: Any) -> Any:

@@ -18,7 +18,8 @@ class BurgersFronts(ConservationLaw):
     The equation of :class:`~pdeflow.problems.burgers.Burgers`. A front is about 8 nu wide over the height of
     its jump; where the cells do not resolve it, Fourier series oscillate, while here it is a shock of a cell
     or two at the right place. First order in the width of the cells; where a front is resolved,
-    ``Burgers`` is far more accurate.
+    ``Burgers`` is far more accurate. No number of cells is too small for a front; the waves that it grows out
+    of need ten each.
 
     Parameters
     ----------
@@ -26,6 +27,11 @@ class BurgersFronts(ConservationLaw):
         Of nu, positive; by default the least of PDEBench, 0.001 / pi (Takamoto and others, NeurIPS 2022).
     initial
         Of u0, a field, whose values at the centres stand for the averages over the cells.
+
+    Raises
+    ------
+    InvalidInput
+        From :meth:`check_resolution`, for fewer than ten cells a wave of the initial field.
     """
 
     name = "burgers_fronts"
@@ -36,7 +42,7 @@ class BurgersFronts(ConservationLaw):
         initial: Distribution = SineWaves(),  # noqa: B008, immutable
     ) -> None:
         self.domain = unit_box(1, periodic=True)
-        self.nu = Parameter(viscosity, positive=True)
+        self.nu = Parameter(viscosity, positive=True, argument="viscosity")
         self.u0 = Parameter(initial)
 
     def flux(self, u: Any, p: Any) -> Any:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from pdeflow.grid import Grid
 from pdeflow.problems.conditions import Robin, by_side
 
@@ -66,3 +69,13 @@ def interior(grid: Grid) -> tuple[slice, ...]:
 def unknowns(grid: Grid) -> tuple[int, ...]:
     """How many unknowns there are along each axis."""
     return tuple(len(range(*part.indices(n))) for part, n in zip(interior(grid)[1:], grid.points))
+
+
+def cell_shares(grid: Grid, dtype: torch.dtype, device: torch.device | str | None = None) -> Tensor:
+    """(*unknowns): the share of a whole cell around each unknown that lies inside, half at a closed end."""
+    shares = torch.ones(unknowns(grid), dtype=dtype, device=device)
+    for k in range(grid.dim):
+        for index, closed in zip((0, -1), closed_ends(grid, k)):
+            if closed:
+                shares.select(k, index).mul_(0.5)
+    return shares

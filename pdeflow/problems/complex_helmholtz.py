@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pdeflow.problems.calculus import D, i_times
+from pdeflow.problems.conditions import Condition
 from pdeflow.problems.distributions import Constant, Distribution, Uniform
 from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.parameter import Parameter
@@ -12,7 +14,7 @@ from pdeflow.problems.random_fields import GaussianField
 
 
 class ComplexHelmholtz(Helmholtz):
-    r""":math:`-\Delta u - k^2 (1 + i \eta) u = f` on an interval, square or cube, u = 0 on its boundary.
+    r""":math:`-\Delta u - k^2 (1 + i \eta) u = f` on the unit interval, square or cube.
 
     u is the complex amplitude of a wave that goes like :math:`u e^{-i \omega t}` in time; it loses the factor
     :math:`e^{-\pi \eta}` in amplitude over a wavelength where :math:`\eta` is small. The operator is regular
@@ -28,6 +30,8 @@ class ComplexHelmholtz(Helmholtz):
         Of eta, positive: a number, or a field, large in a layer that is to let waves out.
     source
         Of f, real, a field or a number; by default a smooth Gaussian field of standard deviation 1.
+    conditions, periodic
+        As of :class:`Helmholtz`.
 
     Raises
     ------
@@ -45,9 +49,11 @@ class ComplexHelmholtz(Helmholtz):
         wave_number: Distribution = Uniform(10.0, 30.0),  # noqa: B008, immutable
         damping: Distribution = Constant(0.1),  # noqa: B008, immutable
         source: Distribution = GaussianField(std=1.0),  # noqa: B008, immutable
+        conditions: Mapping[str, Condition] | None = None,
+        periodic: Sequence[str] = (),
     ) -> None:
-        super().__init__(dim, wave_number, source)
-        self.eta = Parameter(damping, positive=True)
+        super().__init__(dim, wave_number, source, conditions, periodic)
+        self.eta = Parameter(damping, positive=True, argument="damping")
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         """``-div(grad u) - k^2 (1 + i eta) u - f``."""

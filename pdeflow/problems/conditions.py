@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import cmath
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pdeflow.errors import InvalidInput
@@ -34,7 +35,8 @@ class Condition:
         for side in chosen:
             if side not in known:
                 name = f"{type(self).__name__}.on"
-                raise InvalidInput(name, side, "'all' or sides of the domain", choices=known)
+                hint = "" if side[:-1] not in domain.axes else "That axis wraps around: it has no sides."
+                raise InvalidInput(name, side, "'all' or sides of the domain", hint, choices=known)
         return chosen
 
     @property
@@ -58,11 +60,11 @@ class Dirichlet(Condition):
         ``"all"``, or names of sides: ``"x-"`` is the lower end of x, ``"x+"`` the upper.
     """
 
-    value: float | Callable[[Any], Any] = 0.0
+    value: float | complex | Callable[[Any], Any] = 0.0
     on: str | tuple[str, ...] = "all"
 
     def __str__(self) -> str:
-        value = f"{self.value:g}" if isinstance(self.value, (int, float)) else "a given function"
+        value = "a given function" if callable(self.value) else f"{self.value:g}"
         return f"Dirichlet, {value} {self.where}"
 
 
@@ -85,8 +87,8 @@ class Robin(Condition):
         As of :class:`Dirichlet`.
     """
 
-    coefficient: complex | Callable[[Any, Any], Any]
-    value: complex | Callable[[Any, Any], Any] = 0.0
+    coefficient: float | complex | Callable[[Any, Any], Any]
+    value: float | complex | Callable[[Any, Any], Any] = 0.0
     on: str | tuple[str, ...] = "all"
 
 
@@ -95,14 +97,92 @@ class Neumann(Robin):
     r""":math:`\partial u / \partial n = g` on one or several sides; :class:`Robin` with c = 0.
 
     If it is all that a problem has, and the equation has no term in u itself, u is determined up to a
-    constant only, and there is none unless what the source brings leaves through the sides. The operator,
-    tagged ``Tag.CONSTANT_NULL_SPACE`` by its ``retagged``, then is solved for the u whose mean over the nodes
-    is 0.
+    constant only, and there is none unless what the source brings leaves through the sides:
+    :class:`~pdeflow.problems.discretise.System` says what is solved then.
     """
 
-    coefficient: complex | Callable[[Any, Any], Any] = field(default=0.0, init=False)
+    coefficient: float | complex | Callable[[Any, Any], Any] = field(default=0.0, init=False)
 
 
 def by_side(conditions: Iterable[Condition], domain: Box) -> dict[str, Condition]:
     """The condition that holds on each side of the box; InvalidInput if one names no side of it."""
     return {side: condition for condition in conditions for side in condition.sides(domain)}
+
+
+def check_conditions(conditions: Iterable[Condition], domain: Box, name: str) -> None:
+    """Raise InvalidInput unless every side has a condition, and the numbers in them are finite."""
+    held = by_side(conditions, domain)
+    for condition in held.values():
+        for part in ("value", "coefficient"):
+            number = getattr(condition, part, 0.0)
+            if not callable(number) and not cmath.isfinite(number):
+                raise InvalidInput(f"{type(condition).__name__}.{part}", number, "a finite number")
+    missing = [side for side in sides(domain) if side not in held]
+    if missing:
+        raise InvalidInput(
+            name,
+            conditions,
+            f"a condition on every side; {', '.join(missing)} has none",
+            "Add Dirichlet(value, on=...) or Neumann(value, on=...), or make the axis periodic in the Box.",
+        )
+
+
+def conditions_on(
+    named: Mapping[str, Condition] | None, domain: Box, otherwise: Dirichlet | Robin
+) -> tuple[Condition, ...]:
+    """Conditions by where they hold, as recipes have them: ``{"x-": Dirichlet(1.0), "y": Neumann()}``.
+
+    Parameters
+    ----------
+    named
+        Side, or axis for both of its sides, to what holds there.
+    domain
+        The box.
+    otherwise
+        What holds on all other sides.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such side or axis, the axis wraps around, a side is named twice, a condition says
+        itself where it holds, or a number in it is not finite.
+    """
+    bounded, found, left = sides(domain), [], list(sides(domain))
+    for name, condition in (named or {}).items():
+        key, both = f"conditions.{name}", (f"{name}-", f"{name}+")
+        here = both if name in domain.axes else (name,)
+        if not set(here) <= set(bounded):
+            hint = "It wraps around, and has no sides." if name.rstrip("+-") in domain.axes else ""
+            known = (*bounded, *dict.fromkeys(side[:-1] for side in bounded))
+            raise InvalidInput(key, name, "a side or an axis that does not wrap around", hint, choices=known)
+        if not set(here) <= set(left):
+            raise InvalidInput(key, name, "every side once", "Name either an axis, or its sides.")
+        if not isinstance(condition, (Dirichlet, Robin)):
+            raise InvalidInput(key, condition, "Dirichlet, Neumann or Robin")
+        if condition.on != "all":
+            raise InvalidInput(f"{key}.on", condition.on, "nothing: the key says on which side it holds")
+        found.append(replace(condition, on=here))
+        left = [side for side in left if side not in here]
+    if left:
+        found.insert(0, replace(otherwise, on=tuple(left) if found else "all"))
+    check_conditions(found, domain, "conditions")
+    return tuple(found)
+
+
+def require_positive_robin(conditions: Iterable[Condition], domain: Box) -> None:
+    """Raise InvalidInput for a coefficient c below 0: diffusion may then have no solution, or several."""
+    for condition in by_side(conditions, domain).values():
+        c = condition.coefficient if isinstance(condition, Robin) else 0.0
+        if not callable(c) and (isinstance(c, complex) or c < 0):
+            hint = "In du/dn + c u = g, n points outwards: a side that cools has a positive c."
+            raise InvalidInput("Robin.coefficient", c, "a real number of at least 0", hint)
+
+
+def require_level(conditions: Iterable[Condition], domain: Box, why: str) -> None:
+    """Raise InvalidInput unless some side fixes the level of u, by a value or by c u in a condition."""
+    for condition in by_side(conditions, domain).values():
+        if not isinstance(condition, Robin) or callable(condition.coefficient) or condition.coefficient != 0:
+            return
+    hint = "For example conditions: {x-: Dirichlet}."
+    got = "none but Neumann" if sides(domain) else "none"
+    raise InvalidInput("conditions", got, f"Dirichlet, or Robin with c > 0, on some side: {why}", hint)

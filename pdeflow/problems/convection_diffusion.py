@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D
-from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conditions import (
+    Condition,
+    Dirichlet,
+    conditions_on,
+    require_level,
+    require_positive_robin,
+)
 from pdeflow.problems.distributions import Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.parameter import Parameter
@@ -19,7 +26,7 @@ LARGEST_PECLET = 2.0
 
 
 class ConvectionDiffusion(Problem):
-    r""":math:`-d\, \Delta u + v \cdot \nabla u = f` on the unit interval, square or cube, u = 0 around it.
+    r""":math:`-d\, \Delta u + v \cdot \nabla u = f` on the unit interval, square or cube.
 
     Parameters
     ----------
@@ -31,6 +38,12 @@ class ConvectionDiffusion(Problem):
         Of each component of v, which are drawn independently of each other.
     source
         Of f, a field or a number; by default a smooth Gaussian field of standard deviation 1.
+    conditions
+        Side (``x-``, ``x+``, ...) or axis, for both of its sides, to :class:`Dirichlet`, :class:`Neumann`, or
+        :class:`Robin` with a coefficient of at least 0; u = 0 on the others. Unless all axes wrap,
+        some side needs a value, or a Robin coefficient above 0.
+    periodic
+        Axes that wrap around, such as ``["x"]``; they have no sides.
 
     Raises
     ------
@@ -47,10 +60,16 @@ class ConvectionDiffusion(Problem):
         diffusion: Distribution = LogUniform(0.02, 0.5),  # noqa: B008, immutable
         velocity: Distribution = Uniform(-1.0, 1.0),  # noqa: B008, immutable
         source: Distribution = GaussianField(std=1.0),  # noqa: B008, immutable
+        conditions: Mapping[str, Condition] | None = None,
+        periodic: Sequence[str] = (),
     ) -> None:
-        self.domain = unit_box(dim)
-        self.conditions = (Dirichlet(0.0),)
-        self.d = Parameter(diffusion, positive=True)
+        self.domain = unit_box(dim, periodic=periodic)
+        self.conditions = conditions_on(conditions, self.domain, Dirichlet(0.0))
+        require_positive_robin(self.conditions, self.domain)
+        if not all(self.domain.periodic):
+            why = "without, only sources that suit the wind have a solution"
+            require_level(self.conditions, self.domain, why)
+        self.d = Parameter(diffusion, positive=True, argument="diffusion")
         for axis in self.domain.axes:
             setattr(self, f"v{axis}", Parameter(velocity))
         self.f = Parameter(source)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pdeflow.problems.calculus import D
-from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conditions import Condition, Dirichlet, conditions_on, require_positive_robin
 from pdeflow.problems.distributions import Constant, Distribution
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.parameter import Parameter
@@ -27,6 +28,12 @@ class Darcy(Problem):
         Of the permeability a, positive: :class:`ThresholdedField`, :class:`LogNormalField`, or a scalar.
     source
         Of f, a field or a number.
+    conditions
+        Side (``x-``, ``x+``, ...) or axis, for both of its sides, to :class:`Dirichlet`, :class:`Neumann`, or
+        :class:`Robin` with a coefficient of at least 0; u = 0 on the others.
+        Where none fixes the level of u, see :class:`~pdeflow.problems.discretise.System`.
+    periodic
+        Axes that wrap around, such as ``["x"]``; they have no sides.
 
     Raises
     ------
@@ -39,10 +46,13 @@ class Darcy(Problem):
         dim: int = 2,
         coefficient: Distribution = ThresholdedField(),  # noqa: B008, immutable
         source: Distribution = Constant(1.0),  # noqa: B008, immutable
+        conditions: Mapping[str, Condition] | None = None,
+        periodic: Sequence[str] = (),
     ) -> None:
-        self.domain = unit_box(dim)
-        self.conditions = (Dirichlet(0.0),)
-        self.a = Parameter(coefficient, positive=True)
+        self.domain = unit_box(dim, periodic=periodic)
+        self.conditions = conditions_on(conditions, self.domain, Dirichlet(0.0))
+        require_positive_robin(self.conditions, self.domain)
+        self.a = Parameter(coefficient, positive=True, argument="coefficient")
         self.f = Parameter(source)
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.linalg import StencilOperator
-from pdeflow.problems.closed_grid import closed_grid, interior, unknowns
+from pdeflow.linalg import StencilOperator, Tag
+from pdeflow.problems.closed_grid import cell_shares, closed_grid, interior, unknowns
 from pdeflow.problems.coloured_probing import largest, rough_function
-from pdeflow.problems.conditions import Dirichlet, by_side, sides
+from pdeflow.problems.conditions import Dirichlet, by_side, check_conditions
 from pdeflow.problems.grid_function import GridFunction, evaluate, node_function, residual_term
 from pdeflow.problems.stencil_structure import tagged_stencil
 from pdeflow.problems.stencil_term import DependsNonlinearly, StencilTerm, unknown_function
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 class System:
     """Linear systems A x = b for the unknowns of a grid, one a sample.
 
+    Where the conditions leave u open up to a constant (Neumann or periodic on every side, and no term in u
+    itself), A is tagged ``Tag.CONSTANT_NULL_SPACE``, and by the Fredholm alternative there is a solution only
+    if b sums to 0: what the source brings has to leave through the sides. For any other source
+    `made_solvable` states the nearest equation that has one, and `embed` gives the u whose integral is 0.
+
     Attributes
     ----------
     operator
@@ -38,15 +43,60 @@ class System:
         (batch or 1, *grid.shape): the boundary values, 0 at the unknowns.
     interior
         Slices that pick the unknowns out of a function on the grid, the batch dimension included.
+    shares
+        (*interior): the share of a whole cell that each equation is for, 1/2 on a closed side, 1/4 in an edge
+        of two; None unless A maps constants to 0.
     """
 
     operator: StencilOperator
     rhs: Tensor
     boundary: Tensor
     interior: tuple[slice, ...]
+    shares: Tensor | None = None
+
+    def solvable(self, values: Tensor) -> Tensor:
+        """The part of a right-hand side or residual (n, *interior) for which there is a solution.
+
+        ``b - c w`` with the cell shares w and the number ``c = sum(b) / sum(w)``: b of the source less c. All
+        of b where A is regular.
+        """
+        if self.shares is None:
+            return values
+        return values - self.shares.to(values.dtype) * self._mean(values / self.shares)
+
+    def made_solvable(self) -> System:
+        """The systems of the equation whose source is less the constant that stands in the way of a solution.
+
+        Raises
+        ------
+        InvalidInput
+            If nothing is left of b in any of them, so that u = 0: the source is the same everywhere.
+        """
+        if self.shares is None:
+            return self
+        rhs = self.solvable(self.rhs)
+        left, given = (values.flatten(1).norm(dim=1) for values in (rhs, self.rhs))
+        if bool(((left <= 1e-12 * given) & (given > 0)).all()):
+            raise InvalidInput(
+                "source",
+                "the same value everywhere",
+                "one that varies, because no condition fixes the level of u and its mean does not count",
+                "Take a field such as GaussianField, or give a side a Dirichlet condition.",
+            )
+        return replace(self, rhs=rhs)
+
+    def _mean(self, x: Tensor) -> Tensor:
+        """(n, 1, ..., 1): the means of x (n, *interior) over the domain, by the trapezoidal rule."""
+        assert self.shares is not None
+        dims = tuple(range(1, x.ndim))
+        return (x * self.shares).sum(dims, keepdim=True) / self.shares.sum()
 
     def embed(self, x: Tensor) -> Tensor:
-        """The function on the whole grid, (batch, *grid.shape), whose unknowns are x (batch, *interior)."""
+        """The function on the whole grid, (batch, *grid.shape), whose unknowns are x (batch, *interior).
+
+        Where A maps constants to 0, less the constant that makes its integral 0.
+        """
+        x = x if self.shares is None else x - self._mean(x)
         u = self.boundary.to(x.dtype).expand(x.shape[0], *self.boundary.shape[1:]).clone()
         u[self.interior] = x
         return u
@@ -66,8 +116,8 @@ def boundary_extension(problem: Problem, grid: Grid, device: torch.device | None
     """
     dtype = torch.complex128 if problem.complex_valued else torch.float64
     extension = torch.zeros((1, *grid.shape), dtype=dtype, device=device)
+    check_conditions(problem.conditions, problem.domain, f"{type(problem).__name__}.conditions")
     kinds = by_side(problem.conditions, problem.domain)
-    missing = set(sides(problem.domain)) - set(kinds)
     for condition in problem.conditions:
         if not isinstance(condition, Dirichlet):
             continue
@@ -80,13 +130,6 @@ def boundary_extension(problem: Problem, grid: Grid, device: torch.device | None
             index: list[slice | int] = [slice(None)] * (grid.dim + 1)
             index[1 + grid.axes.index(side[:-1])] = 0 if side[-1] == "-" else -1
             extension[tuple(index)] = values[tuple(index)]
-    if missing:
-        raise InvalidInput(
-            f"{type(problem).__name__}.conditions",
-            problem.conditions,
-            f"a condition on every side; {', '.join(sorted(missing))} has none",
-            "Add Dirichlet(value, on=...) or Neumann(value, on=...), or make the axis periodic in the Box.",
-        )
     return extension
 
 
@@ -207,9 +250,9 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
     A is read off the residual itself, so that it cannot disagree with the statement: the residual is
     evaluated once with the unknown in place of values (:mod:`~pdeflow.problems.stencil_term`). The
     right-hand side is minus the residual of the boundary values continued by 0. Both are made in float64, or
-    complex128, and
-    handed over in the parameters' dtype. That the stencil gives back the residual of a random function is
-    checked for the first sample, every time.
+    complex128, and handed over in the parameters' dtype. The algebra of that unknown has linear operations
+    alone, and any other raises `NotLinear`. As a second net, the stencil of the first sample has to give back
+    the residual of a random function.
 
     Parameters
     ----------
@@ -224,8 +267,9 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
     -------
     System
         The operator is tagged SYMMETRIC if its matrices are, up to round-off, and POSITIVE_DEFINITE if they
-        are moreover diagonally dominant with a positive diagonal and not singular. Offsets whose coefficients
-        all vanish are dropped. On the meta device nothing is checked, tagged or dropped.
+        are moreover diagonally dominant with a positive diagonal and not singular; CONSTANT_NULL_SPACE if
+        constants are all that they and their transposes map to 0. Offsets whose coefficients all vanish are
+        dropped. On the meta device nothing is checked, tagged or dropped.
 
     Raises
     ------
@@ -261,9 +305,12 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
             residual = f"{type(problem).__name__}.residual of u = 0"
             raise InvalidInput(residual, "NaN or Inf", "finite values", hint)
         operator = tagged_stencil(offsets, stencil, grid.periodic)
-        # Whether it is linear does not differ between samples.
+        # That it is linear is sure already: the trace refuses all that is not, whatever the numbers. This is
+        # a second net, for mistakes in the algebra itself, and one sample serves.
         one = {name: _first(value) for name, value in parameters.items()}
         first = problem.parameters_on_grid(grid, one, torch.float64, device)
         system = StencilOperator(operator.offsets, operator.coefficients[:1], grid.periodic)
         _check_stencil(problem, system, first, boundary, at_boundary[:1], grid)
-    return System(operator.to(dtype), rhs.to(dtype), boundary.to(dtype), interior(grid))
+    floating = Tag.CONSTANT_NULL_SPACE in operator.tags
+    shares = cell_shares(grid, dtype.to_real(), device) if floating else None
+    return System(operator.to(dtype), rhs.to(dtype), boundary.to(dtype), interior(grid), shares)

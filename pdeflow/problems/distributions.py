@@ -42,6 +42,11 @@ class Distribution(abc.ABC):
         """What no sample is below, and what none is above; infinite where there is no such number."""
         return (0.0 if self.positive else -math.inf), math.inf
 
+    @property
+    def most_waves(self) -> int:
+        """How many waves at most lie side by side along an axis; 0 where no such number is known."""
+        return 0
+
     @abc.abstractmethod
     def sample(
         self,

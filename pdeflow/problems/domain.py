@@ -29,7 +29,8 @@ class Box:
             raise InvalidInput("extents of Box", extents, "at least one axis, for example x=(0, 1)")
         for axis in periodic:
             if axis not in extents:
-                raise InvalidInput("periodic", axis, "an axis of the box", choices=extents)
+                hint = "An axis wraps as a whole: name it, without - or +, and give it no condition."
+                raise InvalidInput("periodic", axis, "an axis of the box", hint, choices=extents)
         self.axes = tuple(extents)
         self.lower = tuple(float(low) for low, _ in extents.values())
         self.upper = tuple(float(high) for _, high in extents.values())
@@ -52,15 +53,16 @@ class Box:
         return f"Box({', '.join(extents)}{f', periodic={wraps}' if wraps else ''})"
 
 
-def unit_box(dim: int, *, periodic: bool = False) -> Box:
-    """The unit interval, square or cube, with its walls or wrapping along every axis.
+def unit_box(dim: int, *, periodic: bool | Sequence[str] = ()) -> Box:
+    """The unit interval, square or cube; along every axis or those named it wraps around.
 
     Raises
     ------
     InvalidInput
-        If ``dim`` is not 1, 2 or 3.
+        If ``dim`` is not 1, 2 or 3, or there is no such axis.
     """
     if dim not in (1, 2, 3):
         raise InvalidInput("dim", dim, "1, 2 or 3")
     axes = "xyz"[:dim]
-    return Box(periodic=tuple(axes) if periodic else (), **{axis: (0.0, 1.0) for axis in axes})
+    wrapping = axes if periodic is True else periodic or ()
+    return Box(periodic=wrapping, **{axis: (0.0, 1.0) for axis in axes})

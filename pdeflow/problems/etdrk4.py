@@ -26,9 +26,9 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Status
 from pdeflow.problems.bandwidth import FULL, band_grid, highest_modes, resized
-from pdeflow.problems.evolution import TIME, Evolution
-from pdeflow.problems.quadratic_rate import NotQuadratic, QuadraticRest
-from pdeflow.problems.spectral_function import SpectralFunction, kept_modes, values_of, wave_numbers
+from pdeflow.problems.evolution import Evolution
+from pdeflow.problems.spectral_function import kept_modes, values_of
+from pdeflow.problems.spectral_rate import Rate
 from pdeflow.problems.unknowns import joined
 
 CONTOUR_POINTS = 32
@@ -141,118 +141,6 @@ def evolve(
     return _halved(Rate(problem, grid, p, start.device), start, stop, instants, rtol)
 
 
-class Rate:
-    """The rate in Fourier space, parted into what is diagonal there and the rest."""
-
-    def __init__(
-        self, problem: Evolution, grid: Grid, p: Mapping[str, SpectralFunction], device: torch.device
-    ) -> None:
-        self.problem, self.grid, self.p, self.device = problem, grid, dict(p), device
-
-    def rows(self, rows: Tensor) -> Rate:
-        """Of the samples with these numbers."""
-        own = {
-            name: f if len(f.coefficients) == 1 else SpectralFunction(f.coefficients[rows], self.grid)
-            for name, f in self.p.items()
-        }
-        part = Rate(self.problem, self.grid, own, self.device)
-        part.symbol = self.symbol if len(self.symbol) == 1 else self.symbol[rows]
-        return part
-
-    def on(self, grid: Grid) -> Rate:
-        """On another grid of the same box."""
-        own = {
-            name: SpectralFunction(
-                resized(f.coefficients, self.grid, grid) if f.varies else f.coefficients, grid
-            )
-            for name, f in self.p.items()
-        }
-        part = Rate(self.problem, grid, own, self.device)
-        part.symbol = resized(self.symbol, self.grid, grid)
-        return part
-
-    @functools.cached_property
-    def symbol(self) -> Tensor:
-        """The Fourier symbol of what is integrated exactly; see `linear_symbol`."""
-        return linear_symbol(self.problem, self.grid, self.p, self.device)
-
-    @functools.cached_property
-    def _quadratic(self) -> QuadraticRest | None:
-        """The rest, where it has the form of that class."""
-        if len(self.problem.fields) > 1:
-            return None
-        try:
-            return QuadraticRest.of(self.problem.rate, self.grid, self.p, self.symbol)
-        except NotQuadratic:
-            return None
-
-    def rest(self, v: Tensor) -> Tensor:
-        """The rate without the part that ``symbol`` is, of coefficients; see `Evolution.evaluate_rate`."""
-        if self._quadratic is not None:
-            return self._quadratic(v)
-        return self.problem.evaluate_rate(v, self.grid, self.p) - self.symbol * v
-
-
-def linear_symbol(
-    problem: Evolution, grid: Grid, p: Mapping[str, SpectralFunction], device: torch.device
-) -> Tensor:
-    """The Fourier symbol of the terms of each rate that are linear in its own unknown.
-
-    Those whose coefficients are fields are left out.
-
-    Returns
-    -------
-    Tensor
-        (batch or 1, *modes), of several unknowns (batch or 1, fields, *modes), complex128.
-    """
-    import sympy
-
-    symbol = problem.symbol()
-    diagonal = symbol.diagonal() if isinstance(symbol, sympy.MatrixBase) else [symbol]
-    parts = [_own_symbol(problem, entry, grid, p, device) for entry in diagonal]
-    return joined(torch.broadcast_tensors(*parts))
-
-
-def _own_symbol(
-    problem: Evolution,
-    symbol: Any,
-    grid: Grid,
-    p: Mapping[str, SpectralFunction],
-    device: torch.device,
-) -> Tensor:
-    """The symbol of one rate, (batch or 1, *modes), from that of its residual, a SymPy expression."""
-    import sympy
-
-    ks = [sympy.Symbol(f"k_{axis}", real=True) for axis in (*problem.domain.axes, TIME)]
-    symbol = sympy.expand(-symbol)
-    # What is no polynomial, as the inverse of the Laplacian is none, is left to the steps.
-    terms = [term for term in sympy.Add.make_args(symbol) if term.is_polynomial(*ks)]
-    polynomial = sympy.Poly(sympy.Add(*terms), *ks)
-    waves = wave_numbers(grid, device)
-    total = torch.zeros((1,) * (grid.dim + 1), dtype=torch.complex128, device=device)
-    total = total + sum(0 * k for k in waves)
-    scalars: dict[sympy.Basic, SpectralFunction] = {
-        sympy.Symbol(name, real=True): f for name, f in p.items() if not f.varies
-    }
-    for (*powers, in_time), coefficient in polynomial.terms():
-        if in_time:
-            continue  # u_t itself
-        for term in sympy.Add.make_args(sympy.expand(coefficient)):
-            if not term.free_symbols <= set(scalars):
-                continue
-            known = sorted(term.free_symbols, key=str)
-            columns = [scalars[s].coefficients.flatten() for s in known]
-            numeric = sympy.lambdify(known, term, modules="cmath")
-            rows = zip(*(column.tolist() for column in torch.broadcast_tensors(*columns))) if known else [()]
-            numbers = [complex(numeric(*row)) for row in rows]
-            values = torch.tensor(numbers, dtype=torch.complex128, device=device)
-            part = values.reshape(-1, *(1,) * grid.dim)
-            for k, power in zip(waves, powers):
-                part = part * k**power
-            total = total + part
-    return total
-
-
 class _Step:
     """One step of ETDRK4 for a rate and a length."""
 
@@ -301,30 +189,41 @@ class _Step:
 class _Band:
     """Steps on the modes that are in use; see `pdeflow.problems.bandwidth`."""
 
-    def __init__(self, rate: Rate, h: float, tail: float) -> None:
+    def __init__(self, rate: Rate, h: float, stop: float, tail: float) -> None:
         self.rate, self.h, self.tail, self.grid = rate, h, tail, rate.grid
+        self.rates: dict[Grid, Rate] = {rate.grid: rate}
         self.steps: dict[Grid, _Step] = {}
         dim = rate.grid.dim
-        known = [highest_modes(f.coefficients, dim, tail) for f in rate.p.values() if f.varies]
+        known = [highest_modes(f.coefficients.abs(), dim, tail) for f in rate.p.values() if f.varies]
         self.least = tuple(max((k[axis] for k in known), default=0) for axis in range(dim))
+        self.stop = stop
 
-    def _used(self, v: Tensor) -> list[int]:
-        return [max(a, b) for a, b in zip(highest_modes(v, self.grid.dim, self.tail), self.least)]
-
-    def full(self, v: Tensor) -> bool:
-        """Whether coefficients on the grid of the band leave no room in it, and there are more modes."""
-        bounds = zip(self._used(v), kept_modes(self.grid), kept_modes(self.rate.grid))
-        return bool(self.tail) and any(FULL * k > has and has < most for k, has, most in bounds)
-
-    def wider(self, v: Tensor) -> Tensor:
-        """The coefficients on a grid with half as many modes again, which becomes that of the band."""
-        return self._moved(v, [3 * k // 2 for k in kept_modes(self.grid)])
-
-    def fitted(self, v: Tensor) -> Tensor:
-        """The coefficients on a grid that suits them, where that is a good deal coarser."""
+    def used(self, v: Tensor) -> tuple[int, ...]:
+        """The highest modes that these coefficients hold or are about to hold, in the band or not."""
         if not self.tail:
-            return v
-        used = self._used(v)
+            return kept_modes(self.grid)
+        # All that a product can fill; what is not quadratic may fill any.
+        grid = self.rate.grid
+        if self.rate.quadratic:
+            grid = band_grid(grid, [2 * k for k in kept_modes(self.grid)])
+        rate, v = self._rate(grid), resized(v, self.grid, grid)
+        # A mode gathers what it is given until that has decayed, at most to the end.
+        memory = 1 / (-rate.symbol.real).clamp(min=1 / self.stop)
+        held = torch.maximum(v.abs(), memory * rate.rest(v).abs())
+        found = highest_modes(held, grid.dim, self.tail)
+        return tuple(max(k, least) for k, least in zip(found, self.least))
+
+    def full(self, used: Sequence[int]) -> bool:
+        """Whether the band has no room above these modes, and there are more."""
+        bounds = zip(used, kept_modes(self.grid), kept_modes(self.rate.grid))
+        return any(FULL * k > has and has < most for k, has, most in bounds)
+
+    def wider(self, v: Tensor, used: Sequence[int]) -> Tensor:
+        """The coefficients on a grid with these modes, at least half as many again; it becomes the band's."""
+        return self._moved(v, [max(k, 3 * has // 2) for k, has in zip(used, kept_modes(self.grid))])
+
+    def fitted(self, v: Tensor, used: Sequence[int]) -> Tensor:
+        """The coefficients on a grid that suits these modes, where that is a good deal coarser."""
         wanted = kept_modes(band_grid(self.rate.grid, used))
         worth = all(5 * w <= 4 * has for w, has in zip(wanted, kept_modes(self.grid)))
         return self._moved(v, used) if worth else v
@@ -333,11 +232,15 @@ class _Band:
         old, self.grid = self.grid, band_grid(self.rate.grid, highest)
         return resized(v, old, self.grid)
 
+    def _rate(self, grid: Grid) -> Rate:
+        if grid not in self.rates:
+            self.rates[grid] = self.rate.on(grid)
+        return self.rates[grid]
+
     def step(self, v: Tensor) -> Tensor:
         """Of coefficients on ``grid``."""
         if self.grid not in self.steps:
-            rate = self.rate if self.grid == self.rate.grid else self.rate.on(self.grid)
-            self.steps[self.grid] = _Step(rate, self.h)
+            self.steps[self.grid] = _Step(self._rate(self.grid), self.h)
         return self.steps[self.grid](v)
 
 
@@ -348,22 +251,24 @@ def fixed_steps(
 
     Modes that hold less than ``tail`` times the largest of their sample need not be stepped.
     """
-    band, stored, count = _Band(rate, interval / steps, tail), [start], 0
-    v = band.fitted(start)
+    band = _Band(rate, interval / steps, interval * (instants - 1), tail)
+    stored, count = [start], 0
+    v = band.fitted(start, band.used(start))
     for _ in range(instants - 1):
         left = steps
         while left:
             before, several = v, min(left, FIT)
             for _ in range(several):
                 v = band.step(v)
-            if band.full(v):
-                v = band.wider(before)
+            used = band.used(v)
+            if band.full(used):
+                v = band.wider(before, used)
                 continue
             if count // LOOK < (count + several) // LOOK and not _any_finite(v):
                 stored += [torch.full_like(start, torch.nan)] * (instants - len(stored))
                 return torch.stack(stored, dim=1)
             left, count = left - several, count + several
-            v = band.fitted(v)
+            v = band.fitted(v, used)
         stored.append(resized(v, band.grid, rate.grid))
     return torch.stack(stored, dim=1)
 

@@ -118,7 +118,7 @@ def evolve(
     """
     check_times(stop, instants, rtol)
     law.check_grid(grid)
-    law.check_resolution(grid)
+    law.check_cells(grid)
     numbers, fields, batch = read_parameters(law, grid, parameters, device)
     field = fields.get(law.initial)
     place = next((v.device for v in (*fields.values(), *numbers.values())), device or "cpu")

@@ -36,8 +36,8 @@ class Fisher(Evolution):
         initial: Distribution = SineWaves(rescaled=True),  # noqa: B008, immutable
     ) -> None:
         self.domain = unit_box(1, periodic=True)
-        self.nu = Parameter(diffusivity, positive=True)
-        self.rho = Parameter(growth, positive=True)
+        self.nu = Parameter(diffusivity, positive=True, argument="diffusivity")
+        self.rho = Parameter(growth, positive=True, argument="growth")
         self.u0 = Parameter(initial)
 
     def rate(self, u: Any, p: Any) -> Any:

@@ -65,10 +65,10 @@ class GrayScott(Evolution):
         initial_v: Distribution = GaussianBumps(0.0, 0.25, (10, 40), (0.05, 0.1)),  # noqa: B008, immutable
     ) -> None:
         self.domain = Box(x=(0.0, length), y=(0.0, length), periodic=("x", "y"))
-        self.F = Parameter(feed, positive=True)
-        self.k = Parameter(kill, positive=True)
-        self.Du = Parameter(diffusivity_u, positive=True)
-        self.Dv = Parameter(diffusivity_v, positive=True)
+        self.F = Parameter(feed, positive=True, argument="feed")
+        self.k = Parameter(kill, positive=True, argument="kill")
+        self.Du = Parameter(diffusivity_u, positive=True, argument="diffusivity_u")
+        self.Dv = Parameter(diffusivity_v, positive=True, argument="diffusivity_v")
         self.u0 = Parameter(initial_u)
         self.v0 = Parameter(initial_v, same_draw_as="u0")
 
@@ -83,6 +83,7 @@ class GrayScott(Evolution):
 
     def check_resolution(self, grid: Grid) -> None:
         """Raise InvalidInput unless the nodes resolve the narrowest spots of the samples."""
+        super().check_resolution(grid)
         decay = self.F.distribution.bounds[1] + self.k.distribution.bounds[1]
         spread = self.Dv.distribution.bounds[0]
         if decay < math.inf and spread > 0:

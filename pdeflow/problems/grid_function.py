@@ -245,7 +245,7 @@ def coordinate_functions(
 
 
 def evaluate(
-    formula: Callable[[Any], Any] | float,
+    formula: Callable[[Any], Any] | float | complex,
     grid: Grid,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,

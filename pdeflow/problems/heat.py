@@ -32,7 +32,7 @@ class Heat(Evolution):
         initial: Distribution = GaussianField(std=1.0),  # noqa: B008, immutable
     ) -> None:
         self.domain = unit_box(dim, periodic=True)
-        self.d = Parameter(diffusion, positive=True)
+        self.d = Parameter(diffusion, positive=True, argument="diffusion")
         self.u0 = Parameter(initial)
 
     def rate(self, u: Any, p: Any) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D
-from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conditions import Condition, Dirichlet, conditions_on
 from pdeflow.problems.distributions import Distribution, Uniform
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.parameter import Parameter
@@ -19,7 +20,7 @@ POINTS_PER_WAVELENGTH = 10
 
 
 class Helmholtz(Problem):
-    r""":math:`-\Delta u - k^2 u = f` on the unit interval, square or cube, u = 0 on the boundary.
+    r""":math:`-\Delta u - k^2 u = f` on the unit interval, square or cube.
 
     The operator is indefinite once k^2 is above the least eigenvalue of the Laplacian, ``dim pi^2``, and
     nearly singular where k^2 comes close to one of them: the solution then is large, as it is in nature.
@@ -32,6 +33,11 @@ class Helmholtz(Problem):
         Of k: a number, or a field where the medium varies.
     source
         Of f, a field or a number; by default a smooth Gaussian field of standard deviation 1.
+    conditions
+        Side (``x-``, ``x+``, ...) or axis, for both of its sides, to :class:`Dirichlet`, :class:`Neumann` or
+        :class:`Robin`; u = 0 on the others.
+    periodic
+        Axes that wrap around, such as ``["x"]``; they have no sides.
 
     Raises
     ------
@@ -45,9 +51,11 @@ class Helmholtz(Problem):
         dim: int = 2,
         wave_number: Distribution = Uniform(4.0, 8.0),  # noqa: B008, immutable
         source: Distribution = GaussianField(std=1.0),  # noqa: B008, immutable
+        conditions: Mapping[str, Condition] | None = None,
+        periodic: Sequence[str] = (),
     ) -> None:
-        self.domain = unit_box(dim)
-        self.conditions = (Dirichlet(0.0),)
+        self.domain = unit_box(dim, periodic=periodic)
+        self.conditions = conditions_on(conditions, self.domain, Dirichlet(0.0))
         self.k = Parameter(wave_number)
         self.f = Parameter(source)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pdeflow.problems.calculus import i_times
-from pdeflow.problems.conditions import Robin
+from pdeflow.problems.conditions import Condition, Robin, conditions_on
 from pdeflow.problems.distributions import Distribution, Uniform
 from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.random_fields import GaussianField
@@ -32,6 +33,11 @@ class ImpedanceHelmholtz(Helmholtz):
         Of k: a number, or a field where the medium varies.
     source
         Of f, real, a field or a number; by default a smooth Gaussian field of standard deviation 1.
+    conditions
+        Side or axis to :class:`Dirichlet`, :class:`Neumann` or :class:`Robin`, where waves are reflected; the
+        other sides let them out.
+    periodic
+        Axes that wrap around.
 
     Raises
     ------
@@ -48,6 +54,8 @@ class ImpedanceHelmholtz(Helmholtz):
         dim: int = 2,
         wave_number: Distribution = Uniform(10.0, 30.0),  # noqa: B008, immutable
         source: Distribution = GaussianField(std=1.0),  # noqa: B008, immutable
+        conditions: Mapping[str, Condition] | None = None,
+        periodic: Sequence[str] = (),
     ) -> None:
-        super().__init__(dim, wave_number, source)
-        self.conditions = (Robin(_impedance),)
+        super().__init__(dim, wave_number, source, periodic=periodic)
+        self.conditions = conditions_on(conditions, self.domain, Robin(_impedance))

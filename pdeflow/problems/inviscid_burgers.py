@@ -30,7 +30,7 @@ class InviscidBurgers(ConservationLaw):
 
     def __init__(self, slope: Distribution = Uniform(1.0, 4.0)) -> None:  # noqa: B008, immutable
         self.domain = Box(x=(-1.0, 1.0))
-        self.a = Parameter(slope, positive=True)
+        self.a = Parameter(slope, positive=True, argument="slope")
 
     def flux(self, u: Any, p: Any) -> Any:
         """``u^2 / 2``."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D
 from pdeflow.problems.distributions import Distribution
 from pdeflow.problems.domain import Box
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.parameter import Parameter
+from pdeflow.problems.problem import require_nodes
 from pdeflow.problems.random_fields import GaussianField
+
+HIGHEST_WAVE_NUMBER = 2.0
 
 
 class KuramotoSivashinsky(Evolution):
@@ -25,7 +30,7 @@ class KuramotoSivashinsky(Evolution):
     Raises
     ------
     InvalidInput
-        If the length is not positive.
+        If the length is not positive; from :meth:`check_resolution`, if the grid has too few decaying waves.
     """
 
     name = "kuramoto_sivashinsky"
@@ -41,3 +46,14 @@ class KuramotoSivashinsky(Evolution):
     def rate(self, u: Any, p: Any) -> Any:
         """``-u_xx - u_xxxx - (u^2 / 2)_x``."""
         return -D(u, "x", 2) - D(u, "x", 4) - D(u**2, "x") / 2
+
+    def check_resolution(self, grid: Grid) -> None:
+        """Raise InvalidInput unless the grid has waves up to wave number 2.
+
+        Waves below k = 1 grow, at the rate k^2 - k^4 of at most 1/4, and those above take up what they gain,
+        at k = 2 at the rate 12. Without these the solution grows without end.
+        """
+        super().check_resolution(grid)
+        needed = math.ceil(HIGHEST_WAVE_NUMBER * (grid.upper[0] - grid.lower[0]) / math.pi)
+        reason = f"two for each wave of wave number {HIGHEST_WAVE_NUMBER:g}, where energy is taken away"
+        require_nodes(grid, needed, reason, "Take a finer grid, or a smaller length.")

@@ -53,7 +53,7 @@ class NavierStokes(Evolution):
         initial: Distribution = GaussianField(alpha=2.5, tau=7.0, std=FNO_STD),  # noqa: B008, immutable
     ) -> None:
         self.domain = unit_box(2, periodic=True)
-        self.nu = Parameter(viscosity, positive=True)
+        self.nu = Parameter(viscosity, positive=True, argument="viscosity")
         self.f = Parameter(forcing)
         self.w0 = Parameter(initial)
 

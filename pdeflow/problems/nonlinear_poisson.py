@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pdeflow.problems.calculus import D
-from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conditions import (
+    Condition,
+    Dirichlet,
+    conditions_on,
+    require_level,
+    require_positive_robin,
+)
 from pdeflow.problems.distributions import Distribution, Uniform
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.problem import Parameter, Problem
@@ -13,7 +20,7 @@ from pdeflow.problems.random_fields import GaussianField
 
 
 class NonlinearPoisson(Problem):
-    r""":math:`-\nabla \cdot ((1 + b u^2) \nabla u) = f` on the unit interval, square or cube, u = 0 around.
+    r""":math:`-\nabla \cdot ((1 + b u^2) \nabla u) = f` on the unit interval, square or cube.
 
     Heat conduction where the conductivity grows with the temperature. There is one solution for every f:
     :math:`u + b u^3 / 3` solves Poisson's equation (Kirchhoff's transformation). The systems are solved by
@@ -28,6 +35,12 @@ class NonlinearPoisson(Problem):
     source
         Of f, a field or a number; by default a smooth Gaussian field of standard deviation 50, which makes u
         as large as 1 or 2.
+    conditions
+        Side (``x-``, ``x+``, ...) or axis, for both of its sides, to :class:`Dirichlet`, :class:`Neumann`, or
+        :class:`Robin` with a coefficient of at least 0; u = 0 on the others. Some side needs a
+        value, or a Robin coefficient above 0.
+    periodic
+        Axes that wrap around, such as ``["x"]``; they have no sides.
 
     Raises
     ------
@@ -42,10 +55,14 @@ class NonlinearPoisson(Problem):
         dim: int = 2,
         growth: Distribution = Uniform(0.5, 2.0),  # noqa: B008, immutable
         source: Distribution = GaussianField(std=50.0),  # noqa: B008, immutable
+        conditions: Mapping[str, Condition] | None = None,
+        periodic: Sequence[str] = (),
     ) -> None:
-        self.domain = unit_box(dim)
-        self.conditions = (Dirichlet(0.0),)
-        self.b = Parameter(growth, positive=True)
+        self.domain = unit_box(dim, periodic=periodic)
+        self.conditions = conditions_on(conditions, self.domain, Dirichlet(0.0))
+        require_positive_robin(self.conditions, self.domain)
+        require_level(self.conditions, self.domain, "the conductivity depends on it")
+        self.b = Parameter(growth, positive=True, argument="growth")
         self.f = Parameter(source)
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pdeflow.errors import InvalidInput
 from pdeflow.problems.calculus import D
-from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conditions import (
+    Condition,
+    Dirichlet,
+    conditions_on,
+    require_level,
+    require_positive_robin,
+)
 from pdeflow.problems.distributions import Constant, Distribution, Uniform
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.grid_function import GridFunction
@@ -18,7 +24,7 @@ from pdeflow.problems.random_fields import GaussianField
 class PLaplace(Problem):
     r""":math:`-\nabla \cdot ((\epsilon^2 + |\nabla u|^2)^{(p-2)/2} \nabla u) = f` on the unit box.
 
-    u = 0 on the boundary. Flow of ice or of a power-law fluid, 1 < p < 2, and torsional creep, p > 2. With a
+    Flow of ice or of a power-law fluid, 1 < p < 2, and torsional creep, p > 2. With a
     positive :math:`\epsilon` (Carreau's law) the equation stays elliptic where the gradient vanishes, and
     there is one solution for every f; where the gradient is below :math:`\epsilon`, it is not that of the
     p-Laplace equation proper.
@@ -38,6 +44,12 @@ class PLaplace(Problem):
     source
         Of f, a field or a number; by default a smooth Gaussian field of standard deviation 10, with which the
         gradient is about 1 for every p.
+    conditions
+        Side (``x-``, ``x+``, ...) or axis, for both of its sides, to :class:`Dirichlet`, :class:`Neumann`, or
+        :class:`Robin` with a coefficient of at least 0; u = 0 on the others. Some side needs a
+        value, or a Robin coefficient above 0.
+    periodic
+        Axes that wrap around, such as ``["x"]``; they have no sides.
 
     Raises
     ------
@@ -53,15 +65,19 @@ class PLaplace(Problem):
         exponent: Distribution = Uniform(1.5, 4.0),  # noqa: B008, immutable
         regularisation: Distribution = Constant(0.1),  # noqa: B008, immutable
         source: Distribution = GaussianField(std=10.0),  # noqa: B008, immutable
+        conditions: Mapping[str, Condition] | None = None,
+        periodic: Sequence[str] = (),
     ) -> None:
         if exponent.bounds[0] <= 1:
             raise InvalidInput(
                 "exponent", exponent, "a distribution of numbers above 1", "For example Uniform(1.5, 4)."
             )
-        self.domain = unit_box(dim)
-        self.conditions = (Dirichlet(0.0),)
-        self.p = Parameter(exponent, positive=True)
-        self.epsilon = Parameter(regularisation, positive=True)
+        self.domain = unit_box(dim, periodic=periodic)
+        self.conditions = conditions_on(conditions, self.domain, Dirichlet(0.0))
+        require_positive_robin(self.conditions, self.domain)
+        require_level(self.conditions, self.domain, "Newton's method needs a regular Jacobian")
+        self.p = Parameter(exponent, positive=True, argument="exponent")
+        self.epsilon = Parameter(regularisation, positive=True, argument="regularisation")
         self.f = Parameter(source)
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:

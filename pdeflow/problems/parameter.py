@@ -15,6 +15,8 @@ class Parameter:
         A number's or a field's.
     positive
         Whether the equation makes sense for positive values only.
+    argument
+        The key under which the user gave the distribution, for the error that refuses it.
     same_draw_as
         Name of a parameter whose random numbers serve here too: patches, say, that two fields have at the
         same places. By default a parameter has its own.
@@ -26,13 +28,18 @@ class Parameter:
     """
 
     def __init__(
-        self, distribution: Distribution, *, positive: bool = False, same_draw_as: str | None = None
+        self,
+        distribution: Distribution,
+        *,
+        positive: bool = False,
+        argument: str | None = None,
+        same_draw_as: str | None = None,
     ) -> None:
         if positive and not distribution.positive:
             raise InvalidInput(
-                "distribution of a positive parameter",
+                argument or "distribution of a positive parameter",
                 distribution,
-                "one whose samples are all positive",
+                "a distribution whose samples are all positive",
                 "Try LogNormalField, or move the range above 0.",
             )
         self.distribution, self.positive, self.same_draw_as = distribution, positive, same_draw_as

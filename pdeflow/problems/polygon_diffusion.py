@@ -45,7 +45,7 @@ class PolygonDiffusion(MeshProblem):
         boundary: Distribution = GaussianField(alpha=2.0, tau=3.0, std=0.1),  # noqa: B008, immutable
     ) -> None:
         self.shape = shape
-        self.a = Parameter(coefficient, positive=True)
+        self.a = Parameter(coefficient, positive=True, argument="coefficient")
         self.f = Parameter(source)
         self.g = Parameter(boundary)
 

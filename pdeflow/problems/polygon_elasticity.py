@@ -49,8 +49,8 @@ class PolygonElasticity(MeshProblem):
         force: Distribution = Uniform(-1.0, 1.0),  # noqa: B008, immutable
     ) -> None:
         self.shape = shape
-        self.lam = Parameter(first, positive=True)
-        self.mu = Parameter(second, positive=True)
+        self.lam = Parameter(first, positive=True, argument="first")
+        self.mu = Parameter(second, positive=True, argument="second")
         self.fx = Parameter(force)
         self.fy = Parameter(force)
 

@@ -29,7 +29,7 @@ class PorousMedium(ConservationLaw):
 
     def __init__(self, exponent: Distribution = Uniform(1.0, 6.0)) -> None:  # noqa: B008, immutable
         self.domain = unit_box(1)
-        self.m = Parameter(exponent, positive=True)
+        self.m = Parameter(exponent, positive=True, argument="exponent")
 
     def potential(self, u: Any, p: Any) -> Any:
         """``u^(m+1) / (m+1)``, 0 below 0."""

@@ -70,8 +70,8 @@ class ShallowWater(HyperbolicSystem):
         half = length / 2
         self.domain = Box(x=(-half, half), y=(-half, half), periodic=periodic)
         self.walls = tuple(walls)
-        self.g = Parameter(gravity, positive=True)
-        self.h0 = Parameter(initial_depth, positive=True)
+        self.g = Parameter(gravity, positive=True, argument="gravity")
+        self.h0 = Parameter(initial_depth, positive=True, argument="initial_depth")
         self.hu0 = Parameter(initial_momentum_x)
         self.hv0 = Parameter(initial_momentum_y)
 

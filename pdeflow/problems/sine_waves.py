@@ -85,6 +85,11 @@ class SineWaves(Field):
         """What no value is below, and what none is above."""
         return (0.0, 1.0) if self.rescaled else (-float(self.highest), float(self.highest))
 
+    @property
+    def most_waves(self) -> int:
+        """Those of the highest number, drawn every time."""
+        return self.highest * self.drawn
+
     def sample(
         self,
         seeds: Sequence[np.random.SeedSequence],

@@ -82,9 +82,9 @@ class Term:
     def _chained(self, function: Callable[[Tensor], Tensor], end: End) -> Term:
         """The slope of ``function`` of the values, by the chain rule."""
         here, slope = self.at(*end), self.slope(*end)
-        x, along = torch.broadcast_tensors(here.values, slope.values)
-        slope_there = torch.func.jvp(function, (x.contiguous(),), (along.contiguous(),))[1]
-        return Term(slope_there, self.grid, here.first)
+        result = here.combine(slope, functools.partial(_tangent, function))
+        # Of complex values the modulus has no derivative but along one direction: none along other ends.
+        return result.with_slopes({}) if here.values.is_complex() else result
 
     def __neg__(self) -> Term:
         return self.map(operator.neg)
@@ -236,8 +236,7 @@ class Term:
         ends = a.slopes.keys() | b.slopes.keys()
         if not ends:
             return result
-        known = ends if operation in _DIFFERENTIABLE else ()
-        return result.with_slopes({end: functools.partial(_slope, a, b, end, operation) for end in known})
+        return result.with_slopes({end: functools.partial(_slope, a, b, end, operation) for end in ends})
 
     def joined(self, other: Term, operation: Operation, first: tuple[int | None, ...]) -> Term:
         """``operation`` of this and another term at the same places."""
@@ -252,19 +251,46 @@ def _changed(change: Callable[[Term], Term], slope: Callable[[], Term]) -> Term:
     return change(slope())
 
 
-_DIFFERENTIABLE = (operator.add, operator.mul, operator.truediv)
+def _tangent(function: Callable[[Tensor], Tensor], x: Tensor, along: Tensor) -> Tensor:
+    """The derivative of ``function``, entry by entry, at x along a direction."""
+    x, along = torch.broadcast_tensors(x, along)
+    return torch.func.jvp(function, (x.contiguous(),), (along.contiguous(),))[1]
 
 
 def _slope(a: Term, b: Term, end: End, operation: Operation) -> Term:
-    """The derivative of the sum, product or quotient of two terms at the same places."""
-    a_slope, b_slope, a_here, b_here = a.slope(*end), b.slope(*end), a.at(*end), b.at(*end)
+    """The derivative of ``operation`` of two terms at the same places, by the chain rule.
+
+    Sums, products and quotients are written out, because the unknown of a linear equation goes through them
+    as well; other operations never meet it.
+    """
+    a_here, b_here = a.at(*end), b.at(*end)
     if operation is operator.add:
-        return a_slope.combine(b_slope, operator.add)
+        return a.slope(*end).combine(b.slope(*end), operator.add)
     if operation is operator.mul:
-        right = a_here.combine(b_slope, operator.mul)
-        return a_slope.combine(b_here, operator.mul).combine(right, operator.add)
-    right = -a_here.combine(b_here, operator.truediv).combine(b_slope, operator.mul)
-    return a_slope.combine(right, operator.add).combine(b_here, operator.truediv)
+        right = a_here.combine(b.slope(*end), operator.mul)
+        return a.slope(*end).combine(b_here, operator.mul).combine(right, operator.add)
+    if operation is operator.truediv:
+        right = -a_here.combine(b_here, operator.truediv).combine(b.slope(*end), operator.mul)
+        return a.slope(*end).combine(right, operator.add).combine(b_here, operator.truediv)
+    # Not along an operand that does not vary: u**2 has a derivative where log(u), by the exponent, has none.
+    parts = [
+        a_here.combine(b_here, functools.partial(_partial, operation, number)).combine(
+            term.slope(*end), operator.mul
+        )
+        for number, term in enumerate((a, b))
+        if term.first[end[0]] is not None or end in term.slopes
+    ]
+    return functools.reduce(lambda left, right: left.combine(right, operator.add), parts)
+
+
+def _partial(operation: Operation, number: int, a: Tensor, b: Tensor) -> Tensor:
+    """The derivative of ``operation(a, b)``, entry by entry, by its first operand (0) or its second (1)."""
+
+    def of_one(x: Tensor) -> Tensor:
+        return operation(a, x) if number else operation(x, b)
+
+    x = b if number else a
+    return _tangent(of_one, x, torch.ones_like(x))
 
 
 def _at_nodes(term: Term, k: int) -> bool:

@@ -36,7 +36,7 @@ class Stefan(ConservationLaw):
         if not (low >= LOWEST and high < 1):
             raise InvalidInput("threshold", threshold, f"numbers from {LOWEST} to below 1")
         self.domain = unit_box(1)
-        self.u_star = Parameter(threshold, positive=True)
+        self.u_star = Parameter(threshold, positive=True, argument="threshold")
 
     def potential(self, u: Any, p: Any) -> Any:
         """``max(u - u*, 0)``, the temperature."""

@@ -36,21 +36,30 @@ def _is_symmetric(operator: StencilOperator, row: Tensor) -> bool:
 
 
 def _is_connected(mine: dict[tuple[int, ...], Tensor], shape: tuple[int, ...]) -> bool:
-    """Whether every two neighbours along an axis are coupled, so that the matrix is irreducible."""
+    """Whether every two neighbours along an axis are coupled both ways, so that the matrix is irreducible."""
     for k, n in enumerate(shape):
-        unit = tuple(int(j == k) for j in range(len(shape)))
-        if n > 1 and (unit not in mine or bool((mine[unit].narrow(k + 1, 0, n - 1) == 0).any())):
-            return False
+        for step, start in ((1, 0), (-1, 1)):
+            unit = tuple(step * int(j == k) for j in range(len(shape)))
+            if n > 1 and (unit not in mine or bool((mine[unit].narrow(k + 1, start, n - 1) == 0).any())):
+                return False
     return True
 
 
+def _maps_constants_to_zero(operator: StencilOperator, row: Tensor) -> bool:
+    """Whether the matrices and their transposes do, up to round-off of the rows' absolute sums."""
+    ones = torch.ones_like(operator.coefficients[:, 0])
+    limit = _ROUND_OFF * row.amax()
+    return all(bool((A.apply(ones).abs() <= limit).all()) for A in (operator, operator.adjoint))
+
+
 def structure_tags(operator: StencilOperator) -> frozenset[Tag]:
-    """SYMMETRIC, and POSITIVE_DEFINITE, where the coefficients show it for every sample.
+    """SYMMETRIC, POSITIVE_DEFINITE and CONSTANT_NULL_SPACE, where the coefficients show it for every sample.
 
     A symmetric matrix with a positive diagonal is positive definite if it is strictly diagonally dominant, or
     irreducible, weakly dominant and strictly so in one row (Horn and Johnson, "Matrix Analysis", 6.2.27).
-    The periodic Laplacian, singular because of the constant, is not tagged. An indefinite matrix never is; a
-    positive definite one that is not dominant goes untagged.
+    An indefinite matrix never is tagged; a positive definite one that is not dominant goes untagged. Of an
+    irreducible matrix that is weakly dominant in every row, strictly in none, vectors of one absolute value
+    are all that may be mapped to zero: it has the null space of constants if it maps those to zero.
 
     Parameters
     ----------
@@ -59,17 +68,27 @@ def structure_tags(operator: StencilOperator) -> frozenset[Tag]:
         over a boundary.
     """
     mine = _by_offset(operator)
-    row = torch.linalg.vector_norm(operator.coefficients, 1, dim=1)
-    if not _is_symmetric(operator, row):
-        return frozenset()
-    diagonal, row = mine[(0,) * len(operator.shape)].real.flatten(1), row.flatten(1)
+    sums = torch.linalg.vector_norm(operator.coefficients, 1, dim=1)
+    symmetric = _is_symmetric(operator, sums)
+    tags = {Tag.SYMMETRIC} if symmetric else set()
+    diagonal, row = mine[(0,) * len(operator.shape)].real.flatten(1), sums.flatten(1)
     # Where the diagonal is positive: it less the others.
     excess = 2 * diagonal - row
     tolerance = _ROUND_OFF * row
     strict = excess > tolerance
-    weak = (diagonal > 0) & (excess >= -tolerance)
-    definite = strict.all() or (weak.all() and strict.any(1).all() and _is_connected(mine, operator.shape))
-    return frozenset((Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE) if definite else (Tag.SYMMETRIC,))
+    weak = bool(((diagonal > 0) & (excess >= -tolerance)).all())
+    if symmetric and (
+        bool(strict.all()) or (weak and bool(strict.any(1).all()) and _is_connected(mine, operator.shape))
+    ):
+        tags.add(Tag.POSITIVE_DEFINITE)
+    elif (
+        weak
+        and not bool(strict.any())
+        and _is_connected(mine, operator.shape)
+        and _maps_constants_to_zero(operator, sums)
+    ):
+        tags.add(Tag.CONSTANT_NULL_SPACE)
+    return frozenset(tags)
 
 
 def tagged_stencil(

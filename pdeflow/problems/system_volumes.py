@@ -86,7 +86,7 @@ def evolve(
     """
     check_times(stop, instants, rtol)
     system.check_grid(grid)
-    system.check_resolution(grid)
+    system.check_cells(grid)
     numbers, fields, batch = read_parameters(system, grid, parameters, device)
     starts = [
         fields[name] if name in fields else numbers.pop(name).expand(batch, *grid.shape)

@@ -1,15 +1,18 @@
-"""The benchmark of data generation itself, in time: draws, the choice of a step, the peers, the table."""
+"""The benchmark of data generation itself: draws, the choice of settings, the peers, the clock, the table."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from benchmarks import generation, generation_time, readme
-from benchmarks.generation_run import Ours, measure
+from benchmarks import generation, generation_elliptic, generation_time, readme
+from benchmarks.generation_run import Ours, Run, measure
 from benchmarks.peers import evolution
 
 CASES = {
@@ -88,6 +91,70 @@ def test_the_choice_and_the_file(tmp_path) -> None:
         np.testing.assert_allclose(file["u"][:], expected, rtol=1e-6)
 
 
+def test_the_batch_that_takes_the_least_time_a_sample_is_taken(monkeypatch, tmp_path) -> None:
+    job = {**job_of("burgers"), "shared": str(tmp_path / "s.npz"), "tolerance": 1.001e-4}
+    u0 = evolution.fields(job, range(2))
+    np.savez(job["shared"], u0=u0, u=decay(job | {"steps": 10**6, "dtype": "float64"})(u0))
+    now = [0.0]
+    monkeypatch.setattr(evolution.time, "perf_counter", lambda: now[0])
+
+    def with_a_cache_of_four(job):
+        solve = decay(job)
+
+        def timed(u0):
+            now[0] += 2.0 + len(u0) * (1.0 if len(u0) <= 4 else 3.0)
+            return solve(u0)
+
+        return timed
+
+    assert job["batches"] == (1, 4, 16, 64)
+    chosen = evolution.choose(job, with_a_cache_of_four)
+    assert (chosen["batch"], chosen["sample_s"]) == (4, 1.5)
+
+
+@pytest.mark.parametrize(("samples", "layout"), [(10, "two threads"), (1000, "two processes")])
+def test_processes_that_start_late_are_taken_where_there_is_much_to_do(monkeypatch, samples, layout) -> None:
+    def ask(self, job, environment):
+        if job["task"] == "choose":
+            return 1.0, {"steps": 4, "dtype": "float64", "batch": 1, "error": 1e-6, "reference_gap": 1e-9}
+        start, rate = (5.0, 0.1) if job["workers"] == 2 else (2.0, 0.2)
+        return start + rate * job["samples"] + (
+            9.0 if "JAX_ENABLE_COMPILATION_CACHE" in environment else 0.0
+        ), {}
+
+    monkeypatch.setattr(generation_time.Peer, "ask", ask)
+    monkeypatch.setattr(generation_time.Shared, "reference", np.zeros(1))
+    case = dataclasses.replace(CASES["burgers"], trial=32)
+    peer = generation_time.Peer(generation_time.Shared(case), "exponax")
+    monkeypatch.setattr(generation_time.importlib.util, "find_spec", lambda name: name)
+    peer.prepare(samples)
+    assert (peer.layout, peer.run.failure) == (layout, "")
+    assert peer.run.start == pytest.approx(5.2 if samples == 1000 else 2.4)
+    assert peer.run.compiling == pytest.approx(9.0)
+
+
+@pytest.mark.slow
+def test_programs_of_jax_are_kept_for_all_processes(monkeypatch, tmp_path) -> None:
+    pytest.importorskip("exponax")
+    monkeypatch.setitem(generation_time.JAX, "JAX_COMPILATION_CACHE_DIR", str(tmp_path / "jax"))
+    peer = generation_time.Peer(generation_time.shared_by(CASES["burgers"]), "exponax")
+    peer.setting = {"steps": 2, "dtype": "float64", "batch": 1}
+
+    def programs() -> set[str]:
+        return {path.name for path in Path(tmp_path, "jax").glob("*-cache")}
+
+    peer.generate(2, generation_time.UNCACHED)
+    assert not programs()
+    peer.layout = "two threads"
+    peer.generate(2)
+    found = programs()
+    assert any(name.startswith("jit_rollout") for name in found)
+    assert len(found) > 5  # those that take no second to compile, too
+    peer.layout = "two processes"
+    peer.generate(2)
+    assert programs() == found
+
+
 @pytest.mark.parametrize("library", ["exponax", "torchfsm"])
 @pytest.mark.parametrize("name", CASES)
 def test_peers_solve_the_same_equations(library: str, name: str) -> None:
@@ -98,6 +165,88 @@ def test_peers_solve_the_same_equations(library: str, name: str) -> None:
     reference = shared.ours(1e-8)
     solve = pool.make(shared.job | {"steps": 200, "dtype": "float64"})
     assert evolution.largest_error(solve(reference[:, 0]), reference) < case.tolerance
+
+
+def test_the_fastest_setting_that_reaches_the_residual_is_taken(monkeypatch) -> None:
+    answers = {
+        "dies": RuntimeError("no such solver"),
+        "inexact": {"residual": 2e-8, "sample_s": 0.1},
+        "slow": {"residual": 1e-9, "sample_s": 0.4},
+        "fast": {"residual": 1e-10, "sample_s": 0.3},
+    }
+
+    def ask(self, samples, check=False):
+        answer = answers[self.setting]
+        if isinstance(answer, RuntimeError):
+            raise answer
+        return 5.0, answer
+
+    monkeypatch.setattr(generation_elliptic.Peer, "ask", ask)
+    case = generation_elliptic.Case("d", "darcy", 16, 4, ())
+    peer = generation_elliptic.Peer(case, "peer", "superlu", tuple(answers))
+    peer.prepare(100)
+    assert (peer.setting, peer.run.setting, peer.run.error, peer.run.start) == ("fast", "fast", 1e-10, 5.0)
+    none = generation_elliptic.Peer(case, "peer", "superlu", ("dies", "inexact"))
+    none.prepare(100)
+    assert none.run.median == "no such solver"
+
+
+def test_an_elliptic_peer_solves_and_tells_what_a_sample_took() -> None:
+    case = generation_elliptic.Case("h", "helmholtz", 20, 4, generation_elliptic.INDEFINITE)
+    generation_elliptic.FOLDER.mkdir(parents=True, exist_ok=True)
+    seconds, told = generation_elliptic.peers(case)[0].ask(9, check=True)
+    assert 0 < told["residual"] < 1e-8
+    assert 0 < told["sample_s"] < seconds
+
+
+def test_rounds_are_summed_up_by_their_medians() -> None:
+    class Scripted:
+        """Rounds of 3, 4 and 10 s on two processes, 8 s on one; 1 s before solving."""
+
+        run = Run("pdeflow", start=2.0, compiling=7.0)
+        residual, solving = 1e-9, 0.0
+        seconds, shares = iter((3.0, 4.0, 10.0)), iter((0.9, 0.5, 0.8))
+
+        def prepare(self) -> float:
+            return 1.0
+
+        def generate(self, samples: int, workers: int = 2) -> float:
+            if workers == 1:
+                self.solving = 5.0
+                return 8.0
+            seconds = next(self.seconds)
+            self.solving = 2 * seconds * next(self.shares)
+            return seconds
+
+    (row,), numbers = measure("ks_256", Scripted(), [], 12, 3)
+    assert (row["peer_s"], row["start_s"], row["compile_s"], row["error"]) == (4.0, 2.0, 7.0, 1e-9)
+    assert numbers == {"speedup": 2.0, "share": pytest.approx(0.8), "over_solving": pytest.approx(1.4)}
+    summary = generation.summarise([row], {"ks_256": numbers, "ns_64": {**numbers, "over_solving": 1.1}})
+    assert summary["generation_over_solving"] == pytest.approx(1.4)
+    assert summary["generation_over_solving_ns_64"] == 1.1
+
+
+def test_without_a_gpu_its_rows_are_not_measured(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(generation, "FOLDER", tmp_path / "work")
+    path = tmp_path / "generation.json"
+    monkeypatch.setattr(sys, "argv", ["generation", "--quick", "--device", "cuda", "--json", str(path)])
+    generation.main()
+    held = json.loads(path.read_text())
+    assert {row["case"] for row in held["rows"]} == set(generation.QUICK)
+    assert {row["ratio"] for row in held["rows"]} == {"not measured"}
+    numbers = {key: value for key, value in held["summary"].items() if key != "quick"}
+    assert set(numbers.values()) == {"not measured"}
+    assert held["device"] == "cuda"
+
+
+@pytest.mark.slow
+def test_ours_tells_what_compiling_costs() -> None:
+    case = generation_elliptic.Case("d", "darcy", 32, 4, ())
+    ours = generation_elliptic.ours(case)
+    before = ours.prepare()
+    assert before > 0
+    assert ours.run.compiling > 0
 
 
 @pytest.mark.slow
@@ -126,7 +275,8 @@ def test_the_table_names_the_fastest_peer(monkeypatch, tmp_path) -> None:
         }
 
     rows = [row("pdeflow", 1.0), row("exponax", 2.0), row("torchfsm", 3.0), row("absent", "not measured")]
-    summary = generation.summarise(rows, {"ks_256": {"speedup": 1.9, "share": 0.9}})
+    numbers = {"ks_256": {"speedup": 1.9, "share": 0.9, "over_solving": 1.1}}
+    summary = generation.summarise(rows, numbers)
     assert (summary["ks_ratio"], summary["burgers_ratio"]) == (2.0, "not measured")
     (tmp_path / "generation.json").write_text(json.dumps({"rows": rows, "summary": summary}))
     monkeypatch.setattr(readme, "RESULTS", tmp_path)

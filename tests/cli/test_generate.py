@@ -46,8 +46,24 @@ def test_print_config_is_a_recipe(pdeflow, tmp_path):
             ["resolution", "at least 26", "Peclet"],
         ),
         (["-c", "gray_scott", "-o", "x.h5", "--resolution=32"], ["resolution", "at least 89"]),
+        (
+            ["-c", "burgers_fronts", "-o", "x.h5", "--resolution=16"],
+            ["resolution: got 16", "at least 80", "ten cells"],
+        ),
+        (
+            ["-c", "datasets/burgers/recipe_pdebench.yaml", "-o", "x.h5", "--resolution=16"],
+            ["resolution: got 16", "at least 17", "8 shortest waves"],
+        ),
+        (["-c", "kuramoto_sivashinsky", "-o", "x.h5", "--resolution=40"], ["at least 41", "wave number 2"]),
+        (
+            ["-c", "allen_cahn", "-o", "x.h5", "--resolution=32"],
+            ["resolution: got 32", "at least 34", "epsilon"],
+        ),
         (["-c", "helmholtz", "-o", "x.h5", "--problem.wave_number.lower=9"], ["(9.0, 8.0)", "lower < upper"]),
-        (["-c", "darcy", "-o", "x.h5", "--problem.coefficient.low=-3"], ["low=-3.0", "all positive"]),
+        (
+            ["-c", "darcy", "-o", "x.h5", "--problem.coefficient.low=-3"],
+            ["coefficient: got", "low=-3.0", "all positive"],
+        ),
         (["-c", "darcy", "-o", "x.h5", "--executor=dusk"], ["executor", "Nearest: dask"]),
         (["-c", "darcy", "-o", "x.h5", "--cluster", "recipe.txt"], ["--cluster", "a YAML file of settings"]),
         (["-c", "darcy", "-o", "x.h5", "--guess=neighbour"], ["guess", "order"]),
@@ -107,6 +123,60 @@ def test_several_unknowns_from_the_command_line(pdeflow, tmp_path):
     assert "d/dt u = 0; " in result.out
     assert "solution    ok: 3 of 3 samples stepped again" in result.out
     assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+CONDITIONS = """problem:
+  class_path: Poisson
+  init_args:
+    conditions:
+      x-: {{class_path: Dirichlet, init_args: {{value: 1.0}}}}
+      x+: {x}
+    periodic: {periodic}
+resolution: [9, 8]
+samples: 2
+outputs: {outputs}
+"""
+
+
+def test_conditions_and_outputs_of_a_recipe(pdeflow, tmp_path):
+    text = CONDITIONS.format(x="Neumann", periodic="[y]", outputs="[u]")
+    (tmp_path / "r.yaml").write_text(text)
+    result = pdeflow("generate", "-c", "r.yaml", "-o", "x.h5")
+    assert result.code == 0, result.err
+    with WellReader(tmp_path / "x.h5") as reader:
+        assert reader.boundary == {"x-": "WALL", "x+": "WALL", "y-": "PERIODIC", "y+": "PERIODIC"}
+        assert (list(reader.fields), list(reader.constant_fields)) == (["u"], [])
+        u = reader.read("u", slice(None))[:, 1]
+    assert (u[:, 0] == 1).all()
+    assert (u[:, -1] != 0).all()
+    result = pdeflow("inspect", "x.h5", "--verify")
+    assert result.code == 0, result.err
+    assert "residual    ok: 2 of 2 samples" in result.out
+    (tmp_path / "whole.yaml").write_text(pdeflow("generate", "-c", "r.yaml", "--print_config").out)
+    assert pdeflow("generate", "-c", "whole.yaml", "-o", "y.h5").code == 0
+    assert (tmp_path / "y.h5").read_bytes() == (tmp_path / "x.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"x": "neumann"}, ["conditions", "Nearest: Neumann"]),
+        ({"x": "{class_path: Robin}"}, ["coefficient", "Robin needs coefficient"]),
+        ({"x": "{class_path: Robin, init_args: {coefficient: -1.0}}"}, ["Robin.coefficient", "-1.0"]),
+        ({"periodic": "[x]"}, ["conditions.x-", "wraps around"]),
+        ({"periodic": "[y-]"}, ["periodic", "wraps as a whole"]),
+        ({"periodic": "y"}, ["periodic", "a list"]),
+        ({"outputs": "[a]"}, ["outputs", "'a'", "Known: f, u"]),
+        ({"outputs": "[f]"}, ["outputs", "at least one unknown: u"]),
+    ],
+)
+def test_wrong_conditions_and_outputs(pdeflow, tmp_path, change, words):
+    text = CONDITIONS.format(**{"x": "Neumann", "periodic": "[y]", "outputs": "[u]", **change})
+    (tmp_path / "r.yaml").write_text(text)
+    result = pdeflow("generate", "-c", "r.yaml", "-o", "x.h5")
+    assert (result.code, result.is_short) == (2, True), result.err
+    for word in words:
+        assert word in result.err
 
 
 def test_unknown_key_in_recipe(pdeflow, tmp_path):

@@ -86,6 +86,42 @@ class MinimalSurface(Problem):
         return -D(D(u, "x") / steep, "x") - D(D(u, "y") / steep, "y") + u**3 + u * D(u, "x") + u - p.f
 
 
+class Power(Problem):
+    """A power of the unknown, its exponent one number or a field."""
+
+    domain = Box(x=(0, 1))
+    conditions = (Robin(0.5), Neumann(on="x+"))
+    m = Parameter(LogNormalField())
+    f = Parameter(GaussianField())
+
+    def residual(self, u, at, p):
+        return u - D(u + u**p.m, "x", 2) - p.f
+
+
+class Exponential(Problem):
+    """The unknown as an exponent."""
+
+    domain = Box(x=(0, 1))
+    conditions = (Robin(0.5), Neumann(on="x+"))
+    a = Parameter(LogNormalField())
+    f = Parameter(GaussianField())
+
+    def residual(self, u, at, p):
+        return u - D(p.a**u, "x", 2) - p.f
+
+
+class Reciprocal(Problem):
+    """A number and a field over the unknown."""
+
+    domain = Box(x=(0, 1))
+    conditions = (Robin(0.5), Dirichlet(0.0, on="x+"))
+    a = Parameter(LogNormalField())
+    f = Parameter(GaussianField())
+
+    def residual(self, u, at, p):
+        return u + D(2 / (1 + u), "x", 2) + D(p.a / (2 + u), "x", 2) - p.f
+
+
 def wave(dim: int):
     """Neither its values nor its derivatives vanish on the boundary."""
     return {
@@ -190,15 +226,26 @@ NONLINEAR = {
     "minimal surface": (MinimalSurface(), lambda at: 0.3 * around(at), {}),
 }
 
+# These start from 1, because powers of 0 have no derivative by the exponent.
+POWERS = {
+    "power": (Power(), lambda at: 1 + wave(1)(at), {"m": 1.5}),
+    "varying power": (Power(), lambda at: 1 + wave(1)(at), {"m": lambda at: 1.5 + 0.3 * sin(2 * at.x)}),
+    # Of both signs, so that the derivative by the exponent has no value.
+    "whole power": (Power(), lambda at: 0.5 * cos(3 * at.x + 0.3), {"m": 3.0}),
+    "exponential": (Exponential(), wave(1), {"a": lambda at: 2 + sin(2 * at.x)}),
+    "reciprocal": (Reciprocal(), wave(1), {"a": lambda at: 2 + sin(2 * at.x)}),
+}
 
-@pytest.mark.parametrize("case", NONLINEAR)
+
+@pytest.mark.parametrize("case", [*NONLINEAR, *POWERS])
 def test_order_two_by_newton(case):
-    problem, exact, parameters = NONLINEAR[case]
+    problem, exact, parameters = (NONLINEAR | POWERS)[case]
     stated = manufacture(problem, exact, parameters)
     errors, spacings = [], []
     for size in (8, 16, 32) if any(problem.domain.periodic) else (9, 17, 33):
         grid = stated.problem.grid(size)
-        solution = newton(stated.problem, grid, stated.parameters, rtol=1e-10)
+        guess = torch.ones((1, *grid.shape), dtype=torch.float64) if case in POWERS else None
+        solution = newton(stated.problem, grid, stated.parameters, guess=guess, rtol=1e-10)
         assert solution.converged.all()
         errors.append(float((solution.u - evaluate(stated.exact, grid)).abs().max()))
         spacings.append(grid.spacing[-1])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pdeflow.data import WellWriter, inspect, plot
+from pdeflow.data.colour_scale import add_colour_bar, colour_scale
 from pdeflow.data.inspect import plain_equation
 from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.grid import Grid
@@ -128,3 +129,47 @@ def test_a_picture_needs_a_known_ending(tmp_path):
     for name in ("out.xyz", "out"):
         with pytest.raises(InvalidInput, match=r"plot.*\.png"):
             plot(tmp_path / "d.h5", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("values", "label"),
+    [
+        (np.zeros((3, 8, 8)), "0"),
+        (np.full((3, 8, 8), -2.5), "-2.5"),
+        (np.full((3, 8, 8), 0.1) * (1 + 5e-8 * np.arange(8)), "0.1"),
+        (np.where(np.arange(8) < 4, np.nan, np.full((3, 8, 8), 12.0)), "12"),
+    ],
+    ids=["zero", "negative", "rounded", "partly missing"],
+)
+def test_a_constant_has_one_colour_and_its_value_on_the_colour_bar(values, label):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    image = figure.subplots().imshow(values[0], **colour_scale(values))
+    bar = add_colour_bar(figure, image)
+    figure.canvas.draw()
+    assert [text.get_text() for text in bar.ax.get_yticklabels()] == [label]
+    shown = image.to_rgba(values[0])[np.isfinite(values[0])]
+    assert (shown == shown[0]).all()
+    np.testing.assert_allclose(bar.cmap(0.0), bar.cmap(1.0))
+
+
+def test_what_varies_is_drawn_from_its_least_to_its_largest_value():
+    scale = colour_scale(np.array([[1.0, np.nan], [1.0 + 1e-5, 1.0]]))
+    assert (scale["vmin"], scale["vmax"], scale["cmap"]) == (1.0, 1.0 + 1e-5, "viridis")
+    assert colour_scale(np.full(3, np.nan))["vmin"] == 0.0
+
+
+def test_the_picture_of_a_field_that_is_zero_at_first_is_of_one_colour(tmp_path):
+    from matplotlib.image import imread
+
+    grid = Grid(("x", "y"), (0.0, 0.0), (1.0, 1.0), (8, 8), (True, True))
+    with WellWriter(tmp_path / "d.h5", name="d", grid=grid, n=1, fields={"u": 0}, times=(0.0, 1.0)) as writer:
+        u = np.zeros((1, 2, 8, 8))
+        u[:, 1] = np.arange(8)
+        writer.write(0, {"u": u})
+    picture = imread(plot(tmp_path / "d.h5", tmp_path / "d.png"))[..., :3]
+    colours = np.unique(picture[:, : picture.shape[1] // 2].reshape(-1, 3), axis=0)
+    assert (np.ptp(colours, axis=1) > 0.1).sum() < 20  # that one, and what smooth edges make of it
+    colours = np.unique(picture[:, picture.shape[1] // 2 :].reshape(-1, 3), axis=0)
+    assert (np.ptp(colours, axis=1) > 0.1).sum() > 100

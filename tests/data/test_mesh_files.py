@@ -12,7 +12,7 @@ import torch
 from torch_geometric.data import Batch
 from torch_geometric.utils import is_undirected
 
-from pdeflow.data import MeshGraphs, MeshReader, WellReader, write_meshes
+from pdeflow.data import MeshGraphs, MeshReader, MeshWriter, WellReader, write_meshes
 from pdeflow.errors import CorruptFile, InvalidInput, PdeflowError, UnsafeFile
 from pdeflow.triangle_mesh import TriangleMesh
 
@@ -71,6 +71,28 @@ def test_the_reader_gives_back_what_was_written(tmp_path: Path, dtype: str) -> N
 def test_the_same_samples_give_the_same_bytes_and_leave_nothing_else(tmp_path: Path) -> None:
     assert write(tmp_path / "a.h5").read_bytes() == write(tmp_path / "b.h5").read_bytes()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.h5", "b.h5"]
+
+
+def test_samples_may_come_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdeflow.data.mesh_writer._CHUNK_ROWS", 3)
+    with MeshWriter(tmp_path / "m.h5", name="meshes", fields=["u"], scalars=["k"]) as writer:
+        for meshes, rows, numbers in ((MESHES[:1], VALUES[:4], [1.0]), (MESHES[1:], VALUES[4:], [2.0, 3.0])):
+            writer.append(meshes, {"u": rows, "k": np.array(numbers)})
+    bare = {"constant_fields": None, "diagnostics": None, "attributes": None}
+    assert everything(tmp_path / "m.h5") == everything(write(tmp_path / "whole.h5", **bare))
+
+
+def test_an_error_between_two_appends_leaves_the_old_file(tmp_path: Path) -> None:
+    before = write(tmp_path / "m.h5").read_bytes()
+
+    def interrupted() -> None:
+        with MeshWriter(tmp_path / "m.h5", name="meshes", fields=["u"]) as writer:
+            writer.append([SQUARE], {"u": VALUES[:4]})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("m.h5", before)]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,9 @@ import pytest
 from pdeflow.errors import CorruptFile, InvalidInput, WriteFailed
 from pdeflow.generate import Recipe, generate
 from pdeflow.generate.manifest import Manifest, sha256
-from pdeflow.problems import Darcy
+from pdeflow.generate.plan import Plan
+from pdeflow.generate.worker import run_chain
+from pdeflow.problems import Darcy, MeshProblem, PolygonDiffusion, Problem
 
 SCRIPT = """
 import sys
@@ -234,6 +237,80 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path, whole: tuple[bytes, float
     assert path.read_bytes() == whole[0]
 
 
+def little(problem: Problem | None = None) -> Recipe:
+    resolution = 33 if isinstance(problem, MeshProblem) else 9
+    return Recipe(problem or Darcy(), resolution=resolution, samples=6, chain=2, seed=1)
+
+
+@pytest.mark.parametrize("problem", [Darcy(), PolygonDiffusion()], ids=["grid", "meshes"])
+@pytest.mark.parametrize("change", ["exchanged", "gone"])
+def test_a_shard_that_changes_before_it_is_merged_is_solved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Problem, change: str
+) -> None:
+    """A whole shard of another chain lies in its place, which no checksum inside of the file tells."""
+    path, little_recipe = tmp_path / "d.h5", little(problem)
+    generate(little_recipe, tmp_path / "whole.h5", progress=False)
+    record = Manifest.record
+
+    def changes_the_second(self: Manifest, row: dict) -> None:
+        record(self, row)
+        if row["chain"] == 1:
+            self.shard(1).unlink()
+            if change == "exchanged":
+                shutil.copy(self.shard(0), self.shard(1))
+
+    monkeypatch.setattr(Manifest, "record", changes_the_second)
+    with pytest.raises(CorruptFile, match=r"(?s)chain-000001\.shard: is damaged.*Run the same command again"):
+        generate(little_recipe, path, progress=False)
+    assert not path.exists()
+    monkeypatch.setattr(Manifest, "record", record)
+    assert generate(little_recipe, path, progress=False).resumed == 2
+    assert path.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def opened(path: Path) -> Manifest:
+    manifest = Manifest(path, little())
+    manifest.folder.mkdir(exist_ok=True)
+    manifest.open()
+    return manifest
+
+
+def test_a_damaged_shard_of_an_array_never_gets_into_place(tmp_path: Path) -> None:
+    manifest = opened(tmp_path / "d.h5")
+    array, plan = manifest.new_array(), Plan.make(little())
+    for chain in range(2):
+        shard = array / manifest.shard(chain).name
+        shard.with_suffix(".json").write_text(json.dumps(run_chain(plan, chain, shard, "cpu")))
+    damaged = array / manifest.shard(1).name
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    manifest.shard(1).write_bytes(b"good")
+    assert [row["chain"] for row in manifest.collect(array)] == [0]
+    assert manifest.shard(0).exists()
+    assert manifest.shard(1).read_bytes() == b"good"
+    assert not list(array.glob("*.json"))
+
+
+def test_what_is_left_of_an_array_goes_when_the_list_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is killed between its new name and its end, or a task has just put a file into it."""
+    manifest = opened(tmp_path / "d.h5")
+    array = manifest.new_array()
+    (array / "log").write_text("")
+    remove = os.rmdir
+
+    def not_empty(*arguments, **more) -> None:
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+
+    monkeypatch.setattr(os, "rmdir", not_empty)
+    manifest.end_array(array)
+    monkeypatch.setattr(os, "rmdir", remove)
+    assert not array.exists()
+    assert len(list(manifest.folder.glob("gone-*"))) == 1
+    opened(tmp_path / "d.h5")
+    assert not list(manifest.folder.glob("gone-*"))
+
+
 def test_a_write_that_fails_says_so_and_keeps_what_is_recorded(
     tmp_path: Path, whole: tuple[bytes, float]
 ) -> None:
@@ -366,11 +443,10 @@ def test_a_damaged_list_of_shards_is_named(tmp_path: Path, content: str) -> None
 @pytest.mark.parametrize("content", ["", "[1]", '{"recipe": 1}'])
 def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "d.h5"
-    little = Recipe(Darcy(), resolution=9, samples=4, seed=1)
-    generate(little, path, progress=False)
+    generate(little(), path, progress=False)
     Path(f"{path}.manifest.json").write_text(content)
     with pytest.raises(CorruptFile, match=r"manifest.json: not a record"):
-        generate(little, path, progress=False)
+        generate(little(), path, progress=False)
 
 
 def test_a_second_process_is_told_to_wait(tmp_path: Path) -> None:

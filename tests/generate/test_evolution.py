@@ -210,7 +210,9 @@ def test_keys_of_another_kind_of_equation_are_refused(changes: dict, named: str)
     assert caught.value.name == named
 
 
-@pytest.mark.parametrize("change", [{"stop": 0.4}, {"instants": 5}, {"problem": AllenCahn(1)}])
+@pytest.mark.parametrize(
+    "change", [{"stop": 0.4}, {"instants": 5}, {"problem": AllenCahn(1, Uniform(0.05, 0.1))}]
+)
 def test_fingerprint_changes_with_all_that_decides_a_sample(change: dict) -> None:
     assert dataclasses.replace(small(), **change).fingerprint() != small().fingerprint()
     assert small().fingerprint() == small().fingerprint()

@@ -193,7 +193,7 @@ def test_what_wrote_nothing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     def fail(*arguments: object) -> None:
         raise ValueError("no chain was solved")
 
-    monkeypatch.setattr("pdeflow.generate.executors.run_chain", fail)
+    monkeypatch.setattr("pdeflow.generate.executors.solve", fail)
     with pytest.raises(ValueError, match="no chain"):
         generate(small(), path, progress=False)
     assert not list(tmp_path.iterdir())

@@ -14,6 +14,7 @@ import torch
 from pdeflow.data import WellReader
 from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.generate import Recipe, generate, similarity
+from pdeflow.generate.manifest import Manifest
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.similarity import (
     greedy_order,
@@ -147,18 +148,20 @@ def test_any_number_of_workers_and_a_resumed_run_give_the_same_bytes(tmp_path: P
 
     from pdeflow.generate import executors
 
-    whole, done = executors.run_chain, []
+    whole, done = executors.solve, []
 
-    def dies_at_the_third(plan, chain, shard, device):
+    def dies_at_the_third(plan, chain, device):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(chain)
-        return whole(plan, chain, shard, device)
+        return whole(plan, chain, device)
 
-    monkeypatch.setattr(executors, "run_chain", dies_at_the_third)
+    monkeypatch.setattr(executors, "solve", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         generate(recipe, tmp_path / "three.h5", progress=False)
-    monkeypatch.setattr(executors, "run_chain", whole)
+    recorded = Manifest(tmp_path / "three.h5", recipe).path.read_text().splitlines()[1:]
+    assert [json.loads(line)["chain"] for line in recorded] == done
+    monkeypatch.setattr(executors, "solve", whole)
 
     def no_second_plan(*_):
         raise AssertionError("the plan is kept")

@@ -74,6 +74,31 @@ def test_an_array_gives_the_same_bytes(tmp_path: Path, slurm) -> None:
     assert "--time=5" in script
 
 
+def test_a_folder_that_everybody_may_write_to_is_refused(tmp_path: Path, slurm) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(InvalidInput, match=r"output: got .*drwxrwxrwx.*pickles(.|\n)*chmod o-w"):
+        generate(small(), folder / "d.h5", executor="slurm", progress=False)
+    assert not list(folder.iterdir())
+    assert not fake_slurm.groups()
+    folder.chmod(0o1777)
+    slurm_array.check_folder(folder / "d.h5")
+
+
+def test_a_folder_that_a_group_may_write_to_is_warned_of(tmp_path: Path) -> None:
+    tmp_path.chmod(0o775)
+    with pytest.warns(UserWarning, match="chmod g-w"):
+        slurm_array.check_folder(tmp_path / "d.h5")
+
+
+def test_the_folder_of_an_array_is_open_to_its_owner_alone(tmp_path: Path) -> None:
+    manifest = opened(tmp_path / "d.h5", small())
+    manifest.folder.chmod(0o777)
+    assert manifest.new_array().stat().st_mode & 0o777 == 0o700
+    assert manifest.folder.stat().st_mode & 0o777 == 0o755
+
+
 @pytest.mark.slow
 def test_dask_workers_in_jobs_give_the_same_bytes(tmp_path: Path, slurm) -> None:
     generate(small(), tmp_path / "one.h5", progress=False)

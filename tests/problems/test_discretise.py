@@ -145,7 +145,7 @@ def test_the_solution_of_the_system_makes_the_residual_vanish():
     assert (u[:, :, -1] == -2).all()
 
 
-def test_periodic_poisson_is_singular_and_not_tagged_definite():
+def test_periodic_poisson_is_tagged_by_its_null_space_and_not_definite():
     class PeriodicPoisson(Problem):
         domain = Box(x=(0, 1), y=(0, 1), periodic=("x", "y"))
         f = Parameter(GaussianField())
@@ -158,7 +158,7 @@ def test_periodic_poisson_is_singular_and_not_tagged_definite():
     grid = problem.grid(10)
     f = problem.sample([0], grid, seed=0)["f"]
     singular = problem.discretise(grid, {"f": f, "shift": 0.0}).operator
-    assert singular.tags == {Tag.SYMMETRIC}
+    assert singular.tags == {Tag.SYMMETRIC, Tag.CONSTANT_NULL_SPACE}
     assert torch.linalg.eigvalsh(dense(singular)).abs().min() < 1e-10
     assert Tag.POSITIVE_DEFINITE in problem.discretise(grid, {"f": f, "shift": 1.0}).operator.tags
     one_singular = {"f": f, "shift": torch.tensor([1.0, 0.0], dtype=torch.float64)}

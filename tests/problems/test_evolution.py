@@ -41,6 +41,7 @@ from pdeflow.problems import (
 )
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.spectral_function import SpectralFunction
+from pdeflow.problems.spectral_rate import Rate, linear_symbol
 
 TAU = 2 * math.pi
 FAMILIES = [
@@ -136,7 +137,7 @@ def burgers(points: int, steps: int, nu: float = 0.1, stop: float = 0.2) -> floa
     x = grid.coordinates()[0]
     p = problem.spectral_parameters(grid, {"u0": cole_hopf(x, 0.0, nu)[None]}, None)
     start = p.pop("u0").coefficients
-    end = etdrk4.fixed_steps(etdrk4.Rate(problem, grid, p, start.device), start, stop, 2, steps)[:, -1]
+    end = etdrk4.fixed_steps(Rate(problem, grid, p, start.device), start, stop, 2, steps)[:, -1]
     return float((SpectralFunction(end, grid).values[0] - cole_hopf(x, stop, nu)).abs().max())
 
 
@@ -284,7 +285,7 @@ def test_fields_in_the_rate() -> None:
     torch.testing.assert_close(path.u[0, -1], exact, rtol=0, atol=1e-7)
     p = problem.spectral_parameters(grid, parameters, None)
     k = TAU * torch.arange(16, dtype=torch.float64)
-    symbol = etdrk4.linear_symbol(problem, grid, p, torch.device("cpu"))
+    symbol = linear_symbol(problem, grid, p, torch.device("cpu"))
     torch.testing.assert_close(symbol, (-0.05 * k**2)[None].to(torch.complex128))
 
 

@@ -13,6 +13,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.linalg import Status
 from pdeflow.problems import Constant, GaussianField, NavierStokes, PlaneWave, etdrk4, inverse_laplacian
 from pdeflow.problems.spectral_function import SpectralFunction
+from pdeflow.problems.spectral_rate import Rate
 from pdeflow.problems.symbolic import InverseLaplacian
 
 TAU = 2 * math.pi
@@ -88,7 +89,7 @@ def test_it_is_solved_with_fourth_order_in_time_and_spectral_accuracy_in_space()
         parameters = problem.sample([0], grid, seed=1)
         p = problem.spectral_parameters(grid, parameters, None)
         start = p.pop("w0").coefficients
-        rate = etdrk4.Rate(problem, grid, p, start.device)
+        rate = Rate(problem, grid, p, start.device)
         last = etdrk4.fixed_steps(rate, start, 1.0, 2, steps)[:, -1]
         stride = points // 12
         return SpectralFunction(last, grid).values[0, ::stride, ::stride]

@@ -23,6 +23,7 @@ from pdeflow.problems import (
 )
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.quadratic_rate import NotQuadratic, QuadraticRest
+from pdeflow.problems.spectral_rate import Rate, linear_symbol
 
 CPU = torch.device("cpu")
 
@@ -68,7 +69,7 @@ def drawn(problem, points):
 
 
 def as_it_stands(problem, grid, p, v):
-    return problem.evaluate_rate(v, grid, p) - etdrk4.linear_symbol(problem, grid, p, CPU) * v
+    return problem.evaluate_rate(v, grid, p) - linear_symbol(problem, grid, p, CPU) * v
 
 
 @pytest.mark.parametrize("points", [17, 20])
@@ -86,7 +87,7 @@ def as_it_stands(problem, grid, p, v):
 )
 def test_the_rest_is_the_rate_as_it_stands(problem, transforms, products, points) -> None:
     grid, p, v = drawn(problem, points)
-    symbol = etdrk4.linear_symbol(problem, grid, p, CPU)
+    symbol = linear_symbol(problem, grid, p, CPU)
     rest = QuadraticRest.of(problem.rate, grid, p, symbol)
     assert (len(rest.factors), len(rest.products)) == (transforms, products)
     expected = as_it_stands(problem, grid, p, v)
@@ -98,10 +99,10 @@ def test_the_rest_is_the_rate_as_it_stands(problem, transforms, products, points
 @pytest.mark.parametrize("problem", [AllenCahn(1), Varying(), Quotient(), Shifted()])
 def test_other_forms_are_refused_and_evaluated_as_they_stand(problem) -> None:
     grid, p, v = drawn(problem, 16)
-    symbol = etdrk4.linear_symbol(problem, grid, p, CPU)
+    symbol = linear_symbol(problem, grid, p, CPU)
     with pytest.raises(NotQuadratic):
         QuadraticRest.of(problem.rate, grid, p, symbol)
-    rate = etdrk4.Rate(problem, grid, p, CPU)
+    rate = Rate(problem, grid, p, CPU)
     torch.testing.assert_close(rate.rest(v), as_it_stands(problem, grid, p, v), rtol=0, atol=1e-12)
 
 
@@ -112,7 +113,7 @@ def test_solutions_are_extrapolated_from_two_steps() -> None:
     start = problem.sample([0], grid, seed=1)
     path = problem.evolve(grid, start, 0.5, rtol=1e-5)
     p = problem.spectral_parameters(grid, start, "cpu")
-    v, rate = p.pop("u0").coefficients, etdrk4.Rate(problem, grid, p, CPU)
+    v, rate = p.pop("u0").coefficients, Rate(problem, grid, p, CPU)
 
     def stepped(steps: int) -> torch.Tensor:
         return etdrk4.values_of(etdrk4.fixed_steps(rate, v, 0.5, 2, steps), grid)

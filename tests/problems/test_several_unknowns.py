@@ -26,6 +26,7 @@ from pdeflow.problems import (
 )
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.spectral_function import values_of, wave_numbers
+from pdeflow.problems.spectral_rate import Rate, linear_symbol
 
 TAU = 2 * math.pi
 
@@ -91,7 +92,7 @@ def test_it_is_of_fourth_order_in_time() -> None:
     p = problem.spectral_parameters(grid, {"a": a, "u0": 0.0, "v0": 0.0}, None)
     v = torch.fft.rfft(start, norm="forward")
     for steps in (16, 32, 64):
-        end = etdrk4.fixed_steps(etdrk4.Rate(problem, grid, p, v.device), v, 1.0, 2, steps)[:, -1]
+        end = etdrk4.fixed_steps(Rate(problem, grid, p, v.device), v, 1.0, 2, steps)[:, -1]
         errors.append(float((values_of(end, grid) - exact).abs().max()))
     orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert all(3.7 < order < 4.4 for order in orders), (errors, orders)
@@ -103,7 +104,7 @@ def test_the_diagonal_of_the_linear_terms_is_integrated_exactly() -> None:
     p = problem.spectral_parameters(grid, {"a": numbers(0.02, 0.1), "u0": 0.0, "v0": 0.0}, None)
     k = TAU * torch.arange(5, dtype=torch.float64)
     rows = [torch.stack([-a * k**2 - 0.5 + 0j, -a / 2 * k**2 + 1j * k]) for a in (0.02, 0.1)]
-    symbol = etdrk4.linear_symbol(problem, grid, p, torch.device("cpu"))
+    symbol = linear_symbol(problem, grid, p, torch.device("cpu"))
     torch.testing.assert_close(symbol, torch.stack(rows))
 
 

@@ -1,0 +1,167 @@
+"""Conditions given by side: what they come to, and what is refused, by the name of the key."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pdeflow.errors import InvalidInput
+from pdeflow.linalg import Tag
+from pdeflow.problems import (
+    ComplexHelmholtz,
+    ConvectionDiffusion,
+    D,
+    Darcy,
+    Dirichlet,
+    GaussianField,
+    Helmholtz,
+    ImpedanceHelmholtz,
+    Neumann,
+    NonlinearPoisson,
+    Parameter,
+    PLaplace,
+    Poisson,
+    Problem,
+    Robin,
+)
+from pdeflow.problems.conditions import Condition
+from pdeflow.problems.domain import unit_box
+
+FAMILIES = [Poisson, Darcy, Helmholtz, ComplexHelmholtz, ConvectionDiffusion, NonlinearPoisson, PLaplace]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sides_that_are_not_named_have_the_value_0(family: type[Problem]) -> None:
+    assert family().conditions == (Dirichlet(0.0),)
+    given = {"x+": Neumann(2.0), "y": Dirichlet(1.0)}
+    problem = family(conditions=given)
+    assert problem.conditions == (
+        Dirichlet(0.0, on=("x-",)),
+        Neumann(2.0, on=("x+",)),
+        Dirichlet(1.0, on=("y-", "y+")),
+    )
+    wrapping = family(conditions={"y-": Dirichlet(3.0), "y+": Robin(1.0)}, periodic=["x"])
+    assert wrapping.domain.periodic == (True, False)
+    assert wrapping.conditions == (Dirichlet(3.0, on=("y-",)), Robin(1.0, on=("y+",)))
+
+
+def test_waves_leave_where_nothing_is_said() -> None:
+    problem = ImpedanceHelmholtz(conditions={"y": Neumann()})
+    (impedance,) = ImpedanceHelmholtz().conditions
+    assert isinstance(impedance, Robin)
+    assert impedance.on == "all"
+    assert [c.on for c in problem.conditions] == [("x-", "x+"), ("y-", "y+")]
+    assert problem.conditions[0].coefficient is impedance.coefficient  # type: ignore[union-attr]
+
+
+def test_a_box_that_wraps_has_no_conditions() -> None:
+    assert Poisson(periodic=["x", "y"]).conditions == ()
+    assert Poisson(periodic=["x", "y"]).describe()["conditions"] == ["periodic along x", "periodic along y"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "periodic", "name", "words"),
+    [
+        ({"left": Neumann()}, [], "conditions.left", "Known: x, x+, x-, y, y+, y-"),
+        ({"z": Neumann()}, [], "conditions.z", "a side or an axis"),
+        ({"x": Neumann()}, ["x"], "conditions.x", "wraps around"),
+        ({"x-": Neumann()}, ["x"], "conditions.x-", "wraps around"),
+        ({"x": Neumann(), "x-": Dirichlet()}, [], "conditions.x-", "every side once"),
+        ({"x": Neumann(on="x-")}, [], "conditions.x.on", "the key says"),
+        ({"x": Condition()}, [], "conditions.x", "Dirichlet, Neumann or Robin"),
+        ({"x": Robin(-1.0)}, [], "Robin.coefficient", "at least 0"),
+        ({"x": Robin(1j)}, [], "Robin.coefficient", "a real number"),
+        ({"x": Dirichlet(math.nan)}, [], "Dirichlet.value", "a finite number"),
+        ({}, ["x-"], "periodic", "wraps as a whole"),
+    ],
+)
+def test_what_is_refused(conditions: dict, periodic: list[str], name: str, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words.replace("+", r"\+")) as caught:
+        Poisson(conditions=conditions, periodic=periodic)
+    assert caught.value.name == name
+
+
+@pytest.mark.parametrize(
+    ("family", "conditions", "periodic"),
+    [
+        (NonlinearPoisson, {"x": Neumann(), "y": Neumann()}, []),
+        (PLaplace, {}, ["x", "y"]),
+        (ConvectionDiffusion, {"y": Neumann(1.0)}, ["x"]),
+        (ConvectionDiffusion, {"x": Robin(0.0), "y": Neumann()}, []),
+    ],
+)
+def test_some_families_need_a_level(family: type[Problem], conditions: dict, periodic: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="on some side"):
+        family(conditions=conditions, periodic=periodic)
+    family(conditions={**conditions, "y": Robin(1.0)}, periodic=periodic[:1])
+
+
+@pytest.mark.parametrize(
+    ("problem", "tagged"),
+    [
+        (Poisson(3, periodic=["x", "y", "z"]), True),
+        (Darcy(1, conditions={"x": Neumann()}), True),
+        (ConvectionDiffusion(2, periodic=["x", "y"]), True),
+        (Darcy(2, conditions={"x": Neumann(), "y-": Neumann()}), False),
+        (Poisson(2, conditions={"x": Neumann(), "y": Robin(1e-6)}), False),
+        (Helmholtz(2, conditions={"x": Neumann(), "y": Neumann()}), False),
+    ],
+    ids=lambda x: x.name if isinstance(x, Problem) else "",
+)
+def test_what_leaves_a_constant_open_is_tagged(problem: Problem, tagged: bool) -> None:
+    grid = problem.grid(7)
+    system = problem.discretise(grid, problem.sample([0, 1], grid, seed=0))
+    assert (Tag.CONSTANT_NULL_SPACE in system.operator.tags) == tagged
+    assert (system.shares is not None) == tagged
+    residual = torch.rand_like(system.rhs)
+    assert torch.equal(system.solvable(residual), residual) != tagged
+
+
+class Winds(Problem):
+    """A wind along y between walls: constants are mapped to 0, but not by the adjoint."""
+
+    domain = unit_box(2, periodic=["x"])
+    conditions = (Neumann(),)
+    f = Parameter(GaussianField())
+
+    def residual(self, u, at, p):
+        return -D(u, "x", 2) - D(u, "y", 2) + 0.5 * D(u, "y") - p.f
+
+
+class Layers(Problem):
+    """Layers that do not touch: there is a constant for each."""
+
+    domain = unit_box(2, periodic=["x", "y"])
+    f = Parameter(GaussianField())
+
+    def residual(self, u, at, p):
+        return -D(u, "x", 2) - p.f
+
+
+@pytest.mark.parametrize("problem", [Winds(), Layers()], ids=["winds", "layers"])
+def test_another_null_space_is_not_called_that_of_constants(problem: Problem) -> None:
+    grid = problem.grid(6)
+    operator = problem.discretise(grid, problem.sample([0], grid, seed=0)).operator
+    assert operator(torch.ones(1, *operator.shape, dtype=torch.float64)).abs().max() < 1e-10
+    assert Tag.CONSTANT_NULL_SPACE not in operator.tags
+
+
+def test_a_source_that_is_the_same_everywhere_leaves_nothing() -> None:
+    problem = Poisson(conditions={"x": Neumann(), "y": Neumann()})
+    grid = problem.grid(9)
+    with pytest.raises(InvalidInput, match="one that varies"):
+        problem.discretise(grid, {"f": 1.0}).made_solvable()
+    system = problem.discretise(grid, {"f": 0.0})
+    assert torch.equal(system.made_solvable().rhs, torch.zeros_like(system.rhs))
+
+
+def test_shares_are_halved_at_closed_ends_on_any_device() -> None:
+    problem = Poisson(conditions={"y": Neumann()}, periodic=["x"])
+    grid = problem.grid([4, 3])
+    system = problem.discretise(grid, {"f": lambda at: at.y})
+    assert system.shares is not None
+    assert system.shares.tolist() == [[0.5, 1.0, 0.5]] * 4
+    f = torch.zeros(1, 4, 3, dtype=torch.float64, device="meta")
+    assert problem.discretise(grid, {"f": f}).made_solvable().rhs.device.type == "meta"
