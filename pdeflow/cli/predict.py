@@ -47,10 +47,16 @@ def parser() -> Parser:
         "file",
         metavar="FILE",
         type=Path,
-        help="a Well file (.h5), an .npz with the inputs by name, or an .npy (samples, channels, *grid)",
+        help="a Well file (.h5), an .npz with the inputs by name, an .npy (samples, channels, *grid), "
+        "or a file of meshes (.h5)",
     )
     made.add_argument(
-        "-o", "--output", metavar="OUT", type=Path, required=True, help="OUT.h5 (Well file) or OUT.npz"
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=Path,
+        required=True,
+        help="OUT.h5 (Well file, meshes) or OUT.npz",
     )
     made.add_argument(
         "--steps", type=int, metavar="N", help="march N steps in time, feeding every state back"
@@ -86,8 +92,15 @@ def run(arguments: Sequence[str]) -> int:
 
         import pdeflow
         from pdeflow.device import check_device
+        from pdeflow.operators import GraphOperator
     check_device(given.device, "--device")
     surrogate = pdeflow.load(folder).to(given.device)
+    if isinstance(surrogate.model, GraphOperator):
+        from pdeflow.cli.predict_meshes import predict_meshes
+
+        count = predict_meshes(surrogate, given.file, given.output)
+        print(f"Wrote {count} predictions to {given.output}")
+        return 0
     inputs = open_inputs(given.file, list(surrogate.input_names), surrogate.model.dim)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     with tqdm(total=inputs.n, unit="sample", desc="predicting") as bar:

@@ -15,6 +15,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.triangle_mesh import BOUNDARY_PARTS, TriangleMesh
 
 BOUNDARY = "boundary"
+BOUNDARY_CHANNELS = tuple(f"{BOUNDARY}_{part}" for part in BOUNDARY_PARTS[1:])
 
 
 class MeshGraphs(Dataset):
@@ -23,7 +24,7 @@ class MeshGraphs(Dataset):
     ``pos`` (nodes, 2), ``x`` (nodes, inputs), ``y`` (nodes, targets) in float32; ``edge_index`` (2, edges),
     every side of a triangle in both directions; ``edge_attr`` (edges, 3), the offset of the neighbour and
     its length; ``face`` (3, triangles); ``boundary`` (nodes,), the part of the boundary; ``area`` (nodes,),
-    a third of the triangles around; ``index``, the number of the sample. A scalar is an input with one value
+    a third of the triangles around; ``sample``, the number of the sample. A scalar is an input with one value
     at all nodes.
 
     Parameters
@@ -63,8 +64,8 @@ class MeshGraphs(Dataset):
     @property
     def input_names(self) -> tuple[str, ...]:
         """A name for each column of ``x``."""
-        parts = [f"{BOUNDARY}_{part}" for part in BOUNDARY_PARTS[1:]]
-        return tuple(part for name in self.inputs for part in (parts if name == BOUNDARY else [name]))
+        channels = ((BOUNDARY_CHANNELS if name == BOUNDARY else (name,)) for name in self.inputs)
+        return tuple(name for group in channels for name in group)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -85,7 +86,7 @@ class MeshGraphs(Dataset):
             face=torch.from_numpy(mesh.triangles.T.astype(np.int64)),
             boundary=torch.from_numpy(mesh.boundary.astype(np.int64)),
             area=torch.from_numpy(mesh.node_areas.astype(np.float32)),
-            index=row,
+            sample=row,
         )
 
     def _columns(self, names: Sequence[str], row: int, mesh: TriangleMesh) -> torch.Tensor:

@@ -53,7 +53,7 @@ class MeshSamples:
 
         self.input_names, self.target_names = graphs.input_names, graphs.targets
         # Without the sides of the triangles, which no operator reads.
-        kept = ("x", "y", "pos", "area", "boundary", "index")
+        kept = ("x", "y", "pos", "area", "boundary", "sample")
         self.graphs: list[Any] = [
             Data(**{name: graph[name] for name in kept}) for graph in map(graphs.__getitem__, rows)
         ]
@@ -61,7 +61,7 @@ class MeshSamples:
             for name, values in (("inputs", graph.x), ("targets", graph.y)):
                 if not bool(torch.isfinite(values).all()):
                     raise InvalidInput(
-                        f"{graphs.reader.path}, {name} of sample {graph.index}",
+                        f"{graphs.reader.path}, {name} of sample {graph.sample}",
                         "NaN or infinity",
                         "finite numbers",
                         "Look at the file with `pdeflow inspect`, and generate or drop this sample.",
@@ -115,7 +115,7 @@ class MeshSamples:
         return {
             "input": batch,
             "target": torch.cat([graph.y for graph in graphs]),
-            "index": torch.tensor([graph.index for graph in graphs], device="cpu"),
+            "index": torch.tensor([graph.sample for graph in graphs], device="cpu"),
             "grid": MeshNodes(
                 batch.batch, torch.cat(shares), torch.cat([graph.boundary for graph in graphs]), len(graphs)
             ),
@@ -130,20 +130,20 @@ class MeshSamples:
         nodes = len(graph.pos)
         if self._subsample is not None and self._subsample < nodes:
             assert self._epoch is not None
-            stream = np.random.SeedSequence(self._seed, spawn_key=(2, self._epoch(), graph.index))
+            stream = np.random.SeedSequence(self._seed, spawn_key=(2, self._epoch(), graph.sample))
             kept = np.sort(np.random.default_rng(stream).choice(nodes, self._subsample, replace=False))
             return self._part(graph, torch.from_numpy(kept))
         if self._operator is not None and number not in self._found:
             try:
                 self._found[number] = self._operator.connect(graph.pos.numpy())
             except InvalidInput as error:
-                where = f"{error.expected}, in sample {graph.index}"
+                where = f"{error.expected}, in sample {graph.sample}"
                 raise InvalidInput(error.name, error.got, where, error.hint) from error
         return graph, self._found.get(number, {})
 
     def _part(self, graph: Any, kept: torch.Tensor) -> tuple[Any, dict[str, Any]]:
         columns = {name: graph[name][kept] for name in ("x", "y", "pos", "area", "boundary")}
-        part = type(graph)(**columns, index=graph.index)
+        part = type(graph)(**columns, sample=graph.sample)
         if self._operator is None:
             return part, {}
         return part, self._operator.connect(part.pos.numpy(), sampled=True)

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdeflow.operators.graph_operator import GraphOperator, check_positive, check_reached, edge_features
+from pdeflow.operators.graph_operator import (
+    GraphOperator,
+    check_kernel_width,
+    check_positive,
+    check_reached,
+    edge_features,
+)
 from pdeflow.operators.kernel_integral import KernelIntegral
 from pdeflow.operators.neighbours import Edges, Neighbours, check_company, edges_within
 
@@ -71,7 +77,8 @@ class GNO(GraphOperator):
             "out_channels": out_channels,
             "dim": dim,
         }
-        check_positive(settings, "radius", "width", "kernel_width", "layers", "dim")
+        check_positive(settings, "radius", "width", "layers", "dim")
+        check_kernel_width(kernel_width)
         super().__init__(settings, dim=dim, in_channels=in_channels, out_channels=out_channels)
         self.radius, self.layers = radius, layers
         self.lift = nn.Linear(dim + in_channels, width)

@@ -261,6 +261,12 @@ def check_positive(settings: Mapping[str, Any], *names: str) -> None:
             raise InvalidInput(f"model.{name}", settings[name], "a number above 0")
 
 
+def check_kernel_width(kernel_width: int) -> None:
+    """Raise InvalidInput where there is no room for a feature beside the constant."""
+    if kernel_width < 2:
+        raise InvalidInput("model.kernel_width", kernel_width, "at least 2")
+
+
 def _tensors(graph: Data) -> tuple[Tensor, Tensor]:
     x, positions = graph.x, graph.pos
     assert x is not None

@@ -27,7 +27,8 @@ class KernelIntegral(nn.Module):
     width
         Channels of ``v``.
     kernel_width
-        Hidden features ``k`` of the kernel's network; its first layer has half as many.
+        Hidden features ``k`` of the kernel's network, of which one is 1, for the bias of its last layer; its
+        first layer has half as many.
 
     References
     ----------
@@ -38,16 +39,14 @@ class KernelIntegral(nn.Module):
     def __init__(self, features: int, width: int, kernel_width: int) -> None:
         super().__init__()
         self.width = width
+        first = max(kernel_width // 2, 1)
         self.hidden = nn.Sequential(
-            nn.Linear(features, max(kernel_width // 2, 1)),
-            nn.GELU(),
-            nn.Linear(max(kernel_width // 2, 1), kernel_width),
-            nn.GELU(),
+            nn.Linear(features, first), nn.GELU(), nn.Linear(first, kernel_width - 1), nn.GELU()
         )
-        self.last = nn.Linear(kernel_width, width * width)
+        self.last = nn.Linear(kernel_width - 1, width * width)
 
-    def basis(self, features: Tensor, neighbours: Neighbours) -> Tensor:
-        """``h_k(e) / |N|`` in the table of neighbours, and a constant one for the bias of the last layer.
+    def basis(self, features: Tensor, neighbours: Neighbours) -> list[Tensor]:
+        """``h_k(e) / |N|`` in the tables of neighbours.
 
         Parameters
         ----------
@@ -58,17 +57,16 @@ class KernelIntegral(nn.Module):
 
         Returns
         -------
-        Tensor
-            (targets, kernel_width + 1, widest), 0 where there is no neighbour. It depends on the mesh and on
-            the features alone: where one kernel is applied several times it is made once.
+        list of Tensor
+            For each table (rows, kernel_width, widest), 0 where there is no neighbour. They depend on the
+            mesh and on the features alone: where one kernel is applied several times they are made once.
         """
         hidden = F.pad(self.hidden(features), (0, 1), value=1.0)
-        # The row that stands for no edge.
-        table = F.pad(hidden, (0, 0, 0, 1))[neighbours.slots]
-        counts = neighbours.counts.to(hidden.dtype).clamp(min=1)
-        return (table / counts[:, None, None]).transpose(1, 2)
+        # With a row for no edge at the end.
+        hidden = F.pad(hidden / neighbours.among.to(hidden.dtype)[:, None], (0, 0, 0, 1))
+        return [_looked_up(hidden, table).transpose(1, 2) for table in neighbours.tables]
 
-    def forward(self, basis: Tensor, v: Tensor, neighbours: Neighbours) -> Tensor:
+    def forward(self, basis: list[Tensor], v: Tensor, neighbours: Neighbours) -> Tensor:
         """The integral.
 
         Parameters
@@ -85,8 +83,16 @@ class KernelIntegral(nn.Module):
         Tensor
             (targets, width).
         """
-        seen = v[F.pad(neighbours.source, (0, 1))[neighbours.slots]]  # (targets, widest, width)
-        moments = (basis @ seen).flatten(1)  # (targets, (kernel_width + 1) * width)
+        # Any source will do for no edge: its basis is 0.
+        source = F.pad(neighbours.source, (0, 1))
+        moments = [
+            part @ _looked_up(v, _looked_up(source, table)) for part, table in zip(basis, neighbours.tables)
+        ]  # (rows, kernel_width, width) each
         matrices = torch.cat((self.last.weight, self.last.bias[:, None]), dim=1)
-        matrices = matrices.view(self.width, self.width, -1).permute(2, 1, 0)
-        return moments @ matrices.reshape(-1, self.width)
+        matrices = matrices.view(self.width, self.width, -1).permute(2, 1, 0).reshape(-1, self.width)
+        return (torch.cat(moments).flatten(1) @ matrices).index_select(0, neighbours.row)
+
+
+def _looked_up(values: Tensor, table: Tensor) -> Tensor:
+    """``values[table]``, whose gradient costs less this way."""
+    return values.index_select(0, table.flatten()).view(*table.shape, *values.shape[1:])

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdeflow.errors import InvalidInput
-from pdeflow.operators.graph_operator import GraphOperator, check_positive, check_reached, edge_features
+from pdeflow.operators.graph_operator import (
+    GraphOperator,
+    check_kernel_width,
+    check_positive,
+    check_reached,
+    edge_features,
+)
 from pdeflow.operators.kernel_integral import KernelIntegral
 from pdeflow.operators.neighbours import (
     Edges,
@@ -94,7 +100,8 @@ class MKGN(GraphOperator):
             "out_channels": out_channels,
             "dim": dim,
         }
-        check_positive(settings, "width", "kernel_width", "layers", "dim")
+        check_positive(settings, "width", "layers", "dim")
+        check_kernel_width(kernel_width)
         levels = len(coarse) + 1
         if levels < 2 or min(coarse) < 1 or any(a <= b for a, b in pairwise(coarse)):
             raise InvalidInput("model.coarse", coarse, "numbers of nodes that decrease, at least one of them")
@@ -182,7 +189,7 @@ class MKGN(GraphOperator):
         own: Tensor,
         v: list[Tensor],
         edges: Mapping[str, Neighbours],
-        bases: Mapping[str, Tensor],
+        bases: Mapping[str, list[Tensor]],
     ) -> Tensor:
         """``act(W v + K v + K_up v_below)`` at the nodes of a level, or where else ``edges`` lead to."""
         name, above = f"inner{level}", f"up{level}"
@@ -197,7 +204,7 @@ class MKGN(GraphOperator):
         edges: Neighbours,
         nodes: list[tuple[Tensor, Tensor]],
         points: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
+    ) -> list[Tensor]:
         """The kernel's features on the edges of this name, to the nodes of its level or to points."""
         kind = name.rstrip("0123456789")
         level = int(name.removeprefix(kind))

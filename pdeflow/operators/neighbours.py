@@ -11,6 +11,9 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 
+# More tables are fuller, and more products are made for them.
+TABLES = 6
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -42,30 +45,38 @@ class Edges:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Edges of all meshes of a batch, and their numbers as a table with a row for each target.
+    """Edges of all meshes of a batch, and their numbers as tables with a row for each target.
 
-    A sum over the sources of each target is then a product of small matrices instead of a scatter.
+    A sum over the sources of each target is then a product of small matrices instead of a scatter. Targets
+    with about as many sources share a table, so that little of it is empty.
 
     Parameters
     ----------
     source, target
         (edges,) int64.
-    slots
-        (targets, widest) int64: the numbers of the edges that end in each target, then ``edges``, which
+    among
+        (edges,) float32, how many sources the target of each edge has.
+    tables
+        Each (rows, widest) int64: the numbers of the edges that end in one target, then ``edges``, which
         stands for none.
-    counts
-        (targets,) float32, the number of sources of each target.
+    row
+        (targets,) int64, the row of each target, counted through all tables.
     """
 
     source: Tensor
     target: Tensor
-    slots: Tensor
-    counts: Tensor
+    among: Tensor
+    tables: tuple[Tensor, ...]
+    row: Tensor
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Neighbours:
         """The same on another device."""
-        parts = (self.source, self.target, self.slots, self.counts)
-        return Neighbours(*(part.to(device, non_blocking=non_blocking) for part in parts))
+
+        def moved(part: Tensor) -> Tensor:
+            return part.to(device, non_blocking=non_blocking)
+
+        parts = (moved(self.source), moved(self.target), moved(self.among))
+        return Neighbours(*parts, tuple(map(moved, self.tables)), moved(self.row))
 
 
 def edges_within(radius: float, targets: np.ndarray, sources: np.ndarray) -> Edges:
@@ -101,11 +112,16 @@ def joined(parts: Sequence[Edges]) -> Neighbours:
         )
         for side, start in zip(("source", "target"), starts)
     )
-    counts = torch.from_numpy(np.concatenate([part.counts for part in parts]))
-    first = counts.cumsum(0) - counts
-    place = torch.arange(int(counts.max()) if len(counts) else 0, device="cpu")
-    slots = torch.where(place < counts[:, None], first[:, None] + place, len(source))
-    return Neighbours(source, target, slots, counts.to(torch.float32))
+    counts = np.concatenate([part.counts for part in parts])
+    first = np.cumsum(counts) - counts
+    order = np.argsort(counts, kind="stable")
+    tables = []
+    for rows in np.array_split(order, TABLES):
+        place = np.arange(counts[rows].max(initial=0))
+        inside = place < counts[rows][:, None]
+        tables.append(torch.from_numpy(np.where(inside, first[rows][:, None] + place, len(source))))
+    among = torch.from_numpy(np.repeat(counts, counts).astype(np.float32))
+    return Neighbours(source, target, among, tuple(tables), torch.from_numpy(np.argsort(order)))
 
 
 def random_order(positions: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch_geometric.data import Batch
 from torch_geometric.utils import is_undirected
 
 from pdeflow.data import MeshGraphs, MeshReader, MeshWriter, WellReader, write_meshes
@@ -174,7 +175,8 @@ def test_links_and_other_layouts_are_refused(tmp_path: Path) -> None:
 def test_samples_are_graphs(tmp_path: Path) -> None:
     path = write(tmp_path / "m.h5")
     graphs = MeshGraphs(path, inputs=["a", "k"], targets=["u"])
-    assert [int(graph.index) for graph in graphs] == [0, 2]
+    assert [graph.sample for graph in graphs] == [0, 2]
+    assert Batch.from_data_list(list(graphs)).sample.tolist() == [0, 2]
     assert len(MeshGraphs(path, ["a"], ["u"], keep_failed=True)) == 3
     graph = graphs[1]
     graph.validate()
@@ -187,5 +189,9 @@ def test_samples_are_graphs(tmp_path: Path) -> None:
     assert (graph.x[:, 1] == 3).all()
     np.testing.assert_array_equal(graph.y[:, 0], VALUES[7:].astype("f4"))
     assert graph.face.T.tolist() == SQUARE.triangles.tolist()
+    torch.testing.assert_close(graph.area, torch.tensor([1 / 3, 1 / 6, 1 / 3, 1 / 6]))
+    flags = MeshGraphs(path, inputs=["boundary", "a"], targets=["u"])
+    assert flags.input_names == ("boundary_outer", "boundary_hole", "boundary_base", "a")
+    assert flags[1].x[:, :3].tolist() == [[0, 0, 1], [0, 0, 1], [1, 0, 0], [1, 0, 0]]
     with pytest.raises(InvalidInput, match="targets"):
         MeshGraphs(path, ["a"], ["v"])

@@ -1,0 +1,81 @@
+"""fit, test and predict on meshes from the command line, and operators that do not suit the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+
+SIZES = [9, 11, 10, 12, 9, 11, 10, 12, 9, 11]
+MODELS = {
+    "GNO": {"radius": 0.3, "width": 6, "kernel_width": 8, "layers": 2},
+    "MKGN": {"coarse": [20], "inner": [0.3, 1.0], "inter": [0.4], "width": 6, "kernel_width": 8, "layers": 1},
+}
+
+
+def write_config(folder, model: dict, **data) -> str:
+    settings = {"path": "squares.h5", "inputs": ["a", "boundary"], "targets": ["u"], "batch_size": 2, **data}
+    config = {
+        "model": model,
+        "data": {"class_path": "MeshData", "init_args": settings},
+        "trainer": {"max_epochs": 1, "logger": False},
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_fit_test_and_predict(pdeflow, write_squares, tmp_path, name):
+    import pdeflow as package
+    from pdeflow.data import MeshGraphs, MeshReader
+
+    write_squares(tmp_path / "squares.h5", SIZES)
+    write_squares(tmp_path / "finer.h5", [15, 16])
+    config = write_config(
+        tmp_path, {"class_path": name, "init_args": MODELS[name]}, subsample=70, test_paths=["finer.h5"]
+    )
+    result = pdeflow("fit", "-c", config, "--run", "runs/meshes")
+    assert result.code == 0, result.err
+    result = pdeflow("test", "runs/meshes")
+    assert result.code == 0, result.err
+    assert "finer" in result.out
+    assert (tmp_path / "runs/meshes/report.html").stat().st_size > 5_000
+
+    result = pdeflow("predict", "runs/meshes", "finer.h5", "-o", "out/predicted.h5")
+    assert result.code == 0, result.err
+    predicted, surrogate = MeshReader("out/predicted.h5"), package.load("runs/meshes")
+    graphs = MeshGraphs("finer.h5", ["a", "boundary"], ["u"])
+    for row, graph in enumerate(graphs):
+        np.testing.assert_allclose(predicted.read("u", row), surrogate(graph)[:, 0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(predicted.mesh(row).positions, graphs.reader.mesh(row).positions)
+    points = graphs[0].pos[:7]
+    np.testing.assert_allclose(
+        surrogate.query(graphs[0], points, graphs[0].x[:7]), surrogate(graphs[0])[:7], rtol=1e-4, atol=1e-5
+    )
+
+    np.savez(tmp_path / "arrays.npz", a=np.ones((9, 9)))
+    for arguments, message in (
+        (("arrays.npz", "-o", "new.npz"), "a file of meshes"),
+        (("finer.h5", "-o", "new.npz"), "holds the meshes too"),
+    ):
+        result = pdeflow("predict", "runs/meshes", *arguments)
+        assert result.code == 2
+        assert message in result.err
+        assert result.is_short
+
+
+def test_operators_that_do_not_suit_the_data(pdeflow, write_squares, tmp_path, darcy_file):
+    write_squares(tmp_path / "squares.h5", SIZES)
+    fno = {"class_path": "FNO", "init_args": {"modes": [4, 4]}}
+    result = pdeflow("fit", "-c", write_config(tmp_path, fno))
+    assert result.code == 2
+    assert result.is_short
+    assert "an operator on meshes" in result.err
+    gno = {"class_path": "GNO", "init_args": MODELS["GNO"]}
+    config = write_config(tmp_path, gno)
+    grids = ("--data=GridData", f"--data.path={darcy_file}", "--data.inputs=[a]", "--data.targets=[u]")
+    result = pdeflow("fit", "-c", config, *grids)
+    assert result.code == 2
+    assert "an operator on grids" in result.err
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,238 @@
+"""What every graph operator keeps to. For one of your own: inherit GraphOperatorContract, write ``make``."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
+
+import pdeflow
+from pdeflow.errors import InvalidInput
+from pdeflow.operators import GNO, MKGN, GraphOperator
+
+
+def mesh(nodes: int, seed: int = 0, channels: int = 2) -> Data:
+    rng = np.random.default_rng(seed)
+    return Data(
+        x=torch.from_numpy(rng.standard_normal((nodes, channels)).astype("f4")),
+        pos=torch.from_numpy(rng.random((nodes, 2)).astype("f4")),
+    )
+
+
+def double(graph: Data) -> Data:
+    return Data(x=graph.x.double(), pos=graph.pos.double())
+
+
+class GraphOperatorContract:
+    """Inherit, write ``make``, and set the attributes where they differ."""
+
+    sizes: tuple[int, ...] = (90, 60, 75)  # meshes that it takes
+    in_channels = 2
+    out_channels = 3
+    radius = "model.radius"  # the setting that decides who stands alone
+
+    def make(self) -> GraphOperator:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def operator(self) -> GraphOperator:
+        torch.manual_seed(0)
+        return self.make()
+
+    @pytest.fixture
+    def meshes(self) -> list[Data]:
+        return [mesh(nodes, seed) for seed, nodes in enumerate(self.sizes)]
+
+    def test_shapes_and_dtype(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        for graph in meshes:
+            y = operator(graph)
+            assert y.shape == (len(graph.x), self.out_channels)
+            assert y.dtype == torch.float32
+            assert torch.isfinite(y).all()
+
+    def test_every_parameter_learns(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        operator(meshes[0]).square().sum().backward()
+        for name, parameter in operator.named_parameters():
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+            assert parameter.grad.abs().max() > 0, name
+
+    def test_a_batch_of_meshes_is_each_of_them(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        alone = torch.cat([operator(graph) for graph in meshes])
+        torch.testing.assert_close(operator(Batch.from_data_list(meshes)), alone, rtol=1e-4, atol=1e-6)
+        # The same with what was found once for each mesh and kept, in another order.
+        found = [operator.connect(graph.pos.numpy()) for graph in meshes]
+        batch = operator.connected(meshes[::-1], found[::-1])
+        backwards = torch.cat([operator(graph) for graph in meshes[::-1]])
+        torch.testing.assert_close(operator(batch), backwards, rtol=1e-4, atol=1e-6)
+
+    def test_the_numbering_of_nodes_does_not_matter(
+        self, operator: GraphOperator, meshes: list[Data]
+    ) -> None:
+        graph = double(meshes[0])
+        order = torch.randperm(len(graph.x), generator=torch.Generator().manual_seed(3))
+        operator = operator.double()
+        shuffled = operator(Data(x=graph.x[order], pos=graph.pos[order]))
+        assert operator(graph).std() > 1e-5
+        torch.testing.assert_close(shuffled, operator(graph)[order], rtol=1e-9, atol=1e-12)
+
+    def test_nodes_far_away_count(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        """Every node hears of every other one, through the layers or the levels."""
+        graph = meshes[0]
+        graph.x.requires_grad_()
+        corner = int(graph.pos.sum(1).argmin())
+        operator(graph)[corner].sum().backward()
+        assert graph.x.grad is not None
+        assert (graph.x.grad.abs().sum(1) > 0).all()
+
+    def test_at_nodes_a_query_gives_what_the_nodes_have(
+        self, operator: GraphOperator, meshes: list[Data]
+    ) -> None:
+        graph, operator = double(meshes[0]), operator.double()
+        expected = operator(graph)
+        torch.testing.assert_close(operator.query(graph, graph.pos, graph.x), expected)
+        torch.testing.assert_close(operator.query(graph, graph.pos), expected)
+        # Between nodes it does not depend on which points are asked together.
+        points = graph.pos[:5] * 0.5 + graph.pos[5:10] * 0.5
+        together = operator.query(graph, points)
+        assert together.shape == (5, self.out_channels)
+        torch.testing.assert_close(operator.query(graph, points[2:3]), together[2:3])
+
+    def test_state_survives_a_safe_file(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        file = io.BytesIO()
+        torch.save(operator.state_dict(), file)
+        file.seek(0)
+        other = type(operator)(**json.loads(json.dumps(operator.settings)))
+        other.load_state_dict(torch.load(file, weights_only=True), strict=True)
+        assert torch.equal(other(meshes[1]), operator(meshes[1]))
+
+    def test_saved_and_loaded_as_a_surrogate(
+        self, operator: GraphOperator, meshes: list[Data], tmp_path
+    ) -> None:
+        surrogate = pdeflow.load(pdeflow.save(operator, tmp_path))
+        assert torch.equal(surrogate(meshes[0]), operator(meshes[0]))
+        assert torch.equal(
+            surrogate.query(meshes[0], meshes[1].pos), operator.query(meshes[0], meshes[1].pos)
+        )
+        with pytest.raises(InvalidInput, match=f"model.in_channels to {self.in_channels + 1}"):
+            surrogate(mesh(60, channels=self.in_channels + 1))
+
+    def test_two_in_one_module_and_deep_copy(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        pair = nn.ModuleDict({"a": operator, "b": self.make()})
+        assert all(isinstance(value, Tensor) for value in pair.state_dict().values())
+        other = nn.ModuleDict({"a": self.make(), "b": self.make()})
+        other.load_state_dict(pair.state_dict(), strict=True)
+        assert torch.equal(other["a"](meshes[1]), operator(meshes[1]))
+        assert torch.equal(copy.deepcopy(operator)(meshes[1]), operator(meshes[1]))
+
+    def test_meta_device(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        batch = operator.connected(meshes, [operator.connect(graph.pos.numpy()) for graph in meshes])
+        with torch.device("meta"):
+            ghost = self.make()
+            y = ghost(copy.copy(batch).to("meta"))
+        assert y.device.type == "meta"
+        assert y.shape == (sum(self.sizes), self.out_channels)
+        ghost.load_state_dict(operator.state_dict(), assign=True)
+        assert torch.equal(ghost(batch), operator(batch))
+
+    def test_wrong_graphs(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        wrong = self.in_channels + 1
+        good = meshes[0]
+        for graph, message in (
+            (mesh(60, channels=wrong), f"Set model.in_channels to {wrong}"),
+            (Data(x=good.x), "with pos"),
+            (Data(pos=good.pos), "with x"),
+            (Data(x=good.x, pos=torch.zeros(len(good.x), 3)), r"\(nodes, 2\)"),
+            (Data(x=good.x[1:], pos=good.pos), "a row for each"),
+            (Data(x=good.x > 0, pos=good.pos), "float32"),
+            (mesh(0), "take meshes without nodes out"),
+        ):
+            with pytest.raises(InvalidInput, match=message):
+                operator(graph)
+
+    def test_a_node_that_stands_alone(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        graph = meshes[0]
+        graph.pos[7] = torch.tensor([9.0, 9.0])
+        with pytest.raises(InvalidInput, match=r"nodes 7\)\.\nRaise " + self.radius.replace("[", r"\[")):
+            operator(graph)
+        # In a random part of a mesh that may happen.
+        batch = operator.connected([graph], [operator.connect(graph.pos.numpy(), sampled=True)])
+        assert torch.isfinite(operator(batch)).all()
+
+    def test_wrong_queries(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        graph = meshes[0]
+        for points, inputs, message in (
+            (torch.zeros(4, 3), None, r"\(points, 2\)"),
+            (torch.full((4, 2), 50.0), None, "not in the domain"),
+            (graph.pos[:4], graph.x[:3], rf"\(4, {self.in_channels}\)"),
+        ):
+            with pytest.raises(InvalidInput, match=message):
+                operator.query(graph, points, inputs)
+        with pytest.raises(InvalidInput, match="one by one"):
+            operator.query(Batch.from_data_list(meshes), graph.pos)
+
+
+class TestGNO(GraphOperatorContract):
+    def make(self) -> GNO:
+        return GNO(radius=0.35, width=6, kernel_width=8, layers=4, in_channels=2, out_channels=3)
+
+
+class TestMKGN(GraphOperatorContract):
+    radius = "model.inner[0]"
+
+    def make(self) -> MKGN:
+        levels = {"coarse": [30, 10], "inner": [0.3, 0.5, 2.0], "inter": [0.4, 0.6]}
+        return MKGN(**levels, width=6, kernel_width=8, layers=2, in_channels=2, out_channels=3)
+
+    def test_too_few_nodes_for_the_levels(self, operator: MKGN) -> None:
+        operator(mesh(60))
+        with pytest.raises(InvalidInput, match="at least 30, the nodes of level 1"):
+            operator(mesh(29))
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"coarse": [10, 10], "inner": [0.1] * 3, "inter": [0.1] * 2}, "model.coarse"),
+        ({"coarse": [], "inner": [0.1], "inter": []}, "model.coarse"),
+        ({"coarse": [10], "inner": [0.1], "inter": [0.1]}, "model.inner"),
+        ({"coarse": [10], "inner": [0.1, 0.2], "inter": [0.0]}, "model.inter"),
+        ({"coarse": [10], "inner": [0.1, 0.2], "inter": [0.1], "width": 0}, "model.width"),
+    ],
+)
+def test_settings_of_mkgn_out_of_range(settings, key: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        MKGN(**settings)
+    assert error.value.name == key
+
+
+def test_settings_of_gno_out_of_range() -> None:
+    for name in ("radius", "width", "kernel_width", "layers", "dim"):
+        with pytest.raises(InvalidInput, match=f"model.{name}"):
+            GNO(**({"radius": 0.1} | {name: 0}))
+
+
+def test_finer_meshes_give_the_same_function() -> None:
+    """Discretisation convergence: means over more nodes come nearer to the integrals they stand for."""
+    torch.manual_seed(0)
+    operator = GNO(radius=0.4, width=6, kernel_width=8, layers=2).double()
+    points = torch.rand(20, 2, dtype=torch.float64) * 0.6 + 0.2
+
+    def at(nodes: int, seed: int) -> Tensor:
+        pos = torch.from_numpy(np.random.default_rng(seed).random((nodes, 2)))
+        inputs = [torch.sin(3 * places[:, :1]) * places[:, 1:] for places in (pos, points)]
+        with torch.no_grad():
+            return operator.query(Data(x=inputs[0], pos=pos), points, inputs[1])
+
+    exact = at(6000, 9)
+    coarse, fine = (
+        torch.stack([(at(n, seed) - exact).square().mean() for seed in range(3)]).mean().sqrt()
+        for n in (100, 1000)
+    )
+    assert fine < 0.5 * coarse
