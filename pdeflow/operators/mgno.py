@@ -36,7 +36,9 @@ class MgNO(Operator):
     by linear interpolation (where all nodes of the mesh are nodes of the grid, these are the values there),
     and the output goes back to the grid by cubic interpolation. So a grid that contains the mesh gets the
     same values at shared nodes as the mesh itself, and between them an error of the fourth order where the
-    solution is smooth; what only a finer grid shows of the input is not seen.
+    solution is smooth; what only a finer grid shows of the input is not seen. (On Darcy flow, trained on 33 x
+    33 nodes, the relative L2 error on 65 x 65 is that on the mesh. The stencils used on the finer grid as they
+    are, or cubics between the mesh and the grid in every layer, were worse.)
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ class MgNO(Operator):
         ``periodic`` the other end; one for all axes or one for each.
     cycle
         ``backslash``, the published one, or ``v``, which restricts the residual and smooths on the way up:
-        about three times the work.
+        about twice the work.
     smoothing
         Smoothing steps on each level.
 
@@ -77,7 +79,7 @@ class MgNO(Operator):
         self,
         mesh: list[int],
         width: int = 24,
-        layers: int = 5,
+        layers: int = 4,
         levels: int = 5,
         in_channels: int = 1,
         out_channels: int = 1,
