@@ -36,9 +36,9 @@ class MgNO(Operator):
     by linear interpolation (where all nodes of the mesh are nodes of the grid, these are the values there),
     and the output goes back to the grid by cubic interpolation. So a grid that contains the mesh gets the
     same values at shared nodes as the mesh itself, and between them an error of the fourth order where the
-    solution is smooth; what only a finer grid shows of the input is not seen. (On Darcy flow, trained on 33 x
-    33 nodes, the relative L2 error on 65 x 65 is that on the mesh. The stencils used on the finer grid as they
-    are, or cubics between the mesh and the grid in every layer, were worse.)
+    solution is smooth; what only a finer grid shows of the input is not seen. (On Darcy flow, trained on
+    33 x 33 nodes, the relative L2 error on 65 x 65 is the one on the mesh. The stencils used on the finer
+    grid as they are, or cubics between mesh and grid in every layer, were worse.)
 
     Parameters
     ----------
