@@ -16,7 +16,7 @@ import pdeflow
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.grid import Grid
-from pdeflow.operators import FNO, TFNO, Operator
+from pdeflow.operators import FNO, TFNO, MgNO, Operator
 
 STATISTICS = Normalisation(("a",), ("u",), (7.0,), (4.5,), (0.4,), (0.3,))
 GRID = Grid(("x", "y"), (0.0, 0.0), (1.0, 2.0), (9, 9), (False, True))
@@ -38,6 +38,7 @@ def folder(tmp_path: Path) -> Path:
         model(),
         model(norm="group_norm", padding=0.1, positions=None),
         TFNO(modes=[4, 4], width=8, layers=2, rank=0.3),
+        MgNO(mesh=[9, 9], width=4, layers=2, levels=3, boundary=["dirichlet", "periodic"]),
         FNO(modes=[4], width=4, layers=1),
         FNO(modes=[2, 2, 2], width=2, layers=1),
     ],
@@ -175,7 +176,7 @@ def edit(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize("name", ["os.system", "Operator", "builtins.eval", "__class__", "", 3, None])
 def test_only_operators_are_made(folder: Path, name: Any) -> None:
     edit(folder, operator=name)
-    with pytest.raises(UnsafeFile, match="expected one of FNO"):
+    with pytest.raises(UnsafeFile, match="expected one of FNO, "):
         pdeflow.load(folder)
 
 

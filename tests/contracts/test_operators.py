@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.operators import FNO, TFNO, Operator
+from pdeflow.operators import FNO, TFNO, MgNO, Operator
 
 
 class OperatorContract:
@@ -181,6 +181,62 @@ class TestTFNO3D(OperatorContract):
 
     def make(self) -> Operator:
         return TFNO(modes=[4, 4, 4], width=4, layers=2, in_channels=1, out_channels=2, rank=0.5)
+
+
+class TestMgNO1D(OperatorContract):
+    shape, finer, out_channels, least = (12,), (31,), 1, 4
+
+    def make(self) -> Operator:
+        return MgNO(mesh=[12], width=4, layers=2, levels=4, in_channels=2, out_channels=1)
+
+
+class TestMgNO2D(OperatorContract):
+    least = 4
+
+    def make(self) -> Operator:
+        return MgNO(mesh=[10, 9], width=4, layers=2, levels=3, in_channels=2, out_channels=3)
+
+
+class TestMgNO2DVCycle(OperatorContract):
+    least = 4
+
+    def make(self) -> Operator:
+        return MgNO(
+            mesh=[10, 9],
+            width=4,
+            layers=2,
+            levels=3,
+            in_channels=2,
+            out_channels=3,
+            boundary=["periodic", "neumann"],
+            cycle="v",
+            smoothing=2,
+        )
+
+
+class TestMgNO2DPeriodic(OperatorContract):
+    translates = True
+    shape, least = (12, 12), 4
+
+    def make(self) -> Operator:
+        # With one level: coarser ones tell shifts apart that do not take their nodes to nodes.
+        return MgNO(
+            mesh=[12, 12],
+            width=4,
+            layers=2,
+            levels=1,
+            smoothing=2,
+            in_channels=2,
+            out_channels=3,
+            boundary="periodic",
+        )
+
+
+class TestMgNO3D(OperatorContract):
+    shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+
+    def make(self) -> Operator:
+        return MgNO(mesh=[6, 5, 7], width=3, layers=2, levels=3, in_channels=1, out_channels=2)
 
 
 @pytest.mark.parametrize(("positions", "cells"), [("bounded", 1), ("periodic", 0)])
