@@ -1,7 +1,14 @@
 """Maps between functions, learned from samples. neuraloperator is wrapped here and nowhere else."""
 
+from pdeflow.operators.codano import CODANO
+from pdeflow.operators.deeponet import DeepONet
 from pdeflow.operators.fno import FNO
+from pdeflow.operators.lno import LNO
+from pdeflow.operators.local_no import LocalNO
+from pdeflow.operators.multionet import MultiONet
 from pdeflow.operators.operator import Operator
 from pdeflow.operators.tfno import TFNO
+from pdeflow.operators.unet import UNet
+from pdeflow.operators.uno import UNO
 
-__all__ = ["FNO", "TFNO", "Operator"]
+__all__ = ["CODANO", "FNO", "LNO", "TFNO", "UNO", "DeepONet", "LocalNO", "MultiONet", "Operator", "UNet"]
