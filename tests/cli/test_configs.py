@@ -32,7 +32,8 @@ def test_config_trains_a_step(pdeflow, tmp_path, path):
     for name in [data["path"], *data.get("test_paths", [])]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         n = 4 * data["batch_size"]
-        dim = len(settings["model"]["init_args"]["modes"])
+        model = settings["model"]["init_args"]
+        dim = model.get("dim") or len(model.get("modes") or model["sensors"])
         values = rng.uniform(1.0, 2.0, (n, *(points,) * dim))
         steady = not set(data["inputs"]) & set(data["targets"])
         constant = [name for name in data["inputs"] if name not in data["targets"]]

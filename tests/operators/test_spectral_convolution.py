@@ -1,4 +1,4 @@
-"""The spectral convolution: each mode meets its own weights on odd and even grids, and on other output grids."""
+"""The spectral convolution: each mode meets its own weights on odd and even grids, and on other ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def convolution(modes: tuple[int, ...]) -> SpectralConvolution:
 
 def response(weights: Tensor, points: tuple[int, ...], frequencies: tuple[int, ...]) -> Tensor:
     """What weights ``R_k`` make of ``wave``: its amplitude and its phase are multiplied by ``R_k``."""
-    factor = weights[tuple(k + m // 2 for k, m in zip(frequencies[:-1], weights.shape))][frequencies[-1]]
+    factor = weights.detach()[tuple(k + m // 2 for k, m in zip(frequencies[:-1], weights.shape))][
+        frequencies[-1]
+    ]
     return factor.abs() * wave(points, frequencies, 0.3 + float(factor.angle()))
 
 
