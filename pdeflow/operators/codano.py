@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -109,7 +110,8 @@ class CODANO(FourierOperator):
         )
         for layer in network.attention_layers:
             # Constants that a normalisation takes off again, and that would never learn.
-            for convolution, pointwise in zip(layer.mixer.convs, layer.mixer.channel_mlp):
+            mixer: Any = layer.mixer
+            for convolution, pointwise in zip(mixer.convs, mixer.channel_mlp):
                 convolution.bias = None
                 pointwise.fcs[-1].bias = None
         return network
@@ -118,7 +120,8 @@ class CODANO(FourierOperator):
         """Attend, then project the hidden functions of all inputs at each node."""
         places = torch.cat(node_positions(x, self.positions), dim=1) if self.positions else None
         nodes = math.prod(self._padded(count) for count in x.shape[2:])
-        for layer in self.network.attention_layers:
+        layers: Any = self.network.attention_layers
+        for layer in layers:
             # The library divides the sum over the nodes by their root times this: on finer grids its
             # attention would be sharper. Now it is the mean, which tends to the integral.
             layer.temperature = math.sqrt(nodes)

@@ -87,7 +87,7 @@ class FNO(FourierOperator):
             n_layers=self.settings["layers"],
             domain_padding=self.padding,
             norm=self.settings["norm"],
-            conv_module=SpectralConvolution,
+            conv_module=SpectralConvolution,  # pyright: ignore[reportArgumentType]
             # Its own positions are kept from one call to the next whatever the device.
             positional_embedding=None,  # pyright: ignore[reportArgumentType]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from neuralop.layers.spectral_convolution import SpectralConv
@@ -35,7 +36,7 @@ class SpectralConvolution(SpectralConv):
         """
         points = x.shape[2:]
         axes = tuple(range(2, x.ndim))
-        scaling = self.resolution_scaling_factor
+        scaling: Any = self.resolution_scaling_factor  # one factor an axis
         if output_shape is None and scaling is not None:
             output_shape = [round(n * factor) for n, factor in zip(points, scaling)]
         wanted = list(output_shape or points)

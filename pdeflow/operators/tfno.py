@@ -73,7 +73,7 @@ class TFNO(FourierOperator):
             n_layers=self.settings["layers"],
             domain_padding=self.padding,
             norm=self.settings["norm"],
-            conv_module=SpectralConvolution,
+            conv_module=SpectralConvolution,  # pyright: ignore[reportArgumentType]
             positional_embedding=None,  # pyright: ignore[reportArgumentType]
             factorization="Tucker",
             rank=self.settings["rank"],

@@ -96,7 +96,7 @@ class UNO(FourierOperator):
             hidden_channels=width,
             lifting_channels=2 * width,
             projection_channels=2 * width,
-            positional_embedding=None,
+            positional_embedding=None,  # pyright: ignore[reportArgumentType]
             n_layers=len(layers),
             uno_out_channels=[width << given for _, given in layers],
             uno_n_modes=[[m >> max(layer) for m in self.modes] for layer in layers],

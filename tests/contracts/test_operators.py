@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
@@ -82,6 +83,13 @@ class OperatorContract:
         result = other.load_state_dict(state, strict=True)
         assert not result.missing_keys
         assert not result.unexpected_keys
+        assert torch.equal(other(self.sample()), operator(self.sample()))
+
+    def test_weights_survive_safetensors(self, operator: Operator) -> None:
+        """Which refuses a tensor that has two names."""
+        stored = save({name: value.contiguous() for name, value in operator.state_dict().items()})
+        other = self.make()
+        other.load_state_dict(load(stored), strict=True)
         assert torch.equal(other(self.sample()), operator(self.sample()))
 
     def test_two_in_one_module(self, operator: Operator) -> None:
