@@ -242,12 +242,13 @@ class TrainingCLI(LightningCLI):
                 f"Take one such as {examples}, or other data.",
             )
         if model.dim != self.datamodule.dim:
-            key = "modes" if "modes" in inspect.signature(type(model).__init__).parameters else "class_path"
+            parameters = inspect.signature(type(model).__init__).parameters
+            key = next((name for name in ("modes", "sensors", "dim") if name in parameters), "class_path")
             raise InvalidInput(
                 f"model.init_args.{key}",
                 self.config.model.init_args.get(key),
                 f"a model of {self.datamodule.dim} dimensions, as many as the data",
                 f"Give {self.datamodule.dim} numbers, one for each axis of the grid."
-                if key == "modes"
+                if key in ("modes", "sensors")
                 else "",
             )

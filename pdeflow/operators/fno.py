@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from pdeflow.operators.fourier import FourierOperator, Norm, Positions
 
 
@@ -69,4 +71,23 @@ class FNO(FourierOperator):
             "norm": norm,
             "positions": positions,
         }
-        super().__init__(settings, factorisation={})
+        super().__init__(settings)
+
+    def make_network(self, channels: int) -> nn.Module:
+        """neuraloperator's FNO."""
+        from neuralop.models import FNO as FourierNetwork
+
+        from pdeflow.operators.spectral_convolution import SpectralConvolution
+
+        return FourierNetwork(
+            n_modes=tuple(self.modes),
+            in_channels=channels,
+            out_channels=self.out_channels,
+            hidden_channels=self.settings["width"],
+            n_layers=self.settings["layers"],
+            domain_padding=self.padding,
+            norm=self.settings["norm"],
+            conv_module=SpectralConvolution,  # pyright: ignore[reportArgumentType]
+            # Its own positions are kept from one call to the next whatever the device.
+            positional_embedding=None,  # pyright: ignore[reportArgumentType]
+        )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import abc
+import contextlib
+import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
 from pdeflow.operators.operator import Operator
@@ -16,26 +20,26 @@ Positions = Literal["bounded", "periodic"]
 
 
 class FourierOperator(Operator):
-    """Lifting, Fourier layers, projection; base of FNO and TFNO, not made directly.
+    """Lifting, Fourier layers, projection; base of what keeps some Fourier modes, not made directly.
+
+    A subclass writes ``make_network``, which gives neuraloperator's network.
 
     Parameters
     ----------
     settings
-        As in ``Operator``; holds ``modes``, ``width``, ``layers``, ``in_channels``, ``out_channels``,
-        ``padding``, ``norm`` and ``positions``, explained in ``FNO``.
-    factorisation
-        What neuraloperator is told about the weight tensors, beyond the settings.
+        As in ``Operator``; holds ``modes``, ``width``, ``in_channels``, ``out_channels`` and
+        ``positions``, and where the method has them ``layers`` and ``padding``, explained in ``FNO``.
     """
 
-    def __init__(self, settings: Mapping[str, Any], factorisation: Mapping[str, Any]) -> None:
-        modes, padding = list(settings["modes"]), settings["padding"]
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        modes, padding = list(settings["modes"]), settings.get("padding", 0.0)
         dim = len(modes)
         if not 1 <= dim <= 3:
             raise InvalidInput("model.modes", modes, "one number for each spatial axis, 1 to 3 of them")
         if min(modes) < 2:
             raise InvalidInput("model.modes", modes, "at least 2 along each axis")
         for name in ("width", "layers"):
-            if settings[name] < 1:
+            if name in settings and settings[name] < 1:
                 raise InvalidInput(f"model.{name}", settings[name], "at least 1")
         if not 0.0 <= padding <= 1.0:
             raise InvalidInput("model.padding", padding, "a fraction of the domain from 0 to 1")
@@ -45,21 +49,18 @@ class FourierOperator(Operator):
         self.modes, self.padding = modes, padding
         self.positions: Positions | None = settings["positions"]
 
-        # neuraloperator takes seconds to import, so only those who make an operator pay for it.
-        from neuralop.models import FNO as FourierNetwork
+        # The libraries print, and warn of what is chosen here on purpose.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            self.network = self.make_network(self.in_channels + (dim if self.positions else 0))
 
-        self.network = FourierNetwork(
-            n_modes=tuple(modes),
-            in_channels=self.in_channels + (dim if self.positions else 0),
-            out_channels=self.out_channels,
-            hidden_channels=settings["width"],
-            n_layers=settings["layers"],
-            domain_padding=padding,
-            norm=settings["norm"],
-            # Its own positions are kept from one call to the next whatever the device.
-            positional_embedding=None,  # pyright: ignore[reportArgumentType]
-            **factorisation,
-        )
+    @abc.abstractmethod
+    def make_network(self, channels: int) -> nn.Module:
+        """neuraloperator's network for so many channels read, those of the positions included.
+
+        neuraloperator takes seconds to import: it is imported here, so that only those who make an
+        operator pay for it.
+        """
 
     def check_resolution(self, points: Sequence[int]) -> None:
         """Raise InvalidInput for fewer points, padding included, than modes along an axis.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from pdeflow.errors import InvalidInput
 from pdeflow.operators.fourier import FourierOperator, Norm, Positions
 
@@ -55,4 +57,24 @@ class TFNO(FourierOperator):
             "positions": positions,
             "rank": rank,
         }
-        super().__init__(settings, factorisation={"factorization": "Tucker", "rank": rank})
+        super().__init__(settings)
+
+    def make_network(self, channels: int) -> nn.Module:
+        """neuraloperator's FNO with weights in Tucker form."""
+        from neuralop.models import FNO as FourierNetwork
+
+        from pdeflow.operators.spectral_convolution import SpectralConvolution
+
+        return FourierNetwork(
+            n_modes=tuple(self.modes),
+            in_channels=channels,
+            out_channels=self.out_channels,
+            hidden_channels=self.settings["width"],
+            n_layers=self.settings["layers"],
+            domain_padding=self.padding,
+            norm=self.settings["norm"],
+            conv_module=SpectralConvolution,  # pyright: ignore[reportArgumentType]
+            positional_embedding=None,  # pyright: ignore[reportArgumentType]
+            factorization="Tucker",
+            rank=self.settings["rank"],
+        )

@@ -34,13 +34,16 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
         result = pdeflow("fit", "-c", path.stem, "--trainer.fast_dev_run=true")
         assert result.code == 0, result.err
         return
+    if settings["data"]["class_path"] == "TrajectoryData":
+        data["inputs"], data["targets"] = [*data["fields"], *data.get("constants", [])], data["fields"]
+    instants = data.get("history", 1) + data.get("horizon", 1) + 1
     points = max([data.get("resolution") or 16, *data.get("test_resolutions", [])])
     rng = np.random.default_rng(0)
     for name in [data["path"], *data.get("test_paths", [])]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         n = 4 * data["batch_size"]
         model = settings["model"]["init_args"]
-        dim = len(model.get("modes") or model["mesh"])
+        dim = model.get("dim") or len(model.get("modes") or model.get("sensors") or model["mesh"])
         values = rng.uniform(1.0, 2.0, (n, *(points,) * dim))
         steady = not set(data["inputs"]) & set(data["targets"])
         constant = [name for name in data["inputs"] if name not in data["targets"]]
@@ -51,10 +54,10 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
             n=n,
             fields=dict.fromkeys(data["targets"], 0),
             constant_fields=dict.fromkeys(constant, 0),
-            times=(0.0, 1.0),
+            times=np.arange(instants),
             attributes={"steady": steady},
         ) as writer:
-            in_time = np.stack([0 * values, values], axis=1)
+            in_time = np.stack([0 * values, *[values] * (instants - 1)], axis=1)
             writer.write(0, {**dict.fromkeys(constant, values), **dict.fromkeys(data["targets"], in_time)})
     result = pdeflow("fit", "-c", path.stem, "--trainer.fast_dev_run=true")
     assert result.code == 0, result.err

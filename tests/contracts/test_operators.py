@@ -10,10 +10,23 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.operators import FNO, TFNO, MgNO, Operator
+from pdeflow.operators import (
+    CODANO,
+    FNO,
+    LNO,
+    TFNO,
+    UNO,
+    DeepONet,
+    LocalNO,
+    MgNO,
+    MultiONet,
+    Operator,
+    UNet,
+)
 
 
 class OperatorContract:
@@ -25,6 +38,10 @@ class OperatorContract:
     out_channels = 3
     least: int | None = 6  # the fewest points along each axis; None if any resolution will do
     translates = False  # whether a shifted periodic input gives the shifted output
+    grids: tuple[int, int, int] | None = (
+        None  # cells an axis, coarse, fine, finest, where its output converges
+    )
+    ends = True  # whether those grids include the upper end of each axis
 
     def make(self) -> Operator:
         raise NotImplementedError
@@ -67,6 +84,13 @@ class OperatorContract:
         result = other.load_state_dict(state, strict=True)
         assert not result.missing_keys
         assert not result.unexpected_keys
+        assert torch.equal(other(self.sample()), operator(self.sample()))
+
+    def test_weights_survive_safetensors(self, operator: Operator) -> None:
+        """Which refuses a tensor that has two names."""
+        stored = save({name: value.contiguous() for name, value in operator.state_dict().items()})
+        other = self.make()
+        other.load_state_dict(load(stored), strict=True)
         assert torch.equal(other(self.sample()), operator(self.sample()))
 
     def test_two_in_one_module(self, operator: Operator) -> None:
@@ -120,6 +144,28 @@ class OperatorContract:
         torch.testing.assert_close(
             operator(x.roll(shifts, axes)), operator(x).roll(shifts, axes), rtol=1e-4, atol=1e-5
         )
+
+    def test_discretisation_convergence(self, operator: Operator) -> None:
+        """For one smooth input the output tends to one function: on shared nodes the difference falls."""
+        if self.grids is None:
+            pytest.skip("a map of nodes, not of functions")
+        coarse, fine, exact = (self.on_shared_nodes(operator, cells) for cells in self.grids)
+        assert (coarse - exact).abs().max() > 1e-6
+        assert (fine - exact).abs().max() < 0.5 * (coarse - exact).abs().max()
+
+    @torch.no_grad()
+    def on_shared_nodes(self, operator: Operator, cells: int) -> Tensor:
+        """What it gives on so many cells along each axis, at the nodes of the coarsest of ``grids``."""
+        assert self.grids is not None
+        length = 1.5 * math.pi if self.ends else 2 * math.pi  # a function that wraps around, or does not
+        x = length * torch.arange(cells + self.ends) / cells
+        u = torch.ones(self.in_channels, *(len(x),) * operator.dim)
+        for channel in range(self.in_channels):
+            for axis in range(operator.dim):
+                wave = torch.sin(x + channel + axis) + 0.5
+                u[channel] *= wave.view(-1, *(1,) * (operator.dim - 1 - axis))
+        step = cells // self.grids[0]
+        return operator(u[None])[(..., *(slice(None, None, step),) * operator.dim)]
 
 
 class TestFNO1D(OperatorContract):
@@ -255,3 +301,186 @@ def test_finer_grids_give_the_same_function(positions: Literal["bounded", "perio
     exact = at(32)
     coarse, fine = ((at(n) - exact).abs().max().item() for n in (2, 8))
     assert fine < 0.5 * coarse
+
+
+class TestUNO1D(OperatorContract):
+    shape, finer, out_channels, least, grids = (12,), (31,), 1, 9, (16, 64, 256)
+
+    def make(self) -> Operator:
+        return UNO(modes=[9], width=4, depth=2, in_channels=2, out_channels=1)
+
+
+class TestUNO2D(OperatorContract):
+    grids = (8, 32, 128)
+
+    def make(self) -> Operator:
+        return UNO(modes=[6, 6], width=4, depth=1, in_channels=2, out_channels=3)
+
+
+class TestUNO2DPadding(OperatorContract):
+    least = 5
+
+    def make(self) -> Operator:
+        return UNO(
+            modes=[7, 7], width=4, depth=1, in_channels=2, out_channels=3, padding=0.25, norm="group_norm"
+        )
+
+
+class TestUNO3D(OperatorContract):
+    shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+
+    def make(self) -> Operator:
+        return UNO(modes=[4, 4, 4], width=4, depth=1, in_channels=1, out_channels=2)
+
+
+class TestLocalNO1D(OperatorContract):
+    shape, finer, out_channels, grids = (12,), (31,), 1, (16, 64, 256)
+
+    def make(self) -> Operator:
+        return LocalNO(modes=[6], width=4, layers=2, in_channels=2, out_channels=1)
+
+
+class TestLocalNO2D(OperatorContract):
+    least = 5
+    grids = (8, 32, 128)
+
+    def make(self) -> Operator:
+        return LocalNO(modes=[5, 5], width=4, layers=2, in_channels=2, out_channels=3)
+
+
+class TestLocalNO2DPeriodic(OperatorContract):
+    translates = True
+    shape, least = (12, 12), 5
+    grids, ends = (8, 32, 128), False
+
+    def make(self) -> Operator:
+        return LocalNO(modes=[5, 5], width=4, layers=2, in_channels=2, out_channels=3, positions=None)
+
+
+class TestLocalNO3D(OperatorContract):
+    shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+
+    def make(self) -> Operator:
+        return LocalNO(modes=[4, 4, 4], width=3, layers=2, in_channels=1, out_channels=2)
+
+
+class TestCODANO2D(OperatorContract):
+    least = 5
+    grids = (8, 32, 128)
+
+    def make(self) -> Operator:
+        return CODANO(modes=[5, 5], width=4, layers=2, in_channels=2, out_channels=3)
+
+
+class TestCODANO2DPeriodic(OperatorContract):
+    translates = True
+    shape, least = (12, 12), 5
+
+    def make(self) -> Operator:
+        return CODANO(modes=[5, 5], width=3, layers=2, heads=1, in_channels=2, out_channels=3, positions=None)
+
+
+class TestCODANO3D(OperatorContract):
+    shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+
+    def make(self) -> Operator:
+        return CODANO(modes=[4, 4, 4], width=3, layers=1, in_channels=1, out_channels=2)
+
+
+class TestLNO1D(OperatorContract):
+    shape, finer, out_channels, least, grids = (12,), (31,), 1, 2, (8, 32, 256)
+
+    def make(self) -> Operator:
+        return LNO(dim=1, width=4, layers=2, rank=2, kernel_width=8, in_channels=2, out_channels=1)
+
+
+class TestLNO2D(OperatorContract):
+    least, grids = 2, (8, 32, 128)
+
+    def make(self) -> Operator:
+        return LNO(dim=2, width=4, layers=2, rank=2, kernel_width=8, in_channels=2, out_channels=3)
+
+
+class TestLNO2DPeriodic(OperatorContract):
+    translates, least = True, 2
+    grids, ends = (2, 4, 64), False  # equal weights are exact once the waves are resolved
+
+    def make(self) -> Operator:
+        return LNO(
+            dim=2, width=4, layers=2, rank=2, kernel_width=8, in_channels=2, out_channels=3, positions=None
+        )
+
+
+class TestLNO3D(OperatorContract):
+    shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 2
+    grids = (8, 16, 32)
+
+    def make(self) -> Operator:
+        return LNO(dim=3, width=16, layers=2, rank=8, kernel_width=8, in_channels=1, out_channels=2)
+
+
+class TestDeepONet1D(OperatorContract):
+    shape, finer, out_channels, least, grids = (12,), (31,), 1, 2, (8, 32, 256)
+
+    def make(self) -> Operator:
+        return DeepONet(sensors=[12], width=16, layers=2, basis=8, in_channels=2, out_channels=1)
+
+
+class TestDeepONet2D(OperatorContract):
+    least, grids = 2, (8, 32, 128)
+
+    def make(self) -> Operator:
+        return DeepONet(sensors=[10, 9], width=16, layers=2, basis=8, in_channels=2, out_channels=3)
+
+
+class TestDeepONet3DPeriodic(OperatorContract):
+    shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 2
+    grids, ends = (8, 16, 32), False
+
+    def make(self) -> Operator:
+        return DeepONet(
+            sensors=[6, 5, 7],
+            width=16,
+            layers=1,
+            basis=8,
+            in_channels=1,
+            out_channels=2,
+            positions="periodic",
+        )
+
+
+class TestMultiONet1D(OperatorContract):
+    shape, finer, out_channels, least, grids = (12,), (31,), 1, 2, (8, 32, 256)
+
+    def make(self) -> Operator:
+        return MultiONet(sensors=[12], width=16, layers=3, in_channels=2, out_channels=1)
+
+
+class TestMultiONet2DPeriodic(OperatorContract):
+    least, grids, ends = 2, (8, 32, 128), False
+
+    def make(self) -> Operator:
+        return MultiONet(
+            sensors=[10, 9], width=16, layers=3, in_channels=2, out_channels=3, positions="periodic"
+        )
+
+
+class TestUNet1D(OperatorContract):
+    shape, finer, out_channels, least = (12,), (31,), 1, 8
+
+    def make(self) -> Operator:
+        return UNet(dim=1, width=4, depth=2, in_channels=2, out_channels=1)
+
+
+class TestUNet2D(OperatorContract):
+    least = 8
+
+    def make(self) -> Operator:
+        return UNet(dim=2, width=4, depth=2, in_channels=2, out_channels=3)
+
+
+class TestUNet3DPeriodic(OperatorContract):
+    shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+
+    def make(self) -> Operator:
+        return UNet(dim=3, width=3, depth=1, in_channels=1, out_channels=2, periodic=True)
