@@ -135,7 +135,7 @@ def squared_h_minus_1(residual: Tensor, grid: Grid) -> Tensor:
         low, high = ("neumann" if closed else "dirichlet" for closed in closed_ends(grid, k))
         n = residual.shape[k + 1]
         spectrum, vectors = eigenpairs(PERIODIC if wraps else (low, high), n, residual.dtype, residual.device)
-        modes = torch.tensordot(modes, vectors, dims=([1], [0]))  # the axis done goes to the end
+        modes = modes.movedim(1, -1) @ vectors  # the axis that is done goes to the end
         along = [1] * grid.dim
         along[k] = n
         eigenvalues = eigenvalues + spectrum.view(along) / grid.spacing[k] ** 2
