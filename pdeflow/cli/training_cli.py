@@ -243,12 +243,14 @@ class TrainingCLI(LightningCLI):
             )
         if model.dim != self.datamodule.dim:
             parameters = inspect.signature(type(model).__init__).parameters
-            key = next((name for name in ("modes", "sensors", "dim") if name in parameters), "class_path")
+            key = next(
+                (name for name in ("modes", "mesh", "sensors", "dim") if name in parameters), "class_path"
+            )
             raise InvalidInput(
                 f"model.init_args.{key}",
                 self.config.model.init_args.get(key),
                 f"a model of {self.datamodule.dim} dimensions, as many as the data",
                 f"Give {self.datamodule.dim} numbers, one for each axis of the grid."
-                if key in ("modes", "sensors")
+                if key in ("modes", "mesh", "sensors")
                 else "",
             )

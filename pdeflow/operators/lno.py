@@ -120,8 +120,10 @@ class _LowRankLayer(nn.Module):
         self.local = nn.Linear(width, width)
         self.phi_hidden = nn.Sequential(mlp([reads, kernel_width, kernel_width]), nn.GELU())
         self.psi_hidden = nn.Sequential(mlp([reads, kernel_width, kernel_width]), nn.GELU())
-        self.phi = nn.Parameter(torch.randn(rank, kernel_width, width) / math.sqrt(kernel_width))
-        self.psi = nn.Parameter(torch.randn(rank, kernel_width, width) / math.sqrt(kernel_width))
+        # Hidden numbers are about 0.1 as made: at the usual size phi and psi would be too, and learn slower.
+        size = 3 / math.sqrt(kernel_width)
+        self.phi = nn.Parameter(size * torch.randn(rank, kernel_width, width))
+        self.psi = nn.Parameter(size * torch.randn(rank, kernel_width, width))
 
     def forward(self, v: Tensor, known: Tensor, weights: Tensor) -> Tensor:
         """``v (batch, nodes, width)``, ``known (batch, nodes, reads)``, ``weights (nodes, 1)``."""
