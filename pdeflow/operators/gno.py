@@ -15,6 +15,7 @@ from pdeflow.operators.graph_operator import (
     check_positive,
     check_reached,
     edge_features,
+    local_map,
 )
 from pdeflow.operators.kernel_integral import KernelIntegral
 from pdeflow.operators.neighbours import Edges, Neighbours, check_company, edges_within
@@ -82,7 +83,7 @@ class GNO(GraphOperator):
         super().__init__(settings, dim=dim, in_channels=in_channels, out_channels=out_channels)
         self.radius, self.layers = radius, layers
         self.lift = nn.Linear(dim + in_channels, width)
-        self.local = nn.Linear(width, width)
+        self.local = local_map(width)
         self.integral = KernelIntegral(2 * (dim + in_channels), width, kernel_width)
         self.project = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, out_channels)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
 from pdeflow.operators.neighbours import Edges, Neighbours, joined
@@ -259,6 +259,14 @@ def check_positive(settings: Mapping[str, Any], *names: str) -> None:
     for name in names:
         if not settings[name] > 0:
             raise InvalidInput(f"model.{name}", settings[name], "a number above 0")
+
+
+def local_map(width: int) -> nn.Linear:
+    """``W``, at first one that keeps the size of ``v`` (He); torch's own leaves little after six layers."""
+    made = nn.Linear(width, width)
+    nn.init.kaiming_normal_(made.weight, nonlinearity="relu")
+    nn.init.zeros_(made.bias)
+    return made
 
 
 def check_kernel_width(kernel_width: int) -> None:

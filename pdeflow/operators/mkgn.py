@@ -17,6 +17,7 @@ from pdeflow.operators.graph_operator import (
     check_positive,
     check_reached,
     edge_features,
+    local_map,
 )
 from pdeflow.operators.kernel_integral import KernelIntegral
 from pdeflow.operators.neighbours import (
@@ -116,7 +117,7 @@ class MKGN(GraphOperator):
             return KernelIntegral(2 * (dim + in_channels), width, max(kernel_width >> level, 4))
 
         self.lift = nn.Linear(dim + in_channels, width)
-        self.local = nn.ModuleList(nn.Linear(width, width) for _ in range(levels))
+        self.local = nn.ModuleList(local_map(width) for _ in range(levels))
         self.within = nn.ModuleList(integral(level) for level in range(levels))
         self.down = nn.ModuleList(integral(level + 1) for level in range(levels - 1))
         self.up = nn.ModuleList(integral(level + 1) for level in range(levels - 1))
