@@ -36,7 +36,8 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
         return
     if settings["data"]["class_path"] == "TrajectoryData":
         data["inputs"], data["targets"] = [*data["fields"], *data.get("constants", [])], data["fields"]
-    instants = data.get("history", 1) + data.get("horizon", 1) + 1
+    # One more than a trajectory's window, so that there are several.
+    instants = data["history"] + data["horizon"] + 1 if "horizon" in data else 2
     points = max([data.get("resolution") or 16, *data.get("test_resolutions", [])])
     rng = np.random.default_rng(0)
     for name in [data["path"], *data.get("test_paths", [])]:
