@@ -183,9 +183,15 @@ def test_memory_of_another_form_is_not_read(solver, kind) -> None:
     together = solve(A, b, solver=solver, preconditioner=one)
     alone = [solve(part, c, solver=solver, preconditioner=one) for part, c in zip(A.pieces(1), b.split(1))]
     assert together.converged.all()
-    # Those who take systems one by one and side by side differ by rounding, which grows in BiCGStab.
-    steps = torch.cat([solution.iterations for solution in alone])
-    assert ((together.iterations - steps).abs() <= 1 + 0.1 * steps).all()
+    # Those who take systems one by one and side by side differ by rounding, which grows in BiCGStab, more on
+    # some processors than on others: 53 steps and 61 have been seen.
+    steps, share = torch.cat([solution.iterations for solution in alone]), 0.1
+    if isinstance(solver, BiCGStab):
+        share = 0.25
+    assert ((together.iterations - steps).abs() <= 1 + share * steps).all()
+    torch.testing.assert_close(
+        together.x, torch.cat([part.x for part in alone]), rtol=0, atol=1e-6 * float(together.x.abs().max())
+    )
     for other in (darcy(2, (12, 12)), darcy(3, (12, 12)).to(torch.float32), darcy(3, (144,))):
         with pytest.raises(InvalidInput, match="batch 1 for all systems"):
             solve(A, b, solver=solver, preconditioner=Wrong(kind, other))

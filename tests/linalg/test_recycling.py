@@ -237,7 +237,8 @@ def test_pieces_of_one_batch_share_memory_and_no_knowledge(monkeypatch: pytest.M
     monkeypatch.setattr("pdeflow.linalg.solver.UNKNOWNS_IN_CACHE", 144)
     for A, b in definite:
         one, other = solve(A, b, solver=DeflatedCG(6, 12)), solve(A, b)
-        assert ((one.iterations - other.iterations).abs() <= 3).all()
+        # Some processors round so that there are 144 steps and 140.
+        assert ((one.iterations - other.iterations).abs() <= 1 + 0.05 * other.iterations).all()
 
 
 class Counting(Preconditioner):

@@ -127,7 +127,7 @@ def test_norms_weigh_nodes_by_the_area_they_stand_for() -> None:
             "max_error": 2.0,
         }
     )
-    assert evaluator.spectra() == {}
+    assert evaluator.curves() == {}
 
 
 def test_h1_is_refused(file: Path, tmp_path: Path) -> None:

@@ -167,8 +167,8 @@ def test_an_operator_learns_without_labels(tmp_path: Path) -> None:
             lambda parameters: torch.optim.AdamW(parameters, lr=1e-2),
             OneCycle(),
         )
-        trainer = toy_trainer(tmp_path, 50, [], num_sanity_val_steps=0)
+        trainer = toy_trainer(tmp_path, 60, [], num_sanity_val_steps=0)
         trainer.fit(task, datamodule=data)
         errors[norm] = float(trainer.callback_metrics["valid/l2"])
-    assert errors["H-1"] < 0.15, errors
+    assert errors["H-1"] < 0.2, errors
     assert errors["H-1"] < errors["L2"], errors
