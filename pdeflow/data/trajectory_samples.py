@@ -109,12 +109,13 @@ class TrajectorySamples(GridSamples):
         channels of the input are states; ``time_step``, the time between two of them.
         """
         row, start = index // self.starts, index % self.starts
+        steps = start[:, None] + torch.arange(self.history + self.horizon)
         if self._memory is not None:
-            states, constants = (part[row] for part in self._memory)
+            states, constants = self._memory
+            window, constants = states[row[:, None], steps], constants[row]
         else:
             states, constants = self._read(row.numpy())
-        steps = start[:, None] + torch.arange(self.history + self.horizon)
-        window = states[torch.arange(len(states))[:, None], steps]
+            window = states[torch.arange(len(states))[:, None], steps]
         past = window[:, : self.history].flatten(1, 2)
         return {
             "input": torch.cat([past, constants], dim=1),

@@ -9,6 +9,8 @@ import torch
 from neuralop.layers.spectral_convolution import SpectralConv
 from torch import Tensor
 
+from pdeflow.operators.truncated_fourier import from_modes, lowest_modes
+
 
 class SpectralConvolution(SpectralConv):
     """``(K v)^(k) = R_k v^(k)`` for the lowest modes ``k``, zero for the others, given on any grid.
@@ -35,32 +37,14 @@ class SpectralConvolution(SpectralConv):
             ``(batch, out_channels, *output_shape)``.
         """
         points = x.shape[2:]
-        axes = tuple(range(2, x.ndim))
         scaling: Any = self.resolution_scaling_factor  # one factor an axis
         if output_shape is None and scaling is not None:
             output_shape = [round(n * factor) for n, factor in zip(points, scaling)]
-        wanted = list(output_shape or points)
-        low = _lowest(torch.fft.rfftn(x, dim=axes, norm=self.fft_norm), self.n_modes)
-        low = self._contract(low, self.weight, separable=self.separable)
-        y = torch.fft.irfftn(_in_place(low, wanted), s=wanted, dim=axes, norm=self.fft_norm)
+        # Half precision is not enough for sums over all nodes, and there are no complex numbers in it.
+        with torch.autocast(x.device.type, enabled=False):
+            values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+            low = lowest_modes(values, self.n_modes, self.fft_norm)
+            low = torch.complex(low[:, :, 0], low[:, :, 1])
+            low = self._contract(low, self.weight, separable=self.separable)
+            y = from_modes(torch.stack((low.real, low.imag), dim=2), output_shape or points, self.fft_norm)
         return y if self.bias is None else y + self.bias
-
-
-def _lowest(spectrum: Tensor, modes: Sequence[int]) -> Tensor:
-    """The modes from ``-m // 2`` up, ``m`` along each axis and from 0 up along the last, in this order."""
-    low = spectrum.narrow(-1, 0, modes[-1])
-    for axis, count in enumerate(modes[:-1], start=2):
-        below = count // 2
-        parts = low.narrow(axis, low.shape[axis] - below, below), low.narrow(axis, 0, count - below)
-        low = torch.cat(parts, axis)
-    return low
-
-
-def _in_place(low: Tensor, points: Sequence[int]) -> Tensor:
-    """The spectrum of a grid of so many points that has these lowest modes; the last axis is left short."""
-    for axis, count in enumerate(points[:-1], start=2):
-        given = low.shape[axis]
-        below = given // 2
-        between = low.new_zeros(*low.shape[:axis], count - given, *low.shape[axis + 1 :])
-        low = torch.cat((low.narrow(axis, below, given - below), between, low.narrow(axis, 0, below)), axis)
-    return low
