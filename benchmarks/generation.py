@@ -13,9 +13,9 @@ that go round all contenders.
 
 ``two_process_speedup`` is our time on one process over that on two. ``solving_share`` is the time in drawing
 and solving, over both processes, as a share of two times the wall clock. ``generation_over_solving`` is what
-writing, packing, verifying and recording cost: on one process, the wall clock of a run, less the part of a
-run of two samples in which it does not draw or solve, over the time in drawing and solving; the largest of
-the cases.
+writing, packing, verifying and recording cost: the wall clock of a run times its processes, less the part of
+a run of two samples in which it does not draw or solve, over the time in drawing and solving; the larger of
+those on one process and on two, and the largest of the cases.
 With ``--device cuda`` ours samples and solves there; the peers stay on the two cores.
 ``python -m benchmarks.generation [--quick] [--rows A,B] [--device cpu|cuda] [--json FILE]``
 """
@@ -30,7 +30,7 @@ import torch
 
 from benchmarks import generation_elliptic, generation_time
 from benchmarks.generation_run import FOLDER, measure, unmeasured
-from benchmarks.result import NOT_MEASURED, finish, parser
+from benchmarks.result import NOT_MEASURED, finish, parser, write
 
 CASES = {case.name: case for case in (*generation_elliptic.CASES, *generation_time.CASES)}
 QUICK = {"darcy_128": 200, "helmholtz_128": 100, "burgers_1024": 100}
@@ -77,6 +77,7 @@ def main() -> None:
     options = parser(__doc__ or "", rows=list(CASES), device=True).parse_args()
     load = os.getloadavg()
     device_is_there = options.device == "cpu" or torch.cuda.is_available()
+    more = {"load_average": load, "processes": 2, "device": options.device}
     rows: list[dict[str, Any]] = []
     numbers: dict[str, dict[str, Any]] = {}
     for name, case in CASES.items():
@@ -93,10 +94,10 @@ def main() -> None:
         FOLDER.mkdir(parents=True)
         found, numbers[name] = measure(name, half.ours(case, options.device), peers, samples, rounds)
         rows += found
+        if options.json is not None:  # what is measured is kept if a later case ends the run
+            write(options.json, rows, {**summarise(rows, numbers), "quick": options.quick}, **more)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    summary = summarise(rows, numbers)
-    more = {"load_average": load, "processes": 2, "device": options.device}
-    finish(options.json, rows, {**summary, "quick": options.quick}, **more)
+    finish(options.json, rows, {**summarise(rows, numbers), "quick": options.quick}, **more)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
@@ -55,6 +56,16 @@ class InvalidInput(PdeflowError, ValueError):
         if hint:
             lines.append(hint)
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it stands: a worker process sends it to the one that waits for it."""
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(kind: type[InvalidInput], arguments: tuple[Any, ...], state: dict[str, Any]) -> InvalidInput:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
 
 
 class CorruptFile(PdeflowError, OSError):

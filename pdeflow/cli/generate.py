@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pdeflow import worker_processes
 from pdeflow.cli import allowlist
 from pdeflow.cli.failure import UsageError
 from pdeflow.cli.own_options import Parser, take
@@ -72,6 +74,16 @@ def run(arguments: Sequence[str]) -> int:
     rest = [_with_auto(before, word) for before, word in zip(["", *rest], rest)]
     if given.n is not None:
         rest += [f"--samples={given.n}"]
+    try:
+        if given.workers > 1 and given.executor == "processes" and not given.dry_run:
+            worker_processes.start_early(given.workers, "pdeflow.generate.executors")
+        return _generate(given, rest)
+    finally:
+        worker_processes.discard()
+
+
+def _generate(given: argparse.Namespace, rest: list[str]) -> int:
+    """What ``run`` does once its own options are read."""
     with quick_imports():
         recipe = parse_recipe(rest, given.allow)
     if given.dry_run:

@@ -7,16 +7,14 @@ to the byte wherever they were made.
 from __future__ import annotations
 
 import concurrent.futures
-import multiprocessing
-import os
 import shutil
-import threading
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
+from pdeflow import worker_processes
 from pdeflow.errors import InvalidInput, PdeflowError
 from pdeflow.generate import dask_workers, slurm_array
 from pdeflow.generate.manifest import Manifest
@@ -25,6 +23,8 @@ from pdeflow.generate.worker import cannot_import, pack, run_chain, solve, store
 
 ExecutorName = Literal["processes", "dask", "dask-slurm", "slurm"]
 _SLURM = ("dask-slurm", "slurm")
+WORKER = "pdeflow.generate.executors"
+"""What a process of its own imports: the module of what it is told to call."""
 
 
 def check_executor(
@@ -137,18 +137,6 @@ def _here(plan: Plan, manifest: Manifest, chains: list[int], device: str) -> Ite
             yield writing.result()
 
 
-def _end_with_parent() -> None:
-    """End this worker when the process that started it ends, however that happens (kill -9 included)."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _run_packed(packed: bytes, chain: int, shard: Path, device: str) -> dict[str, Any]:
     return run_chain(unpack(packed), chain, shard, device)
 
@@ -157,9 +145,7 @@ def _in_processes(
     plan: Plan, manifest: Manifest, chains: list[int], device: str, workers: int
 ) -> Iterator[dict[str, Any]]:
     packed = pack(plan)
-    # spawn: a fork of a process that has run torch threads can deadlock.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+    with worker_processes.pool(workers, WORKER) as pool:
         try:
             words = pool.submit(why_not, packed, plan.recipe.fingerprint()).result()
         except concurrent.futures.process.BrokenProcessPool as error:

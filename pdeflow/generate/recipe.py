@@ -229,7 +229,7 @@ class Recipe:
             "guess": self.guess,
             "rtol": self.rtol,
             "times": list(self.times),
-            "outputs": None if self.outputs is None else sorted(self.outputs),
+            **({} if self.outputs is None else {"outputs": sorted(self.outputs)}),
             "dtype": self.dtype,
             "name": self.title,
         }

@@ -24,7 +24,7 @@ FULL = 1.1
 """A band over the highest mode in use, below which it counts as full."""
 
 
-def highest_modes(size: Tensor, dim: int, tail: float) -> tuple[int, ...]:
+def highest_modes(size: Tensor, dim: int, tail: float, scale: Tensor | None = None) -> tuple[int, ...]:
     """The highest wave number along each axis that holds more than ``tail`` times its sample's largest.
 
     Parameters
@@ -35,10 +35,13 @@ def highest_modes(size: Tensor, dim: int, tail: float) -> tuple[int, ...]:
         How many axes the modes have.
     tail
         What is negligible.
+    scale
+        (..., 1, ..., 1), what it is weighed against, if not the largest of ``size``.
     """
     axes = tuple(range(-dim, 0))
     # Of what is not finite, nothing is above anything: such a sample does not ask for modes.
-    used = (size > tail * size.amax(axes, keepdim=True)).reshape(-1, *size.shape[-dim:]).any(0)
+    largest = size.amax(axes, keepdim=True) if scale is None else scale
+    used = (size > tail * largest).reshape(-1, *size.shape[-dim:]).any(0)
     result = []
     for axis in range(dim):
         others = [k for k in range(dim) if k != axis]

@@ -48,6 +48,9 @@ FIT = 8
 TAIL = 1e-3
 """What is negligible in a mode, in units of the tolerance."""
 
+MOST_GROWTH = 100.0
+"""Exponent beyond which it does not matter by how much a mode grows."""
+
 LOOK = 64
 """Steps after which an attempt ends if no sample is finite any more."""
 
@@ -207,10 +210,15 @@ class _Band:
         if self.rate.quadratic:
             grid = band_grid(grid, [2 * k for k in kept_modes(self.grid)])
         rate, v = self._rate(grid), resized(v, self.grid, grid)
-        # A mode gathers what it is given until that has decayed, at most to the end.
-        memory = 1 / (-rate.symbol.real).clamp(min=1 / self.stop)
-        held = torch.maximum(v.abs(), memory * rate.rest(v).abs())
-        found = highest_modes(held, grid.dim, self.tail)
+        size, growth = v.abs(), (self.stop * rate.symbol.real).clamp(max=MOST_GROWTH)
+        # Until the end a mode grows by itself, and gathers what it is given as far as that does not decay:
+        # (e^{st} - 1) / s is the time that this comes to at the rate s.
+        gathers = torch.where(growth == 0, 1.0, torch.expm1(growth) / growth) * self.stop
+        held = torch.maximum(size * growth.clamp(min=0).exp(), gathers * rate.rest(v).abs())
+        axes = tuple(range(-grid.dim, 0))
+        largest = size.amax(axes, keepdim=True)
+        scale = torch.where(largest > 0, largest, held.amax(axes, keepdim=True))
+        found = highest_modes(held, grid.dim, self.tail, scale)
         return tuple(max(k, least) for k, least in zip(found, self.least))
 
     def full(self, used: Sequence[int]) -> bool:
@@ -249,7 +257,8 @@ def fixed_steps(
 ) -> Tensor:
     """Coefficients at the instants, (n, instants, ...), with so many steps between neighbours.
 
-    Modes that hold less than ``tail`` times the largest of their sample need not be stepped.
+    Modes that hold, grow to, or gather less than ``tail`` times the largest of their sample need not be
+    stepped.
     """
     band = _Band(rate, interval / steps, interval * (instants - 1), tail)
     stored, count = [start], 0

@@ -54,6 +54,7 @@ class KuramotoSivashinsky(Evolution):
         at k = 2 at the rate 12. Without these the solution grows without end.
         """
         super().check_resolution(grid)
-        needed = math.ceil(HIGHEST_WAVE_NUMBER * (grid.upper[0] - grid.lower[0]) / math.pi)
-        reason = f"two for each wave of wave number {HIGHEST_WAVE_NUMBER:g}, where energy is taken away"
+        waves = math.ceil(HIGHEST_WAVE_NUMBER * (grid.upper[0] - grid.lower[0]) / (2 * math.pi))
+        needed = 2 * waves + 1
+        reason = f"two for each wave up to wave number {HIGHEST_WAVE_NUMBER:g}, where energy is taken away"
         require_nodes(grid, needed, reason, "Take a finer grid, or a smaller length.")

@@ -15,6 +15,8 @@ from pdeflow.problems import (
     D,
     Evolution,
     GaussianField,
+    KortewegDeVries,
+    KuramotoSivashinsky,
     NavierStokes,
     Parameter,
     etdrk4,
@@ -102,3 +104,28 @@ def test_a_spectrum_with_gaps_is_stepped_as_on_the_whole_grid(
     whole = problem.evolve(grid, given, 0.2, 3, rtol=1e-8, device="cpu")
     assert found.status.tolist() == whole.status.tolist() == [int(Status.CONVERGED)]
     assert (found.u - whole.u).norm() <= 1e-8 * whole.u.norm()
+
+
+def test_what_grows_from_almost_nothing_is_kept(monkeypatch) -> None:
+    problem = KuramotoSivashinsky(200.0)
+    grid = problem.grid(256)
+    x = TAU * grid.coordinates()[0] / 200.0
+    start = {"u0": (1e-4 * torch.sin(x) + 1e-15 * torch.sin(22 * x))[None]}
+    found = problem.evolve(grid, start, 60.0, 2, rtol=1e-8, device="cpu").u[:, -1]
+    monkeypatch.setattr(etdrk4, "TAIL", 0.0)
+    whole = problem.evolve(grid, start, 60.0, 2, rtol=1e-8, device="cpu").u[:, -1]
+    mode = torch.fft.rfft(whole).abs()[0, 22]
+    assert mode > 1e-6 * torch.fft.rfft(whole).abs().max()
+    assert (found - whole).norm() <= 1e-8 * whole.norm()
+
+
+def test_a_long_time_gathers_more() -> None:
+    """Without friction a mode keeps what it is given: what is negligible in a step is not in all of them."""
+    problem = KortewegDeVries(32.0)
+    grid = problem.grid(256)
+    x = TAU * grid.coordinates()[0] / 32.0
+    p = problem.spectral_parameters(grid, {"u0": torch.cos(x)[None]}, "cpu")
+    v = p.pop("u0").coefficients
+    rate = Rate(problem, grid, p, v.device)
+    (short,), (long,) = (etdrk4._Band(rate, 1e-3, stop, 1e-6).used(v) for stop in (1e-6, 10.0))
+    assert (short, long) == (1, 2)
