@@ -98,14 +98,20 @@ def run(arguments: Sequence[str]) -> int:
     if isinstance(surrogate.model, GraphOperator):
         from pdeflow.cli.predict_meshes import predict_meshes
 
+        if given.steps is not None:
+            raise InvalidInput("--steps", given.steps, "nothing for an operator on meshes: it does not march")
         count = predict_meshes(surrogate, given.file, given.output)
         print(f"Wrote {count} predictions to {given.output}")
         return 0
-    inputs = open_inputs(given.file, list(surrogate.input_names), surrogate.model.dim)
+    if given.steps is not None and given.output.suffix in WELL and surrogate.time_step is None:
+        expected = "OUT.npz, because this model does not know the time of its step"
+        raise InvalidInput("-o/--output", str(given.output), expected, "Or train it on TrajectoryData.")
+    inputs, diverged = open_inputs(given.file, list(surrogate.input_names), surrogate.model.dim), 0
     given.output.parent.mkdir(parents=True, exist_ok=True)
     with tqdm(total=inputs.n, unit="sample", desc="predicting") as bar:
 
         def blocks() -> Iterator[tuple[int, np.ndarray]]:
+            nonlocal diverged
             for start in range(0, inputs.n, given.batch_size):
                 given_values = inputs.read(start, min(start + given.batch_size, inputs.n))
                 if given.steps is None:
@@ -114,6 +120,7 @@ def run(arguments: Sequence[str]) -> int:
                     known, channels = surrogate.state_channels, len(surrogate.target_names)
                     first = given_values[:, None, known - channels : known]
                     later = surrogate.rollout(given_values, given.steps)
+                    diverged += int(np.isnan(later[:, -1]).reshape(len(later), -1).any(1).sum())
                     values = np.concatenate([first, later], axis=1)
                 yield start, values
                 bar.update(len(values))
@@ -124,9 +131,12 @@ def run(arguments: Sequence[str]) -> int:
         elif given.steps is None:
             _write_well(given.output, _after_nothing(blocks()), names, inputs, (0.0, 1.0), steady=True)
         else:
-            times = tuple(k * (surrogate.time_step or 1.0) for k in range(given.steps + 1))
+            assert surrogate.time_step is not None
+            times = tuple(k * surrogate.time_step for k in range(given.steps + 1))
             _write_well(given.output, blocks(), names, inputs, times, steady=False)
     print(f"Wrote {inputs.n} predictions to {given.output}")
+    if diverged:
+        print(f"{diverged} of them left all bounds and are NaN from there on")
     return 0
 
 

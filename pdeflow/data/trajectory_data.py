@@ -83,7 +83,7 @@ class TrajectoryData(GridData):
     def _chosen(
         self, readers: list[WellReader], rows: np.ndarray, points: int | Sequence[int] | None, training: bool
     ) -> GridSamples:
-        return TrajectorySamples(
+        samples = TrajectorySamples(
             readers,
             rows,
             self.targets,
@@ -93,3 +93,13 @@ class TrajectoryData(GridData):
             horizon=self.horizon if training else None,
             stride=self.stride,
         )
+        if not training:
+            step = self._train.time_step  # pyright: ignore[reportAttributeAccessIssue]
+            if abs(samples.time_step - step) > 1e-4 * step:
+                raise InvalidInput(
+                    str(readers[0].path),
+                    f"states {samples.time_step:g} apart",
+                    f"the step of training, {step:g}",
+                    "Give a file with the same instants.",
+                )
+        return samples

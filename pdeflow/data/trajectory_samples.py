@@ -51,14 +51,11 @@ class TrajectorySamples(GridSamples):
         horizon: int | None = None,
         stride: int = 1,
     ) -> None:
-        super().__init__(readers, rows, [*fields, *constants], fields, points)
-        self.fields, self.constants, self.history, self.stride = (
-            list(fields),
-            list(constants),
-            history,
-            stride,
-        )
-        for reader in self.readers:
+        if not fields:
+            raise InvalidInput("data.fields", [], "at least one name", choices=readers[0].fields)
+        self.fields, self.constants = list(fields), list(constants)
+        self.history, self.stride = history, stride
+        for reader in readers:
             moving = [] if reader.steady else list(reader.fields)
             for key, names, allowed in (
                 ("data.fields", self.fields, moving),
@@ -68,6 +65,7 @@ class TrajectorySamples(GridSamples):
                     if name not in allowed:
                         kind = "depends on time" if key == "data.fields" else "does not depend on time"
                         raise InvalidInput(key, name, f"what {kind} in {reader.path}", choices=allowed)
+        super().__init__(readers, rows, [*fields, *constants], fields, points)
         self.time_step = self._time_step()
         self.instants = min(-(-reader.times.shape[-1] // stride) for reader in self.readers)
         if self.instants < history + (horizon or 1):
@@ -86,7 +84,9 @@ class TrajectorySamples(GridSamples):
         """The time between states, which has to be the same everywhere."""
         steps = [np.diff(np.atleast_2d(reader.times)[:, :: self.stride], axis=1) for reader in self.readers]
         low, high = min(s.min(initial=np.inf) for s in steps), max(s.max(initial=0.0) for s in steps)
-        if high - low > 1e-6 * high:
+        # Times may have been written in float32.
+        rounding = 4 * float(np.finfo(np.float32).eps) * max(np.abs(r.times).max() for r in self.readers)
+        if high - low > 1e-6 * high + rounding:
             hint = "Choose a stride that makes them equal, or generate equidistant instants."
             raise InvalidInput("data.stride", f"steps of {low:g} to {high:g}", "steps of one length", hint)
         return float(low)

@@ -90,7 +90,8 @@ class Normaliser(nn.Module):
         """
         if not isinstance(x, Tensor):
             graph = copy.copy(x)
-            graph.x = self.encode(x.x)
+            # Lightning brings tensors to the precision of the weights, but no graphs.
+            graph.x = self.encode(x.x.to(self.input_mean.dtype))
             return graph
         return (x - _column(self.input_mean, x)) / _column(self.input_std, x)
 

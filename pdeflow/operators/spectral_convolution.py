@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,9 @@ class SpectralConvolution(SpectralConv):
         if output_shape is None and scaling is not None:
             output_shape = [round(n * factor) for n, factor in zip(points, scaling)]
         # Half precision is not enough for sums over all nodes, and there are no complex numbers in it.
-        with torch.autocast(x.device.type, enabled=False):
+        kind = x.device.type
+        automatic = torch.amp.is_autocast_available(kind)
+        with torch.autocast(kind, enabled=False) if automatic else contextlib.nullcontext():
             values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
             low = lowest_modes(values, self.n_modes, self.fft_norm)
             low = torch.complex(low[:, :, 0], low[:, :, 1])

@@ -263,7 +263,8 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
             f"{path}: spectrum_error and spectrum_truth have shapes {sizes}, expected (k,) both."
         )
     steps = [numbers("rollout_l2"), numbers("rollout_drift")]
-    if len({None if curve is None else (curve.shape, curve.ndim == 1) for curve in steps}) > 1:
+    sizes = [None if curve is None else curve.shape for curve in steps]
+    if sizes[0] != sizes[1] or (sizes[0] is not None and len(sizes[0]) != 1):
         raise CorruptFile(f"{path}: rollout_l2 and rollout_drift are not of the same (steps,).")
     return TestedResolution(
         name,

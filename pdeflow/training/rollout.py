@@ -12,6 +12,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.operators.march import march
 from pdeflow.training.losses import Loss, RelativeL2
 from pdeflow.training.objective import Objective
+from pdeflow.training.rollout_error import held
 
 
 class Rollout(Objective):
@@ -51,6 +52,9 @@ class Rollout(Objective):
         if "state" not in batch:
             raise InvalidInput("data", "pairs of input and target", "trajectories", "Use TrajectoryData.")
         x, (steps, channels) = batch["input"], batch["target"].shape[1:3]
+        if self.training and self.pushforward and steps == 1:
+            expected = "data.horizon of at least 2: the push forward is through the steps before the last"
+            raise InvalidInput("objective.pushforward", True, expected)
         past, constants = x[:, : batch["state"]], x[:, batch["state"] :]
         if not self.training:
             return march(step, past, constants, steps, channels)
@@ -65,8 +69,10 @@ class Rollout(Objective):
         return torch.stack(states, dim=1)
 
     def forward(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
-        """The loss of the batch; in validation of what has not diverged."""
+        """The loss of the batch; a sample that has diverged counts with its last finite state."""
         target = batch["target"]
+        if not self.training:
+            prediction = held(prediction)
         if self.training and self.pushforward:
             prediction, target = prediction[:, -1:], target[:, -1:]
         return self.loss(prediction.flatten(0, 1), target.flatten(0, 1), batch["grid"])

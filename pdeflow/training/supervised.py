@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
+from pdeflow.errors import InvalidInput
 from pdeflow.training.losses import Loss, RelativeL2
 from pdeflow.training.objective import Objective
 
@@ -22,6 +24,12 @@ class Supervised(Objective):
     def __init__(self, loss: Loss | None = None) -> None:
         super().__init__()
         self.loss = loss if loss is not None else RelativeL2()
+
+    def predict(self, step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Tensor:
+        """What the operator gives for the input."""
+        if "state" in batch:
+            raise InvalidInput("objective", "Supervised", "Rollout, for the data are trajectories")
+        return super().predict(step, batch)
 
     def forward(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
         """The loss of the batch."""

@@ -130,3 +130,15 @@ def test_what_cannot_march_says_why(tmp_path):
     surrogate, w = march_folder(tmp_path / "other", names=("a", "k"))
     with pytest.raises(InvalidInput, match="Train on TrajectoryData"):
         surrogate.rollout(np.stack([w[:, 0], w[:, 0]], axis=1), 2)
+
+
+def test_what_has_diverged_is_counted(tmp_path, capsys):
+    surrogate, _ = march_folder(tmp_path)
+    for weight in surrogate.model.parameters():
+        weight.data.mul_(40.0)
+    pdeflow.save(surrogate.model, tmp_path / "step", surrogate.normalisation)
+    command = [str(tmp_path / "step"), str(tmp_path / "d.h5"), "--steps", "9"]
+    with pytest.raises(InvalidInput, match="does not know the time of its step"):
+        run([*command, "-o", str(tmp_path / "out.h5")])
+    assert run([*command, "-o", str(tmp_path / "out.npz")]) == 0
+    assert "5 of them left all bounds" in capsys.readouterr().out

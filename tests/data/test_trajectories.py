@@ -90,7 +90,8 @@ def test_states_have_one_mean_and_deviation_wherever_they_stand(tmp_path: Path) 
         ({"fields": ["w"], "horizon": 7}, "data.horizon.*7 instants"),
         ({"fields": ["w"], "history": 0}, "data.history: got 0"),
         ({"fields": ["w"], "stride": 4, "horizon": 2}, "data.horizon.*2 instants"),
-        ({"fields": []}, "inputs: got"),
+        ({"fields": []}, "data.fields: got"),
+        ({"fields": ["nothing"]}, "data.fields: got 'nothing'"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, options: dict, message: str) -> None:
@@ -103,3 +104,16 @@ def test_steps_of_different_lengths_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "w.h5", times=np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0]))
     with pytest.raises(InvalidInput, match=r"data.stride.*1 to 2"):
         samples(path)
+
+
+def test_times_in_single_precision_are_equidistant_all_the_same(tmp_path: Path) -> None:
+    times = (np.arange(201, dtype="f4") * np.float32(0.01)).astype(float)
+    part = samples(write(tmp_path / "w.h5", instants=201, times=times))
+    assert part.time_step == pytest.approx(0.01, rel=1e-4)
+
+
+def test_a_test_file_has_the_step_of_training(tmp_path: Path) -> None:
+    train, other = write(tmp_path / "a.h5"), write(tmp_path / "b.h5", times=np.arange(7.0))
+    data = TrajectoryData(str(train), ["w"], batch_size=2, test_paths=[str(other)], split=(1.0, 0.0, 0.0))
+    with pytest.raises(InvalidInput, match=r"b.h5.*states 1 apart.*training, 0.5"):
+        data.setup("fit")

@@ -46,3 +46,12 @@ def test_rounding_is_that_of_the_precision() -> None:
     exact = lowest_modes(x.double(), (32, 17), "forward")
     assert float((low - exact).norm() / exact.norm()) < 1e-6
     assert lowest_modes(x.to("meta"), (32, 17), "forward").shape == (1, 2, 2, 32, 17)
+
+
+def test_what_inference_has_made_serves_training() -> None:
+    points, modes = (13, 14), (6, 5)
+    with torch.inference_mode():
+        from_modes(lowest_modes(torch.randn(1, 1, *points), modes, "forward"), points, "forward")
+    x = torch.randn(1, 1, *points, requires_grad=True)
+    from_modes(lowest_modes(x, modes, "forward"), points, "forward").square().sum().backward()
+    assert torch.isfinite(x.grad).all()

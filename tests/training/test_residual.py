@@ -82,9 +82,8 @@ def test_a_solution_has_no_residual_and_its_boundary_values_all_of_it(problem: P
     grid, drawn, system, u = solved(problem, 17)
     batch, objective = batch_of(grid, drawn, u), Residual(problem, norm)
     assert float(objective(u[:, None], batch)) < 1e-9
-    start = system.boundary.expand_as(u)
-    expected = 1.0
-    assert float(objective(start[:, None], batch)) == pytest.approx(expected, rel=1e-6)
+    half = (u + system.boundary.expand_as(u)) / 2
+    assert float(objective(half[:, None], batch)) == pytest.approx(0.5, rel=1e-6)
 
 
 def test_the_energy_error_is_what_the_negative_norm_measures() -> None:
@@ -122,7 +121,6 @@ def test_shapes_and_gradients_reach_the_prediction_in_its_own_precision() -> Non
     grid, drawn, _, u = solved(Poisson(2), 9)
     batch = batch_of(grid, drawn, u)
     prediction = torch.zeros_like(u[:, None], dtype=torch.float32).requires_grad_()
-    (0.5 + prediction).square()
     loss = Residual(Poisson(2))(prediction + 0.1, batch)
     loss.backward()
     assert loss.dtype == torch.float32
@@ -130,6 +128,18 @@ def test_shapes_and_gradients_reach_the_prediction_in_its_own_precision() -> Non
     assert (prediction.grad != 0).all()
     plain = squared_residual(torch.ones(2, 7, 7), grid)
     assert plain.tolist() == [49.0, 49.0]
+
+
+def test_the_level_is_held_where_nothing_else_fixes_it() -> None:
+    problem = Poisson(2, conditions={"x": Neumann(0.0), "y": Neumann(0.0)})
+    grid = problem.grid(9)
+    drawn = problem.sample(range(2), grid, seed=0)
+    system = problem.discretise(grid, drawn).made_solvable()
+    u = system.embed(linalg.solve(system.operator, system.rhs, rtol=1e-12).x)
+    batch, objective = batch_of(grid, drawn, u), Residual(problem)
+    level = u.mean((1, 2), keepdim=True)
+    right, shifted = (float(objective((u - level + c)[:, None], batch)) for c in (0.0, 1.0))
+    assert shifted > right + 1.0
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,10 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.operators import FNO
 from pdeflow.operators.march import march
-from pdeflow.training import Evaluator, OneCycle, Rollout, TrainingTask
+from pdeflow.problems import Poisson
+from pdeflow.training import Evaluator, OneCycle, Residual, Rollout, Supervised, TrainingTask
 from pdeflow.training.callbacks import TestResults
+from pdeflow.training.callbacks.pictures import draw
 from pdeflow.training.callbacks.surrogate_export import SurrogateExport
 from pdeflow.training.rollout_error import RolloutError, held
 
@@ -129,6 +131,25 @@ def test_an_evaluator_takes_every_state_as_a_channel() -> None:
     evaluator.reset()
     evaluator.update(prediction[:, 0], target[:, 0], GRID)
     assert "diverged" not in evaluator.compute()
+
+
+def test_a_diverged_sample_leaves_the_loss_finite_and_the_picture_drawn() -> None:
+    batch, objective = batch_of(3, state=1), Rollout().eval()
+    batch["input"] = batch["input"][:, :1]
+    batch["input"][0] = 1.0
+    found = objective.predict(lambda x: torch.where(x > 0.99, 1e4, 0.5) * x, batch)
+    assert torch.isnan(found[0]).any()
+    assert torch.isfinite(objective(found, batch))
+    draw(batch["target"][0, -1], held(found[:1])[0, -1])
+
+
+def test_trajectories_are_refused_by_the_other_objectives_and_a_push_needs_a_run_up() -> None:
+    batch = batch_of(1)
+    for objective in (Supervised(), Residual(Poisson(1))):
+        with pytest.raises(InvalidInput, match="Rollout, for the data are trajectories"):
+            objective(objective.predict(weighted, batch), batch)
+    with pytest.raises(InvalidInput, match="horizon of at least 2"):
+        Rollout(pushforward=True).train().predict(weighted, batch)
 
 
 @pytest.mark.parametrize("noise", [-0.1, float("nan")])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.mesh_nodes import MeshNodes
+from pdeflow.training.rollout_error import held
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +53,7 @@ class Pictures(Callback):
             if isinstance(logger, TensorBoardLogger):
                 target, prediction = batch["target"][0], outputs[0]
                 if "state" in batch:
-                    target, prediction = target[-1], prediction[-1]
+                    target, prediction = target[-1], held(outputs[:1])[0, -1]
                 figure = draw(target, prediction)
                 logger.experiment.add_figure("valid/sample", figure, global_step=trainer.global_step)
 
