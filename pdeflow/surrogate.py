@@ -34,7 +34,8 @@ from pdeflow.operators.normaliser import Normaliser
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
-FORMAT = 1
+FORMAT = 2
+"""2: the weights of Fourier operators on odd grids belong to the modes that they stand for."""
 
 
 class Surrogate:

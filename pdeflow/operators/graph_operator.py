@@ -87,7 +87,13 @@ class GraphOperator(Operator):
         batch: Any = Batch.from_data_list(list(graphs))
         edges = {name: joined([each[name] for each in found]) for name in found[0]}
         setattr(batch, CONNECTIONS, edges)
+        batch.connected_for = self._kind
         return batch
+
+    @property
+    def _kind(self) -> str:
+        """What tells whose neighbours they are: another operator has other radii."""
+        return f"{type(self).__name__}({self.settings})"
 
     def check(self, graph: Data) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Say whether a graph can be read.
@@ -190,7 +196,7 @@ class GraphOperator(Operator):
 
     def _edges(self, graph: Data) -> Mapping[str, Neighbours]:
         edges = getattr(graph, CONNECTIONS, None)
-        if edges is None:
+        if edges is None or getattr(graph, "connected_for", None) != self._kind:
             assert graph.pos is not None
             start = graph.ptr.tolist() if hasattr(graph, "ptr") else [0, len(graph.pos)]
             positions = graph.pos.cpu().numpy()

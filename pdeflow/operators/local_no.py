@@ -22,7 +22,8 @@ class LocalNO(FourierOperator):
 
     Input ``(batch, in_channels, *points)``, output ``(batch, out_channels, *points)``, float32, on any
     grid with at least as many points as modes along each axis. Beyond the ends of bounded axes
-    functions are continued by quadratics; each layer after the second loses an order of accuracy in the
+    functions are continued by quadratics. The spacing is that of the last axis: a grid that is finer along
+    one axis only is another function's. Each layer after the second loses an order of accuracy in the
     spacing at the nodes next to the ends.
 
     Parameters

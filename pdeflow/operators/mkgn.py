@@ -42,7 +42,7 @@ class MKGN(GraphOperator):
     and ``u = Q(v_0)``. Each ``K`` is a mean over the nodes within a radius of a kernel of its own times
     ``v`` (``KernelIntegral``), half as wide as that of the level above; all V-cycles share ``K`` and ``W``.
     Which nodes a level has depends on where they are, not on their numbers (``random_order``). As many are
-    taken of a mesh of any size, so that the coarse levels are the same function on a finer mesh.
+    taken of a mesh of any size: on a finer mesh the coarse levels have as many nodes, though not the same.
 
     Input: a graph of torch-geometric with ``x`` (nodes, in_channels) and ``pos`` (nodes, dim), or a batch of
     such graphs; output (nodes, out_channels), float32 as made.

@@ -72,6 +72,13 @@ class GraphOperatorContract:
         backwards = torch.cat([operator(graph) for graph in meshes[::-1]])
         torch.testing.assert_close(operator(batch), backwards, rtol=1e-4, atol=1e-6)
 
+    def test_neighbours_found_for_another_are_not_taken(
+        self, operator: GraphOperator, meshes: list[Data]
+    ) -> None:
+        other = GNO(0.77, in_channels=self.in_channels)
+        theirs = other.connected(meshes, [other.connect(graph.pos.numpy()) for graph in meshes])
+        torch.testing.assert_close(operator(theirs), operator(Batch.from_data_list(meshes)))
+
     def test_the_numbering_of_nodes_does_not_matter(
         self, operator: GraphOperator, meshes: list[Data]
     ) -> None:
