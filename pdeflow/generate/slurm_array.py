@@ -76,7 +76,12 @@ def check_folder(output: Path) -> None:
     InvalidInput
         If everybody may; a folder with the sticky bit, such as /tmp, lets nobody replace the files of others.
     """
-    folder = output.absolute().parent
+    for folder in output.absolute().parents:
+        _check_mode(folder, output)
+
+
+def _check_mode(folder: Path, output: Path) -> None:
+    """Of one folder: who may rename what is in it may put something else in its place."""
     mode = folder.stat().st_mode
     if mode & stat.S_ISVTX:
         return

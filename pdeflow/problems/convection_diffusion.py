@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D
 from pdeflow.problems.conditions import (
@@ -19,7 +20,7 @@ from pdeflow.problems.distributions import Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.problem import Problem, require_nodes
-from pdeflow.problems.random_fields import GaussianField
+from pdeflow.problems.random_fields import Field, GaussianField
 
 LARGEST_PECLET = 2.0
 """Where |v| h / d is larger, the central differences of a boundary layer oscillate."""
@@ -66,7 +67,12 @@ class ConvectionDiffusion(Problem):
         self.domain = unit_box(dim, periodic=periodic)
         self.conditions = conditions_on(conditions, self.domain, Dirichlet(0.0))
         require_positive_robin(self.conditions, self.domain)
-        if not all(self.domain.periodic):
+        if all(self.domain.periodic):
+            for name, given in (("diffusion", diffusion), ("velocity", velocity)):
+                if isinstance(given, Field):
+                    expected = "numbers, for a wind that varies suits no source on a box that wraps around"
+                    raise InvalidInput(name, given, expected, "Give an axis a side with a condition.")
+        else:
             why = "without, only sources that suit the wind have a solution"
             require_level(self.conditions, self.domain, why)
         self.d = Parameter(diffusion, positive=True, argument="diffusion")

@@ -23,7 +23,8 @@ class ImpedanceHelmholtz(Helmholtz):
     boundary at right angles leaves: in one dimension with constant k, u is the wave that f sends out on the
     whole line. At an angle t the share :math:`(1 - \cos t) / (1 + \cos t)` of the amplitude is reflected
     (B. Engquist, A. Majda, "Absorbing boundary conditions for the numerical simulation of waves", Math. Comp.
-    31, 1977; this is their first condition). There is one solution for every k, without damping.
+    31, 1977; this is their first condition). Where a side lets waves out,
+    there is one solution for every k, without damping.
 
     Parameters
     ----------

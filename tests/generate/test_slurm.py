@@ -82,8 +82,13 @@ def test_a_folder_that_everybody_may_write_to_is_refused(tmp_path: Path, slurm) 
         generate(small(), folder / "d.h5", executor="slurm", progress=False)
     assert not list(folder.iterdir())
     assert not fake_slurm.groups()
+    own = folder / "own"
+    own.mkdir(mode=0o700)
+    with pytest.raises(InvalidInput, match="chmod o-w"):  # for anyone may put another folder in its place
+        slurm_array.check_folder(own / "d.h5")
     folder.chmod(0o1777)
     slurm_array.check_folder(folder / "d.h5")
+    slurm_array.check_folder(own / "d.h5")
 
 
 def test_a_folder_that_a_group_may_write_to_is_warned_of(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pdeflow.problems import (
     GaussianField,
     Helmholtz,
     ImpedanceHelmholtz,
+    LogNormalField,
     Neumann,
     NonlinearPoisson,
     Parameter,
@@ -146,6 +147,14 @@ def test_another_null_space_is_not_called_that_of_constants(problem: Problem) ->
     operator = problem.discretise(grid, problem.sample([0], grid, seed=0)).operator
     assert operator(torch.ones(1, *operator.shape, dtype=torch.float64)).abs().max() < 1e-10
     assert Tag.CONSTANT_NULL_SPACE not in operator.tags
+
+
+@pytest.mark.parametrize("name", ["diffusion", "velocity"])
+def test_a_wind_that_varies_needs_a_side(name: str) -> None:
+    field = LogNormalField()
+    ConvectionDiffusion(2, periodic=["x"], **{name: field})
+    with pytest.raises(InvalidInput, match=f"^{name}: got .*suits no source"):
+        ConvectionDiffusion(2, periodic=["x", "y"], **{name: field})
 
 
 def test_a_source_that_is_the_same_everywhere_leaves_nothing() -> None:
