@@ -15,7 +15,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-import pdeflow.data.datamodule  # noqa: F401  a class can be named by its short name only once it is imported
+import pdeflow.data.datamodule
+import pdeflow.data.trajectory_data  # noqa: F401  a class has a short name only once it is imported
 from pdeflow.atomic_file import write_bytes
 from pdeflow.cli import allowlist
 from pdeflow.cli.failure import UsageError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +64,10 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
             writer.write(0, {**dict.fromkeys(constant, values), **dict.fromkeys(data["targets"], in_time)})
     result = pdeflow("fit", "-c", path.stem, "--trainer.fast_dev_run=true")
     assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize("name", ["navier_stokes_rollout_fno", "darcy_fno_physics", "polygon_diffusion_gno"])
+def test_short_names_are_known_to_a_process_that_has_imported_nothing_else(name):
+    command = [sys.executable, "-m", "pdeflow", "fit", "-c", name, "--print_config"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
