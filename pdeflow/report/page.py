@@ -192,6 +192,8 @@ def _names(run: Run, tested: TestedResolution) -> tuple[list[str], list[str]]:
 
     def named(key: str, count: int, fallback: str) -> list[str]:
         names = run.setting("data", key)
+        if names is None:  # of trajectories the state is both
+            names = run.setting("data", "fields")
         if isinstance(names, str):
             names = [names]
         if isinstance(names, list) and len(names) == count:

@@ -67,10 +67,12 @@ class TestedResolution:
             norm = float(np.linalg.norm(target))
             error = float(np.linalg.norm(prediction - target)) / norm if norm else math.nan
             number = -1
-            if self.errors is not None and self.index is not None and np.isfinite(self.errors).any():
-                nearest = int(np.nanargmin(np.abs(self.errors - error))) if math.isfinite(error) else -1
+            # Of trajectories the fields are the last states, and the errors those of all steps.
+            told = self.errors if self.rollout_l2 is None else None
+            if told is not None and self.index is not None and np.isfinite(told).any():
+                nearest = int(np.nanargmin(np.abs(told - error))) if math.isfinite(error) else -1
                 # the fields are float32 and the recorded errors float64: equal to a few parts in 1e3
-                if nearest >= 0 and math.isclose(self.errors[nearest], error, rel_tol=5e-3, abs_tol=1e-6):
+                if nearest >= 0 and math.isclose(told[nearest], error, rel_tol=5e-3, abs_tol=1e-6):
                     number = int(self.index[nearest])
             pairs.append((number, error))
         return pairs

@@ -316,3 +316,5 @@ def test_the_errors_of_trajectories_are_drawn_by_step(make_run):
     assert len(alts) == before + 1
     assert any("relative L2 from 0.01 to 0.05" in str(alt) for alt in alts)
     assert "Pictures show the last of 3 steps." in page.raw
+    # The errors that are stored are those of all steps: they do not tell which sample a last state is of.
+    assert {number for number, _ in read_run(run).tests[0].shown} == {-1}
