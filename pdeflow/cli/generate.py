@@ -74,6 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     rest = [_with_auto(before, word) for before, word in zip(["", *rest], rest)]
     if given.n is not None:
         rest += [f"--samples={given.n}"]
+    worker_processes.keep_memory()
     try:
         if given.workers > 1 and given.executor == "processes" and not given.dry_run:
             worker_processes.start_early(given.workers, "pdeflow.generate.executors")

@@ -68,7 +68,7 @@ def structure_tags(operator: StencilOperator) -> frozenset[Tag]:
         over a boundary.
     """
     mine = _by_offset(operator)
-    sums = torch.linalg.vector_norm(operator.coefficients, 1, dim=1)
+    sums = operator.coefficients.abs().sum(1)  # vector_norm over an axis inside is twenty times slower
     symmetric = _is_symmetric(operator, sums)
     tags = {Tag.SYMMETRIC} if symmetric else set()
     diagonal, row = mine[(0,) * len(operator.shape)].real.flatten(1), sums.flatten(1)
@@ -95,9 +95,7 @@ def tagged_stencil(
     offsets: Sequence[tuple[int, ...]], coefficients: Tensor, periodic: tuple[bool, ...]
 ) -> StencilOperator:
     """The stencil, tagged, without the offsets whose coefficients, (batch, offsets, *shape), all vanish."""
-    dims = (0, *range(2, coefficients.ndim))
-    used = torch.linalg.vector_norm(coefficients, torch.inf, dim=dims).tolist()
-    kept = [k for k, (offset, size) in enumerate(zip(offsets, used)) if size != 0 or not any(offset)]
+    kept = [k for k, offset in enumerate(offsets) if not any(offset) or bool(coefficients[:, k].any())]
     if len(kept) < len(offsets):
         offsets, coefficients = [offsets[k] for k in kept], coefficients[:, kept]
     operator = StencilOperator(offsets, coefficients, periodic)

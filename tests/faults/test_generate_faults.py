@@ -363,6 +363,11 @@ def test_a_disk_that_fills_at_any_moment_says_so_and_keeps_what_is_recorded(
     assert path.read_bytes() == whole[0]
 
 
+def children(process: int) -> list[int]:
+    """What a process has started."""
+    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
 def test_a_worker_that_is_killed_is_named_and_costs_what_was_in_hand(
     tmp_path: Path, whole: tuple[bytes, float]
 ) -> None:
@@ -371,10 +376,9 @@ def test_a_worker_that_is_killed_is_named_and_costs_what_was_in_hand(
     while not list(tmp_path.glob("d.h5.parts/chain-*.shard")):
         assert process.poll() is None
         time.sleep(0.005)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    workers = [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    workers = [worker for child in children(process.pid) for worker in children(child)]
     assert len(workers) == 2
-    os.kill(int(workers[0]), signal.SIGKILL)
+    os.kill(workers[0], signal.SIGKILL)
     _, errors = process.communicate()
     assert process.returncode != 0
     assert "A worker process died" in errors
@@ -389,12 +393,13 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path, whole: tuple[bytes, fl
     while not list(tmp_path.glob("d.h5.parts/chain-*.shard")):
         assert process.poll() is None
         time.sleep(0.02)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) >= 2
+    servers = children(process.pid)
+    below = [*servers, *(worker for server in servers for worker in children(server))]
+    assert len(below) >= 3
     process.kill()
     process.wait()
     end = time.monotonic() + 20
-    while any(Path(f"/proc/{child}/stat").exists() for child in children):
+    while any(Path(f"/proc/{one}/stat").exists() for one in below):
         assert time.monotonic() < end, "a worker outlived the process that started it"
         time.sleep(0.1)
     generate(recipe(), path, progress=False)
