@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from isal import isal_zlib
 
 from pdeflow import atomic_file
 from pdeflow.data.packed_chunks import pack_sample, places_in
@@ -115,6 +115,7 @@ class WellWriter:
         self._sums: dict[tuple[str, int], int] = {}  # CRC-32 of the packed bytes of a field of a sample
         self._file: h5py.File | None = None
         self._datasets: dict[str, h5py.Dataset] = {}
+        self._places: dict[str, list[tuple[int, ...]]] = {}  # of the chunks of a sample
 
     def __enter__(self) -> WellWriter:
         with atomic_file.explain_write_errors(self.path):
@@ -125,6 +126,7 @@ class WellWriter:
         try:
             with atomic_file.explain_write_errors(self.path):
                 self._datasets = self._content.write(self._file)
+            self._places = {key: places_in(data) for key, data in self._datasets.items()}
         except BaseException:
             self._abandon()
             raise
@@ -162,9 +164,10 @@ class WellWriter:
         """
         blocks, k = self._checked_blocks(arrays)
         self._check_rows(start, k)
-        for i in range(k):
-            for key in self._datasets:
-                self._put(key, start + i, pack_sample(blocks[key][i]))
+        with atomic_file.explain_write_errors(self.path):
+            for i in range(k):
+                for key in self._datasets:
+                    self._put(key, start + i, pack_sample(blocks[key][i]))
         self._note(start, k, blocks)
 
     def write_packed(
@@ -195,24 +198,24 @@ class WellWriter:
         if set(counts) != set(self._content.shapes) or set(counts.values()) != {k} or k == 0:
             expected = f"the same number of samples of each of {list(self._content.shapes)}"
             raise InvalidInput("packed, numbers", counts, expected)
-        for key, dataset in self._datasets.items():
-            chunks = len(places_in(dataset))
+        for key, places in self._places.items():
+            chunks = len(places)
             for sample in packed[key]:
                 if len(sample) != chunks:
                     raise InvalidInput(f"packed[{key!r}]", len(sample), f"{chunks} chunks a sample")
         self._check_rows(start, k)
-        for i in range(k):
-            for key in self._datasets:
-                self._put(key, start + i, packed[key][i])
+        with atomic_file.explain_write_errors(self.path):
+            for i in range(k):
+                for key in self._datasets:
+                    self._put(key, start + i, packed[key][i])
         self._note(start, k, numbers)
 
     def _put(self, key: str, row: int, chunks: Sequence[bytes]) -> None:
         """Put the chunks of a field of a sample into the file as they are."""
-        dataset, check = self._datasets[key], 0
-        with atomic_file.explain_write_errors(self.path):
-            for place, content in zip(places_in(dataset), chunks):
-                dataset.id.write_direct_chunk((row, *place), content)
-                check = zlib.crc32(content, check)
+        put, check = self._datasets[key].id.write_direct_chunk, 0
+        for place, content in zip(self._places[key], chunks):
+            put((row, *place), content)
+            check = isal_zlib.crc32(content, check)
         self._sums[key, row] = check
 
     def _note(self, start: int, k: int, numbers: Mapping[str, np.ndarray]) -> None:
