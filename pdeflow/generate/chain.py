@@ -172,8 +172,7 @@ def _steady(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
     residual = system.solvable(problem.residual_on_grid(u, grid, parameters)).reshape(len(u), -1).norm(dim=1)
     size = system.rhs.reshape(len(u), -1).norm(dim=1)
     residual = torch.where(size > 0, residual / size, residual)
-    stored = _or_nan(torch.stack([torch.zeros_like(u), u], dim=1), solution.status)
-    return _Solved(stored, residual, solution.iterations, solution.status)
+    return _Solved(_with_guess(u, solution.status), residual, solution.iterations, solution.status)
 
 
 def _nonlinear(recipe: Recipe, parameters: dict[str, Tensor]) -> _Solved:
@@ -204,8 +203,7 @@ def _nonlinear(recipe: Recipe, parameters: dict[str, Tensor]) -> _Solved:
                 guess = part.u
     names = ("u", "residual_norm", "iterations", "status")
     u, residual, iterations, status = (torch.cat([getattr(part, name) for part in parts]) for name in names)
-    stored = _or_nan(torch.stack([torch.zeros_like(u), u], dim=1), status)
-    return _Solved(stored, residual, iterations, status)
+    return _Solved(_with_guess(u, status), residual, iterations, status)
 
 
 def _on_meshes(
@@ -243,8 +241,15 @@ def _on_meshes(
 
 def _or_nan(u: Tensor, status: Tensor) -> Tensor:
     """NaN in place of the samples that did not converge."""
-    usable = (status == int(Status.CONVERGED)).reshape(-1, *[1] * (u.ndim - 1))
-    return torch.where(usable, u, torch.nan)
+    failed = status != int(Status.CONVERGED)
+    return u.masked_fill(failed.reshape(-1, *[1] * (u.ndim - 1)), torch.nan) if bool(failed.any()) else u
+
+
+def _with_guess(u: Tensor, status: Tensor) -> Tensor:
+    """Two times, the zero guess and the solution, (n, 2, ...); NaN where it failed."""
+    both = u.new_zeros((len(u), 2, *u.shape[1:]))
+    both[:, 1] = u
+    return _or_nan(both, status)
 
 
 def _at_once(system: System, method: Candidate, recipe: Recipe) -> Solution:

@@ -1,8 +1,9 @@
 r"""Exponential time differencing of fourth order, in Fourier space, a batch of samples at a time.
 
-S. M. Cox, P. C. Matthews, "Exponential time differencing for stiff systems", J. Comput. Phys. 176 (2002); the
-coefficients as averages over a circle around each h L, where no cancellation can happen: A.-K. Kassam,
-L. N. Trefethen, "Fourth-order time-stepping for stiff PDEs", SIAM J. Sci. Comput. 26 (2005).
+S. M. Cox, P. C. Matthews, "Exponential time differencing for stiff systems", J. Comput. Phys. 176 (2002);
+A.-K. Kassam, L. N. Trefethen, "Fourth-order time-stepping for stiff PDEs", SIAM J. Sci. Comput. 26 (2005); the
+coefficients in terms of the phi functions of M. Hochbruck, A. Ostermann, "Exponential integrators", Acta
+Numerica 19 (2010).
 
 The terms of the rate that are linear in u with coefficients that do not vary in space, read off the statement
 itself, are integrated exactly; the rest is what the steps are for. Of several unknowns, each rate has such
@@ -12,7 +13,6 @@ short.
 
 from __future__ import annotations
 
-import cmath
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -27,17 +27,18 @@ from pdeflow.grid import Grid
 from pdeflow.linalg import Status
 from pdeflow.problems.bandwidth import FULL, band_grid, highest_modes, resized
 from pdeflow.problems.evolution import Evolution
+from pdeflow.problems.richardson import extrapolated
 from pdeflow.problems.spectral_function import kept_modes, values_of
 from pdeflow.problems.spectral_rate import Rate
 from pdeflow.problems.unknowns import joined
 
-CONTOUR_POINTS = 32
-"""Nodes of the trapezoidal rule on the circle, which converges geometrically: exact to rounding."""
+TAYLOR_TERMS = 18
+"""Of phi_3 within the unit circle, where 1 / 20! is below rounding."""
 
 ORDER = 4
 
-FIRST = 8
-"""How many times as long as the guess the first steps are: too few cost little, too many all of them."""
+FIRST = 0.25
+"""What part of the guess the first run takes: too few steps cost little, too many all of them."""
 
 MOST_STEPS = 2**20
 """Steps from time 0 to the end, after which a sample is given up."""
@@ -63,19 +64,17 @@ class Trajectory:
     ----------
     u
         (n, instants, *grid.shape), of several unknowns (n, instants, fields, *grid.shape), float64,
-        extrapolated from the last two attempts (L. F. Richardson); of a sample that failed, what the last
-        one gave.
+        extrapolated from the last two or three runs; of a sample that failed, what the last ones gave.
     times
         The instants, from 0 to the end, on the CPU.
     error
-        (n,), the largest relative difference, in L2 over the instants, between the last two attempts: the
-        error in time of the one with twice the step, about 16 times that of the other, and more than that
-        of ``u``. Of several unknowns that of the worst, relative to its own largest norm over the instants,
-        since one may pass through 0.
+        (n,), an estimate of the error in time, relative, in L2, the largest over the instants: the last
+        correction, which is that of what was corrected, and more than that of ``u``. Of several unknowns
+        that of the worst, relative to its own largest norm over the instants, since one may pass through 0.
     steps
-        (n,), steps of the solution from 0 to the end.
+        (n,), steps from 0 to the end of the run with the most.
     status
-        (n,), values of `pdeflow.linalg.Status`: CONVERGED; MAX_ITERATIONS where the difference is still above
+        (n,), values of `pdeflow.linalg.Status`: CONVERGED; MAX_ITERATIONS where the estimate is still above
         the tolerance with ``MOST_STEPS`` steps; BREAKDOWN where the solution is not finite with so many.
     """
 
@@ -106,9 +105,10 @@ def evolve(
     rtol: float = 1e-8,
     device: torch.device | str | None = None,
 ) -> Trajectory:
-    """Solve from time 0, halving the step until the solution changes by less than a tolerance.
+    """Solve from time 0, with more and more steps until their error is estimated to be below a tolerance.
 
-    Each sample has the step that it needs. The error of the grid is not estimated.
+    Each sample has the steps that it needs, and is extrapolated from its last runs; see
+    :mod:`pdeflow.problems.richardson`. The error of the grid is not estimated.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def evolve(
     instants
         How many are returned, 0 and ``stop`` included, at equal distances.
     rtol
-        Largest relative difference to the solution of twice the step.
+        Largest relative error in time, as estimated.
     device
         Where to compute; by default where the parameters are.
 
@@ -141,7 +141,25 @@ def evolve(
             raise InvalidInput(f"samples of parameter {name!r}", len(function.coefficients), f"1 or {batch}")
     starts = [p.pop(name).varying().coefficients for name in problem.initials]
     start = joined([v.expand(batch, *v.shape[1:]) for v in starts])
-    return _halved(Rate(problem, grid, p, start.device), start, stop, instants, rtol)
+    return _extrapolated(Rate(problem, grid, p, start.device), start, stop, instants, rtol)
+
+
+def phi_functions(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``phi_k(z) = (e^z - sum_{j<k} z^j / j!) / z^k`` for k = 1, 2, 3, of complex numbers.
+
+    Within the unit circle phi_3 by its Taylor series and the others by ``phi_k = 1 / k! + z phi_{k+1}``;
+    outside by that rule the other way round, where at most a few units of rounding are lost.
+    """
+    series = torch.full_like(z, 1 / math.factorial(TAYLOR_TERMS + 2))
+    for j in reversed(range(TAYLOR_TERMS - 1)):
+        series = series * z + 1 / math.factorial(j + 3)
+    near = z.abs() < 1
+    away = torch.where(near, 1.0, z)
+    one = (torch.exp(away) - 1) / away
+    two = (one - 1) / away
+    three = torch.where(near, series, (two - 0.5) / away)
+    two = torch.where(near, 0.5 + z * three, two)
+    return torch.where(near, 1.0 + z * two, one), two, three
 
 
 class _Step:
@@ -150,18 +168,12 @@ class _Step:
     def __init__(self, rate: Rate, h: float) -> None:
         self.rate = rate
         z = h * rate.symbol
-        sums = [torch.zeros_like(z) for _ in range(4)]
-        for j in range(CONTOUR_POINTS):
-            r = z + cmath.exp(2j * math.pi * (j + 0.5) / CONTOUR_POINTS)
-            e, cube = torch.exp(r), r**3
-            sums[0] += (torch.exp(r / 2) - 1) / r
-            sums[1] += (-4 - r + e * (4 - 3 * r + r**2)) / cube
-            sums[2] += (2 + r + e * (-2 + r)) / cube
-            sums[3] += (-4 - 3 * r - r**2 + e * (4 - r)) / cube
-        q, first, middle, last = (h / CONTOUR_POINTS * s for s in sums)
+        one, two, three = phi_functions(z)
+        q = h / 2 * phi_functions(z / 2)[0]
+        first, middle, last = h * (one - 3 * two + 4 * three), h * (two - 2 * three), h * (4 * three - two)
         factors = (torch.exp(z), torch.exp(z / 2), q, first, 2 * middle, last)
         # Of a symbol that is real, as without odd derivatives, the factors are: they scale the real and the
-        # imaginary parts, as the averages over a circle around a real number do up to rounding.
+        # imaginary parts.
         self.real = not bool((z.imag != 0).any())
         if self.real:
             factors = tuple(torch.stack([f.real, f.real], dim=-1) for f in factors)
@@ -200,6 +212,7 @@ class _Band:
         known = [highest_modes(f.coefficients.abs(), dim, tail) for f in rate.p.values() if f.varies]
         self.least = tuple(max((k[axis] for k in known), default=0) for axis in range(dim))
         self.stop = stop
+        self._gains: dict[Grid, tuple[Tensor, Tensor]] = {}
 
     def used(self, v: Tensor) -> tuple[int, ...]:
         """The highest modes that these coefficients hold or are about to hold, in the band or not."""
@@ -210,16 +223,24 @@ class _Band:
         if self.rate.quadratic:
             grid = band_grid(grid, [2 * k for k in kept_modes(self.grid)])
         rate, v = self._rate(grid), resized(v, self.grid, grid)
-        size, growth = v.abs(), (self.stop * rate.symbol.real).clamp(max=MOST_GROWTH)
-        # Until the end a mode grows by itself, and gathers what it is given as far as that does not decay:
-        # (e^{st} - 1) / s is the time that this comes to at the rate s.
-        gathers = torch.where(growth == 0, 1.0, torch.expm1(growth) / growth) * self.stop
-        held = torch.maximum(size * growth.clamp(min=0).exp(), gathers * rate.rest(v).abs())
+        size, (grows, gathers) = v.abs(), self._gain(rate)
+        held = torch.maximum(size * grows, gathers * rate.rest(v).abs())
         axes = tuple(range(-grid.dim, 0))
         largest = size.amax(axes, keepdim=True)
         scale = torch.where(largest > 0, largest, held.amax(axes, keepdim=True))
         found = highest_modes(held, grid.dim, self.tail, scale)
         return tuple(max(k, least) for k, least in zip(found, self.least))
+
+    def _gain(self, rate: Rate) -> tuple[Tensor, Tensor]:
+        """By what a mode grows by itself until the end, and the time for which it gathers what it is given.
+
+        As far as that does not decay: (e^{st} - 1) / s at the rate s.
+        """
+        if rate.grid not in self._gains:
+            growth = (self.stop * rate.symbol.real).clamp(max=MOST_GROWTH)
+            gathers = torch.where(growth == 0, 1.0, torch.expm1(growth) / growth) * self.stop
+            self._gains[rate.grid] = growth.clamp(min=0).exp(), gathers
+        return self._gains[rate.grid]
 
     def full(self, used: Sequence[int]) -> bool:
         """Whether the band has no room above these modes, and there are more."""
@@ -287,45 +308,31 @@ def _any_finite(v: Tensor) -> bool:
     return bool(torch.isfinite(v).reshape(len(v), -1).all(dim=1).any())
 
 
-def _halved(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) -> Trajectory:
-    batch, device, grid = len(start), start.device, rate.grid
-    interval = stop / (instants - 1)
+def _extrapolated(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) -> Trajectory:
+    grid, interval = rate.grid, stop / (instants - 1)
     norm = functools.partial(_norms, grid=grid)
     # A guess of the steps: one for each time in which the rest of the rate would change u by its own size.
-    # A failed attempt costs half of the next.
-    size, change = (norm(v).reshape(batch, -1).amax(dim=1) for v in (start, rate.rest(start)))
-    pace = torch.where(size > 0, change / size, torch.zeros_like(size)) * interval / FIRST
-    finite = torch.isfinite(pace)
-    guess = torch.where(finite, pace, torch.zeros_like(pace)).clamp(1.0, MOST_STEPS / 2 / (instants - 1))
-    first = torch.exp2(torch.floor(torch.log2(guess)))
-    u = torch.full((batch, instants, *start.shape[1:]), torch.nan, dtype=start.dtype, device=device)
-    u[:, 0] = start
-    error = torch.full((batch,), torch.inf, dtype=torch.float64, device=device)
-    steps = torch.zeros(batch, dtype=torch.int64, device=device)
-    status = torch.full((batch,), int(Status.MAX_ITERATIONS), dtype=torch.int8, device=device)
-    count = 1
-    while count * (instants - 1) <= MOST_STEPS:
-        rows = torch.nonzero((status != int(Status.CONVERGED)) & (first <= count) & finite).flatten()
-        if len(rows):
-            found = fixed_steps(rate.rows(rows), start[rows], interval, instants, count, TAIL * rtol)
-            difference, scale = norm(found - u[rows]), norm(found)
-            if len(rate.problem.fields) > 1:
-                scale = scale.amax(dim=1, keepdim=True)
-            relative = torch.where(scale > 0, difference / scale, difference).flatten(1).amax(dim=1)
-            error[rows] = torch.nan_to_num(relative, nan=torch.inf)
-            good = relative <= rtol
-            # The error of each is a constant times the fourth power of its step, up to higher powers:
-            # what both together say of it is taken out of what is returned.
-            found[good] += (found[good] - u[rows[good]]) / (2**ORDER - 1)
-            u[rows], steps[rows] = found, count * (instants - 1)
-            status[rows[good]] = int(Status.CONVERGED)
-        elif not bool(((status != int(Status.CONVERGED)) & finite).any()):
-            break
-        count *= 2
-    broken = ~torch.isfinite(u).reshape(batch, -1).all(dim=1)
-    status[broken] = int(Status.BREAKDOWN)
+    size, change = (norm(v).reshape(len(start), -1).amax(dim=1) for v in (start, rate.rest(start)))
+    guess = torch.where(size > 0, change / size, torch.zeros_like(size)) * interval
+
+    def run(rows: Tensor, steps: int) -> Tensor:
+        return fixed_steps(rate.rows(rows), start[rows], interval, instants, steps, TAIL * rtol)
+
+    def relative(difference: Tensor, u: Tensor) -> Tensor:
+        far, scale = norm(difference), norm(u)
+        if len(rate.problem.fields) > 1:
+            scale = scale.amax(dim=1, keepdim=True)
+        return torch.where(scale > 0, far / scale, far).flatten(1).amax(dim=1)
+
+    nothing = torch.full_like(start, torch.nan)
+    nothing = torch.stack([start, *[nothing] * (instants - 1)], dim=1)
+    found = extrapolated(
+        run, relative, nothing, guess, first=FIRST, most=MOST_STEPS // (instants - 1), order=ORDER, rtol=rtol
+    )
+    u, status = found.u, found.status
+    status[~torch.isfinite(u).reshape(len(u), -1).all(dim=1)] = int(Status.BREAKDOWN)
     times = torch.linspace(0.0, stop, instants, dtype=torch.float64, device="cpu")
-    return Trajectory(values_of(u, grid), times, error, steps, status)
+    return Trajectory(values_of(u, grid), times, found.error, found.steps * (instants - 1), status)
 
 
 def _norms(v: Tensor, grid: Grid) -> Tensor:

@@ -72,18 +72,18 @@ def structure_tags(operator: StencilOperator) -> frozenset[Tag]:
     symmetric = _is_symmetric(operator, sums)
     tags = {Tag.SYMMETRIC} if symmetric else set()
     diagonal, row = mine[(0,) * len(operator.shape)].real.flatten(1), sums.flatten(1)
-    # Where the diagonal is positive: it less the others.
-    excess = 2 * diagonal - row
-    tolerance = _ROUND_OFF * row
-    strict = excess > tolerance
-    weak = bool(((diagonal > 0) & (excess >= -tolerance)).all())
+    # The diagonal less the others, where it is positive, over the sum of all; NaN in an empty row.
+    excess = torch.add(-row, diagonal, alpha=2).div_(row)
+    weak = bool((excess.amin() >= -_ROUND_OFF) & (diagonal.amin() > 0))
+    largest = excess.amax(1)
     if symmetric and (
-        bool(strict.all()) or (weak and bool(strict.any(1).all()) and _is_connected(mine, operator.shape))
+        bool(excess.amin() > _ROUND_OFF)
+        or (weak and bool((largest > _ROUND_OFF).all()) and _is_connected(mine, operator.shape))
     ):
         tags.add(Tag.POSITIVE_DEFINITE)
     elif (
         weak
-        and not bool(strict.any())
+        and not bool((largest > _ROUND_OFF).any())
         and _is_connected(mine, operator.shape)
         and _maps_constants_to_zero(operator, sums)
     ):

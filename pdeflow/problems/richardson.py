@@ -1,0 +1,157 @@
+"""Extrapolation to the step 0 of whole solutions with fewer and with more steps, sample by sample.
+
+L. F. Richardson, "The deferred approach to the limit", Phil. Trans. R. Soc. A 226 (1927). The numbers of steps
+are those of R. Bulirsch, J. Stoer, "Fehlerabschätzungen und Extrapolation mit rationalen Funktionen bei
+Verfahren vom Richardson-Typus", Numer. Math. 6 (1964): 1, 2, 3, 4, 6, 8, 12, 16, ... The estimate of the error
+is the last correction, as in E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I",
+II.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pdeflow.linalg import Status
+
+VAGUE = 0.1
+"""An estimate above this says that the solutions do not agree, and not how many steps would do."""
+
+
+class Extrapolated(NamedTuple):
+    """Solutions and what is known of them, a sample a row.
+
+    ``steps`` is of the run with the most; ``error`` is the estimate, infinite where there is none.
+    """
+
+    u: Tensor
+    error: Tensor
+    steps: Tensor
+    status: Tensor
+
+
+def next_number(n: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, ..."""
+    if n == 1:
+        return 2
+    return 4 * n // 3 if n % 3 == 0 else 3 * n // 2
+
+
+def first_number(most: float) -> int:
+    """The largest of those numbers that is at most this, at least 1."""
+    n = 1
+    while next_number(n) <= most:
+        n = next_number(n)
+    return n
+
+
+def weights(steps: Tensor, order: int) -> Tensor:
+    """What solutions with these numbers of steps are multiplied by, (rows, k) both.
+
+    The sum is then without the lowest k - 1 powers of the step, from ``order`` on, of their errors.
+    """
+    h = steps[:, -1:].double() / steps.double()
+    powers = [torch.ones_like(h), *(h ** (order + j) for j in range(h.shape[1] - 1))]
+    wanted = torch.zeros_like(h)
+    wanted[:, 0] = 1.0
+    return torch.linalg.solve(torch.stack(powers, dim=1), wanted)
+
+
+def extrapolated(
+    run: Callable[[Tensor, int], Tensor],
+    relative: Callable[[Tensor, Tensor], Tensor],
+    start: Tensor,
+    guess: Tensor,
+    *,
+    first: float,
+    most: int,
+    order: int,
+    rtol: float,
+) -> Extrapolated:
+    """Solve with more and more steps until the estimate of the error is small enough.
+
+    Two runs give ``u2``, free of the error of order ``order``, three also ``u3``, free of the next one. The
+    run with the most steps has an error of about ``|u2 - u|``, and ``u2`` one of about ``|u3 - u2|``: one of
+    these has to be at most ``rtol``, and what is returned is better than what it is an estimate of.
+
+    Parameters
+    ----------
+    run
+        Solutions of the samples with these numbers, (rows, ...), in so many steps a unit of time.
+    relative
+        Size of a difference, the first argument, over that of the solution, the second; (rows,).
+    start
+        (n, ...), what there is where no run has succeeded.
+    guess
+        (n,), steps that may do. Up to these they are doubled as long as solutions do not agree. A sample
+        whose guess is not finite is given up.
+    first
+        What part of the guess the first run takes.
+    most
+        More steps are not tried.
+    order
+        Of the method.
+    rtol
+        What the estimate has to come down to.
+    """
+    batch, device = len(start), start.device
+    finite = torch.isfinite(guess)
+    status = torch.where(finite, int(Status.MAX_ITERATIONS), int(Status.BREAKDOWN)).to(torch.int8)
+    error = torch.full((batch,), torch.inf, dtype=torch.float64, device=device)
+    u, done = start.clone(), torch.zeros(batch, dtype=torch.int64, device=device)
+    # The last run and the one before, with their numbers of steps; 0 where there is none.
+    held = [start.clone(), start.clone()]
+    counts = [done.clone(), done.clone()]
+    numbers = [
+        first_number(min(first * g, most)) if ok else 0 for g, ok in zip(guess.tolist(), finite.tolist())
+    ]
+    pending = torch.tensor(numbers, dtype=torch.int64, device=device)
+    while True:
+        waiting = (status == int(Status.MAX_ITERATIONS)) & (pending <= most)
+        if not bool(waiting.any()):
+            return Extrapolated(u, error, done, status)
+        n = int(pending[waiting].min())
+        rows = torch.nonzero(waiting & (pending == n)).flatten()
+        found = run(rows, n)
+        two, three = found, found
+        plain, better = (
+            torch.full((len(rows),), torch.inf, dtype=torch.float64, device=device) for _ in "ab"
+        )
+        before = counts[0][rows] > 0
+        if bool(before.any()):
+            two = _sum([held[0][rows], found], [counts[0][rows], torch.full_like(rows, n)], before, order)
+            plain = _size(relative(two - found, found), before)
+        twice = counts[1][rows] > 0
+        if bool(twice.any()):
+            several = [held[1][rows], held[0][rows], found]
+            three = _sum(several, [counts[1][rows], counts[0][rows], torch.full_like(rows, n)], twice, order)
+            better = _size(relative(three - two, found), twice)
+        estimate = torch.minimum(plain, better)
+        chosen = (better < plain).reshape(-1, *[1] * (found.ndim - 1))
+        u[rows], error[rows], done[rows] = torch.where(chosen, three, two), estimate, n
+        status[rows[estimate <= rtol]] = int(Status.CONVERGED)
+        held[1][rows], counts[1][rows] = held[0][rows], counts[0][rows]
+        held[0][rows], counts[0][rows] = found, torch.full_like(rows, n)
+        needed = (estimate / rtol) ** (1.0 / torch.where(better < plain, order + 1, order))
+        twofold = torch.where(estimate < VAGUE, needed >= 2, n < guess[rows])
+        pending[rows] = torch.where(twofold, 2 * n, next_number(n))
+
+
+def _sum(solutions: list[Tensor], steps: list[Tensor], known: Tensor, order: int) -> Tensor:
+    """The solutions times their weights; the last one where the others are not known."""
+    numbers = torch.stack(steps, dim=1)
+    usable = torch.arange(1, len(steps) + 1, device=known.device).expand_as(numbers)
+    factors = weights(torch.where(known[:, None], numbers, usable), order)
+    last = solutions[-1]
+    total = last * factors[:, -1].reshape(-1, *[1] * (last.ndim - 1))
+    for k, solution in enumerate(solutions[:-1]):
+        total = total + solution * factors[:, k].reshape(-1, *[1] * (last.ndim - 1))
+    return torch.where(known.reshape(-1, *[1] * (last.ndim - 1)), total, last)
+
+
+def _size(relative: Tensor, known: Tensor) -> Tensor:
+    """Infinite where it is not known or no number."""
+    return torch.where(known, torch.nan_to_num(relative, nan=torch.inf, posinf=torch.inf), torch.inf)
