@@ -70,8 +70,8 @@ class System:
         Raises
         ------
         InvalidInput
-            If nothing but round-off in b's dtype is left of b in any of them, so that u = 0: the source is the
-            same everywhere.
+            If nothing but round-off in b's dtype is left of b in any of them, so that u = 0: the source is
+            the same everywhere.
         """
         if self.shares is None:
             return self

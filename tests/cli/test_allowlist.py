@@ -121,7 +121,7 @@ def test_help_after_an_evil_config_runs_nothing(pdeflow, tmp_path, traps, verb, 
 
 
 def conditions(name):
-    """Conditions of a recipe that name code: the condition itself, its value, its coefficient, as string or class."""
+    """Conditions of a recipe that name code: as such, as value or as coefficient, by name or as a class."""
     robin = {"coefficient": 1.0}
     yield {"x-": insert(SPEC, name)}
     yield {"x-": name}

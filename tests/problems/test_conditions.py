@@ -168,7 +168,7 @@ def test_a_source_that_is_the_same_everywhere_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_that_nothing_is_left_is_judged_in_the_dtype_of_the_source(dtype: torch.dtype) -> None:
-    """0.1 at the nodes of a grid whose cells do not add up to a power of two: the mean is off by round-off."""
+    """0.1 on a grid whose cells do not add up to a power of two: the mean is off by round-off."""
     problem = Poisson(conditions={"x": Neumann(), "y": Neumann()})
     grid = problem.grid([12, 15])
     flat = torch.full((1, 12, 15), 0.1, dtype=dtype)
