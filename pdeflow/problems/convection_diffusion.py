@@ -90,6 +90,7 @@ class ConvectionDiffusion(Problem):
 
     def check_resolution(self, grid: Grid) -> None:
         """Raise InvalidInput unless the cell Peclet number of every sample is at most 2."""
+        super().check_resolution(grid)
         velocity = self.parameters[f"v{grid.axes[0]}"].distribution
         fastest, least = max(abs(bound) for bound in velocity.bounds), self.d.distribution.bounds[0]
         if fastest < math.inf and least > 0:  # else some sample may be too fast on any grid
