@@ -25,7 +25,8 @@ class Burgers(Evolution):
     Math. 9, 1951), about 8 nu wide over J. Its Fourier coefficients have fallen by
     :math:`2 \exp(-2 \pi^2 \nu / (J h))` where a grid of spacing h ends: to two thousandths at
     h = 2 sqrt(2) nu / J. J is taken to be two standard deviations of the initial field: with so many nodes
-    the largest error of four of the FNO paper's fields is half a percent, with half as many 5 (measured).
+    the relative error of the FNO paper's fields at the worst of six instants is 0.2 percent in the median and
+    at most 2, with half as many 3 and at most 11 (measured, 16 samples, nu = 0.01).
 
     Parameters
     ----------
