@@ -195,8 +195,22 @@ class Manifest:
         """A folder for the tasks of an array, which only its owner can write to, replace, or look into.
 
         The tasks read pickles from there.
+
+        Raises
+        ------
+        InvalidInput
+            If the folder of the parts is somebody else's, who could put another one in its place.
         """
-        self.folder.chmod(self.folder.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))
+        try:
+            self.folder.chmod(self.folder.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))
+        except PermissionError as error:
+            raise InvalidInput(
+                "output",
+                str(self.folder),
+                f"a folder that is yours ({error.strerror}): the tasks of an array read pickles from there, "
+                "which can run any code",
+                "Let its owner go on with it or remove it, or choose another output.",
+            ) from error
         array = self.folder / f"array-{uuid.uuid4().hex[:8]}"
         array.mkdir(mode=0o700)
         return array

@@ -97,7 +97,11 @@ def _merge_meshes(output: Path, recipe: Recipe, manifest: Manifest) -> Generator
 
 
 def write_shard(path: Path, recipe: Recipe, solved: SolvedChain) -> None:
-    """Write one solved chain, atomically, and compare what lies on the disk."""
+    """Write one solved chain, atomically.
+
+    On a grid, what reads back from the file is compared with what was meant for it. That is the system's copy
+    in memory and not the disk itself, whose errors only show when `Manifest.read` compares checksums later.
+    """
     if isinstance(recipe.problem, MeshProblem):
         with _open_mesh_writer(path, recipe) as writer:
             writer.append(solved.meshes, solved.arrays)

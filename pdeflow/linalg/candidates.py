@@ -131,10 +131,16 @@ def preparation_seconds(candidate: Candidate, A: LinearOperator) -> float:
 
 
 def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
-    """The methods that suit A; those that are hardly ever far off come first."""
+    """The methods that suit A; those that are hardly ever far off come first.
+
+    Where the coefficients of a symmetric or complex stencil are the same everywhere, fast transforms in its
+    own precision are the first, because they invert it.
+    """
     definite, symmetric = Tag.POSITIVE_DEFINITE in A.tags, Tag.SYMMETRIC in A.tags
     made: list[Candidate] = []
     stencil, sparse = isinstance(A, StencilOperator), isinstance(A, SparseOperator)
+    if isinstance(A, StencilOperator) and (symmetric or A.dtype.is_complex) and _is_even(A):
+        made.append(Candidate(CG() if definite else GMRES(), FastPoisson(dtype=None)))
     if symmetric:
         forms = [Multigrid(), IC(), FastPoisson(), FastPoisson(scaling=True)] if stencil else []
         if sparse:
@@ -176,6 +182,11 @@ def _is_plane(A: LinearOperator) -> bool:
 
 
 def _is_even(A: StencilOperator) -> bool:
-    """Whether the coefficients of each system are the same everywhere, so that fast transforms invert it."""
+    """Whether the coefficients of each system are the same everywhere, so that fast transforms invert it.
+
+    Not known, and so False, on the meta device.
+    """
+    if A.device.type == "meta":
+        return False
     centre = A.coefficients[:, A.offsets.index((0,) * len(A.shape))].flatten(1)
     return bool(((centre - centre[:, :1]).abs() <= 1e-9 * centre[:, :1].abs()).all())

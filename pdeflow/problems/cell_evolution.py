@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,9 +62,14 @@ class CellEvolution(Evolution, abc.ABC):
         A front needs none, because it stays a cell or two wide at the right place.
         """
         self.check_cells(grid)
-        waves = max((p.distribution.most_waves for p in self.parameters.values()), default=0)
-        reason = f"ten cells for each of the {waves} shortest waves of the initial field"
-        require_nodes(grid, CELLS_PER_WAVE * waves, reason, "Take a finer grid, or longer waves.")
+        for name, parameter in self.parameters.items():
+            for axis, n, waves in zip(grid.axes, grid.points, parameter.distribution.most_waves(self.domain)):
+                needed = math.ceil(CELLS_PER_WAVE * waves - 1e-9)
+                if n < needed:
+                    reason = f"ten cells for each of the {waves:g} shortest waves of parameter {name!r}"
+                    expected = f"at least {needed} along {axis}, {reason}"
+                    raise InvalidInput("resolution", n, expected, "Take a finer grid, or longer waves.")
+        super().check_resolution(grid)
 
     def rate_on_grid(self, u: Tensor, grid: Grid, parameters: Mapping[str, Any]) -> Tensor:
         """Refused: there is no rate at a shock, and none at the ends without what is beyond them."""

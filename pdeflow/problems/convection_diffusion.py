@@ -42,14 +42,16 @@ class ConvectionDiffusion(Problem):
     conditions
         Side (``x-``, ``x+``, ...) or axis, for both of its sides, to :class:`Dirichlet`, :class:`Neumann`, or
         :class:`Robin` with a coefficient of at least 0; u = 0 on the others. Unless all axes wrap,
-        some side needs a value, or a Robin coefficient above 0.
+        some side needs a value, or a Robin coefficient above 0. If all wrap, u is open up to a constant: the
+        mean of f is dropped, and that of u is 0 (:class:`~pdeflow.problems.discretise.System`).
     periodic
         Axes that wrap around, such as ``["x"]``; they have no sides.
 
     Raises
     ------
     InvalidInput
-        If ``dim`` is out of range or the diffusion may fail to be positive; from :meth:`check_resolution`,
+        If ``dim`` is out of range, the diffusion may fail to be positive, a condition does not suit, or all
+        axes wrap and the wind or the diffusion is a field; from :meth:`check_resolution`,
         where the cell Peclet number |v| h / d of some sample may exceed 2.
     """
 
@@ -88,6 +90,7 @@ class ConvectionDiffusion(Problem):
 
     def check_resolution(self, grid: Grid) -> None:
         """Raise InvalidInput unless the cell Peclet number of every sample is at most 2."""
+        super().check_resolution(grid)
         velocity = self.parameters[f"v{grid.axes[0]}"].distribution
         fastest, least = max(abs(bound) for bound in velocity.bounds), self.d.distribution.bounds[0]
         if fastest < math.inf and least > 0:  # else some sample may be too fast on any grid

@@ -13,6 +13,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.distributions import random_generator
+from pdeflow.problems.domain import Box
 from pdeflow.problems.random_fields import Field
 
 PARTS = 8
@@ -60,6 +61,12 @@ class Disc(Field):
     def bounds(self) -> tuple[float, float]:
         """The two values, the smaller one first."""
         return min(self.outside, self.inside), max(self.outside, self.inside)
+
+    def fewest_nodes(self, domain: Box) -> tuple[int, ...]:
+        """So many that the least disc has a node in it wherever the grid lies: h sqrt(dim) / 2 <= radius."""
+        spacings = math.sqrt(domain.dim) / (2 * self.radius[0])
+        extents = zip(domain.lower, domain.upper, domain.periodic)
+        return tuple(math.ceil((high - low) * spacings - 1e-9) + (not wraps) for low, high, wraps in extents)
 
     def sample(
         self,

@@ -70,15 +70,17 @@ class System:
         Raises
         ------
         InvalidInput
-            If nothing is left of b in any of them, so that u = 0: the source is the same everywhere.
+            If nothing but round-off in b's dtype is left of b in any of them, so that u = 0: the source is
+            the same everywhere.
         """
         if self.shares is None:
             return self
         rhs = self.solvable(self.rhs)
         left, given = (values.flatten(1).norm(dim=1) for values in (rhs, self.rhs))
-        if bool(((left <= 1e-12 * given) & (given > 0)).all()):
+        round_off = 64 * torch.finfo(rhs.dtype).eps
+        if bool(((left <= round_off * given) & (given > 0)).all()):
             raise InvalidInput(
-                "source",
+                "source of the equation",
                 "the same value everywhere",
                 "one that varies, because no condition fixes the level of u and its mean does not count",
                 "Take a field such as GaussianField, or give a side a Dirichlet condition.",

@@ -14,7 +14,7 @@ from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D, Names
 from pdeflow.problems.discretise import System
 from pdeflow.problems.grid_function import GridFunction
-from pdeflow.problems.problem import Problem, require_nodes
+from pdeflow.problems.problem import Problem
 from pdeflow.problems.spectral_function import SpectralFunction, coefficients_of, values_of
 from pdeflow.problems.unknowns import check_names, components, joined, named, parted
 
@@ -82,12 +82,6 @@ class Evolution(Problem):
             )
         self._check_initials()
         super().check_grid(grid)
-
-    def check_resolution(self, grid: Grid) -> None:
-        """Raise InvalidInput unless the shortest waves of the parameters have more than two nodes each."""
-        waves = max((p.distribution.most_waves for p in self.parameters.values()), default=0)
-        reason = f"more than two for each of the {waves} shortest waves of the initial field"
-        require_nodes(grid, 2 * waves + 1, reason, "Take a finer grid, or longer waves.")
 
     def _check_initials(self) -> None:
         """Raise InvalidInput unless each unknown has its initial field among the parameters."""

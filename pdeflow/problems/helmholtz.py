@@ -65,6 +65,7 @@ class Helmholtz(Problem):
 
     def check_resolution(self, grid: Grid) -> None:
         """Raise InvalidInput unless the shortest wavelength of the samples has ten nodes."""
+        super().check_resolution(grid)
         largest = max(abs(bound) for bound in self.k.distribution.bounds)
         if largest < math.inf:
             needed = math.ceil(POINTS_PER_WAVELENGTH * largest / (2 * math.pi)) + 1

@@ -134,6 +134,7 @@ class MeshProblem(Problem):
 
     def check_resolution(self, grid: Grid) -> None:
         """Raise InvalidInput where an edge or a gap of some polygon is shorter than the mesh size."""
+        super().check_resolution(grid)
         extent = max(high - low for low, high in zip(grid.lower, grid.upper))
         needed = int(np.ceil(extent / self.shape.detail - 1e-9)) + 1
         reason = f"because details of the polygons are as small as {self.shape.detail:.2g}"

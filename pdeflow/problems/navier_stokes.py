@@ -29,7 +29,9 @@ class NavierStokes(Evolution):
         v = (\psi_y, -\psi_x), \qquad \Delta \psi = -w.
 
     The unknown is the vorticity w; the velocity v has no divergence and mean 0. The statement is not local,
-    so it has no residual at scattered points.
+    so it has no residual at scattered points. How thin its layers become, about sqrt(nu / |w|), depends on
+    the forcing and the time, and no number of nodes that is enough follows from the parameters: a grid is
+    refused only where it does not carry the initial field and the forcing.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import Names, sin
+from pdeflow.problems.domain import Box
 from pdeflow.problems.random_fields import Field
 
 
@@ -67,6 +68,15 @@ class PlaneWave(Field):
     def bounds(self) -> tuple[float, float]:
         """What no value is below, and what none is above."""
         return -abs(self.amplitude), abs(self.amplitude)
+
+    def most_waves(self, domain: Box) -> tuple[float, ...]:
+        """Those of the frequencies."""
+        extents = zip(domain.axes, domain.lower, domain.upper)
+        return tuple(abs(self.frequency.get(axis, 0.0)) * (high - low) for axis, low, high in extents)
+
+    def deviation(self, domain: Box) -> float:
+        """That of a sine."""
+        return abs(self.amplitude) / math.sqrt(2)
 
     def sample(
         self,

@@ -26,14 +26,16 @@ class Poisson(Problem):
     conditions
         Side (``x-``, ``x+``, ...) or axis, for both of its sides, to :class:`Dirichlet`, :class:`Neumann`, or
         :class:`Robin` with a coefficient of at least 0; u = 0 on the others.
-        Where none fixes the level of u, see :class:`~pdeflow.problems.discretise.System`.
+        Where none fixes the level of u, the mean of f does not count and that of u is 0:
+        :class:`~pdeflow.problems.discretise.System` says which equation is solved then.
     periodic
         Axes that wrap around, such as ``["x"]``; they have no sides.
 
     Raises
     ------
     InvalidInput
-        If ``dim`` is out of range, or a side has no condition, or one that does not suit.
+        If ``dim`` is out of range, ``conditions`` or ``periodic`` names no side or axis that there is, or
+        one twice, or a Robin coefficient is below 0.
     """
 
     def __init__(

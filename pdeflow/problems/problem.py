@@ -185,8 +185,19 @@ class Problem(abc.ABC):
             )
 
     def check_resolution(self, grid: Grid) -> None:
-        """Raise InvalidInput where the grid is too coarse for some sample, with the nodes that are needed."""
-        return
+        """Raise InvalidInput where the grid is too coarse for some sample, with the nodes that are needed.
+
+        Here where it does not carry the waves or modes of a parameter; equations add what they need.
+        """
+        for name, parameter in self.parameters.items():
+            fewest = parameter.distribution.fewest_nodes(self.domain)
+            for axis, n, needed in zip(grid.axes, grid.points, fewest):
+                if n < needed:
+                    expected = (
+                        f"at least {needed} nodes along {axis}, to carry what parameter {name!r} is drawn as"
+                    )
+                    hint = "Take a finer grid, or fewer and longer waves."
+                    raise InvalidInput("resolution", n, expected, hint)
 
     def parameters_on_grid(
         self,

@@ -33,6 +33,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.distributions import Distribution, random_generator
+from pdeflow.problems.domain import Box
 
 _REFERENCE_MODES = {1: 4096, 2: 512, 3: 96}
 """Modes an axis that the variance is summed over when ``modes`` is not given, whatever the grid."""
@@ -88,6 +89,11 @@ def _amplitudes(
     return shifted ** (-alpha / 2)
 
 
+def _shape(domain: Box | Grid) -> tuple[tuple[float, bool], ...]:
+    """The length of each axis, and whether it wraps around."""
+    return tuple((high - low, w) for low, high, w in zip(domain.lower, domain.upper, domain.periodic))
+
+
 class Field(Distribution):
     """A distribution of functions of position."""
 
@@ -141,8 +147,9 @@ class GaussianField(Field):
         Whether mode 0, the average of the sample, is random too. The published code leaves it out, and so
         do we: with it, one in twenty samples of the thresholded field has one colour only.
     modes
-        Modes along each axis; by default as many as the grid has nodes. Set it (to 64, say) to bound the
-        cost in 3D, or where samples on several grids must be exactly one function.
+        Modes along each axis; by default as many as the grid has nodes, and never more: a recipe with a
+        coarser grid is refused. Set it (to 64, say) to bound the cost in 3D, or where samples on several
+        grids must be exactly one function.
 
     Raises
     ------
@@ -176,13 +183,22 @@ class GaussianField(Field):
         """Whether every sample is certainly positive."""
         return False
 
-    def _scale(self, box: tuple[tuple[float, bool], ...]) -> float:
-        if self.std is None:
-            return 1.0
+    def fewest_nodes(self, domain: Box) -> tuple[int, ...]:
+        """As many as modes."""
+        return (self.modes or 1,) * domain.dim
+
+    def deviation(self, domain: Box) -> float:
+        """``std``, or what it is for c = 1."""
+        return self._unscaled(_shape(domain)) if self.std is None else self.std
+
+    def _unscaled(self, box: tuple[tuple[float, bool], ...]) -> float:
+        """The standard deviation for c = 1."""
         modes = (self.modes or _REFERENCE_MODES[len(box)],) * len(box)
         amplitudes = _amplitudes(box, modes, self.alpha, self.tau, self.constant_mode)
-        volume = math.prod(length for length, _ in box)
-        return self.std / math.sqrt(float(np.sum(amplitudes**2)) / volume)
+        return math.sqrt(float(np.sum(amplitudes**2)) / math.prod(length for length, _ in box))
+
+    def _scale(self, box: tuple[tuple[float, bool], ...]) -> float:
+        return 1.0 if self.std is None else self.std / self._unscaled(box)
 
     def _expansion(self, grid: Grid) -> tuple[tuple[int, ...], np.ndarray]:
         """Modes along each axis, and the standard deviation of every coefficient."""
@@ -194,7 +210,7 @@ class GaussianField(Field):
                 "Below that it is no function.",
             )
         modes = grid.points if self.modes is None else (self.modes,) * grid.dim
-        box = tuple((high - low, wraps) for low, high, wraps in zip(grid.lower, grid.upper, grid.periodic))
+        box = _shape(grid)
         amplitudes = self._scale(box) * _amplitudes(box, modes, self.alpha, self.tau, self.constant_mode)
         return modes, amplitudes
 
@@ -261,6 +277,10 @@ class LogNormalField(Field):
         """The distribution of the logarithm."""
         return GaussianField(self.alpha, self.tau, self.mean, self.std, self.constant_mode, self.modes)
 
+    def fewest_nodes(self, domain: Box) -> tuple[int, ...]:
+        """As many as modes."""
+        return self.logarithm.fewest_nodes(domain)
+
     @property
     def positive(self) -> bool:
         """Whether every sample is certainly positive."""
@@ -314,6 +334,10 @@ class ThresholdedField(Field):
     def underlying(self) -> GaussianField:
         """The distribution of the field whose sign decides."""
         return GaussianField(self.alpha, self.tau, 0.0, None, self.constant_mode, self.modes)
+
+    def fewest_nodes(self, domain: Box) -> tuple[int, ...]:
+        """As many as modes."""
+        return self.underlying.fewest_nodes(domain)
 
     @property
     def positive(self) -> bool:

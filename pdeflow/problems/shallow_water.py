@@ -49,8 +49,9 @@ class ShallowWater(HyperbolicSystem):
     Raises
     ------
     InvalidInput
-        If the length is not positive; from :meth:`grid`, if there is no such side; from :meth:`evolve`, if
-        some place is dry at the start.
+        If the length is not positive; from :meth:`check_resolution`, if the least disc is smaller than a
+        cell; from :meth:`grid`, if there is no such side; from :meth:`evolve`, if some place is dry at the
+        start.
     """
 
     name = "shallow_water"

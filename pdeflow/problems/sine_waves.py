@@ -13,6 +13,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.distributions import random_generator
+from pdeflow.problems.domain import Box
 from pdeflow.problems.random_fields import Field
 
 START, END = (0.1, 0.45), (0.55, 0.9)
@@ -85,10 +86,18 @@ class SineWaves(Field):
         """What no value is below, and what none is above."""
         return (0.0, 1.0) if self.rescaled else (-float(self.highest), float(self.highest))
 
-    @property
-    def most_waves(self) -> int:
+    def most_waves(self, domain: Box) -> tuple[float, ...]:
         """Those of the highest number, drawn every time."""
-        return self.highest * self.drawn
+        return (float(self.highest * self.drawn),) * domain.dim
+
+    def deviation(self, domain: Box) -> float:
+        """The root of the mean square about the mean of samples as they are drawn, unfolded, not windowed.
+
+        A wave of amplitude uniform between 0 and 1 has the mean square 1/6, and there are as many as numbers
+        that were drawn at least once. That of rescaled samples is not known.
+        """
+        different = self.highest * (1 - (1 - 1 / self.highest) ** self.drawn)
+        return 0.0 if self.rescaled else math.sqrt(different / 6)
 
     def sample(
         self,

@@ -52,9 +52,30 @@ def test_print_config_is_a_recipe(pdeflow, tmp_path):
         ),
         (
             ["-c", "datasets/burgers/recipe_pdebench.yaml", "-o", "x.h5", "--resolution=16"],
-            ["resolution: got 16", "at least 17", "8 shortest waves"],
+            ["resolution: got 16", "at least 17", "parameter 'u0'"],
         ),
         (["-c", "kuramoto_sivashinsky", "-o", "x.h5", "--resolution=42"], ["at least 43", "wave number 2"]),
+        (
+            ["-c", "burgers", "-o", "x.h5", "--resolution=256", "--problem.viscosity.value=1e-3"],
+            ["resolution: got 256", "at least 420", "viscosity 0.001"],
+        ),
+        (["-c", "korteweg_de_vries", "-o", "x.h5", "--resolution=42"], ["at least 43", "solitons"]),
+        (
+            ["-c", "shallow_water", "-o", "x.h5", "--resolution=12"],
+            ["resolution: got 12", "at least 13", "h0"],
+        ),
+        (
+            ["-c", "poisson", "-o", "x.h5", "--resolution=33", "--problem.source.modes=34"],
+            ["resolution: got 33", "at least 34 nodes along x", "parameter 'f'"],
+        ),
+        (
+            ["-c", "darcy", "-o", "x.h5", "--resolution=33", "--problem.coefficient.modes=34"],
+            ["resolution: got 33", "at least 34 nodes along x", "parameter 'a'"],
+        ),
+        (
+            ["-c", "polygon_diffusion", "-o", "x.h5", "--problem.coefficient.modes=64"],
+            ["resolution: got 49", "at least 64 nodes along x", "parameter 'a'"],
+        ),
         (
             ["-c", "allen_cahn", "-o", "x.h5", "--resolution=32"],
             ["resolution: got 32", "at least 34", "epsilon"],

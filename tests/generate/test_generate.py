@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 
 from pdeflow.data import GridSamples, WellReader
 from pdeflow.errors import InvalidInput
-from pdeflow.generate import Recipe, generate
+from pdeflow.generate import Recipe, engine, generate
 from pdeflow.generate.chain import solve_chain
 from pdeflow.linalg import CG
 from pdeflow.problems import Constant, Darcy, LogNormalField, Poisson
@@ -139,6 +141,38 @@ def test_failed_samples_are_kept_with_their_status(tmp_path: Path) -> None:
         assert np.isnan(file.read("u", slice(None))[:, 1]).all()
         assert (file.read("status", slice(None)) != 0).all()
         assert np.isfinite(file.read("a", slice(None))).all()
+
+
+def test_the_file_says_from_which_seed_a_failed_sample_is_drawn_again(tmp_path: Path) -> None:
+    generate(small(rtol=1e-15, solver=CG(), samples=4), tmp_path / "d.h5", progress=False)
+    with WellReader(tmp_path / "d.h5") as file:
+        again = Darcy().sample([2], file.grid, seed=int(file.attributes["seed"]))["a"]
+        np.testing.assert_array_equal(file.read("a", slice(2, 3)), again.to(torch.float32).numpy())
+        assert file.read("status", slice(2, 3))[0] != 0
+
+
+def test_shards_go_packed_into_the_file_while_others_are_solved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, solve, merge = [], engine.solve_chains, engine.merge
+
+    def solving(*arguments: Any) -> Iterator[dict[str, Any]]:
+        for row in solve(*arguments):
+            events.append("solved")
+            yield row
+
+    def merging(*arguments: Any) -> Iterator[int]:
+        for samples in merge(*arguments):
+            events.append("merged")
+            yield samples
+
+    monkeypatch.setattr(engine, "solve_chains", solving)
+    monkeypatch.setattr(engine, "merge", merging)
+    generate(small(), tmp_path / "d.h5", progress=False)
+    assert events == ["solved", "merged"] * 3
+    with h5py.File(tmp_path / "d.h5") as file:
+        u = file["t0_fields/u"]
+        assert 0 < u.id.get_storage_size() < 0.6 * u.nbytes  # the guess at time 0, half of it, is 0
 
 
 def test_failed_samples_are_left_out_of_training(tmp_path: Path) -> None:

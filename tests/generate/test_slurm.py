@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -102,6 +103,18 @@ def test_the_folder_of_an_array_is_open_to_its_owner_alone(tmp_path: Path) -> No
     manifest.folder.chmod(0o777)
     assert manifest.new_array().stat().st_mode & 0o777 == 0o700
     assert manifest.folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch) -> None:
+    manifest = opened(tmp_path / "d.h5", small())
+
+    def refuse(self: Path, mode: int) -> None:  # as to all but the owner; root is refused nothing
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(self))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(InvalidInput, match=r"output: got .*d\.h5\.parts.*yours(.|\n)*choose another output"):
+        manifest.new_array()
+    assert not list(manifest.folder.glob("array-*"))
 
 
 @pytest.mark.slow

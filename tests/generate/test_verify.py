@@ -216,7 +216,7 @@ def test_an_equation_in_time_is_stepped_again(tmp_path: Path, problem: Evolution
 def test_a_failed_sample_of_an_equation_in_time_must_stay_empty(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "d.h5"
     monkeypatch.setattr(etdrk4, "MOST_STEPS", 2)
-    recipe = Recipe(Burgers(), resolution=32, samples=2, stop=1.0, rtol=1e-12)
+    recipe = Recipe(Burgers(), resolution=64, samples=2, stop=1.0, rtol=1e-12)
     assert generate(recipe, path, progress=False).failed == 2
     assert results(path)["solution"] is True
     with h5py.File(path, "r+") as file:

@@ -17,6 +17,7 @@ from pdeflow.linalg import (
     Auto,
     BiCGStab,
     Candidate,
+    FastPoisson,
     Frozen,
     FunctionOperator,
     Jacobi,
@@ -33,7 +34,7 @@ from pdeflow.linalg.candidates import default_candidates, preparation_seconds
 from pdeflow.linalg.expanded import Shared
 from pdeflow.linalg.pilot import LOOK
 
-from .systems import HERMITIAN, darcy, dense, helmholtz, right_hand_side, waves
+from .systems import HERMITIAN, darcy, dense, diffusion, helmholtz, right_hand_side, waves
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,37 @@ def test_default_candidates_suit_the_operator(make, solver: type[Solver]) -> Non
     A = make()
     assert any(isinstance(candidate.solver, solver) for candidate in default_candidates(A))
     assert solve(A, torch.ones(A.batch, *A.shape, dtype=A.dtype), solver=Auto()).converged.all()
+
+
+def damped() -> StencilOperator:
+    """-Laplace u - 40 (1 + i / 10) u on the unit square."""
+    A = diffusion(torch.ones(2, 14, 14, dtype=torch.float64))
+    values = A.coefficients.to(torch.complex128)
+    values[:, A.offsets.index((0, 0))] -= 40 * (1 + 0.1j)
+    return StencilOperator(A.offsets, values)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: helmholtz(24, 0.0), lambda: helmholtz(24, 300.0).retagged(HERMITIAN), damped]
+)
+def test_fast_transforms_come_first_where_they_are_exact(make) -> None:
+    A = make()
+    first = default_candidates(A)[0]
+    assert first.preconditioner == FastPoisson(dtype=None)
+    solution = solve(
+        A, right_hand_side(A), solver=first.solver, preconditioner=first.preconditioner, rtol=1e-10
+    )
+    assert solution.iterations.max() == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: darcy(2, (20, 20)), lambda: waves(2, 20, 8.0), lambda: helmholtz(9, 0.0, 1).to(device="meta")],
+)
+def test_fast_transforms_do_not_come_first_where_they_are_not(make) -> None:
+    assert FastPoisson(dtype=None) not in [
+        candidate.preconditioner for candidate in default_candidates(make())
+    ]
 
 
 def test_what_carries_over_is_given_time_also_inside_a_wrapper() -> None:

@@ -166,6 +166,18 @@ def test_a_source_that_is_the_same_everywhere_leaves_nothing() -> None:
     assert torch.equal(system.made_solvable().rhs, torch.zeros_like(system.rhs))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_that_nothing_is_left_is_judged_in_the_dtype_of_the_source(dtype: torch.dtype) -> None:
+    """0.1 on a grid whose cells do not add up to a power of two: the mean is off by round-off."""
+    problem = Poisson(conditions={"x": Neumann(), "y": Neumann()})
+    grid = problem.grid([12, 15])
+    flat = torch.full((1, 12, 15), 0.1, dtype=dtype)
+    with pytest.raises(InvalidInput, match="source of the equation: got 'the same value everywhere'"):
+        problem.discretise(grid, {"f": flat}).made_solvable()
+    flat[0, 3, 4] *= 1.01
+    assert problem.discretise(grid, {"f": flat}).made_solvable().rhs.abs().max() > 0
+
+
 def test_shares_are_halved_at_closed_ends_on_any_device() -> None:
     problem = Poisson(conditions={"y": Neumann()}, periodic=["x"])
     grid = problem.grid([4, 3])

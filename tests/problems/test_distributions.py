@@ -31,6 +31,8 @@ from pdeflow.problems import (
 )
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.distributions import random_generator
+from pdeflow.problems.domain import unit_box
+from pdeflow.problems.random_fields import Field
 from pdeflow.problems.thresholded_bumps import mean_bump
 
 
@@ -433,3 +435,59 @@ def test_dtype_and_meta_device():
 def test_bad_input(wrong):
     with pytest.raises(InvalidInput):
         wrong()
+
+
+@pytest.mark.parametrize(
+    ("distribution", "fewest"),
+    [
+        (PlaneWave(1.0, {"x": 8}), 17),
+        (PlaneWave(1.0, {"y": 8}), 18),
+        (PlaneWave(1.0, {"y": -7.75}), 17),
+        (GaussianField(modes=12), 12),
+        (LogNormalField(modes=12), 12),
+        (ThresholdedField(modes=12), 12),
+        (Disc(radius=(0.1, 0.2)), 9),
+    ],
+    ids=str,
+)
+def test_a_grid_that_does_not_carry_a_field_is_refused(distribution: Field, fewest: int) -> None:
+    """The axis x wraps around, y does not."""
+    problem = Poisson(2, source=distribution, periodic=["x"])
+    wanted = max(distribution.fewest_nodes(problem.domain))
+    assert wanted == fewest
+    problem.check_resolution(problem.grid(fewest))
+    with pytest.raises(InvalidInput, match=f"^resolution: got {fewest - 1}, .*at least {fewest} nodes along"):
+        problem.check_resolution(problem.grid(fewest - 1))
+
+
+@pytest.mark.parametrize("wraps", [True, False])
+def test_the_fewest_nodes_are_those_that_tell_waves_apart(wraps: bool) -> None:
+    """With one node less, sines and cosines up to the wave are no longer linearly independent."""
+    domain = Box(x=(0.0, 1.0), periodic=["x"] if wraps else [])
+    wave = PlaneWave(1.0, {"x": 5})
+    (fewest,) = wave.fewest_nodes(domain)
+
+    def rank(n: int) -> int:
+        waves = [PlaneWave(1.0, {"x": m}, phase) for m in range(6) for phase in (0.0, math.pi / 2)]
+        rows = torch.cat([one.sample(seeds(1), domain.grid(n)) for one in waves])
+        return int(torch.linalg.matrix_rank(rows, rtol=1e-9))
+
+    assert (rank(fewest), rank(fewest - 1)) == (11, 10)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "tolerance"),
+    [
+        (GaussianField(alpha=2.0, tau=5.0), 0.1),
+        (GaussianField(alpha=2.0, tau=5.0, std=0.3), 0.1),
+        (SineWaves(folded=0.0, windowed=0.0), 0.1),
+        (SineWaves(highest=2, drawn=6, folded=0.0, windowed=0.0), 0.1),
+        (PlaneWave(0.7, {"x": 2}), 1e-12),
+    ],
+    ids=str,
+)
+def test_the_deviation_is_that_of_samples(distribution: Field, tolerance: float) -> None:
+    domain = unit_box(1, periodic=True)
+    samples = distribution.sample(seeds(1000), domain.grid(128))
+    measured = samples.var(dim=1, correction=0).mean().sqrt()
+    assert distribution.deviation(domain) == pytest.approx(measured.item(), rel=tolerance)

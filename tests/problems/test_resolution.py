@@ -1,0 +1,67 @@
+"""From how many nodes on an equation in time is taken, and what fewer would give."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pdeflow.errors import InvalidInput
+from pdeflow.problems import (
+    Burgers,
+    Constant,
+    Evolution,
+    GaussianBumps,
+    GaussianField,
+    KortewegDeVries,
+    NavierStokes,
+    ShallowWater,
+    SineWaves,
+)
+from pdeflow.problems.burgers import FNO_STD
+
+
+@pytest.mark.parametrize(
+    ("problem", "points"),
+    [
+        *(
+            (Burgers(Constant(nu)), 1024) for nu in (1e-1, 1e-2, 1e-3)
+        ),  # the FNO paper's 8192 nodes, every eighth
+        (Burgers(Constant(0.01 / math.pi), SineWaves()), 256),  # PDEBench's 1024, every fourth
+        *((NavierStokes(Constant(nu)), 64) for nu in (1e-3, 1e-4, 1e-5)),
+        (ShallowWater(), 128),
+        (KortewegDeVries(), 128),
+        (Burgers(Constant(1e-9), GaussianBumps()), 32),  # how high its fronts are is not known
+    ],
+)
+def test_published_settings_are_taken(problem: Evolution, points: int) -> None:
+    problem.check_resolution(problem.grid(points))
+
+
+def test_fewer_nodes_than_burgers_takes_do_not_resolve_its_fronts() -> None:
+    """Relative errors against four times as many nodes, four samples, six instants, the same functions."""
+    problem = Burgers(Constant(0.01), GaussianField(alpha=2.0, tau=5.0, std=FNO_STD, modes=21))
+
+    def solution(points: int) -> torch.Tensor:
+        grid = problem.grid(points)
+        path = problem.evolve(grid, problem.sample(range(4), grid, seed=1), 1.0, 6, rtol=1e-5)
+        return path.u[..., :: points // 21]
+
+    problem.check_resolution(problem.grid(42))
+    with pytest.raises(
+        InvalidInput, match=r"resolution: got 41, expected at least 42 nodes.*viscosity 0\.01"
+    ):
+        problem.check_resolution(problem.grid(41))
+    exact = solution(168)
+    errors = [((solution(n) - exact).norm(dim=-1) / exact.norm(dim=-1)).max() for n in (21, 42)]
+    assert errors[0] > 0.1
+    assert errors[1] < 0.02
+
+
+def test_fewer_nodes_than_korteweg_de_vries_takes_are_said() -> None:
+    problem = KortewegDeVries(length=50.0, initial=GaussianField(std=2.0))
+    needed = math.ceil(50 * math.sqrt(2 * 2.0) / 0.75)
+    problem.check_resolution(problem.grid(needed))
+    with pytest.raises(InvalidInput, match=f"resolution: got {needed - 1}, expected at least {needed} nodes"):
+        problem.check_resolution(problem.grid(needed - 1))
