@@ -194,7 +194,9 @@ class Independent(rosenbrock.Stepper):
     """Each system solved as if there had been none before."""
 
     def _solved(self, A, sequence, b, guess):
-        solution = linalg.solve(A, b, rtol=self.tolerance)
+        assert self.method is not None
+        solver, preconditioner = self.method.solver, self.method.preconditioner
+        solution = linalg.solve(A, b, solver=solver, preconditioner=preconditioner, rtol=self.tolerance)
         self.iterations += solution.iterations
         return solution.x
 
