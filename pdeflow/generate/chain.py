@@ -19,6 +19,7 @@ from pdeflow.problems import (
     MeshProblem,
     NonlinearSolution,
     NotLinear,
+    ParabolicEquation,
     System,
     newton,
 )
@@ -148,7 +149,10 @@ def _evolved(recipe: Recipe, parameters: dict[str, Tensor]) -> _Solved:
     problem, stop = recipe.problem, recipe.stop
     assert isinstance(problem, Evolution)
     assert stop is not None
-    path = problem.evolve(recipe.grid, parameters, stop, recipe.instants, rtol=recipe.rtol)
+    method = {}
+    if isinstance(problem, ParabolicEquation):
+        method = {"solver": recipe.solver, "preconditioner": recipe.preconditioner}
+    path = problem.evolve(recipe.grid, parameters, stop, recipe.instants, rtol=recipe.rtol, **method)
     # The start of a sample that failed stays: it is an input.
     u = torch.cat([path.u[:, :1], _or_nan(path.u[:, 1:], path.status)], dim=1)
     return _Solved(u, path.error, path.steps, path.status)

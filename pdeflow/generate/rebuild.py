@@ -80,7 +80,10 @@ def _place(statement: dict[str, Any]) -> dict[str, Any]:
 
 def _conditions(recipe: dict[str, Any], problem: Problem) -> tuple[Condition, ...]:
     """The recorded conditions: with the values and coefficients of the family, or with numbers."""
-    own = {tuple(stated[1:]): c for stated, c in zip(problem.statement()["conditions"], problem.conditions)}
+    own = {
+        tuple(stated[1:]): c
+        for stated, c in zip(problem.statement().get("conditions", []), problem.conditions)
+    }
     found: list[Condition] = []
     for stated, words in zip(recipe["statement"]["conditions"], recipe["problem"]["conditions"]):
         named, *parts = stated

@@ -12,7 +12,7 @@ import pdeflow
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Auto, Candidate, LinearOperator, Preconditioner, Solver, default_method
-from pdeflow.problems import Constant, Evolution, MeshProblem, Problem
+from pdeflow.problems import Constant, Evolution, MeshProblem, ParabolicEquation, Problem
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Recipe:
     solver
         Krylov solver of the linear systems; by default the one that suits their tags: CG, GMRES or BiCGStab.
         Those of an equation that is not linear are the steps of Newton's method; it does not take ``Auto``.
+        Of equations in time only parabolic ones have systems, those of their steps, without ``Auto``.
     preconditioner
         Preconditioner of the solver; by default the one that suits the tags.
     order
@@ -126,7 +127,7 @@ class Recipe:
             raise InvalidInput("outputs", outputs, f"at least one unknown: {', '.join(unknowns)}", hint)
 
     def _check_times(self) -> None:
-        """Steady equations have no instants, equations in time no linear systems."""
+        """Steady equations have no instants, equations in time no systems but those of implicit steps."""
         if not isinstance(self.problem, Evolution):
             if self.stop is not None or self.instants != 2:
                 name, got = ("stop", self.stop) if self.stop is not None else ("instants", self.instants)
@@ -141,12 +142,17 @@ class Recipe:
             )
         if self.instants < 2:
             raise InvalidInput("instants", self.instants, "at least 2, the start and the end")
+        implicit = isinstance(self.problem, ParabolicEquation)
+        if implicit and isinstance(self.solver, Auto):
+            hint = "Name a solver, or leave it out."
+            raise InvalidInput("solver", "Auto", "one method for all steps", hint)
+        none = "has its samples stepped together" if implicit else "has no linear systems"
         for key, usual in (("solver", None), ("preconditioner", None), ("order", "index")):
-            if getattr(self, key) != usual:
+            if getattr(self, key) != usual and not (implicit and key != "order"):
                 raise InvalidInput(
                     key,
                     getattr(self, key),
-                    f"nothing, because {self.problem.name} is stepped in time and has no linear systems",
+                    f"nothing, because {self.problem.name} is stepped in time and {none}",
                     f"Leave {key} out.",
                 )
 

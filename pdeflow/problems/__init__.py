@@ -40,6 +40,7 @@ from pdeflow.problems.gaussian_bumps import GaussianBumps
 from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
+from pdeflow.problems.heat_conduction import HeatConduction
 from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.hyperbolic_system import HyperbolicSystem
 from pdeflow.problems.impedance_helmholtz import ImpedanceHelmholtz
@@ -52,6 +53,7 @@ from pdeflow.problems.navier_stokes import NavierStokes
 from pdeflow.problems.newton import NonlinearSolution, newton
 from pdeflow.problems.nonlinear_poisson import NonlinearPoisson
 from pdeflow.problems.p_laplace import PLaplace
+from pdeflow.problems.parabolic_equation import ParabolicEquation
 from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.plane_wave import PlaneWave
 from pdeflow.problems.poisson import Poisson
@@ -62,6 +64,7 @@ from pdeflow.problems.polygon_mesh import triangulate
 from pdeflow.problems.porous_medium import PorousMedium
 from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
+from pdeflow.problems.rosenbrock import ImplicitTrajectory
 from pdeflow.problems.shallow_water import ShallowWater
 from pdeflow.problems.sine_waves import SineWaves
 from pdeflow.problems.stefan import Stefan
@@ -92,9 +95,11 @@ __all__ = [
     "GaussianField",
     "GrayScott",
     "Heat",
+    "HeatConduction",
     "Helmholtz",
     "HyperbolicSystem",
     "ImpedanceHelmholtz",
+    "ImplicitTrajectory",
     "InviscidBurgers",
     "KortewegDeVries",
     "KuramotoSivashinsky",
@@ -109,6 +114,7 @@ __all__ = [
     "NonlinearSolution",
     "NotLinear",
     "PLaplace",
+    "ParabolicEquation",
     "Parameter",
     "PlaneWave",
     "Poisson",

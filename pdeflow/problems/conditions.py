@@ -113,10 +113,7 @@ def check_conditions(conditions: Iterable[Condition], domain: Box, name: str) ->
     """Raise InvalidInput unless every side has a condition, and the numbers in them are finite."""
     held = by_side(conditions, domain)
     for condition in held.values():
-        for part in ("value", "coefficient"):
-            number = getattr(condition, part, 0.0)
-            if not callable(number) and not cmath.isfinite(number):
-                raise InvalidInput(f"{type(condition).__name__}.{part}", number, "a finite number")
+        check_numbers(condition)
     missing = [side for side in sides(domain) if side not in held]
     if missing:
         raise InvalidInput(
@@ -125,6 +122,14 @@ def check_conditions(conditions: Iterable[Condition], domain: Box, name: str) ->
             f"a condition on every side; {', '.join(missing)} has none",
             "Add Dirichlet(value, on=...) or Neumann(value, on=...), or make the axis periodic in the Box.",
         )
+
+
+def check_numbers(condition: Condition) -> None:
+    """Raise InvalidInput unless the numbers in a condition are finite."""
+    for part in ("value", "coefficient"):
+        number = getattr(condition, part, 0.0)
+        if not callable(number) and not cmath.isfinite(number):
+            raise InvalidInput(f"{type(condition).__name__}.{part}", number, "a finite number")
 
 
 def conditions_on(
@@ -172,10 +177,15 @@ def conditions_on(
 def require_positive_robin(conditions: Iterable[Condition], domain: Box) -> None:
     """Raise InvalidInput for a coefficient c below 0: diffusion may then have no solution, or several."""
     for condition in by_side(conditions, domain).values():
-        c = condition.coefficient if isinstance(condition, Robin) else 0.0
-        if not callable(c) and (isinstance(c, complex) or c < 0):
-            hint = "In du/dn + c u = g, n points outwards: a side that cools has a positive c."
-            raise InvalidInput("Robin.coefficient", c, "a real number of at least 0", hint)
+        check_positive_robin(condition)
+
+
+def check_positive_robin(condition: Condition) -> None:
+    """As `require_positive_robin`, of one condition."""
+    c = condition.coefficient if isinstance(condition, Robin) else 0.0
+    if not callable(c) and (isinstance(c, complex) or c < 0):
+        hint = "In du/dn + c u = g, n points outwards: a side that cools has a positive c."
+        raise InvalidInput("Robin.coefficient", c, "a real number of at least 0", hint)
 
 
 def require_level(conditions: Iterable[Condition], domain: Box, why: str) -> None:

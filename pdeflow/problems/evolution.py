@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,9 +35,11 @@ class Evolution(Problem):
     axis for the unknowns behind those of the samples and the instants.
     """
 
+    takes_conditions: ClassVar[bool] = False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.conditions:
+        if cls.conditions and not cls.takes_conditions:
             raise InvalidInput(
                 f"{cls.__name__}.conditions", cls.conditions, "no conditions: every axis of the box wraps"
             )

@@ -12,7 +12,9 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput, MissingDependency
 from pdeflow.linalg import SparseOperator
 from pdeflow.problems.calculus import Names
+from pdeflow.problems.conditions import Robin
 from pdeflow.problems.element_function import ElementFunction, WeakResidual
+from pdeflow.problems.polygon_conditions import parts_of
 from pdeflow.problems.unknowns import components, named
 from pdeflow.triangle_mesh import TriangleMesh
 
@@ -45,6 +47,7 @@ def assemble(problem: MeshProblem, mesh: TriangleMesh, parameters: Mapping[str, 
     """The linear system of one sample; see :meth:`MeshProblem.assemble`.
 
     A field of nodal values is interpolated linearly. Values on the held boundary go to the right-hand side.
+    Where a condition gives the normal derivative, the flux through the boundary is that of such a gradient.
 
     Reference: T. Gustafsson, G. D. McBain, "scikit-fem: A Python package for finite element assembly", J.
     Open Source Softw. 5 (2020).
@@ -70,9 +73,18 @@ def assemble(problem: MeshProblem, mesh: TriangleMesh, parameters: Mapping[str, 
     order = np.arange(len(fields) * len(mesh.positions)).reshape(len(fields), -1).T.ravel()
     matrix = scipy.sparse.csr_array(scipy.sparse.block_array(blocks))[order][:, order]
 
+    for condition in problem.conditions:
+        facets = _facets(made, mesh.on(parts_of(condition)))
+        if isinstance(condition, Robin) and len(facets):
+            rim = skfem.FacetBasis(made, skfem.ElementTriP1(), facets=facets, intorder=ORDER)
+            form = _BoundaryForm(problem, rim, mesh, parameters, condition)
+            matrix = matrix + skfem.BilinearForm(form.bilinear(0, 0)).assemble(rim)
+            sides[0] = sides[0] + skfem.LinearForm(form.linear(0)).assemble(rim)
+
     boundary = problem.boundary_values(mesh, parameters)
-    free = ~mesh.on(problem.held)
-    if free.all() or not free.any():
+    free = ~mesh.on(problem.held_parts)
+    given = any(isinstance(condition, Robin) for condition in problem.conditions)
+    if (free.all() and not given) or not free.any():
         raise InvalidInput("held nodes", int((~free).sum()), "some nodes that are held and some that are not")
     rhs = np.stack(sides, axis=1).ravel() - matrix @ boundary.numpy().ravel()
     unknowns = np.repeat(free, len(fields))
@@ -143,22 +155,66 @@ class _WeakForm:
             functions = [self._nothing() for _ in self.problem.fields]
             gradient = {axis: _tensor(u.grad[k]) for k, axis in enumerate(AXES)}
             functions[column] = ElementFunction(_tensor(u), gradient)
-            return _tested(self.residuals(functions)[row].minus(self.at_zero[row]), v)
+            return self._tested(self.residuals(functions)[row].minus(self.at_zero[row]), v)
 
         return form
 
     def linear(self, row: int) -> Any:
         """The right-hand side of one equation, as scikit-fem calls it."""
-        return lambda v, w: -_tested(self.at_zero[row], v)
+        return lambda v, w: -self._tested(self.at_zero[row], v)
+
+    def _tested(self, residual: WeakResidual, v: Any) -> np.ndarray:
+        """A residual times a test function, integrated by parts."""
+        value = residual.values * _tensor(v)
+        for k, axis in enumerate(AXES):
+            if axis in residual.fluxes:
+                value = value - residual.fluxes[axis] * _tensor(v.grad[k])
+        return value.numpy()
 
 
-def _tested(residual: WeakResidual, v: Any) -> np.ndarray:
-    """A residual times a test function, integrated by parts."""
-    value = residual.values * _tensor(v)
-    for k, axis in enumerate(AXES):
-        if axis in residual.fluxes:
-            value = value - residual.fluxes[axis] * _tensor(v.grad[k])
-    return value.numpy()
+class _BoundaryForm(_WeakForm):
+    """The flux of the residual through facets where the normal derivative of u is ``g - c u``."""
+
+    def __init__(
+        self,
+        problem: MeshProblem,
+        basis: Any,
+        mesh: TriangleMesh,
+        parameters: Mapping[str, Any],
+        condition: Robin,
+    ) -> None:
+        self.normals = [_tensor(np.asarray(basis.normals)[k]) for k in range(len(AXES))]
+        self.condition: tuple[Any, Any] | None = None
+        super().__init__(problem, basis, mesh, parameters)
+        self.condition = (self._value(condition.coefficient), self._value(condition.value))
+        self.at_zero = self.residuals([self._nothing()])
+
+    def _value(self, part: Any) -> Any:
+        """Of a number or a formula in a condition."""
+        part = part(self.at, self.p) if callable(part) else part
+        return part.values if isinstance(part, ElementFunction) else part
+
+    def residuals(self, functions: list[ElementFunction]) -> list[WeakResidual]:
+        """The residual of functions whose normal derivatives are those of the condition."""
+        if self.condition is None:  # not known before the parameters are
+            return super().residuals(functions)
+        (u,) = functions
+        assert u.gradient is not None
+        c, g = self.condition
+        change = g - c * u.values - sum(n * u.gradient[a] for n, a in zip(self.normals, AXES))
+        gradient = {a: u.gradient[a] + change * n for n, a in zip(self.normals, AXES)}
+        return super().residuals([ElementFunction(u.values, gradient)])
+
+    def _tested(self, residual: WeakResidual, v: Any) -> np.ndarray:
+        """What the integration by parts leaves at the boundary."""
+        through = sum(residual.flux(a) * n for n, a in zip(self.normals, AXES))
+        return (through * _tensor(v)).numpy()
+
+
+def _facets(made: Any, on: np.ndarray) -> np.ndarray:
+    """The facets of the boundary whose nodes are among these."""
+    facets = made.boundary_facets()
+    return facets[on[made.facets[:, facets]].all(axis=0)]
 
 
 def _tensor(values: Any) -> Tensor:

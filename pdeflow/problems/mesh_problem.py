@@ -26,10 +26,12 @@ from pdeflow.linalg import (
 )
 from pdeflow.problems import point_function
 from pdeflow.problems.calculus import Names
+from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.domain import Box
 from pdeflow.problems.grid_function import GridFunction
 from pdeflow.problems.point_function import PointFunction
 from pdeflow.problems.polygon import Polygon, RandomPolygon
+from pdeflow.problems.polygon_conditions import held_parts, parts_of
 from pdeflow.problems.polygon_mesh import triangulate
 from pdeflow.problems.problem import Problem, require_nodes
 from pdeflow.problems.random_fields import Field
@@ -111,6 +113,9 @@ class MeshProblem(Problem):
         ``u.ux``, and the residual is a tuple of as many.
     ``held``
         Parts of the boundary (:data:`~pdeflow.triangle_mesh.BOUNDARY_PARTS`) where `boundary_value` holds.
+    ``conditions``
+        Of one unknown, what :func:`~pdeflow.problems.polygon_conditions.conditions_on_loops` gives: it holds
+        in place of `boundary_value` or of no flux. ``du/dn`` of Robin and Neumann is the derivative of u.
     ``tags``
         What is known of the matrices; None to compare each with its transpose.
     """
@@ -124,8 +129,16 @@ class MeshProblem(Problem):
         check_names(f"{cls.__name__}.fields", cls.fields)
 
     def boundary_value(self, at: Any, p: Any) -> Any:
-        """The values on the held boundary, a tuple where there are several unknowns."""
+        """The values on the held boundary, a tuple where there are several unknowns.
+
+        A Dirichlet condition has its own.
+        """
         return 0.0 if len(self.fields) == 1 else (0.0,) * len(self.fields)
+
+    @property
+    def held_parts(self) -> tuple[str, ...]:
+        """Parts of the boundary where u is given, by `boundary_value` or a condition."""
+        return held_parts(self.held, self.conditions)
 
     @property
     def domain(self) -> Box:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -188,7 +201,7 @@ class MeshProblem(Problem):
         return assemble(self, mesh, self.complete_parameters(parameters))
 
     def boundary_values(self, mesh: TriangleMesh, parameters: Mapping[str, Any]) -> Tensor:
-        """(nodes, fields) float64: `boundary_value` at the held nodes, 0 elsewhere."""
+        """(nodes, fields) float64: `boundary_value`, or of a condition, at the held nodes, 0 elsewhere."""
         points = torch.from_numpy(mesh.positions)
         at = Names("coordinate", point_function.coordinate_functions(points, ("x", "y")))
         p = {}
@@ -199,9 +212,16 @@ class MeshProblem(Problem):
         name = f"{type(self).__name__}.boundary_value"
         given = components(self.fields, self.boundary_value(at, Names("parameter", p)), name)
         columns = [value.values if isinstance(value, PointFunction) else value for value in given]
-        held = torch.from_numpy(mesh.on(self.held))
+        held = torch.from_numpy(mesh.on(self.held_parts))
         zero = torch.zeros(len(points), dtype=torch.float64, device="cpu")
-        return torch.stack([torch.where(held, zero + column, zero) for column in columns], dim=1)
+        values = torch.stack([torch.where(held, zero + column, zero) for column in columns], dim=1)
+        for condition in self.conditions:
+            if isinstance(condition, Dirichlet):
+                value = condition.value(at) if callable(condition.value) else condition.value
+                value = zero + (value.values if isinstance(value, PointFunction) else value)
+                here = torch.from_numpy(mesh.on(parts_of(condition)))
+                values[here] = value[here, None]
+        return values
 
     def statement(self) -> dict[str, Any]:
         """Residuals, held parts of the boundary and shape as plain JSON values."""
@@ -211,20 +231,27 @@ class MeshProblem(Problem):
 
         us, at = symbolic.unknowns(self), symbolic.coordinates(self)
         equations = symbolic.residuals(self, us, at, symbolic.parameter_symbols(self))
+        stated = [[list(c.on), *map(sympy.srepr, symbolic.condition_parts(self, c))] for c in self.conditions]
         return {
             "residual": [sympy.srepr(part) for part in equations],
             "held": list(self.held),
             "shape": repr(self.shape),
+            **({"conditions": stated} if stated else {}),
         }
 
     def describe(self) -> dict[str, Any]:
         """What a data set's card says; see :meth:`Problem.describe`."""
+        from pdeflow.problems import symbolic
+
+        named = {part for condition in self.conditions for part in parts_of(condition)}
+        left = [part for part in self.held if part not in named]
+        given = [f"given on: {', '.join(left)}; no flux elsewhere"] if left or not named else []
         return {
             "name": self.name,
             "equation": self.latex(),
             "domain": str(self.shape),
             "parameters": {name: str(value.distribution) for name, value in self.parameters.items()},
-            "conditions": [f"given on: {', '.join(self.held)}; no flux elsewhere"],
+            "conditions": symbolic.conditions(self) + given,
         }
 
     def evaluate_residual(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> Tensor:

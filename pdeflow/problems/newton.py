@@ -146,7 +146,7 @@ def newton(
         inside = interior(grid)
         u[inside] = guess.to(u)[inside]
     stages = problem.continuation(functions) if guess is None else [functions]
-    equations = [_Equation(problem, grid, stage) for stage in stages]
+    equations = [Equation(problem, grid, stage) for stage in stages]
     found: list[NonlinearSolution] = []
     for equation in equations:
         tolerance = rtol if equation is equations[-1] else max(rtol, STAGE_RTOL)
@@ -159,7 +159,7 @@ def newton(
     return dataclasses.replace(found[-1], iterations=steps, linear_iterations=linear)
 
 
-class _Equation:
+class Equation:
     """The residual of some samples, and its Jacobian."""
 
     def __init__(self, problem: Problem, grid: Grid, functions: Mapping[str, GridFunction]) -> None:
@@ -170,7 +170,7 @@ class _Equation:
         self.trial = rough_function(grid, device)
         self.name = f"{type(problem).__name__}.residual"
 
-    def rows(self, rows: Tensor) -> _Equation:
+    def rows(self, rows: Tensor) -> Equation:
         """That of the samples with these numbers."""
         part = copy.copy(self)
         part.functions = {name: _rows(function, rows) for name, function in self.functions.items()}
@@ -201,7 +201,7 @@ def _rows(function: GridFunction, rows: Tensor) -> GridFunction:
 
 
 def _solved(
-    equation: _Equation,
+    equation: Equation,
     u: Tensor,
     boundary: Tensor,
     rtol: float,

@@ -13,7 +13,7 @@ import torch
 from pdeflow.data import GridSamples, WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, estimate, generate, worker
-from pdeflow.linalg import CG, Jacobi
+from pdeflow.linalg import CG, GCRODR, Auto, Jacobi
 from pdeflow.problems import (
     AllenCahn,
     Burgers,
@@ -24,6 +24,7 @@ from pdeflow.problems import (
     GaussianField,
     GrayScott,
     Heat,
+    HeatConduction,
     Parameter,
     Poisson,
     Uniform,
@@ -210,6 +211,21 @@ def test_keys_of_another_kind_of_equation_are_refused(changes: dict, named: str)
     assert caught.value.name == named
 
 
+def test_a_parabolic_equation_takes_a_method_for_its_systems(tmp_path: Path) -> None:
+    recipe = small(problem=HeatConduction(1), resolution=17, stop=0.05, rtol=1e-3, samples=2, dtype="float64")
+    generate(recipe, tmp_path / "usual.h5", progress=False)
+    chosen = dataclasses.replace(recipe, solver=GCRODR(), preconditioner=Jacobi())
+    generate(chosen, tmp_path / "chosen.h5", progress=False)
+    with WellReader(tmp_path / "usual.h5") as one, WellReader(tmp_path / "chosen.h5") as two:
+        usual, other = one.read("u", slice(None)), two.read("u", slice(None))
+    np.testing.assert_allclose(usual, other, rtol=0, atol=1e-4 * np.abs(usual).max())
+    assert (usual != other).any()
+    for changes in ({"solver": Auto()}, {"order": "similar"}):
+        with pytest.raises(InvalidInput) as caught:
+            dataclasses.replace(recipe, **changes)
+        assert caught.value.name == next(iter(changes))
+
+
 @pytest.mark.parametrize(
     "change", [{"stop": 0.4}, {"instants": 5}, {"problem": AllenCahn(1, Uniform(0.05, 0.1))}]
 )
@@ -225,6 +241,7 @@ SHIPPED = [
     "fisher",
     "gray_scott",
     "heat",
+    "heat_conduction",
     "korteweg_de_vries",
     "kuramoto_sivashinsky",
     "navier_stokes",

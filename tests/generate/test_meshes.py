@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, generate, worker
 from pdeflow.generate.verify import verify
 from pdeflow.linalg import CG, Auto, Jacobi
-from pdeflow.problems import PolygonDiffusion, PolygonElasticity
+from pdeflow.problems import Dirichlet, PolygonDiffusion, PolygonElasticity, Robin
 
 pytest.importorskip("skfem", reason="needs scikit-fem: pip install 'pdeflow[meshes]'")
 
@@ -145,3 +146,32 @@ def test_it_is_summarised_and_verified(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"\0")
     assert not verify(path).sound
+
+
+def test_conditions_are_stored_and_verified(tmp_path: Path) -> None:
+    problem = PolygonDiffusion(conditions={"outer": Robin(2.0, 0.5), "holes": Dirichlet(1.0)})
+    path = tmp_path / "c.h5"
+    assert generate(small(problem=problem), path, progress=False).failed == 0
+    found = verify(path)
+    assert found.sound
+    assert {check.name: check.passed for check in found.checks} == {
+        "checksum": True,
+        "parameters": True,
+        "residual": True,
+    }, found.text()
+    with MeshReader(path) as file:
+        mesh = file.mesh(1)
+        u = file.read("u", 1)
+    assert (u[mesh.on(("hole",))] == 1.0).all()
+    assert len(set(u[mesh.on(("outer",))].tolist())) > 1
+    assert small(problem=problem).fingerprint() != small().fingerprint()
+
+
+def test_the_recipe_with_conditions_that_is_shipped_runs(tmp_path: Path) -> None:
+    from pdeflow.cli.generate import parse_recipe
+
+    root = Path(__file__).parents[2] / "datasets"
+    recipe = parse_recipe(["-c", str(root / "polygon_diffusion" / "recipe_holes.yaml")])
+    short = dataclasses.replace(recipe, samples=2, resolution=33)
+    assert generate(short, tmp_path / "s.h5", progress=False).failed == 0
+    assert [c.on for c in recipe.problem.conditions] == [("outer",), ("holes",)]

@@ -16,14 +16,17 @@ from pdeflow.problems import (
     Box,
     Constant,
     D,
+    Dirichlet,
     GaussianField,
     LogNormalField,
     MeshProblem,
+    Neumann,
     Parameter,
     Polygon,
     PolygonDiffusion,
     PolygonElasticity,
     RandomPolygon,
+    Robin,
     ThresholdedField,
     cos,
     exp,
@@ -88,6 +91,82 @@ def test_linear_functions_are_reproduced(meshes) -> None:
     given = {"a": 2.0, "f": 0.0, "g": lambda at: 1 + 2 * at.x - 3 * at.y}
     u = solved(PolygonDiffusion(), mesh, given)
     np.testing.assert_allclose(u[:, 0], 1 + 2 * x - 3 * y, rtol=0, atol=1e-11)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[TriangleMesh]:
+    """A square with a square hole, both around 0, so that du/dn of x^2 + y^2 is one number on each."""
+    square = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    return [triangulate(Polygon((square, 0.4 * square[::-1])), size) for size in SIZES]
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"outer": Neumann(2.0)},
+        {"holes": Neumann(-0.8)},
+        {
+            "outer": Dirichlet(lambda at: at.x**2 + at.y**2),
+            "holes": Robin(1.5, lambda at, p: radius(at, 1.5)),
+        },
+        {
+            "outer": Robin(lambda at, p: p.a, lambda at, p: 2.0 + p.a * (at.x**2 + at.y**2)),
+            "holes": Neumann(-0.8),
+        },
+    ],
+    ids=["outer_neumann", "hole_neumann", "hole_robin", "robin_and_neumann"],
+)
+def test_conditions_on_loops_converge_with_order_two(frames, conditions: dict) -> None:
+    """u = x^2 + y^2 and a = 2 + x y / 2; n points into the hole."""
+    problem = PolygonDiffusion(RandomPolygon(holes=(1, 1)), conditions=conditions)
+    given = {
+        "a": lambda at: 2 + 0.5 * at.x * at.y,
+        "f": lambda at: -4 * (2 + 0.5 * at.x * at.y) - 2 * at.x * at.y,
+        "g": lambda at: at.x**2 + at.y**2,
+    }
+    errors = []
+    for mesh in frames:
+        u = solved(problem, mesh, given)
+        errors.append(l2(mesh, u[:, 0] - (mesh.positions**2).sum(axis=1)))
+    assert errors[1] < 2e-2
+    assert order(errors) > 1.7
+    matrix = problem.assemble(frames[0], given).operator.to_scipy()
+    assert abs(matrix - matrix.T).max() < 1e-12 * abs(matrix).max()
+
+
+def radius(at, c: float):
+    return -0.8 + c * (at.x**2 + at.y**2)
+
+
+def test_conditions_on_loops_are_given_their_values(frames) -> None:
+    problem = PolygonDiffusion(conditions={"holes": Dirichlet(3.0)})
+    u = solved(problem, frames[0], {"a": 1.0, "f": 0.0, "g": 1.0})[:, 0]
+    mesh = frames[0]
+    assert (u[mesh.on(("hole",))] == 3.0).all()
+    assert (u[mesh.on(("outer", "base"))] == 1.0).all()
+    # With Robin on all of the boundary nothing is held: u = 2 where du/dn + 3 u = 6.
+    free = PolygonDiffusion(conditions={"outer": Robin(3.0, 6.0), "holes": Robin(3.0, 6.0)})
+    np.testing.assert_allclose(solved(free, mesh, {"a": 1.5, "f": 0.0, "g": 0.0}), 2.0, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "name", "says"),
+    [
+        ({"inner": Neumann()}, "conditions.inner", "Known: holes, outer"),
+        ({"x-": Neumann()}, "conditions.x-", "Known: holes, outer"),
+        ({"outer": 1.0}, "conditions.outer", "Dirichlet, Neumann or Robin"),
+        ({"outer": Neumann(on="x-")}, "conditions.outer.on", "the key says"),
+        ({"outer": Dirichlet(math.nan)}, "Dirichlet.value", "finite"),
+        ({"holes": Robin(-1.0)}, "Robin.coefficient", "at least 0"),
+        ({"outer": Neumann(), "holes": Neumann()}, "conditions", "fixes the level"),
+        ({"outer": Neumann(), "holes": Dirichlet()}, "conditions", "without holes"),
+    ],
+)
+def test_what_is_no_condition_on_loops_is_refused(conditions: dict, name: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        PolygonDiffusion(conditions=conditions)
+    assert caught.value.name == name
+    assert says in str(caught.value)
 
 
 class Displaced(PolygonElasticity):
