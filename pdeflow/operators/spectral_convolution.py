@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from neuralop.layers.spectral_convolution import SpectralConv
-from torch import Tensor
+from torch import Tensor, nn
 
 from pdeflow.operators.truncated_fourier import from_modes, lowest_modes
 
@@ -47,7 +48,45 @@ class SpectralConvolution(SpectralConv):
         with torch.autocast(kind, enabled=False) if automatic else contextlib.nullcontext():
             values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
             low = lowest_modes(values, self.n_modes, self.fft_norm)
-            low = torch.complex(low[:, :, 0], low[:, :, 1])
-            low = self._contract(low, self.weight, separable=self.separable)
-            y = from_modes(torch.stack((low.real, low.imag), dim=2), output_shape or points, self.fft_norm)
+            low = self._products(low)
+            y = from_modes(low, output_shape or points, self.fft_norm)
         return y if self.bias is None else y + self.bias
+
+    def without_complex_numbers(self) -> None:
+        """Turn the weights into real matrices, for compilers that know no complex numbers; for good.
+
+        Weights that are factorised are multiplied out. The answers stay the same, to round-off.
+        """
+        if not isinstance(self.weight, _RealProducts):
+            self.weight: Any = _RealProducts(self.weight.to_tensor().detach())
+
+    def _products(self, low: Tensor) -> Tensor:
+        """``R_k v^(k)`` of ``(batch, in_channels, 2, *modes)``, likewise ``(batch, out_channels, 2, *modes)``."""
+        if isinstance(self.weight, _RealProducts):
+            return self.weight(low)
+        low = torch.complex(low[:, :, 0], low[:, :, 1])
+        low = self._contract(low, self.weight, separable=self.separable)
+        return torch.stack((low.real, low.imag), dim=2)
+
+
+class _RealProducts(nn.Module):
+    """The products of every mode as one with a real matrix of twice the size, ``[[A, B], [-B, A]]``.
+
+    Made from the weights ``A + i B``, (in_channels, out_channels, *modes).
+    """
+
+    matrices: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        weight = weight.flatten(2).permute(2, 0, 1)  # (modes, in_channels, out_channels)
+        above, below = (
+            torch.stack(pair, -1) for pair in ((weight.real, weight.imag), (-weight.imag, weight.real))
+        )
+        self.register_buffer("matrices", torch.stack((above, below), 2).flatten(3).flatten(1, 2))
+
+    def forward(self, low: Tensor) -> Tensor:
+        """``(batch, in_channels, 2, *modes)`` to ``(batch, out_channels, 2, *modes)``."""
+        batch, channels, _, *modes = low.shape
+        y = low.reshape(batch, 2 * channels, math.prod(modes)).permute(2, 0, 1) @ self.matrices
+        return y.permute(1, 2, 0).reshape(batch, -1, 2, *modes)

@@ -1,0 +1,55 @@
+"""``pdeflow export RUN -o model.pt2``: a trained surrogate as a file that runs without pdeflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pdeflow.cli.own_options import Parser
+from pdeflow.cli.predict import surrogate_folder
+from pdeflow.cli.quick_imports import quick_imports
+from pdeflow.errors import InvalidInput
+
+
+def parser() -> Parser:
+    """The verb's command line."""
+    made = Parser(
+        "pdeflow export",
+        description="Write a trained operator with its normalisation as a program of torch.export, or compiled "
+        "by AOTInductor: physical values in and out, any number of samples, one grid.",
+        epilog="Example: pdeflow export runs/darcy_fno -o darcy.pt2 --aot",
+    )
+    made.add_argument("run", metavar="RUN", help="a run folder, its name in runs/, or a saved surrogate")
+    made.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="OUT.pt2")
+    made.add_argument("--aot", action="store_true", help="compile to machine code; needs a C++ compiler")
+    made.add_argument(
+        "--points", type=int, nargs="+", metavar="N", help="nodes along each axis (default: as trained)"
+    )
+    made.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
+    made.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    return made
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the verb; see ``pdeflow export --help``."""
+    given = parser().parse_args(list(arguments))
+    if given.output.suffix != ".pt2":
+        raise InvalidInput("-o/--output", str(given.output), "a name that ends in .pt2")
+    if given.output.exists() and not given.overwrite:
+        raise InvalidInput("-o/--output", str(given.output), "a new file", "Or give --overwrite.")
+    folder = surrogate_folder(given.run)
+    with quick_imports():
+        import pdeflow
+        from pdeflow.device import check_device
+        from pdeflow.exported_program import export, facts
+    check_device(given.device, "--device")
+    surrogate = pdeflow.load(folder).to(given.device)
+    export(surrogate, given.output, given.points, compiled=given.aot)
+    said = facts(surrogate, given.points)
+    points = ", ".join(map(str, said["points"]))
+    inputs, outputs = (", ".join(said[side]) for side in ("inputs", "outputs"))
+    print(
+        f"Wrote {said['operator']} to {given.output}: (batch, {len(said['inputs'])}, {points}) of {inputs} "
+        f"to (batch, {len(said['outputs'])}, {points}) of {outputs}, float32 on {said['device']}"
+    )
+    return 0
