@@ -1,4 +1,4 @@
-"""A surrogate as one file that runs without pdeflow: a program of ``torch.export``, or compiled by AOTInductor.
+"""A surrogate as one file that runs without pdeflow: a program of ``torch.export``, or one that is compiled.
 
 The program holds the normalisation too: physical values go in and come out, float32, for any number of
 samples on one grid. Of Fourier operators the convolutions are products of real matrices
@@ -77,12 +77,11 @@ def exported(surrogate: Surrogate, points: Sequence[int] | None = None) -> Expor
             "Use it in Python: pdeflow.load(RUN)(graph).",
         )
     shape = _shape(surrogate, points)
-    program = _PhysicalUnits(
-        copy.deepcopy(surrogate.model), copy.deepcopy(surrogate.normaliser)
-    ).requires_grad_(False)
+    program = _PhysicalUnits(copy.deepcopy(surrogate.model), copy.deepcopy(surrogate.normaliser))
+    program.requires_grad_(False)
     for module in program.modules():
-        if hasattr(module, "without_complex_numbers"):
-            module.without_complex_numbers()
+        if (turn := getattr(module, "without_complex_numbers", None)) is not None:
+            turn()
     example = torch.zeros(3, *shape, device=surrogate.device)
     try:
         return torch.export.export(
@@ -110,7 +109,8 @@ def export(
     others is a saved surrogate (``pdeflow.load``).
 
     What goes in and comes out (``facts``) is kept as JSON: in the extra file ``pdeflow.json`` of a program,
-    under ``pdeflow`` in the metadata of a compiled one.
+    under ``pdeflow`` in the metadata of a compiled one. The latter also have ``pdeflow_shape``, the shape of
+    one sample as numbers between spaces, ``channels *points``, for those who read no JSON.
 
     Parameters
     ----------
@@ -146,7 +146,8 @@ def export(
     program = exported(surrogate, points)
     described, stream = json.dumps(facts(surrogate, points)), io.BytesIO()
     if compiled:
-        _compile(program, stream, described)
+        shape = " ".join(map(str, _shape(surrogate, points)))
+        _compile(program, stream, {"pdeflow": described, "pdeflow_shape": shape})
     else:
         torch.export.save(program, stream, extra_files={FACTS: described})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,13 +196,13 @@ def _check_cpp_compiler() -> None:
         ) from error
 
 
-def _compile(program: ExportedProgram, stream: io.BytesIO, described: str) -> None:
+def _compile(program: ExportedProgram, stream: io.BytesIO, metadata: dict[str, str]) -> None:
     try:
         with torch.no_grad():
             torch._inductor.aoti_compile_and_package(
                 program,
                 package_path=stream,
-                inductor_configs={"aot_inductor.metadata": {"pdeflow": described}},
+                inductor_configs={"aot_inductor.metadata": metadata},
             )
     except Exception as error:  # likewise
         raise ExportFailed(f"AOTInductor cannot compile the program ({_first_line(error)}).") from error

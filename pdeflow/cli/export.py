@@ -15,8 +15,9 @@ def parser() -> Parser:
     """The verb's command line."""
     made = Parser(
         "pdeflow export",
-        description="Write a trained operator with its normalisation as a program of torch.export, or compiled "
-        "by AOTInductor: physical values in and out, any number of samples, one grid.",
+        description="Write a trained operator with its normalisation as a program of torch.export, or "
+        "compiled by AOTInductor: physical values in and out, any number of samples, one grid. Load only "
+        "programs that you trust: torch reads them with pickle, and compiled ones are machine code.",
         epilog="Example: pdeflow export runs/darcy_fno -o darcy.pt2 --aot",
     )
     made.add_argument("run", metavar="RUN", help="a run folder, its name in runs/, or a saved surrogate")

@@ -61,7 +61,7 @@ class SpectralConvolution(SpectralConv):
             self.weight: Any = _RealProducts(self.weight.to_tensor().detach())
 
     def _products(self, low: Tensor) -> Tensor:
-        """``R_k v^(k)`` of ``(batch, in_channels, 2, *modes)``, likewise ``(batch, out_channels, 2, *modes)``."""
+        """``R_k v^(k)``: ``(batch, in_channels, 2, *modes)`` to ``(batch, out_channels, 2, *modes)``."""
         if isinstance(self.weight, _RealProducts):
             return self.weight(low)
         low = torch.complex(low[:, :, 0], low[:, :, 1])
