@@ -64,29 +64,41 @@ class SpectralConvolution(SpectralConv):
         """``R_k v^(k)``: ``(batch, in_channels, 2, *modes)`` to ``(batch, out_channels, 2, *modes)``."""
         if isinstance(self.weight, _RealProducts):
             return self.weight(low)
+        if torch.compiler.is_compiling():
+            # Inductor has no code for complex numbers, and the library's einsum breaks its graph.
+            return _multiplied(low, _real_matrices(self.weight.to_tensor()))
         low = torch.complex(low[:, :, 0], low[:, :, 1])
         low = self._contract(low, self.weight, separable=self.separable)
         return torch.stack((low.real, low.imag), dim=2)
 
 
 class _RealProducts(nn.Module):
-    """The products of every mode as one with a real matrix of twice the size, ``[[A, B], [-B, A]]``.
-
-    Made from the weights ``A + i B``, (in_channels, out_channels, *modes).
-    """
+    """Holds the weights as `_real_matrices`."""
 
     matrices: Tensor
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        weight = weight.flatten(2).permute(2, 0, 1)  # (modes, in_channels, out_channels)
-        above, below = (
-            torch.stack(pair, -1) for pair in ((weight.real, weight.imag), (-weight.imag, weight.real))
-        )
-        self.register_buffer("matrices", torch.stack((above, below), 2).flatten(3).flatten(1, 2))
+        self.register_buffer("matrices", _real_matrices(weight))
 
     def forward(self, low: Tensor) -> Tensor:
         """``(batch, in_channels, 2, *modes)`` to ``(batch, out_channels, 2, *modes)``."""
-        batch, channels, _, *modes = low.shape
-        y = low.reshape(batch, 2 * channels, math.prod(modes)).permute(2, 0, 1) @ self.matrices
-        return y.permute(1, 2, 0).reshape(batch, -1, 2, *modes)
+        return _multiplied(low, self.matrices)
+
+
+def _real_matrices(weight: Tensor) -> Tensor:
+    """``[[A, B], [-B, A]]`` of the weights ``A + i B``, (in_channels, out_channels, *modes).
+
+    (modes, 2 in_channels, 2 out_channels), rows and columns by channel, real and imaginary part in turn.
+    """
+    parts = torch.view_as_real(weight).flatten(2, -2).permute(2, 0, 1, 3)
+    real, imaginary = parts.unbind(-1)  # (modes, in_channels, out_channels)
+    above, below = torch.stack((real, imaginary), -1), torch.stack((-imaginary, real), -1)
+    return torch.stack((above, below), 2).flatten(3).flatten(1, 2)
+
+
+def _multiplied(low: Tensor, matrices: Tensor) -> Tensor:
+    """The products of all modes, ``(batch, in_channels, 2, *modes)`` by `_real_matrices`."""
+    batch, channels, _, *modes = low.shape
+    y = low.reshape(batch, 2 * channels, math.prod(modes)).permute(2, 0, 1) @ matrices
+    return y.permute(1, 2, 0).reshape(batch, -1, 2, *modes)
