@@ -1,7 +1,7 @@
 """A surrogate as one file that runs without pdeflow: a program of ``torch.export``, or one that is compiled.
 
 The program holds the normalisation too: physical values go in and come out, float32, for any number of
-samples on one grid. Of Fourier operators the convolutions are products of real matrices
+samples on one grid or on one mesh. Of Fourier operators the convolutions are products of real matrices
 (``SpectralConvolution.without_complex_numbers``).
 """
 
@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
@@ -23,6 +24,7 @@ import pdeflow
 from pdeflow.atomic_file import write_bytes
 from pdeflow.errors import InvalidInput, MissingDependency, PdeflowError
 from pdeflow.operators import GraphOperator, Operator
+from pdeflow.operators.neighbours import joined, repeated
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.surrogate import Surrogate
 
@@ -45,39 +47,68 @@ class _PhysicalUnits(nn.Module):
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
 
 
-def exported(surrogate: Surrogate, points: Sequence[int] | None = None) -> ExportedProgram:
+class _OnOneMesh(nn.Module):
+    """The same for an operator on meshes, with the nodes and their neighbours as constants."""
+
+    positions: Tensor
+
+    def __init__(self, model: GraphOperator, normaliser: Normaliser, positions: np.ndarray) -> None:
+        super().__init__()
+        self.model, self.normaliser = model, normaliser
+        device = normaliser.input_mean.device
+        self.register_buffer("positions", torch.from_numpy(positions.astype(np.float32)).to(device))
+        # What the operator itself finds for nodes in float32.
+        found = model.connect(self.positions.cpu().numpy())
+        self.edges = {name: (joined([part]).to(device), part) for name, part in found.items()}
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, nodes, _ = x.shape
+        edges = {
+            name: repeated(known, batch, part.sources, part.targets)
+            for name, (known, part) in self.edges.items()
+        }
+        encoded = self.normaliser.encode(x.flatten(0, 1))
+        y = self.normaliser.decode(self.model.evaluate(encoded, self.positions.repeat(batch, 1), edges))
+        return y.unflatten(0, (batch, nodes))
+
+
+def exported(
+    surrogate: Surrogate, points: Sequence[int] | None = None, positions: np.ndarray | None = None
+) -> ExportedProgram:
     """Trace a surrogate by ``torch.export``.
 
     Parameters
     ----------
     surrogate
-        Of an operator on grids. It is not changed.
+        It is not changed.
     points
         Nodes along each axis of the grid that the program is for; those of the surrogate's grid by default.
+    positions
+        Of an operator on meshes, the nodes of the one mesh that the program is for, (nodes, dim).
 
     Returns
     -------
     ExportedProgram
-        Of one input ``(batch, in_channels, *points)`` and one output ``(batch, out_channels, *points)``,
-        physical values, float32, on the surrogate's device; any batch from 1 up.
+        Of one input ``(batch, in_channels, *points)`` and one output ``(batch, out_channels, *points)``; on a
+        mesh ``(batch, nodes, in_channels)`` and ``(batch, nodes, out_channels)``. Physical values, float32,
+        on the surrogate's device; any batch from 1 up.
 
     Raises
     ------
     InvalidInput
-        For an operator on meshes, for a surrogate that knows no grid where no points are given, and for
-        points that the operator cannot take.
+        For a surrogate that knows no grid where no points are given, for points that the operator cannot
+        take, for positions that are missing or of another number of axes than the operator, or that are given
+        to an operator on grids, and as ``GraphOperator.connect``.
     ExportFailed
         If torch cannot trace the operator.
     """
-    if isinstance(surrogate.model, GraphOperator):
-        raise InvalidInput(
-            "surrogate",
-            type(surrogate.model).__name__,
-            "an operator on grids: the neighbours of a mesh are searched outside of torch",
-            "Use it in Python: pdeflow.load(RUN)(graph).",
-        )
-    shape = _shape(surrogate, points)
-    program = _PhysicalUnits(copy.deepcopy(surrogate.model), copy.deepcopy(surrogate.normaliser))
+    shape = _shape(surrogate, points, positions)
+    model, normaliser = copy.deepcopy(surrogate.model), copy.deepcopy(surrogate.normaliser)
+    if isinstance(model, GraphOperator):
+        assert positions is not None
+        program = _OnOneMesh(model, normaliser, positions)
+    else:
+        program = _PhysicalUnits(model, normaliser)
     program.requires_grad_(False)
     for module in program.modules():
         if (turn := getattr(module, "without_complex_numbers", None)) is not None:
@@ -97,6 +128,7 @@ def export(
     surrogate: Surrogate,
     path: str | Path,
     points: Sequence[int] | None = None,
+    positions: np.ndarray | None = None,
     *,
     compiled: bool = False,
 ) -> Path:
@@ -110,11 +142,11 @@ def export(
 
     What goes in and comes out (``facts``) is kept as JSON: in the extra file ``pdeflow.json`` of a program,
     under ``pdeflow`` in the metadata of a compiled one. The latter also have ``pdeflow_shape``, the shape of
-    one sample as numbers between spaces, ``channels *points``, for those who read no JSON.
+    one sample as numbers between spaces (``channels *points``), for those who read no JSON.
 
     Parameters
     ----------
-    surrogate, points
+    surrogate, points, positions
         As in ``exported``.
     path
         The file; its name ends in ``.pt2``.
@@ -143,10 +175,10 @@ def export(
         raise InvalidInput("path", str(path), "a name that ends in .pt2")
     if compiled:
         _check_cpp_compiler()
-    program = exported(surrogate, points)
-    described, stream = json.dumps(facts(surrogate, points)), io.BytesIO()
+    program = exported(surrogate, points, positions)
+    described, stream = json.dumps(facts(surrogate, points, positions)), io.BytesIO()
     if compiled:
-        shape = " ".join(map(str, _shape(surrogate, points)))
+        shape = " ".join(map(str, _shape(surrogate, points, positions)))
         _compile(program, stream, {"pdeflow": described, "pdeflow_shape": shape})
     else:
         torch.export.save(program, stream, extra_files={FACTS: described})
@@ -155,15 +187,19 @@ def export(
     return path
 
 
-def facts(surrogate: Surrogate, points: Sequence[int] | None = None) -> dict[str, Any]:
+def facts(
+    surrogate: Surrogate, points: Sequence[int] | None = None, positions: np.ndarray | None = None
+) -> dict[str, Any]:
     """What a program is of, and what it takes and gives, in types that JSON knows."""
-    shape, grid = _shape(surrogate, points)[1:], surrogate.grid
+    shape, grid = _shape(surrogate, points, positions), surrogate.grid
+    where: dict[str, Any] = {"nodes": shape[0]}
+    if positions is None:
+        where = {"points": list(shape[1:]), "grid": asdict(replace(grid, points=shape[1:])) if grid else None}
     return {
         "operator": type(surrogate.model).__name__,
         "inputs": list(surrogate.input_names),
         "outputs": list(surrogate.target_names),
-        "points": list(shape),
-        "grid": asdict(replace(grid, points=shape)) if grid is not None else None,
+        **where,
         "time_step": surrogate.time_step,
         "dtype": "float32",
         "device": surrogate.device.type,
@@ -171,16 +207,32 @@ def facts(surrogate: Surrogate, points: Sequence[int] | None = None) -> dict[str
     }
 
 
-def _shape(surrogate: Surrogate, points: Sequence[int] | None) -> tuple[int, ...]:
-    """``(in_channels, *points)``, once the operator has said that it takes them."""
+def _shape(
+    surrogate: Surrogate, points: Sequence[int] | None, positions: np.ndarray | None
+) -> tuple[int, ...]:
+    """Of one sample, ``(in_channels, *points)`` or (nodes, in_channels), once the operator takes it."""
+    model = surrogate.model
+    name = type(model).__name__
+    if isinstance(model, GraphOperator):
+        if positions is None or points is not None:
+            expected = (
+                f"the nodes of a mesh, (nodes, {model.dim}), and no points: {name} is an operator on meshes"
+            )
+            raise InvalidInput("positions", None if positions is None else positions.shape, expected)
+        if positions.ndim != 2 or positions.shape[1] != model.dim:
+            raise InvalidInput("positions", positions.shape, f"(nodes, {model.dim})")
+        return (len(positions), model.in_channels)
+    if positions is not None:
+        raise InvalidInput(
+            "positions", positions.shape, f"none: {name} is an operator on grids", "Give points."
+        )
     if points is None:
         if surrogate.grid is None:
-            raise InvalidInput(
-                "points", None, "nodes along each axis, because the surrogate knows no grid", "Give points."
-            )
+            expected = "nodes along each axis, because the surrogate knows no grid"
+            raise InvalidInput("points", None, expected, "Give points.")
         points = surrogate.grid.points
-    shape = (surrogate.model.in_channels, *points)
-    surrogate.model.check((1, *shape))
+    shape = (model.in_channels, *points)
+    model.check((1, *shape))
     return shape
 
 

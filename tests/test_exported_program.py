@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch._inductor import config as inductor
 
 from pdeflow.data import Normalisation
 from pdeflow.errors import InvalidInput, MissingDependency
@@ -61,11 +63,18 @@ def test_what_cannot_be_exported(surrogate: Surrogate, tmp_path: Path, monkeypat
         exported(surrogate, (8, 4))
     with pytest.raises(InvalidInput, match="knows no grid"):
         exported(Surrogate(MgNO(mesh=[8, 8], width=2, layers=1, levels=2)))
-    with pytest.raises(InvalidInput, match="operator on grids"):
-        exported(Surrogate(GNO(radius=0.5, width=4, kernel_width=4)))
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(MissingDependency, match=r"(?s)needs a C\+\+ compiler.*Install"):
+    with pytest.raises(InvalidInput, match=r"positions: .*operator on grids"):
+        exported(surrogate, positions=np.zeros((3, 2)))
+    on_meshes = Surrogate(GNO(radius=0.5, width=4, kernel_width=4))
+    for arguments in ({}, {"points": (8, 9)}, {"points": (8, 9), "positions": np.zeros((3, 2))}):
+        with pytest.raises(InvalidInput, match="operator on meshes"):
+            exported(on_meshes, **arguments)
+    with pytest.raises(InvalidInput, match=r"positions: got \(3, 1\), expected \(nodes, 2\)"):
+        exported(on_meshes, positions=np.zeros((3, 1)))
+    with (
+        inductor.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(MissingDependency, match=r"(?s)needs a C\+\+ compiler.*Install"),
+    ):
         export(surrogate, tmp_path / "model.pt2", compiled=True)
     monkeypatch.setattr(surrogate.model, "evaluate", lambda x: x if x.sum() > 0 else -x)
     with pytest.raises(ExportFailed, match=r"FNO: torch\.export cannot trace it"):

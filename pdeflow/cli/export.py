@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pdeflow.cli.own_options import Parser
 from pdeflow.cli.predict import surrogate_folder
 from pdeflow.cli.quick_imports import quick_imports
 from pdeflow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def parser() -> Parser:
@@ -26,6 +30,8 @@ def parser() -> Parser:
     made.add_argument(
         "--points", type=int, nargs="+", metavar="N", help="nodes along each axis (default: as trained)"
     )
+    made.add_argument("--mesh", type=Path, metavar="FILE", help="of an operator on meshes: a file of meshes")
+    made.add_argument("--sample", type=int, default=0, metavar="N", help="which of them (default 0)")
     made.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
     made.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     return made
@@ -45,12 +51,29 @@ def run(arguments: Sequence[str]) -> int:
         from pdeflow.exported_program import export, facts
     check_device(given.device, "--device")
     surrogate = pdeflow.load(folder).to(given.device)
-    export(surrogate, given.output, given.points, compiled=given.aot)
-    said = facts(surrogate, given.points)
-    points = ", ".join(map(str, said["points"]))
-    inputs, outputs = (", ".join(said[side]) for side in ("inputs", "outputs"))
-    print(
-        f"Wrote {said['operator']} to {given.output}: (batch, {len(said['inputs'])}, {points}) of {inputs} "
-        f"to (batch, {len(said['outputs'])}, {points}) of {outputs}, float32 on {said['device']}"
-    )
+    positions = _positions(given.mesh, given.sample) if given.mesh else None
+    export(surrogate, given.output, given.points, positions, compiled=given.aot)
+    said = facts(surrogate, given.points, positions)
+
+    def function(side: str) -> str:
+        channels = len(said[side])
+        shape = [said["nodes"], channels] if "nodes" in said else [channels, *said["points"]]
+        return f"(batch, {', '.join(map(str, shape))}) of {', '.join(said[side])}"
+
+    print(f"Wrote {said['operator']} to {given.output}: from {function('inputs')} to {function('outputs')}")
     return 0
+
+
+def _positions(path: Path, sample: int) -> np.ndarray:
+    """The nodes of one mesh of a file, (nodes, 2)."""
+    from pdeflow.data import open_samples
+    from pdeflow.data.mesh_reader import MeshReader
+
+    if not path.is_file():
+        raise FileNotFoundError(2, "no such file", str(path))
+    with open_samples(path) as reader:
+        if not isinstance(reader, MeshReader):
+            raise InvalidInput("--mesh", str(path), "a file of meshes", "Of a grid, give --points.")
+        if not 0 <= sample < reader.n:
+            raise InvalidInput("--sample", sample, f"a number from 0 to {reader.n - 1}")
+        return reader.mesh(sample).positions
