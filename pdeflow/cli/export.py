@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pdeflow.cli.own_options import Parser
 from pdeflow.cli.predict import surrogate_folder
 from pdeflow.cli.quick_imports import quick_imports
+from pdeflow.cli.quiet import quiet
 from pdeflow.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         import pdeflow
         from pdeflow.device import check_device
         from pdeflow.exported_program import export, facts
+    quiet()
     check_device(given.device, "--device")
     surrogate = pdeflow.load(folder).to(given.device)
     positions = _positions(given.mesh, given.sample) if given.mesh else None
