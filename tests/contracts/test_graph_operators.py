@@ -65,6 +65,14 @@ class GraphOperatorContract:
             assert torch.isfinite(parameter.grad).all(), name
             assert parameter.grad.abs().max() > 0, name
 
+    def test_mixed_precision(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        y = operator(meshes[0])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = operator(meshes[0])
+        assert 0 < (mixed - y).norm() < 0.1 * y.norm()
+        mixed.float().square().sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in operator.parameters() if p.grad is not None)
+
     def test_a_batch_of_meshes_is_each_of_them(self, operator: GraphOperator, meshes: list[Data]) -> None:
         alone = torch.cat([operator(graph) for graph in meshes])
         torch.testing.assert_close(operator(Batch.from_data_list(meshes)), alone, rtol=1e-4, atol=1e-6)

@@ -89,6 +89,18 @@ class OperatorContract:
         alone = torch.cat([operator(one) for one in x.split(1)])
         torch.testing.assert_close(operator(x), alone, rtol=1e-4, atol=1e-5)
 
+    def test_mixed_precision(self, operator: Operator) -> None:
+        """Products in bfloat16 change the answer by some of its epsilons, 0.008; the weights keep float32."""
+        x = self.sample(4)
+        y = operator(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = operator(x)
+        assert 0 < (mixed - y).norm() < 0.1 * y.norm()
+        mixed.float().square().sum().backward()
+        for name, parameter in operator.named_parameters():
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+
     def test_state_survives_a_safe_file(self, operator: Operator) -> None:
         file = io.BytesIO()
         torch.save(operator.state_dict(), file)
