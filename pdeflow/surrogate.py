@@ -69,9 +69,9 @@ class Surrogate:
         self.grid = grid
         self.metrics = dict(metrics or {})
         self.time_step = time_step
-        self._normaliser = Normaliser(model.in_channels, model.out_channels)
+        self.normaliser = Normaliser(model.in_channels, model.out_channels)
         if normalisation is not None:
-            self._normaliser.set(normalisation)
+            self.normaliser.set(normalisation)
         self.to(next(model.parameters()).device)
 
     def __repr__(self) -> str:
@@ -102,7 +102,7 @@ class Surrogate:
         """Compute on this device from now on; gives itself."""
         self.device = torch.device(device)
         self.model.to(self.device)
-        self._normaliser.to(self.device)
+        self.normaliser.to(self.device)
         return self
 
     @overload
@@ -236,10 +236,10 @@ class Surrogate:
         self.model.check(graph)
         encoded = self._encoded(graph)
         if inputs is not None:
-            inputs = self._normaliser.encode(inputs.to(device=self.device, dtype=torch.float32))
+            inputs = self.normaliser.encode(inputs.to(device=self.device, dtype=torch.float32))
         with torch.no_grad():
             found = self.model.query(encoded, points.to(self.device), inputs)
-            return self._normaliser.decode(found).to(points.device)
+            return self.normaliser.decode(found).to(points.device)
 
     def _on_mesh(self, graph: Any) -> Tensor:
         assert isinstance(self.model, GraphOperator)
@@ -247,17 +247,17 @@ class Surrogate:
         if not bool(torch.isfinite(graph.x).all()):
             raise InvalidInput("graph.x", "values that are NaN or infinite", "finite numbers")
         with torch.no_grad():
-            result = self._normaliser.decode(self.model(self._encoded(graph)))
+            result = self.normaliser.decode(self.model(self._encoded(graph)))
         return result.to(graph.x.device)
 
     def _encoded(self, graph: Data) -> Data:
         moved: Any = copy.copy(graph).to(str(self.device))
         moved.x = moved.x.float()
-        return self._normaliser.encode(moved)
+        return self.normaliser.encode(moved)
 
     def _predict(self, batch: Tensor) -> Tensor:
         x = batch.to(device=self.device, dtype=torch.float32)
-        return self._normaliser.decode(self.model(self._normaliser.encode(x)))
+        return self.normaliser.decode(self.model(self.normaliser.encode(x)))
 
     def _with_channels(self, values: Tensor) -> tuple[Tensor, int]:
         """The values as ``(batch, in_channels, *S)``, and how many axes were added for that."""

@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "validate": ("validate", "metrics of a trained run on its validation split"),
     "test": ("test", "metrics of a trained run at every test resolution, with a report"),
     "predict": ("predict", "apply a trained run to a data file"),
+    "export": ("export", "write a trained run as a program for torch or C++"),
     "convert": ("convert", "turn another format (.pt, PDEBench, .npz) into a Well file"),
     "inspect": ("inspect", "print, plot or verify what a data file holds"),
     "report": ("report", "write the HTML report of a run again"),

@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     for name in ("batch_size", "steps"):
         if (value := getattr(given, name)) is not None and value < 1:
             raise InvalidInput(f"--{name}", value, "at least 1")
-    folder = _folder(given.run)
+    folder = surrogate_folder(given.run)
     with quick_imports():
         import numpy as np
         from tqdm import tqdm
@@ -140,7 +140,8 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _folder(name: str) -> Path:
+def surrogate_folder(name: str) -> Path:
+    """The folder of a saved surrogate, or of a run."""
     return Path(name) if (Path(name) / "surrogate.json").is_file() else RunFolder.open(name).path
 
 

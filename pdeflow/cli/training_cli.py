@@ -87,7 +87,7 @@ class TrainingCLI(LightningCLI):
         )
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The six keys of a config, instead of Lightning's ``model`` and ``data``."""
+        """The keys of a config, instead of Lightning's ``model`` and ``data``."""
         if "--help" in self.arguments or "-h" in self.arguments:
             group = parser.add_argument_group("pdeflow's own options (not keys of a config)")
             for name, text in self.options.items():
@@ -106,6 +106,9 @@ class TrainingCLI(LightningCLI):
             type=SchedulerFactory,
             default=None,
             help="OneCycle or Cosine over the whole run, or any of torch's, stepped every epoch",
+        )
+        parser.add_argument(
+            "--compile", type=bool, default=False, help="compile the model by torch.compile (in fit)"
         )
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
@@ -142,6 +145,7 @@ class TrainingCLI(LightningCLI):
             objective=parts.objective,
             optimizer=parts.optimizer,
             lr_scheduler=parts.lr_scheduler,
+            compile=self.config.compile,
         )
 
     def build_trainer(self, callbacks: list, **overrides: Any) -> None:

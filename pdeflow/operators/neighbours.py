@@ -124,6 +124,35 @@ def joined(parts: Sequence[Edges]) -> Neighbours:
     return Neighbours(source, target, among, tuple(tables), torch.from_numpy(np.argsort(order)))
 
 
+def repeated(edges: Neighbours, times: int, sources: int, targets: int) -> Neighbours:
+    """The edges of so many copies of one mesh, copy by copy; in torch alone, so that it can be traced.
+
+    Parameters
+    ----------
+    edges
+        Of one mesh.
+    times
+        How many copies.
+    sources, targets
+        How many nodes the mesh has on either side.
+    """
+    count, device = len(edges.source), edges.source.device
+    copy = torch.arange(times, device=device)[:, None]
+    tables, row, start = [], torch.zeros_like(edges.row), 0
+    for table in edges.tables:
+        numbered = (table + count * copy[:, :, None]).flatten(0, 1)
+        tables.append(torch.where((table == count).repeat(times, 1), count * times, numbered))
+        inside = (edges.row >= start) & (edges.row < start + len(table))
+        # Its copies of the table lie behind those of the tables before.
+        moved = start * times + len(table) * copy + (edges.row - start)
+        row = torch.where(inside, moved, row)
+        start += len(table)
+    source, target = (
+        (part + size * copy).flatten() for part, size in ((edges.source, sources), (edges.target, targets))
+    )
+    return Neighbours(source, target, edges.among.repeat(times), tuple(tables), row.flatten())
+
+
 def random_order(positions: np.ndarray) -> np.ndarray:
     """Nodes in an order that is as good as random, and that depends on where they are alone.
 

@@ -50,6 +50,9 @@ class TrainingTask(lightning.LightningModule):
         the optimiser, stepped every epoch (ReduceLROnPlateau watches ``valid/loss``).
     normalisation
         Statistics of the training samples; taken from the data module when training starts if not given.
+    compile
+        Compile the model by ``torch.compile`` when training starts, which takes some seconds to minutes.
+        Weights and checkpoints stay as they are.
     """
 
     def __init__(
@@ -59,9 +62,11 @@ class TrainingTask(lightning.LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = torch.optim.AdamW,
         lr_scheduler: Schedule | Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
         normalisation: Normalisation | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
+        self.compiled = compile
         self.objective = objective if objective is not None else Supervised()
         self.make_optimizer = optimizer
         self.make_scheduler = lr_scheduler
@@ -89,6 +94,9 @@ class TrainingTask(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Take the normalisation of the training samples from the data module, where none was given."""
         self._fitting = stage == "fit"
+        if self._fitting and self.compiled:
+            # In place: a wrapped module would give its weights other names.
+            self.model.compile()
         if self._fitting and self.normalisation is None:
             datamodule: Any = getattr(self.trainer, "datamodule", None)
             if not hasattr(datamodule, "normalisation"):

@@ -14,7 +14,9 @@ from torch_geometric.data import Batch, Data
 
 import pdeflow
 from pdeflow.errors import InvalidInput
+from pdeflow.exported_program import export
 from pdeflow.operators import GNO, MKGN, GraphOperator
+from pdeflow.surrogate import Surrogate
 
 
 def mesh(nodes: int, seed: int = 0, channels: int = 2) -> Data:
@@ -62,6 +64,14 @@ class GraphOperatorContract:
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
             assert parameter.grad.abs().max() > 0, name
+
+    def test_mixed_precision(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        y = operator(meshes[0])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = operator(meshes[0])
+        assert 0 < (mixed - y).norm() < 0.1 * y.norm()
+        mixed.float().square().sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in operator.parameters() if p.grad is not None)
 
     def test_a_batch_of_meshes_is_each_of_them(self, operator: GraphOperator, meshes: list[Data]) -> None:
         alone = torch.cat([operator(graph) for graph in meshes])
@@ -129,6 +139,17 @@ class GraphOperatorContract:
         )
         with pytest.raises(InvalidInput, match=f"model.in_channels to {self.in_channels + 1}"):
             surrogate(mesh(60, channels=self.in_channels + 1))
+
+    @pytest.mark.slow
+    def test_exported_program(self, operator: GraphOperator, meshes: list[Data], tmp_path) -> None:
+        """A file of ``torch.export`` for one mesh gives what the surrogate gives, for several inputs."""
+        surrogate, nodes = Surrogate(operator), meshes[0].pos
+        path = export(surrogate, tmp_path / "model.pt2", positions=nodes.numpy())
+        program = torch.export.load(path).module()
+        for batch in (1, 4):
+            x = torch.randn(batch, len(nodes), self.in_channels)
+            wanted = torch.stack([surrogate(Data(x=one, pos=nodes)) for one in x])
+            assert (program(x) - wanted).abs().max() < 1e-6 * wanted.abs().max()
 
     def test_two_in_one_module_and_deep_copy(self, operator: GraphOperator, meshes: list[Data]) -> None:
         pair = nn.ModuleDict({"a": operator, "b": self.make()})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.operators.kernel_integral import KernelIntegral
-from pdeflow.operators.neighbours import edges_within, joined, random_order
+from pdeflow.operators.neighbours import edges_within, joined, random_order, repeated
 
 
 def plain(
@@ -88,3 +88,17 @@ def test_the_random_order_depends_on_places_alone() -> None:
     # As good as random: a quarter of the nodes is spread as all of them are.
     assert np.abs(first[:50].mean(0) - points.mean(0)).max() < 0.15
     assert sorted(random_order(points)) == list(range(200))
+
+
+def test_copies_of_a_mesh_are_a_batch_of_it() -> None:
+    rng = np.random.default_rng(0)
+    edges = edges_within(0.3, rng.random((25, 2)), rng.random((40, 2)))
+    copies, batch = repeated(joined([edges]), 3, 40, 25), joined([edges] * 3)
+    for part in ("source", "target", "among"):
+        assert torch.equal(getattr(copies, part), getattr(batch, part))
+    # Rows may stand elsewhere, but each target has a row with its edges.
+    targets = torch.cat([batch.target, torch.tensor([-1])])
+    rows = [row for table in copies.tables for row in table]
+    for target, row in enumerate(copies.row.tolist()):
+        listed = rows[row][rows[row] < len(batch.source)]
+        assert torch.equal(listed, torch.nonzero(targets == target)[:, 0])
