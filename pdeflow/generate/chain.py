@@ -72,8 +72,8 @@ class SolvedChain:
     sample. ``residual`` is the true relative residual ``||R(u)|| / ||R(boundary values alone)||`` of the
     *statement* on the grid, in float64, before the fields are cast to the storage dtype. Of an equation that
     is not linear, ``iterations`` counts the steps of Newton's method. Of an equation in time, ``residual`` is
-    the relative change of the solution when the step was halved last, the largest of several unknowns, and
-    ``iterations`` counts the steps; where finite volumes solve it, ``residual`` is the relative L1
+    the relative error in time, as estimated, the largest of several unknowns, and ``iterations`` counts the
+    steps; where finite volumes solve it, ``residual`` is the relative L1
     difference to the solution on half as many cells. Of a problem on meshes,
     ``meshes`` has one a sample, and the fields are those of all samples one after the other; ``residual`` is
     ``||b - A x|| / ||b||`` of its linear system.

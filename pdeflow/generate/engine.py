@@ -42,7 +42,7 @@ class GenerationReport:
         Time in drawing and solving (summed over workers); wall time of this run.
     iterations, residual
         Mean iterations and largest residual over the samples that converged; of an equation in time, mean
-        steps and the largest change of a solution when its step was halved.
+        steps and the largest error in time, as estimated.
     statuses
         Samples by the name of their status.
     method

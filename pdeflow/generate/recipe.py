@@ -48,8 +48,8 @@ class Recipe:
         ``"zero"``, or ``"neighbour"``: in the order ``"similar"`` a system starts from the solution of the
         one before.
     rtol
-        Relative residual at which a system counts as solved. Of an equation in time: relative change of the
-        solution, when the step is halved, at which it counts as solved. Of a conservation law:
+        Relative residual at which a system counts as solved. Of an equation in time: relative error in
+        time, as estimated, at which it counts as solved. Of a conservation law:
         residual of an implicit step, relative to the largest value of the solution; a hyperbolic system has
         none.
     stop

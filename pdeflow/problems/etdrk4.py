@@ -1,8 +1,8 @@
 r"""Exponential time differencing of fourth order, in Fourier space, a batch of samples at a time.
 
 S. M. Cox, P. C. Matthews, "Exponential time differencing for stiff systems", J. Comput. Phys. 176 (2002);
-A.-K. Kassam, L. N. Trefethen, "Fourth-order time-stepping for stiff PDEs", SIAM J. Sci. Comput. 26 (2005); the
-coefficients in terms of the phi functions of M. Hochbruck, A. Ostermann, "Exponential integrators", Acta
+A.-K. Kassam, L. N. Trefethen, "Fourth-order time-stepping for stiff PDEs", SIAM J. Sci. Comput. 26 (2005).
+The coefficients are made of the phi functions of M. Hochbruck, A. Ostermann, "Exponential integrators", Acta
 Numerica 19 (2010).
 
 The terms of the rate that are linear in u with coefficients that do not vary in space, read off the statement

@@ -1,10 +1,10 @@
 """Extrapolation to the step 0 of whole solutions with fewer and with more steps, sample by sample.
 
-L. F. Richardson, "The deferred approach to the limit", Phil. Trans. R. Soc. A 226 (1927). The numbers of steps
-are those of R. Bulirsch, J. Stoer, "Fehlerabschätzungen und Extrapolation mit rationalen Funktionen bei
-Verfahren vom Richardson-Typus", Numer. Math. 6 (1964): 1, 2, 3, 4, 6, 8, 12, 16, ... The estimate of the error
-is the last correction, as in E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I",
-II.9.
+L. F. Richardson, "The deferred approach to the limit", Phil. Trans. R. Soc. A 226 (1927). The numbers of
+steps are those of R. Bulirsch, J. Stoer, "Fehlerabschätzungen und Extrapolation mit rationalen Funktionen bei
+Verfahren vom Richardson-Typus", Numer. Math. 6 (1964): 1, 2, 3, 4, 6, 8, 12, 16, ... What estimates the error
+is the last correction, as in E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations
+I", II.9.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from pdeflow.linalg import Status
 
 VAGUE = 0.1
 """An estimate above this says that the solutions do not agree, and not how many steps would do."""
+
+
+LUCK = 0.01
+"""What a correction by three runs is taken for at least, over that by two: it can be small by chance."""
 
 
 class Extrapolated(NamedTuple):
@@ -128,7 +132,7 @@ def extrapolated(
         if bool(twice.any()):
             several = [held[1][rows], held[0][rows], found]
             three = _sum(several, [counts[1][rows], counts[0][rows], torch.full_like(rows, n)], twice, order)
-            better = _size(relative(three - two, found), twice)
+            better = torch.maximum(_size(relative(three - two, found), twice), LUCK * plain)
         estimate = torch.minimum(plain, better)
         chosen = (better < plain).reshape(-1, *[1] * (found.ndim - 1))
         u[rows], error[rows], done[rows] = torch.where(chosen, three, two), estimate, n

@@ -49,6 +49,7 @@ from pdeflow.problems.discretise import (
 from pdeflow.problems.etdrk4 import Trajectory, check_times
 from pdeflow.problems.newton import Equation
 from pdeflow.problems.problem import Problem
+from pdeflow.problems.richardson import extrapolated
 from pdeflow.problems.stencil_structure import tagged_stencil
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ GAMMA = 1 - math.sqrt(0.5)
 ORDER = 2
 
 FIRST = 2
-"""Steps between two instants in the first attempt."""
+"""Steps between two instants in the first run."""
 
 MOST_STEPS = 2**14
 """Steps from time 0 to the end, after which a sample is given up."""
@@ -270,9 +271,10 @@ def evolve(
     preconditioner: Preconditioner | None = None,
     device: torch.device | str | None = None,
 ) -> ImplicitTrajectory:
-    """Solve from time 0, halving the step until the solution changes by less than a tolerance.
+    """Solve from time 0, with more and more steps until their error is estimated to be below a tolerance.
 
-    Each sample has the step that it needs. The error of the grid is not estimated. At time 0 the sides with
+    Each sample has the steps that it needs, and is extrapolated from its last runs; see
+    :mod:`pdeflow.problems.richardson`. The error of the grid is not estimated. At time 0 the sides with
     Dirichlet conditions have their values already.
 
     Parameters
@@ -289,7 +291,7 @@ def evolve(
     instants
         How many are returned, 0 and ``stop`` included, at equal distances.
     rtol
-        Largest relative difference to the solution of twice the step.
+        Largest relative error in time, as estimated.
     solver, preconditioner
         Of the linear systems; by default what suits them.
     device
@@ -315,33 +317,35 @@ def evolve(
     others = {name: value for name, value in parameters.items() if name != initial}
     equations = SemiDiscrete(problem, grid, others, n)
 
-    interval = stop / (instants - 1)
-    x = torch.full((n, instants, *start.shape[1:]), torch.nan, dtype=torch.float64, device=start.device)
-    x[:, 0] = start
-    error = torch.full((n,), torch.inf, dtype=torch.float64, device=start.device)
-    steps, iterations = (torch.zeros(n, dtype=torch.int64, device=start.device) for _ in range(2))
-    status = torch.full((n,), int(Status.MAX_ITERATIONS), dtype=torch.int8, device=start.device)
-    count = FIRST
-    while count * (instants - 1) <= MOST_STEPS:
-        rows = torch.nonzero(status != int(Status.CONVERGED)).flatten()
-        if not len(rows):
-            break
-        tolerance = max(LINEAR * rtol, SMALLEST)
-        stepper = Stepper(equations.rows(rows), interval / count, tolerance, solver, preconditioner)
-        found = fixed_steps(stepper, start[rows], instants, count)
-        difference, scale = _norms(found - x[rows]), _norms(found)
-        relative = torch.where(scale > 0, difference / scale, difference).amax(dim=1)
-        error[rows] = torch.nan_to_num(relative, nan=torch.inf)
-        good = relative <= rtol
-        # Of the error, which goes with the square of the step, what both attempts together say is taken out.
-        found[good] += (found[good] - x[rows[good]]) / (2**ORDER - 1)
-        x[rows], steps[rows], iterations[rows] = found, count * (instants - 1), stepper.iterations
-        status[rows[good]] = int(Status.CONVERGED)
-        count *= 2
+    interval, tolerance = stop / (instants - 1), max(LINEAR * rtol, SMALLEST)
+    iterations = torch.zeros(n, dtype=torch.int64, device=start.device)
+
+    def run(rows: Tensor, steps: int) -> Tensor:
+        stepper = Stepper(equations.rows(rows), interval / steps, tolerance, solver, preconditioner)
+        found = fixed_steps(stepper, start[rows], instants, steps)
+        iterations[rows] = stepper.iterations
+        return found
+
+    def relative(difference: Tensor, solution: Tensor) -> Tensor:
+        far, scale = _norms(difference), _norms(solution)
+        return torch.where(scale > 0, far / scale, far).amax(dim=1)
+
+    nothing = torch.full_like(start, torch.nan)
+    found = extrapolated(
+        run,
+        relative,
+        torch.stack([start, *[nothing] * (instants - 1)], dim=1),
+        torch.full((n,), float(FIRST), dtype=torch.float64, device=start.device),
+        first=1.0,
+        most=MOST_STEPS // (instants - 1),
+        order=ORDER,
+        rtol=rtol,
+    )
+    x, status = found.u, found.status
     status[~torch.isfinite(x).flatten(1).all(dim=1)] = int(Status.BREAKDOWN)
     u = equations.embed(x.flatten(0, 1)).unflatten(0, (n, instants))
     times = torch.linspace(0.0, stop, instants, dtype=torch.float64, device="cpu")
-    return ImplicitTrajectory(u, times, error, steps, status, iterations)
+    return ImplicitTrajectory(u, times, found.error, found.steps * (instants - 1), status, iterations)
 
 
 def _device(parameters: Mapping[str, Any]) -> torch.device | None:
