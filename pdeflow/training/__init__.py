@@ -3,7 +3,7 @@
 from pdeflow.training.callbacks import Checkpoints, History, NonFiniteLoss, RandomState
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
 from pdeflow.training.evaluator import Evaluator
-from pdeflow.training.losses import H1, L2, Loss, RelativeL2
+from pdeflow.training.losses import H1, L2, Loss, RelativeL2, Sobolev, Spectral
 from pdeflow.training.objective import Objective
 from pdeflow.training.residual import Residual
 from pdeflow.training.rollout import Rollout
@@ -28,6 +28,8 @@ __all__ = [
     "Rollout",
     "SafeCheckpointIO",
     "Schedule",
+    "Sobolev",
+    "Spectral",
     "Supervised",
     "TrainingTask",
 ]
