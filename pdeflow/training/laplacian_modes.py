@@ -1,4 +1,4 @@
-"""Functions on a grid in the eigenvectors of minus the discrete Laplacian: sines, cosines or Fourier modes."""
+"""Functions on a grid in the eigenvectors of the discrete Laplacian: sines, cosines or Fourier modes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def laplacian_modes(values: Tensor, ends: Sequence[Ends], spacing: Sequence[floa
     Parameters
     ----------
     values
-        (..., *points), float64, multiplied by the roots of the cells' shares (1/2 at a ``neumann`` end), which
-        makes the matrix symmetric.
+        (..., *points), float64, multiplied by the roots of the cells' shares (1/2 at a ``neumann`` end),
+        which makes the matrix symmetric.
     ends
         Of each axis, as in :mod:`pdeflow.linalg.trigonometric`.
     spacing

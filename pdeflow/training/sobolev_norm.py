@@ -18,10 +18,10 @@ Sides = Literal["free", "zero"]
 
 
 def squared_sobolev(u: Tensor, grid: Grid | MeshNodes, order: float, sides: Sides = "free") -> Tensor:
-    r"""Mean over the box of :math:`u\,(I - \Delta_h)^s u`, s the order, summed over channels: (batch,), float64.
+    r"""Mean over the box of :math:`u\,(I - \Delta_h)^s u`, s the order, summed over channels.
 
-    Order 0 is the mean square, 1 adds those of the first differences, -1 is the norm of the dual. Arguments and
-    errors as of `normal_modes`.
+    Order 0 is the mean square, 1 adds those of the first differences, -1 is the norm of the dual. Gives
+    (batch,), float64; arguments and errors as of `normal_modes`.
     """
     modes, eigenvalues = normal_modes(u, grid, sides)
     return (modes.square() * (1.0 + eigenvalues) ** order).flatten(1).sum(1)
@@ -37,8 +37,9 @@ def normal_modes(u: Tensor, grid: Grid | MeshNodes, sides: Sides = "free") -> tu
     grid
         Where the samples lie.
     sides
-        ``"free"``: the Laplacian has no slope on bounded sides, whose nodes stand for half cells. ``"zero"``: it
-        has zero values there, and what u is on the sides does not count. The same on axes that wrap.
+        ``"free"``: the Laplacian has no slope on bounded sides, whose nodes stand for half cells.
+        ``"zero"``: it has zero values there, and what u is on the sides does not count. The same on axes that
+        wrap.
 
     Returns
     -------

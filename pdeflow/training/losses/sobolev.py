@@ -16,10 +16,10 @@ from pdeflow.training.sobolev_norm import Sides, squared_sobolev
 class Sobolev(Loss):
     r"""Mean over samples of ``||p - t||_s / ||t||_s`` in the norm of :math:`H^s`, :math:`H^{-1}` by default.
 
-    :math:`\|u\|_s^2 = (u, (I - \Delta_h)^s u)`, with the second differences of the grid, worked out by cosines,
-    sines or Fourier modes as the sides are; the norm is taken over all channels together. A negative order
-    weighs long waves, a positive one short waves: 0 is L2, 1 is close to H1. Computed in float64. A target that
-    is zero everywhere gives no finite loss, as in RelativeL2.
+    :math:`\|u\|_s^2 = (u, (I - \Delta_h)^s u)`, with the second differences of the grid, worked out by
+    cosines, sines or Fourier modes as the sides are; the norm is taken over all channels together. A negative
+    order weighs long waves, a positive one short waves: 0 is L2, 1 is close to H1. Computed in float64. A
+    target that is zero everywhere gives no finite loss, as in RelativeL2.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ class Sobolev(Loss):
 
     References
     ----------
-    Negative norms as losses: S. Cao, F. Brarda, R. Li, Y. Xi, "Spectral-Refiner", ICLR 2025 (arXiv:2405.17211).
+    Negative norms as losses: S. Cao, F. Brarda, R. Li, Y. Xi, "Spectral-Refiner", ICLR 2025
+    (arXiv:2405.17211).
     """
 
     def __init__(self, order: float = -1.0, sides: Sides = "free") -> None:
@@ -44,7 +45,8 @@ class Sobolev(Loss):
             raise InvalidInput("loss.order", order, "a number from -2 to 2")
         if sides not in get_args(Sides):
             raise InvalidInput("loss.sides", sides, "free or zero", choices=get_args(Sides))
-        self.order, self.sides = order, sides
+        self.order = order
+        self.sides: Sides = sides
 
     def __call__(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> Tensor:
         """The mean over the batch; shapes as in Loss."""

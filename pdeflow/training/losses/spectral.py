@@ -15,12 +15,12 @@ from pdeflow.training.spectral_error import BANDS
 class Spectral(Loss):
     r"""Mean over samples of :math:`\sum_b \|P_b(p - t)\| / \|t\|`, with b the bands of wave numbers of fRMSE.
 
-    :math:`P_b` keeps the modes of a band: below 4 periods of the box, below 12, and the rest. The sum of norms,
-    where L2 has the root of the sum of squares, lies between L2 and :math:`\sqrt 3` times that, and its gradient
-    in a band does not fade beside a larger error in another. The wave number of a mode is the length of the
-    vector of its periods along each axis; modes are Fourier's on axes that wrap and cosines, in half periods, on
-    bounded ones. The norms are taken over all channels together, in float64. A target that is zero everywhere
-    gives no finite loss, as in RelativeL2.
+    :math:`P_b` keeps the modes of a band: below 4 periods of the box, below 12, and the rest. The sum of
+    norms, where L2 has the root of the sum of squares, lies between L2 and :math:`\sqrt 3` times that, and
+    its gradient in a band does not fade beside a larger error in another. The wave number of a mode is the
+    length of the vector of its periods along each axis; modes are Fourier's on axes that wrap and cosines, in
+    half periods, on bounded ones. The norms are taken over all channels together, in float64. A target that
+    is zero everywhere gives no finite loss, as in RelativeL2.
 
     Raises
     ------
