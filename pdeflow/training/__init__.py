@@ -8,6 +8,7 @@ from pdeflow.training.objective import Objective
 from pdeflow.training.residual import Residual
 from pdeflow.training.rollout import Rollout
 from pdeflow.training.schedules import Cosine, OneCycle, Schedule
+from pdeflow.training.stepper_residual import StepperResidual
 from pdeflow.training.supervised import Supervised
 from pdeflow.training.task import TrainingTask
 
@@ -30,6 +31,7 @@ __all__ = [
     "Schedule",
     "Sobolev",
     "Spectral",
+    "StepperResidual",
     "Supervised",
     "TrainingTask",
 ]
