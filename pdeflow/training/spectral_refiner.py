@@ -137,7 +137,7 @@ def _swept(
             [bias],
             max_iter=iterations,
             tolerance_grad=0.0,
-            tolerance_change=0.0,
+            tolerance_change=0.0,  # the first step is very short, and must not end the iteration
             line_search_fn="strong_wolfe",
         )
 
