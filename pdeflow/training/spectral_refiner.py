@@ -41,19 +41,20 @@ def refine(
     iterations: int = 20,
     tolerance: float = 1e-3,
 ) -> Refinement:
-    r"""Fine-tune the last spectral layer to one trajectory, without truncation, on the residual of the equation.
+    r"""Fine-tune the last spectral layer to one trajectory, without truncation, by the equation.
 
     The operator marches once; what it read at each step is kept, and so are all of its weights. The last
     spectral layer gets a bias for every mode of the grid at every step, those that the layer cuts off
     included, zero at first: :math:`K v + \beta`. These are the variables, a change of the layer in space and
     time that its own weights, the same at all times, could not make. Each sweep moves all states by the
-    stepper side by side, :math:`y_{n+1} = \Phi(u_n)`, and then minimises
-    :math:`\sum_n \|u_{n+1}(\beta) - y_{n+1}\|_s^2` by L-BFGS with y held fixed. What is right at a state is so
-    at the next one after a sweep, so that as many sweeps as steps reach the stepper's own trajectory. Nodal
-    values stand for the modes: the transform is orthogonal, which changes nothing for L-BFGS.
+    stepper side by side, :math:`y_{n+1} = \Phi(u_n)`, and then minimises :math:`\sum_n \|u_{n+1}(\beta) -
+    y_{n+1}\|_s^2` by L-BFGS with y held fixed. What is right at a state is so at the next one after a sweep,
+    so that as many sweeps as steps reach the stepper's own trajectory. Nodal values stand for the modes: the
+    transform is orthogonal, which changes nothing for L-BFGS.
 
-    A stepper that is as good marches from the first state with the work of one sweep in all; what is refined
-    needs no step to wait for the one before.
+    This is no way around a stepper: marching the same one from the first state is one sweep's work in all. In
+    :math:`H^{-1}` a sweep gets the long waves right first; in L2 (order 0) it is nearly a problem for each
+    node, and takes fewer iterations.
 
     Parameters
     ----------
@@ -97,7 +98,11 @@ def refine(
         inputs, first = _windows(own, marched)
         layer, shape = _last_spectral_layer(task, inputs)
         bias = torch.zeros(shape, device=inputs.device, requires_grad=True)
-        handle = layer.register_forward_hook(lambda module, given, output: output + bias)
+
+        def corrected(module: nn.Module, given: Any, output: Tensor) -> Tensor:
+            return output + bias
+
+        handle = layer.register_forward_hook(corrected)
         try:
             return _swept(task, own, residual, inputs, first, bias, (sweeps, iterations, tolerance))
         finally:

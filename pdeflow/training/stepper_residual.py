@@ -1,4 +1,4 @@
-"""Learning to march from the equation itself: by how much a trajectory misses what a time stepper makes of it."""
+"""Learning to march from the equation itself: what a trajectory misses of a time stepper's."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ class StepperResidual(Objective):
     With :math:`\Phi` the flow over the time between two states, by ETDRK4 on Fourier series
     (:mod:`pdeflow.problems.etdrk4`), and :math:`u_0` the last state of the input,
 
-    .. math:: \text{weight} \Big( \frac{\sum_n \|u_{n+1} - \Phi(u_n)\|_s^2}{\sum_n \|\Phi(u_n)\|_s^2} \Big)^{1/2}
+    .. math:: \text{weight} \Big(
+              \frac{\sum_n \|u_{n+1} - \Phi(u_n)\|_s^2}{\sum_n \|\Phi(u_n)\|_s^2} \Big)^{1/2}
               + \text{loss}(u, \text{target}),
 
     a sample, then the mean of the batch. Divided by the time step, the numerator is the residual whose time
-    derivative is a difference quotient and whose rate is the mean of the stepper's over the step, so that steps
-    may be long. The norm is that of :class:`~pdeflow.training.losses.Sobolev`; in :math:`H^{-1}` the residual of
-    a vorticity is the size of that of the velocity. The steps of a trajectory are independent of one another and
-    computed side by side, with the gradient through :math:`\Phi`. Parameters are read from the input channels of
-    their names; those that are the same for all samples may be missing there. Computed in float64.
+    derivative is a difference quotient and whose rate is the mean of the stepper's over the step, so that
+    steps may be long. The norm is that of :class:`~pdeflow.training.losses.Sobolev`; in :math:`H^{-1}` the
+    residual of a vorticity is the size of that of the velocity. The steps of a trajectory are independent of
+    one another and computed side by side, with the gradient through :math:`\Phi`. Parameters are read from
+    the input channels of their names; those that are the same for all samples may be missing there. Computed
+    in float64.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ class StepperResidual(Objective):
         return ratio.sqrt().mean().to(prediction.dtype)
 
     def flow(self, states: Tensor, batch: dict[str, Any]) -> Tensor:
-        r"""Each of the states, ``(batch, steps, channels, *shape)``, one time step later: :math:`\Phi(u_n)`."""
+        r"""Each state, ``(batch, steps, channels, *shape)``, one time step later: :math:`\Phi(u_n)`."""
         grid, problem = batch["grid"], self.problem
         p = problem.spectral_parameters(grid, self._given(batch, states.shape[1]), states.device)
         for initial in problem.initials:

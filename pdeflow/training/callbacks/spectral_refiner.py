@@ -24,11 +24,11 @@ from pdeflow.training.task import TrainingTask
 class SpectralRefiner(Callback):
     """After the epochs of training, in a test: fine-tunes the last spectral layer to a trajectory at a time.
 
-    The method is :func:`~pdeflow.training.spectral_refiner.refine`; the operator itself and the metrics of the
-    test stay as they are. Writes ``refined.json`` in the run's folder: a row for each refined trajectory of the
-    first test set, with ``index``, the relative L2 error over all its states before and after (``l2``,
-    ``l2_refined``) and how many times smaller it is (``factor``), ``seconds``, and the relative ``residuals``,
-    before the first sweep and after each.
+    The method is :func:`~pdeflow.training.spectral_refiner.refine`; the operator itself and the metrics of
+    the test stay as they are. Writes ``refined.json`` in the run's folder: a row for each refined trajectory
+    of the first test set, with ``index``, the relative L2 error over all its states before and after (``l2``,
+    ``l2_refined``) and how many times smaller it is (``factor``), ``seconds``, and the relative
+    ``residuals``, before the first sweep and after each.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class SpectralRefiner(Callback):
     Raises
     ------
     InvalidInput
-        For numbers out of range, a steady problem; in a test, for data that are no trajectories, and an operator
-        without a spectral layer.
+        For numbers out of range, a steady problem; in a test, for data that are no trajectories, and an
+        operator without a spectral layer.
     """
 
     def __init__(
