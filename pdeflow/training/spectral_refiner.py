@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput, NumericalFailure
+from pdeflow.operators.operator import Operator
+from pdeflow.training.rollout import Rollout
 from pdeflow.training.rollout_error import held
 from pdeflow.training.sobolev_norm import squared_sobolev
 from pdeflow.training.stepper_residual import StepperResidual
@@ -23,13 +25,33 @@ class Refinement:
     Parameters
     ----------
     states
-        ``(1, steps, channels, *shape)``, in physical units.
+        ``(1, steps, channels, *shape)``, in physical units: those with the smallest residual.
     residuals
         The relative residual (see `StepperResidual`) before the first sweep and after each one.
     """
 
     states: Tensor
     residuals: list[float]
+
+
+def check_limits(sweeps: int, iterations: int, tolerance: float) -> None:
+    """Raise InvalidInput where one of them is out of range."""
+    for name, value in (("sweeps", sweeps), ("iterations", iterations)):
+        if value < 1:
+            raise InvalidInput(f"SpectralRefiner.{name}", value, "at least 1")
+    if not tolerance >= 0:
+        raise InvalidInput("SpectralRefiner.tolerance", tolerance, "a number that is not negative")
+
+
+def spectral_layers(model: Operator) -> list[nn.Module]:
+    """The layers that multiply Fourier modes; raise InvalidInput where there is none."""
+    from pdeflow.operators.spectral_convolution import SpectralConvolution
+
+    layers: list[nn.Module] = [m for m in model.modules() if isinstance(m, SpectralConvolution)]
+    if not layers:
+        expected = "an operator with spectral layers"
+        raise InvalidInput("model", type(model).__name__, expected, "Use FNO, TFNO, UNO, LocalNO or CODANO.")
+    return layers
 
 
 def refine(
@@ -83,18 +105,14 @@ def refine(
     S. Cao, F. Brarda, R. Li, Y. Xi, "Spectral-Refiner: accurate fine-tuning of spatiotemporal Fourier neural
     operator for turbulent flows", ICLR 2025 (arXiv:2405.17211).
     """
-    for name, value in (("sweeps", sweeps), ("iterations", iterations)):
-        if value < 1:
-            raise InvalidInput(f"SpectralRefiner.{name}", value, "at least 1")
-    if not tolerance >= 0:
-        raise InvalidInput("SpectralRefiner.tolerance", tolerance, "a number that is not negative")
+    check_limits(sweeps, iterations, tolerance)
     if "state" not in batch or len(batch["input"]) != 1:
         raise InvalidInput("batch", tuple(batch["input"].shape), "one trajectory", "Use TrajectoryData.")
     # Tensors of Lightning's tests are made for inference alone: those that gradients go through are copies.
     with torch.inference_mode(False), torch.enable_grad():
         own = {name: v.clone() if isinstance(v, Tensor) else v for name, v in batch.items()}
         with torch.no_grad():
-            marched = held(residual.eval().predict(task, own)).to(own["input"].dtype)
+            marched = held(Rollout().eval().predict(task, own)).to(own["input"].dtype)
         inputs, first = _windows(own, marched)
         layer, shape = _last_spectral_layer(task, inputs)
         bias = torch.zeros(shape, device=inputs.device, requires_grad=True)
@@ -119,7 +137,7 @@ def _swept(
     limits: tuple[int, int, float],
 ) -> Refinement:
     sweeps, iterations, tolerance = limits
-    grid, residuals = batch["grid"], []
+    grid, residuals, best = batch["grid"], [], inputs
     while True:
         with torch.no_grad():
             states = task(inputs)
@@ -136,8 +154,10 @@ def _swept(
                 f"the stepper of {residual.problem.name} has left all bounds in sweep {len(residuals)}.\n"
                 "Take more steps between two states, or refine an operator that is trained for longer."
             )
+        if residuals[-1] == min(residuals):
+            best = states
         if len(residuals) > sweeps or residuals[-1] <= tolerance:
-            return Refinement(states[None], residuals)
+            return Refinement(best[None], residuals)
         optimiser = torch.optim.LBFGS(
             [bias],
             max_iter=iterations,
@@ -168,13 +188,10 @@ def _windows(batch: dict[str, Any], marched: Tensor) -> tuple[Tensor, Tensor]:
 
 def _last_spectral_layer(task: TrainingTask, inputs: Tensor) -> tuple[nn.Module, torch.Size]:
     """The layer that is called last, and the shape of what it gives."""
-    from pdeflow.operators.spectral_convolution import SpectralConvolution
-
     calls: list[tuple[nn.Module, torch.Size]] = []
-    layers = [module for module in task.model.modules() if isinstance(module, SpectralConvolution)]
     handles = [
         layer.register_forward_hook(lambda module, given, output: calls.append((module, output.shape)))
-        for layer in layers
+        for layer in spectral_layers(task.model)
     ]
     try:
         with torch.no_grad():
@@ -182,8 +199,4 @@ def _last_spectral_layer(task: TrainingTask, inputs: Tensor) -> tuple[nn.Module,
     finally:
         for handle in handles:
             handle.remove()
-    if not calls:
-        expected = "an operator with spectral layers"
-        hint = "Use FNO, TFNO, UNO, LocalNO or CODANO."
-        raise InvalidInput("model", type(task.model).__name__, expected, hint)
     return calls[-1]

@@ -16,7 +16,7 @@ from pdeflow.problems import Evolution
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.norms import squared_l2
 from pdeflow.training.rollout_error import held
-from pdeflow.training.spectral_refiner import refine
+from pdeflow.training.spectral_refiner import check_limits, refine, spectral_layers
 from pdeflow.training.stepper_residual import StepperResidual
 from pdeflow.training.task import TrainingTask
 
@@ -48,8 +48,8 @@ class SpectralRefiner(Callback):
     Raises
     ------
     InvalidInput
-        For numbers out of range, a steady problem; in a test, for data that are no trajectories, and an
-        operator without a spectral layer.
+        For numbers out of range, a steady problem; when training starts, for an operator without a spectral
+        layer; in a test, for data that are no trajectories.
     """
 
     def __init__(
@@ -65,10 +65,16 @@ class SpectralRefiner(Callback):
     ) -> None:
         if trajectories < 1:
             raise InvalidInput("SpectralRefiner.trajectories", trajectories, "at least 1")
+        check_limits(sweeps, iterations, tolerance)
         self.residual = StepperResidual(problem, steps, order)
         self.trajectories, self.folder = trajectories, folder
         self.limits: dict[str, Any] = {"sweeps": sweeps, "iterations": iterations, "tolerance": tolerance}
         self.rows: list[dict[str, Any]] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say early that there is nothing to refine, where that is so."""
+        assert isinstance(pl_module, TrainingTask)
+        spectral_layers(pl_module.model)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start with nothing."""
