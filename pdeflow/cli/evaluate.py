@@ -59,7 +59,14 @@ def prepare(
     return cli, folder, str(checkpoint)
 
 
-def build_trainer(cli: TrainingCLI, callbacks: list) -> None:
-    """A trainer that writes no logs and no checkpoints: evaluating leaves the training's records alone."""
-    cli.config.trainer.callbacks = None
-    cli.build_trainer(callbacks, logger=False, enable_checkpointing=False)
+def build_trainer(cli: TrainingCLI, folder: RunFolder, callbacks: list) -> None:
+    """A trainer that writes no logs and no checkpoints: evaluating leaves the training's records alone.
+
+    Of the config's callbacks those of training are left out, which are all but the `SpectralRefiner`.
+    """
+    chosen = cli.config.trainer.callbacks or []
+    chosen = chosen if isinstance(chosen, list) else [chosen]
+    kept = [one for one in chosen if one.class_path.rpartition(".")[2] == "SpectralRefiner"]
+    cli.config.trainer.callbacks = kept or None
+    places = {"default_root_dir": str(folder.path)}
+    cli.build_trainer(callbacks, logger=False, enable_checkpointing=False, **places)

@@ -17,9 +17,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run the verb; see ``pdeflow test --help``."""
     cli, folder, checkpoint = prepare("test", arguments, DESCRIPTION)
     assert folder is not None
-    from pdeflow.training.callbacks import TestResults
+    from pdeflow.training.callbacks import SpectralRefiner, TestResults
 
-    build_trainer(cli, [TestResults(folder.path)])
+    build_trainer(cli, folder, [TestResults(folder.path)])
     cli.trainer.test(
         cli.task, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False
     )
@@ -30,4 +30,6 @@ def run(arguments: Sequence[str]) -> int:
     page = write_report(folder.path)
     print(metrics_table(folder.path))
     print(f"Metrics  {folder.metrics}\nReport   {page}    (open it in a browser)")
+    if any(isinstance(callback, SpectralRefiner) for callback in cli.trainer.callbacks):  # pyright: ignore[reportAttributeAccessIssue]
+        print(f"Refined  {folder.path / 'refined.json'}")
     return 0

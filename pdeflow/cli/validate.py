@@ -12,7 +12,8 @@ DESCRIPTION = "Metrics of a trained run on its validation split.  Start: pdeflow
 def run(arguments: Sequence[str]) -> int:
     """Run the verb; see ``pdeflow validate --help``."""
     cli, folder, checkpoint = prepare("validate", arguments, DESCRIPTION)
-    build_trainer(cli, [])
+    assert folder is not None
+    build_trainer(cli, folder, [])
     metrics = cli.trainer.validate(
         cli.task, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False
     )[0]

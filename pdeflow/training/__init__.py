@@ -3,11 +3,12 @@
 from pdeflow.training.callbacks import Checkpoints, History, NonFiniteLoss, RandomState
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
 from pdeflow.training.evaluator import Evaluator
-from pdeflow.training.losses import H1, L2, Loss, RelativeL2
+from pdeflow.training.losses import H1, L2, Loss, RelativeL2, Sobolev, Spectral
 from pdeflow.training.objective import Objective
 from pdeflow.training.residual import Residual
 from pdeflow.training.rollout import Rollout
 from pdeflow.training.schedules import Cosine, OneCycle, Schedule
+from pdeflow.training.stepper_residual import StepperResidual
 from pdeflow.training.supervised import Supervised
 from pdeflow.training.task import TrainingTask
 
@@ -28,6 +29,9 @@ __all__ = [
     "Rollout",
     "SafeCheckpointIO",
     "Schedule",
+    "Sobolev",
+    "Spectral",
+    "StepperResidual",
     "Supervised",
     "TrainingTask",
 ]

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.linalg.trigonometric import PERIODIC, eigenpairs
+from pdeflow.linalg.trigonometric import PERIODIC, Ends
 from pdeflow.problems import Evolution, MeshProblem, Problem
 from pdeflow.problems.closed_grid import cell_shares, closed_ends, closed_grid, interior
 from pdeflow.problems.discretise import boundary_extension
+from pdeflow.training.laplacian_modes import laplacian_modes
 from pdeflow.training.losses import Loss
 from pdeflow.training.objective import Objective
 
@@ -142,16 +143,11 @@ def squared_h_minus_1(residual: Tensor, grid: Grid) -> Tensor:
     it maps constants to zero, they are left out.
     """
     shares = cell_shares(grid, residual.dtype, residual.device)
-    modes = residual / shares.sqrt()
-    eigenvalues = residual.new_zeros((1,) * grid.dim)
+    ends: list[Ends] = []
     for k, wraps in enumerate(grid.periodic):
         low, high = ("neumann" if closed else "dirichlet" for closed in closed_ends(grid, k))
-        n = residual.shape[k + 1]
-        spectrum, vectors = eigenpairs(PERIODIC if wraps else (low, high), n, residual.dtype, residual.device)
-        modes = modes.movedim(1, -1) @ vectors  # the axis that is done goes to the end
-        along = [1] * grid.dim
-        along[k] = n
-        eigenvalues = eigenvalues + spectrum.view(along) / grid.spacing[k] ** 2
+        ends.append(PERIODIC if wraps else (low, high))
+    modes, eigenvalues = laplacian_modes(residual / shares.sqrt(), ends, grid.spacing)
     # A constant has the eigenvalue zero, up to rounding.
     null = eigenvalues <= 1e-12 * eigenvalues.max()
     inverse = torch.where(null, 0.0, 1.0 / torch.where(null, 1.0, eigenvalues))

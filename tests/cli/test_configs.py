@@ -67,7 +67,10 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
     assert result.code == 0, result.err
 
 
-@pytest.mark.parametrize("name", ["navier_stokes_rollout_fno", "darcy_fno_physics", "polygon_diffusion_gno"])
+@pytest.mark.parametrize(
+    "name",
+    ["navier_stokes_refined_fno", "navier_stokes_rollout_fno", "darcy_fno_physics", "polygon_diffusion_gno"],
+)
 def test_short_names_are_known_to_a_process_that_has_imported_nothing_else(name):
     command = [sys.executable, "-m", "pdeflow", "fit", "-c", name, "--print_config"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

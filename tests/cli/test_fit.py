@@ -131,6 +131,12 @@ def test_fast_dev_run_leaves_nothing(fit, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("loss", [("Sobolev", "--objective.loss.order=-0.5"), ("Spectral",)])
+def test_losses_of_modes_are_known_by_name(fit, loss):
+    name, *arguments = loss
+    fit(f"--objective.loss={name}", *arguments, "--trainer.fast_dev_run=true")
+
+
 def test_print_config(pdeflow):
     result = pdeflow("fit", "-c", "darcy_fno", "--print_config", "--model.width=7")
     assert result.code == 0

@@ -11,6 +11,7 @@ from pdeflow.training.callbacks.history import History
 from pdeflow.training.callbacks.non_finite_loss import NonFiniteLoss
 from pdeflow.training.callbacks.pictures import Pictures
 from pdeflow.training.callbacks.random_state import RandomState
+from pdeflow.training.callbacks.spectral_refiner import SpectralRefiner
 from pdeflow.training.callbacks.surrogate_export import SurrogateExport
 from pdeflow.training.callbacks.symmetries import Symmetries
 from pdeflow.training.callbacks.test_results import TestResults
@@ -21,6 +22,7 @@ __all__ = [
     "NonFiniteLoss",
     "Pictures",
     "RandomState",
+    "SpectralRefiner",
     "SurrogateExport",
     "Symmetries",
     "TestResults",
