@@ -60,7 +60,7 @@ def test_the_error_and_its_estimate_are_at_most_the_tolerance(rtol: float, order
     error = (found.u[:, 0] / torch.exp(-rates) - 1).abs()
     assert bool((found.error <= rtol).all())
     assert bool((error <= rtol).all())
-    assert float((error / found.error).median()) < 0.3  # what is returned is better than what was estimated
+    assert float((error / found.error).median()) < 0.5  # what is returned is better than what was estimated
 
 
 def test_each_sample_has_the_result_that_it_has_alone() -> None:
