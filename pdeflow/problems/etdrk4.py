@@ -26,6 +26,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Status
 from pdeflow.problems.bandwidth import FULL, band_grid, highest_modes, resized
+from pdeflow.problems.compiled_etdrk4 import CompiledSteps
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.richardson import extrapolated
 from pdeflow.problems.spectral_function import kept_modes, values_of
@@ -145,7 +146,7 @@ def evolve(
 
 
 def phi_functions(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``phi_k(z) = (e^z - sum_{j<k} z^j / j!) / z^k`` for k = 1, 2, 3, of complex numbers.
+    """``phi_k(z) = (e^z - sum_{j<k} z^j / j!) / z^k`` for k = 1, 2, 3, of real or complex numbers.
 
     Within the unit circle phi_3 by its Taylor series and the others by ``phi_k = 1 / k! + z phi_{k+1}``;
     outside by that rule the other way round, where at most a few units of rounding are lost.
@@ -163,21 +164,39 @@ def phi_functions(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Step:
-    """One step of ETDRK4 for a rate and a length."""
+    """Steps of ETDRK4 for a rate and a length."""
 
     def __init__(self, rate: Rate, h: float) -> None:
         self.rate = rate
         z = h * rate.symbol
+        # Of a symbol that is real, as without odd derivatives, the coefficients are.
+        self.real = not bool((z.imag != 0).any())
+        if self.real:
+            z = z.real.contiguous()
         one, two, three = phi_functions(z)
         q = h / 2 * phi_functions(z / 2)[0]
         first, middle, last = h * (one - 3 * two + 4 * three), h * (two - 2 * three), h * (4 * three - two)
-        factors = (torch.exp(z), torch.exp(z / 2), q, first, 2 * middle, last)
-        # Of a symbol that is real, as without odd derivatives, the factors are: they scale the real and the
-        # imaginary parts.
-        self.real = not bool((z.imag != 0).any())
-        if self.real:
-            factors = tuple(torch.stack([f.real, f.real], dim=-1) for f in factors)
-        self.whole, self.half, self.q, self.first, self.middle, self.last = factors
+        self.coefficients = (torch.exp(z), torch.exp(z / 2), q, first, 2 * middle, last)
+
+    def several(self, v: Tensor, steps: int) -> Tensor:
+        """Coefficients after so many steps."""
+        if self.rate.compiled(v) is not None:
+            return self._compiled.advanced(v, steps)
+        for _ in range(steps):
+            v = self(v)
+        return v
+
+    @functools.cached_property
+    def _compiled(self) -> CompiledSteps:
+        assert self.rate.quadratic is not None
+        return CompiledSteps(self.rate.quadratic, self.coefficients)
+
+    @functools.cached_property
+    def _eager(self) -> Sequence[Tensor]:
+        """The coefficients; real ones twice, for the real and for the imaginary parts of what they scale."""
+        if not self.real:
+            return self.coefficients
+        return [torch.stack([c, c], dim=-1) for c in self.coefficients]
 
     def _rest(self, v: Tensor) -> Tensor:
         if not self.real:
@@ -185,20 +204,21 @@ class _Step:
         return torch.view_as_real(self.rate.rest(torch.view_as_complex(v)).resolve_conj())
 
     def __call__(self, v: Tensor) -> Tensor:
-        """Coefficients after the step."""
+        """Coefficients after one step, in the eager form."""
         if self.real:
             return torch.view_as_complex(self._advanced(torch.view_as_real(v)))
         return self._advanced(v)
 
     def _advanced(self, v: Tensor) -> Tensor:
+        whole, half, q, first, middle, last = self._eager
         n = self._rest(v)
-        decayed = self.half * v
-        a = torch.addcmul(decayed, self.q, n)
+        decayed = half * v
+        a = torch.addcmul(decayed, q, n)
         n_a = self._rest(a)
-        n_b = self._rest(torch.addcmul(decayed, self.q, n_a))
-        n_c = self._rest((self.half * a).addcmul_(self.q, (2 * n_b).sub_(n)))
-        result = (self.whole * v).addcmul_(self.first, n)
-        return result.addcmul_(self.middle, n_a + n_b).addcmul_(self.last, n_c)
+        n_b = self._rest(torch.addcmul(decayed, q, n_a))
+        n_c = self._rest((half * a).addcmul_(q, (2 * n_b).sub_(n)))
+        result = (whole * v).addcmul_(first, n)
+        return result.addcmul_(middle, n_a + n_b).addcmul_(last, n_c)
 
 
 class _Band:
@@ -220,7 +240,7 @@ class _Band:
             return kept_modes(self.grid)
         # All that a product can fill; what is not quadratic may fill any.
         grid = self.rate.grid
-        if self.rate.quadratic:
+        if self.rate.quadratic is not None:
             grid = band_grid(grid, [2 * k for k in kept_modes(self.grid)])
         rate, v = self._rate(grid), resized(v, self.grid, grid)
         size, (grows, gathers) = v.abs(), self._gain(rate)
@@ -266,11 +286,11 @@ class _Band:
             self.rates[grid] = self.rate.on(grid)
         return self.rates[grid]
 
-    def step(self, v: Tensor) -> Tensor:
-        """Of coefficients on ``grid``."""
+    def advanced(self, v: Tensor, steps: int) -> Tensor:
+        """So many steps of coefficients on ``grid``."""
         if self.grid not in self.steps:
             self.steps[self.grid] = _Step(self._rate(self.grid), self.h)
-        return self.steps[self.grid](v)
+        return self.steps[self.grid].several(v, steps)
 
 
 def fixed_steps(
@@ -288,8 +308,7 @@ def fixed_steps(
         left = steps
         while left:
             before, several = v, min(left, FIT)
-            for _ in range(several):
-                v = band.step(v)
+            v = band.advanced(v, several)
             used = band.used(v)
             if band.full(used):
                 v = band.wider(before, used)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pdeflow.grid import Grid
 from pdeflow.problems.bandwidth import resized
+from pdeflow.problems.compiled_etdrk4 import CompiledRest, usable
 from pdeflow.problems.evolution import TIME, Evolution
 from pdeflow.problems.quadratic_rate import NotQuadratic, QuadraticRest
 from pdeflow.problems.spectral_function import SpectralFunction, wave_numbers
@@ -57,8 +58,8 @@ class Rate:
         return linear_symbol(self.problem, self.grid, self.p, self.device)
 
     @functools.cached_property
-    def _quadratic(self) -> QuadraticRest | None:
-        """The rest, where it has the form of that class."""
+    def quadratic(self) -> QuadraticRest | None:
+        """The rest, where it has the form of that class: no more than two unknowns or fields are multiplied."""
         if len(self.problem.fields) > 1:
             return None
         try:
@@ -66,15 +67,24 @@ class Rate:
         except NotQuadratic:
             return None
 
-    @property
-    def quadratic(self) -> bool:
-        """Whether the rest multiplies no more than two of the unknowns and fields that there are."""
-        return self._quadratic is not None
+    @functools.cached_property
+    def _compiled(self) -> CompiledRest:
+        assert self.quadratic is not None
+        return CompiledRest(self.quadratic)
+
+    def compiled(self, v: Tensor) -> CompiledRest | None:
+        """The rest of these coefficients as a compiled loop, where there is one."""
+        if self.quadratic is None or not usable(self.quadratic, v):
+            return None
+        return self._compiled
 
     def rest(self, v: Tensor) -> Tensor:
         """The rate without the part that ``symbol`` is, of coefficients; see `Evolution.evaluate_rate`."""
-        if self._quadratic is not None:
-            return self._quadratic(v)
+        compiled = self.compiled(v)
+        if compiled is not None:
+            return compiled(v)
+        if self.quadratic is not None:
+            return self.quadratic(v)
         return self.problem.evaluate_rate(v, self.grid, self.p) - self.symbol * v
 
 

@@ -1,0 +1,211 @@
+"""Steps of ETDRK4 by the loops of ``linalg/native/etdrk4.c``: all stages of some rows while they are in the cache.
+
+The eager form, with the same numbers up to rounding, is `pdeflow.problems.etdrk4` with
+`pdeflow.problems.quadratic_rate`. A row's numbers do not depend on the rows beside it.
+
+The transforms are by factors 2, 3, 4, 5 and 8 (C. Van Loan, "Computational Frameworks for the Fast Fourier
+Transform", SIAM, 1992).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pdeflow.linalg import native
+from pdeflow.problems.quadratic_rate import QuadraticRest
+from pdeflow.problems.spectral_function import fine_points, kept_modes
+
+
+class _Array(ctypes.Structure):
+    _fields_ = (("values", ctypes.c_void_p), ("stride", ctypes.c_int64))
+
+
+class _Transform(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("length", "stages")),
+        *((name, ctypes.c_void_p) for name in ("factors", "twiddles")),
+    )
+
+
+class _Rest(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("first", "last")),
+        *((name, _Transform) for name in ("across", "along")),
+        ("half_turn", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("factors", "products")),
+        *((name, ctypes.c_void_p) for name in ("factor", "multiplier", "pairs")),
+        *((name, _Array) for name in ("left", "known")),
+        ("work", ctypes.c_void_p),
+    )
+
+
+class _Steps(ctypes.Structure):
+    _fields_ = (
+        ("rest", _Rest),
+        *((name, ctypes.c_int64) for name in ("groups", "steps", "real")),
+        *((name, _Array) for name in ("whole", "half", "q", "start", "middle", "end")),
+        ("v", ctypes.c_void_p),
+    )
+
+
+def factors_of(length: int) -> list[int] | None:
+    """The factors of a transform, each 8, 5, 4, 3 or 2; None where there is another."""
+    found = []
+    for factor in (5, 3, 8, 4, 2):
+        while length % factor == 0:
+            # 16 as 4 * 4 and not 8 * 2: a pass over the memory with a butterfly of 2 does little.
+            if factor == 8 and length == 16:
+                break
+            found.append(factor)
+            length //= factor
+    return found if length == 1 else None
+
+
+def _lengths(points: Sequence[int]) -> tuple[int, int]:
+    """Of the transforms across, over lines, and along a line, where two nodes are one complex number."""
+    return math.prod(points[:-1]), points[-1] // 2
+
+
+@functools.lru_cache(maxsize=64)
+def _roots(length: int, factors: tuple[int, ...]) -> Tensor:
+    """The factors between the stages, as ``native/fft.h`` wants them."""
+    parts, n = [], length
+    for r in factors:
+        powers = torch.outer(torch.arange(n // r, device="cpu"), torch.arange(1, r, device="cpu"))
+        parts.append(_turns(-powers.flatten(), n))
+        n //= r
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64, device="cpu")
+
+
+def _turns(powers: Tensor, n: int) -> Tensor:
+    """``e^{2 pi i k / n}`` as pairs of numbers."""
+    angle = powers.double() * (2 * math.pi / n)
+    return torch.stack([angle.cos(), angle.sin()], dim=-1).reshape(-1)
+
+
+def usable(rest: QuadraticRest, v: Tensor) -> bool:
+    """Whether the loops take this rate of these coefficients.
+
+    On a CPU that has a C compiler, of one or two axes whose finer grids are products of 2, 3 and 5, where no
+    derivative is asked for.
+    """
+    if v.device.type != "cpu" or v.dtype != torch.complex128 or rest.grid.dim > 2:
+        return False
+    if torch.is_grad_enabled() and v.requires_grad:
+        return False
+    if any(factors_of(n) is None for n in _lengths(fine_points(rest.grid))):
+        return False
+    return native.library("etdrk4") is not None
+
+
+class CompiledRest:
+    """A rate without its symbol; see `QuadraticRest`.
+
+    It owns a buffer, so one thread at a time may use it.
+    """
+
+    def __init__(self, rest: QuadraticRest) -> None:
+        library = native.library("etdrk4")
+        assert library is not None  # usable() has seen that the machine can compile
+        self.library, self.grid = library, rest.grid
+        self.lanes = ctypes.c_int64.in_dll(library, "lanes").value
+        highest, fine = kept_modes(rest.grid), fine_points(rest.grid)
+        self.modes = (*(2 * k + 1 for k in highest[:-1]), highest[-1] + 1)
+        self._kept: list[object] = []
+        across, along = _lengths(fine)
+        call = self.call = _Rest(first=highest[0] if len(highest) == 2 else 0, last=highest[-1])
+        call.across, call.along = self._transform(across), self._transform(along)
+        call.half_turn = self._data(_turns(torch.arange(along // 2 + 1, device="cpu"), 2 * along))
+        call.factors, call.products = len(rest.factors), len(rest.products)
+        plain = [None if plain else factor for factor, plain in zip(rest.factors, rest.plain)]
+        call.factor = self._arrays(plain)
+        call.multiplier = self._arrays([m for _, m in rest.products])
+        pairs = [place for pair, _ in rest.products for place in pair]
+        call.pairs = self._data(torch.tensor(pairs, dtype=torch.int64, device="cpu"))
+        call.left, call.known = self.array(rest.left), self.array(rest.known)
+        library.work_size.restype = ctypes.c_int64
+        size = library.work_size(ctypes.byref(call))
+        call.work = self._data(torch.empty(size, dtype=torch.float64, device="cpu"))
+
+    def _data(self, tensor: Tensor) -> int:
+        self._kept.append(tensor)
+        return tensor.data_ptr()
+
+    def _transform(self, length: int) -> _Transform:
+        factors = factors_of(length)
+        assert factors is not None
+        numbers = torch.tensor(factors, dtype=torch.int64, device="cpu")
+        roots = _roots(length, tuple(factors))
+        return _Transform(length, len(factors), self._data(numbers), self._data(roots))
+
+    def _arrays(self, tensors: Sequence[Tensor | None]) -> int:
+        arrays = (_Array * len(tensors))(*(self.array(t) for t in tensors))
+        self._kept.append(arrays)
+        return ctypes.addressof(arrays)
+
+    def array(self, tensor: Tensor | None) -> _Array:
+        """What multiplies the modes, (batch or 1, *modes or 1), packed."""
+        if tensor is None:
+            return _Array()
+        count, tensor = len(tensor), tensor.expand(-1, *self.modes)
+        # What all samples share, all rows of a group get.
+        packed = self.packed(tensor.expand(self.lanes, *self.modes) if count == 1 else tensor)
+        return _Array(self._data(packed), packed.stride(0) if count > 1 else 0)
+
+    def packed(self, v: Tensor) -> Tensor:
+        """Rows (n, *modes) as (groups, numbers, lanes), the last group filled up with 0.
+
+        There are two numbers a mode, of real rows one.
+        """
+        if v.is_complex():
+            v = torch.view_as_real(v.resolve_conj())
+        groups = -(-len(v) // self.lanes)
+        rows = v.reshape(len(v), -1)
+        if len(v) < groups * self.lanes:
+            rows = torch.cat([rows, rows.new_zeros((groups * self.lanes - len(v), rows.shape[1]))])
+        return rows.reshape(groups, self.lanes, -1).transpose(1, 2).contiguous()
+
+    def unpacked(self, packed: Tensor, n: int) -> Tensor:
+        """Complex rows, the first n."""
+        rows = packed.transpose(1, 2).contiguous().reshape(-1, *self.modes, 2)
+        return torch.view_as_complex(rows)[:n]
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """Of coefficients (n, *modes)."""
+        packed = self.packed(v)
+        result = torch.empty_like(packed)
+        pointers = (ctypes.c_void_p(t.data_ptr()) for t in (packed, result))
+        self.library.evaluate(ctypes.byref(self.call), ctypes.c_int64(len(packed)), *pointers)
+        return self.unpacked(result, len(v))
+
+
+class CompiledSteps(CompiledRest):
+    """Steps of one length.
+
+    Parameters
+    ----------
+    rest
+        The rate without its symbol.
+    coefficients
+        What a step multiplies by, as `pdeflow.problems.etdrk4` has it: e^z, e^{z/2}, q, and those of the
+        first, the two middle and the last stage; (batch or 1, *modes), all float64 or all complex128.
+    """
+
+    def __init__(self, rest: QuadraticRest, coefficients: Sequence[Tensor]) -> None:
+        super().__init__(rest)
+        self._steps = _Steps(rest=self.call, real=int(not coefficients[0].is_complex()))
+        for name, values in zip(("whole", "half", "q", "start", "middle", "end"), coefficients, strict=True):
+            setattr(self._steps, name, self.array(values))
+
+    def advanced(self, v: Tensor, steps: int) -> Tensor:
+        """Coefficients (n, *modes) after so many steps."""
+        packed = self.packed(v)
+        self._steps.groups, self._steps.steps, self._steps.v = len(packed), steps, packed.data_ptr()
+        self.library.etdrk4(ctypes.byref(self._steps))
+        return self.unpacked(packed, len(v))
