@@ -13,6 +13,7 @@ import ctypes
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,9 +49,16 @@ class _Rest(ctypes.Structure):
 class _Steps(ctypes.Structure):
     _fields_ = (
         ("rest", _Rest),
-        *((name, ctypes.c_int64) for name in ("groups", "steps", "real")),
+        *((name, ctypes.c_int64) for name in ("steps", "real")),
         *((name, _Array) for name in ("whole", "half", "q", "start", "middle", "end")),
-        ("v", ctypes.c_void_p),
+    )
+
+
+class _Look(ctypes.Structure):
+    _fields_ = (
+        ("rest", _Rest),
+        *((name, _Array) for name in ("grows", "gathers")),
+        ("negligible", ctypes.c_double),
     )
 
 
@@ -89,17 +97,14 @@ def _turns(powers: Tensor, n: int) -> Tensor:
     return torch.stack([angle.cos(), angle.sin()], dim=-1).reshape(-1)
 
 
-def usable(rest: QuadraticRest, v: Tensor) -> bool:
-    """Whether the loops take this rate of these coefficients.
+def fits(rest: QuadraticRest) -> bool:
+    """Whether the loops can take this rate: one or two axes, whose finer grids are products of 2, 3 and 5."""
+    return rest.grid.dim <= 2 and all(factors_of(n) is not None for n in _lengths(fine_points(rest.grid)))
 
-    On a CPU that has a C compiler, of one or two axes whose finer grids are products of 2, 3 and 5, where no
-    derivative is asked for.
-    """
-    if v.device.type != "cpu" or v.dtype != torch.complex128 or rest.grid.dim > 2:
-        return False
-    if torch.is_grad_enabled() and v.requires_grad:
-        return False
-    if any(factors_of(n) is None for n in _lengths(fine_points(rest.grid))):
+
+def usable(v: Tensor) -> bool:
+    """Whether they can take these coefficients: on a CPU with a C compiler, where no derivative is asked for."""
+    if v.device.type != "cpu" or v.dtype != torch.complex128 or (torch.is_grad_enabled() and v.requires_grad):
         return False
     return native.library("etdrk4") is not None
 
@@ -150,39 +155,35 @@ class CompiledRest:
         return ctypes.addressof(arrays)
 
     def array(self, tensor: Tensor | None) -> _Array:
-        """What multiplies the modes, (batch or 1, *modes or 1), packed."""
+        """What multiplies the modes, (batch or 1, *modes or 1), as [group][mode][re, im][lane].
+
+        The last group is filled up with 0; of real numbers there is no im.
+        """
         if tensor is None:
             return _Array()
         count, tensor = len(tensor), tensor.expand(-1, *self.modes)
-        # What all samples share, all rows of a group get.
-        packed = self.packed(tensor.expand(self.lanes, *self.modes) if count == 1 else tensor)
+        if count == 1:  # what all samples share, all rows of a group get
+            tensor = tensor.expand(self.lanes, *self.modes)
+        if tensor.is_complex():
+            tensor = torch.view_as_real(tensor.resolve_conj())
+        rows = tensor.reshape(len(tensor), -1)
+        missing = -len(rows) % self.lanes
+        if missing:
+            rows = torch.cat([rows, rows.new_zeros((missing, rows.shape[1]))])
+        packed = rows.reshape(-1, self.lanes, rows.shape[1]).transpose(1, 2).contiguous()
         return _Array(self._data(packed), packed.stride(0) if count > 1 else 0)
 
-    def packed(self, v: Tensor) -> Tensor:
-        """Rows (n, *modes) as (groups, numbers, lanes), the last group filled up with 0.
-
-        There are two numbers a mode, of real rows one.
-        """
-        if v.is_complex():
-            v = torch.view_as_real(v.resolve_conj())
-        groups = -(-len(v) // self.lanes)
-        rows = v.reshape(len(v), -1)
-        if len(v) < groups * self.lanes:
-            rows = torch.cat([rows, rows.new_zeros((groups * self.lanes - len(v), rows.shape[1]))])
-        return rows.reshape(groups, self.lanes, -1).transpose(1, 2).contiguous()
-
-    def unpacked(self, packed: Tensor, n: int) -> Tensor:
-        """Complex rows, the first n."""
-        rows = packed.transpose(1, 2).contiguous().reshape(-1, *self.modes, 2)
-        return torch.view_as_complex(rows)[:n]
+    def _run(self, function: Any, call: ctypes.Structure, *tensors: Tensor) -> None:
+        """Call a function of C on rows of modes."""
+        pointers = (ctypes.c_void_p(t.data_ptr()) for t in tensors)
+        function(ctypes.byref(call), ctypes.c_int64(len(tensors[0])), *pointers)
 
     def __call__(self, v: Tensor) -> Tensor:
         """Of coefficients (n, *modes)."""
-        packed = self.packed(v)
-        result = torch.empty_like(packed)
-        pointers = (ctypes.c_void_p(t.data_ptr()) for t in (packed, result))
-        self.library.evaluate(ctypes.byref(self.call), ctypes.c_int64(len(packed)), *pointers)
-        return self.unpacked(result, len(v))
+        v = v.resolve_conj().contiguous()
+        result = torch.empty_like(v)
+        self._run(self.library.evaluate, self.call, v, result)
+        return result
 
 
 class CompiledSteps(CompiledRest):
@@ -199,13 +200,39 @@ class CompiledSteps(CompiledRest):
 
     def __init__(self, rest: QuadraticRest, coefficients: Sequence[Tensor]) -> None:
         super().__init__(rest)
-        self._steps = _Steps(rest=self.call, real=int(not coefficients[0].is_complex()))
+        self._steps = _Steps(self.call, real=int(not coefficients[0].is_complex()))
         for name, values in zip(("whole", "half", "q", "start", "middle", "end"), coefficients, strict=True):
             setattr(self._steps, name, self.array(values))
 
     def advanced(self, v: Tensor, steps: int) -> Tensor:
         """Coefficients (n, *modes) after so many steps."""
-        packed = self.packed(v)
-        self._steps.groups, self._steps.steps, self._steps.v = len(packed), steps, packed.data_ptr()
-        self.library.etdrk4(ctypes.byref(self._steps))
-        return self.unpacked(packed, len(v))
+        result = v.resolve_conj().clone(memory_format=torch.contiguous_format)
+        self._steps.steps = steps
+        self._run(self.library.etdrk4, self._steps, result)
+        return result
+
+
+class CompiledLook(CompiledRest):
+    """What modes are in use; see ``_Band.used`` of `pdeflow.problems.etdrk4`.
+
+    Squares of moduli are compared.
+
+    Parameters
+    ----------
+    rest
+        The rate without its symbol.
+    grows, gathers
+        What the modulus of a mode, and that of its rate, are multiplied by; (batch or 1, *modes), float64.
+    tail
+        What is negligible, over the largest modulus.
+    """
+
+    def __init__(self, rest: QuadraticRest, grows: Tensor, gathers: Tensor, tail: float) -> None:
+        super().__init__(rest)
+        self._look = _Look(self.call, self.array(grows**2), self.array(gathers**2), tail**2)
+
+    def highest(self, v: Tensor) -> tuple[int, ...]:
+        """The highest wave number along each axis that some sample of (n, *modes) uses."""
+        found = torch.empty(2, dtype=torch.int64, device="cpu")
+        self._run(self.library.highest, self._look, v.resolve_conj().contiguous(), found)
+        return tuple(found.tolist()[-self.grid.dim :])

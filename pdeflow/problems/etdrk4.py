@@ -26,7 +26,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Status
 from pdeflow.problems.bandwidth import FULL, band_grid, highest_modes, resized
-from pdeflow.problems.compiled_etdrk4 import CompiledSteps
+from pdeflow.problems.compiled_etdrk4 import CompiledLook, CompiledSteps
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.richardson import extrapolated
 from pdeflow.problems.spectral_function import kept_modes, values_of
@@ -233,6 +233,7 @@ class _Band:
         self.least = tuple(max((k[axis] for k in known), default=0) for axis in range(dim))
         self.stop = stop
         self._gains: dict[Grid, tuple[Tensor, Tensor]] = {}
+        self._looks: dict[Grid, CompiledLook] = {}
 
     def used(self, v: Tensor) -> tuple[int, ...]:
         """The highest modes that these coefficients hold or are about to hold, in the band or not."""
@@ -243,6 +244,9 @@ class _Band:
         if self.rate.quadratic is not None:
             grid = band_grid(grid, [2 * k for k in kept_modes(self.grid)])
         rate, v = self._rate(grid), resized(v, self.grid, grid)
+        if rate.compiled(v) is not None:
+            found = self._look(rate).highest(v)
+            return tuple(max(k, least) for k, least in zip(found, self.least))
         size, (grows, gathers) = v.abs(), self._gain(rate)
         held = torch.maximum(size * grows, gathers * rate.rest(v).abs())
         axes = tuple(range(-grid.dim, 0))
@@ -261,6 +265,12 @@ class _Band:
             gathers = torch.where(growth == 0, 1.0, torch.expm1(growth) / growth) * self.stop
             self._gains[rate.grid] = growth.clamp(min=0).exp(), gathers
         return self._gains[rate.grid]
+
+    def _look(self, rate: Rate) -> CompiledLook:
+        if rate.grid not in self._looks:
+            assert rate.quadratic is not None
+            self._looks[rate.grid] = CompiledLook(rate.quadratic, *self._gain(rate), self.tail)
+        return self._looks[rate.grid]
 
     def full(self, used: Sequence[int]) -> bool:
         """Whether the band has no room above these modes, and there are more."""

@@ -11,6 +11,7 @@ evaluated by `SpectralFunction` as it stands.
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
+from pdeflow.problems.bandwidth import resized
 from pdeflow.problems.calculus import Function, Names, check_axis, check_operand
 from pdeflow.problems.spectral_function import (
     SpectralFunction,
@@ -185,6 +187,26 @@ class QuadraticRest:
         if not isinstance(found, Trace):
             raise NotQuadratic
         return cls(found, symbol)
+
+    def _changed(self, grid: Grid, change: Callable[[Tensor], Tensor]) -> QuadraticRest:
+        """On another grid, with other tensors (batch or 1, *modes) of what multiplies."""
+        part = copy.copy(self)
+        part.grid = grid
+        part.factors = [change(m) for m in self.factors]
+        part.products = [(pair, change(m)) for pair, m in self.products]
+        part.left = None if self.left is None else change(self.left)
+        part.known = None if self.known is None else change(self.known)
+        return part
+
+    def rows(self, rows: Tensor) -> QuadraticRest:
+        """Of the samples with these numbers."""
+        return self._changed(self.grid, lambda m: m if len(m) == 1 else m[rows])
+
+    def on(self, grid: Grid) -> QuadraticRest:
+        """On another grid of the same box."""
+        highest = kept_modes(self.grid)
+        modes = (*(2 * k + 1 for k in highest[:-1]), highest[-1] + 1)
+        return self._changed(grid, lambda m: resized(m.expand(-1, *modes), self.grid, grid))
 
     def _place(self, factor: Tensor) -> int:
         for place, held in enumerate(self.factors):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pdeflow.grid import Grid
 from pdeflow.problems.bandwidth import resized
-from pdeflow.problems.compiled_etdrk4 import CompiledRest, usable
+from pdeflow.problems.compiled_etdrk4 import CompiledRest, fits, usable
 from pdeflow.problems.evolution import TIME, Evolution
 from pdeflow.problems.quadratic_rate import NotQuadratic, QuadraticRest
 from pdeflow.problems.spectral_function import SpectralFunction, wave_numbers
@@ -38,6 +38,7 @@ class Rate:
         }
         part = Rate(self.problem, self.grid, own, self.device)
         part.symbol = self.symbol if len(self.symbol) == 1 else self.symbol[rows]
+        part.quadratic = None if self.quadratic is None else self.quadratic.rows(rows)
         return part
 
     def on(self, grid: Grid) -> Rate:
@@ -50,6 +51,7 @@ class Rate:
         }
         part = Rate(self.problem, grid, own, self.device)
         part.symbol = resized(self.symbol, self.grid, grid)
+        part.quadratic = None if self.quadratic is None else self.quadratic.on(grid)
         return part
 
     @functools.cached_property
@@ -68,21 +70,22 @@ class Rate:
             return None
 
     @functools.cached_property
-    def _compiled(self) -> CompiledRest:
+    def _fits(self) -> bool:
+        return self.quadratic is not None and fits(self.quadratic)
+
+    def compiled(self, v: Tensor) -> QuadraticRest | None:
+        """The rest, where the loops of `pdeflow.problems.compiled_etdrk4` take it of these coefficients."""
+        return self.quadratic if self._fits and usable(v) else None
+
+    @functools.cached_property
+    def _compiled_rest(self) -> CompiledRest:
         assert self.quadratic is not None
         return CompiledRest(self.quadratic)
 
-    def compiled(self, v: Tensor) -> CompiledRest | None:
-        """The rest of these coefficients as a compiled loop, where there is one."""
-        if self.quadratic is None or not usable(self.quadratic, v):
-            return None
-        return self._compiled
-
     def rest(self, v: Tensor) -> Tensor:
         """The rate without the part that ``symbol`` is, of coefficients; see `Evolution.evaluate_rate`."""
-        compiled = self.compiled(v)
-        if compiled is not None:
-            return compiled(v)
+        if self.compiled(v) is not None:
+            return self._compiled_rest(v)
         if self.quadratic is not None:
             return self.quadratic(v)
         return self.problem.evaluate_rate(v, self.grid, self.p) - self.symbol * v

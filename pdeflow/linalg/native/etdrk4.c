@@ -2,12 +2,13 @@
  * those of problems/etdrk4.py and problems/quadratic_rate.py, the eager form.
  *
  * A row has the modes -first ... first (0 ... first, -first ... -1 in the memory) by 0 ... last; with one axis, first
- * is 0. Rows are packed by groups: [group][mode][re, im][LANES].
+ * is 0. Rows, and what multiplies them, are packed by groups: [mode][re, im][LANES].
  *
  * The transform between N real nodes and N / 2 + 1 modes goes through one of N / 2 complex numbers (Van Loan, section
  * 4.3). There is one direction only: swapping the real and the imaginary parts turns it into the other, and complex
  * numbers are kept swapped on the way, so that this costs nothing.
  */
+#include <math.h>
 #include <string.h>
 
 #include "fft.h"
@@ -31,14 +32,20 @@ typedef struct {
 
 typedef struct {
     Rest rest;
-    int64_t groups, steps, real; /* real: the coefficients have no imaginary part, and none is stored */
+    int64_t steps, real; /* real: the coefficients have no imaginary part, and none is stored */
     Array whole, half, q, start, middle, end;
-    double *v;
 } Steps;
+
+typedef struct {
+    Rest rest;
+    Array grows, gathers; /* the squares of what bandwidth.py weighs modes by, real */
+    double negligible;    /* the square of what is, over the largest mode */
+} Look;
 
 const int64_t lanes = LANES;
 
 INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+INLINE int64_t mode_count(const Rest *r) { return (2 * r->first + 1) * (r->last + 1); }
 INLINE int64_t lines_size(const Rest *r) { return r->across.length * (r->last + 1); }
 
 /* Entries, of doubles, that ``work`` has for ``rest``: columns of every factor or product, values of every factor,
@@ -48,7 +55,7 @@ static int64_t rest_size(const Rest *r) {
     return (columns * lines_size(r) + values * r->along.length) * 2 * LANES;
 }
 
-int64_t work_size(const Rest *r) { return rest_size(r) + 4 * (2 * r->first + 1) * (r->last + 1) * 2 * LANES; }
+int64_t work_size(const Rest *r) { return rest_size(r) + 5 * mode_count(r) * 2 * LANES; }
 
 INLINE Complex swapped(Complex a) { return (Complex){a.im, a.re}; }
 INLINE Complex mirrored(Complex a) { return (Complex){a.re, -a.im}; }
@@ -159,10 +166,83 @@ static void rest(const Rest *r, int64_t group, const Complex *restrict v, Comple
     }
 }
 
-void evaluate(const Rest *r, int64_t groups, const double *v, double *out) {
-    const int64_t modes = (2 * r->first + 1) * (r->last + 1);
-    for (int64_t group = 0; group < groups; group++)
-        rest(r, group, (const Complex *)v + group * modes, (Complex *)out + group * modes);
+/* The rows of a group out of n, each after the other in the memory; rows that are missing are 0. */
+static void gather(int64_t n, int64_t group, int64_t modes, const double *rows, Complex *restrict packed) {
+    const int64_t begin = group * LANES, count = n - begin < LANES ? n - begin : LANES;
+    double *restrict to = (double *)packed;
+    if (count < LANES) memset(to, 0, modes * sizeof(Complex));
+    for (int64_t i = 0; i < 2 * modes; i++)
+        for (int64_t lane = 0; lane < count; lane++) to[i * LANES + lane] = rows[(begin + lane) * 2 * modes + i];
+}
+
+static void scatter(int64_t n, int64_t group, int64_t modes, const Complex *packed, double *restrict rows) {
+    const int64_t begin = group * LANES, count = n - begin < LANES ? n - begin : LANES;
+    const double *from = (const double *)packed;
+    for (int64_t lane = 0; lane < count; lane++)
+        for (int64_t i = 0; i < 2 * modes; i++) rows[(begin + lane) * 2 * modes + i] = from[i * LANES + lane];
+}
+
+/* The rate without its symbol, of n rows of modes. */
+void evaluate(const Rest *r, int64_t n, const double *v, double *out) {
+    const int64_t modes = mode_count(r);
+    Complex *packed = (Complex *)(r->work + rest_size(r)), *result = packed + modes;
+    for (int64_t group = 0; group * LANES < n; group++) {
+        gather(n, group, modes, v, packed);
+        rest(r, group, packed, result);
+        scatter(n, group, modes, result, out);
+    }
+}
+
+typedef int64_t Mask __attribute__((vector_size(8 * LANES)));
+
+INLINE Lanes larger(Lanes a, Lanes b) {
+    const Mask first = a > b;
+    return (Lanes)((first & (Mask)a) | (~first & (Mask)b));
+}
+
+INLINE Lanes square(Complex a) { return a.re * a.re + a.im * a.im; }
+
+/* The highest wave numbers along the axes, first and last, that some row holds, grows to or gathers; rows that are not
+   finite hold none. */
+void highest(const Look *look, int64_t n, const double *v, int64_t *found) {
+    const Rest *r = &look->rest;
+    const int64_t modes = mode_count(r), width = r->last + 1, rows = 2 * r->first + 1;
+    Complex *packed = (Complex *)(r->work + rest_size(r)), *change = packed + modes;
+    Lanes *held = (Lanes *)(change + modes);
+    found[0] = found[1] = 0;
+    for (int64_t group = 0; group * LANES < n; group++) {
+        gather(n, group, modes, v, packed);
+        rest(r, group, packed, change);
+        const Lanes *grows = (const Lanes *)of_group(&look->grows, group);
+        const Lanes *gathers = (const Lanes *)of_group(&look->gathers, group);
+        Lanes largest = {0}, most_held = {0}, zero = {0};
+        for (int64_t k = 0; k < modes; k++) {
+            const Lanes size = square(packed[k]), gained = square(change[k]);
+            largest = larger(size, largest);
+            held[k] = larger(size * grows[k], gained * gathers[k]);
+            most_held = larger(held[k], most_held);
+            zero += 0 * size + 0 * gained;
+        }
+        Lanes bound;
+        for (int64_t lane = 0; lane < LANES; lane++) {
+            const int there = group * LANES + lane < n && zero[lane] == 0;
+            bound[lane] = !there ? INFINITY : look->negligible * (largest[lane] > 0 ? largest[lane] : most_held[lane]);
+        }
+        for (int64_t row = 0; row < rows; row++) {
+            const int64_t wave = row > r->first ? rows - row : row;
+            for (int64_t k = width - 1; k >= 0; k--) {
+                if (wave <= found[0] && k <= found[1]) break;
+                const Mask used = held[row * width + k] > bound;
+                int64_t any = 0;
+                for (int64_t lane = 0; lane < LANES; lane++) any |= used[lane];
+                if (any) {
+                    found[0] = most(found[0], wave);
+                    found[1] = most(found[1], k);
+                    break;
+                }
+            }
+        }
+    }
 }
 
 /* A coefficient times a mode. */
@@ -172,12 +252,10 @@ INLINE Complex by(const int real, const double *c, int64_t k, Complex a) {
     return (Complex){s * a.re, s * a.im};
 }
 
-INLINE void advance(const int real, const Steps *s, int64_t group) {
+INLINE void advance(const int real, const Steps *s, int64_t group, Complex *restrict v) {
     const Rest *r = &s->rest;
-    const int64_t modes = (2 * r->first + 1) * (r->last + 1);
-    Complex *restrict v = (Complex *)s->v + group * modes;
-    Complex *restrict n = (Complex *)(r->work + rest_size(r)), *restrict a = n + modes, *restrict b = a + modes;
-    Complex *restrict change = b + modes;
+    const int64_t modes = mode_count(r);
+    Complex *restrict n = v + modes, *restrict a = n + modes, *restrict b = a + modes, *restrict change = b + modes;
     const double *whole = (const double *)of_group(&s->whole, group), *half = (const double *)of_group(&s->half, group);
     const double *q = (const double *)of_group(&s->q, group), *start = (const double *)of_group(&s->start, group);
     const double *middle = (const double *)of_group(&s->middle, group);
@@ -202,9 +280,14 @@ INLINE void advance(const int real, const Steps *s, int64_t group) {
     }
 }
 
-void etdrk4(const Steps *s) {
-    for (int64_t group = 0; group < s->groups; group++) {
-        if (s->real) advance(1, s, group);
-        else advance(0, s, group);
+/* Steps of n rows of modes, in place. */
+void etdrk4(const Steps *s, int64_t n, double *rows) {
+    const int64_t modes = mode_count(&s->rest);
+    Complex *v = (Complex *)(s->rest.work + rest_size(&s->rest));
+    for (int64_t group = 0; group * LANES < n; group++) {
+        gather(n, group, modes, rows, v);
+        if (s->real) advance(1, s, group, v);
+        else advance(0, s, group, v);
+        scatter(n, group, modes, v, rows);
     }
 }
