@@ -174,7 +174,7 @@ class _Step:
         if self.real:
             z = z.real.contiguous()
         one, two, three = phi_functions(z)
-        q = h / 2 * phi_functions(z / 2)[0]
+        q = h / 2 * torch.where(z == 0, 1.0, torch.expm1(z / 2) / (z / 2))
         first, middle, last = h * (one - 3 * two + 4 * three), h * (two - 2 * three), h * (4 * three - two)
         self.coefficients = (torch.exp(z), torch.exp(z / 2), q, first, 2 * middle, last)
 

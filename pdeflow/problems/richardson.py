@@ -149,11 +149,12 @@ def _sum(solutions: list[Tensor], steps: list[Tensor], known: Tensor, order: int
     numbers = torch.stack(steps, dim=1)
     usable = torch.arange(1, len(steps) + 1, device=known.device).expand_as(numbers)
     factors = weights(torch.where(known[:, None], numbers, usable), order)
-    last = solutions[-1]
-    total = last * factors[:, -1].reshape(-1, *[1] * (last.ndim - 1))
-    for k, solution in enumerate(solutions[:-1]):
-        total = total + solution * factors[:, k].reshape(-1, *[1] * (last.ndim - 1))
-    return torch.where(known.reshape(-1, *[1] * (last.ndim - 1)), total, last)
+    last, shape = solutions[-1], [-1, *[1] * (solutions[-1].ndim - 1)]
+    columns = [column.reshape(shape).to(last.dtype) for column in factors.unbind(dim=1)]
+    total = last * columns[-1]
+    for solution, column in zip(solutions[:-1], columns):
+        total.addcmul_(solution, column)
+    return total if bool(known.all()) else torch.where(known.reshape(shape), total, last)
 
 
 def _size(relative: Tensor, known: Tensor) -> Tensor:

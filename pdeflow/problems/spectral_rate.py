@@ -105,10 +105,16 @@ def linear_symbol(
     """
     import sympy
 
-    symbol = problem.symbol()
+    symbol = _symbol_of(problem)
     diagonal = symbol.diagonal() if isinstance(symbol, sympy.MatrixBase) else [symbol]
     parts = [_own_symbol(problem, entry, grid, p, device) for entry in diagonal]
     return joined(torch.broadcast_tensors(*parts))
+
+
+@functools.lru_cache(maxsize=8)
+def _symbol_of(problem: Evolution) -> Any:
+    """What SymPy takes a tenth of a second for, once a problem and not once a batch."""
+    return problem.symbol()
 
 
 def _own_symbol(
