@@ -1,4 +1,4 @@
-"""Steps of ETDRK4 by the loops of ``linalg/native/etdrk4.c``: all stages of some rows while they are in the cache.
+"""Steps of ETDRK4 by the loops of ``linalg/native/etdrk4.c``: many of some rows, while these are in the cache.
 
 The eager form, with the same numbers up to rounding, is `pdeflow.problems.etdrk4` with
 `pdeflow.problems.quadratic_rate`. A row's numbers do not depend on the rows beside it.
@@ -103,7 +103,7 @@ def fits(rest: QuadraticRest) -> bool:
 
 
 def usable(v: Tensor) -> bool:
-    """Whether they can take these coefficients: on a CPU with a C compiler, where no derivative is asked for."""
+    """Whether they take these coefficients: on a CPU with a C compiler, where no derivative is asked for."""
     if v.device.type != "cpu" or v.dtype != torch.complex128 or (torch.is_grad_enabled() and v.requires_grad):
         return False
     return native.library("etdrk4") is not None
@@ -133,7 +133,7 @@ class CompiledRest:
         call.multiplier = self._arrays([m for _, m in rest.products])
         pairs = [place for pair, _ in rest.products for place in pair]
         call.pairs = self._data(torch.tensor(pairs, dtype=torch.int64, device="cpu"))
-        call.left, call.known = self.array(rest.left), self.array(rest.known)
+        call.left, call.known = self._own(rest.left), self._own(rest.known)
         library.work_size.restype = ctypes.c_int64
         size = library.work_size(ctypes.byref(call))
         call.work = self._data(torch.empty(size, dtype=torch.float64, device="cpu"))
@@ -150,17 +150,16 @@ class CompiledRest:
         return _Transform(length, len(factors), self._data(numbers), self._data(roots))
 
     def _arrays(self, tensors: Sequence[Tensor | None]) -> int:
-        arrays = (_Array * len(tensors))(*(self.array(t) for t in tensors))
+        arrays = (_Array * len(tensors))(*(self._own(t) for t in tensors))
         self._kept.append(arrays)
         return ctypes.addressof(arrays)
 
-    def array(self, tensor: Tensor | None) -> _Array:
+    def array(self, tensor: Tensor) -> tuple[_Array, Tensor]:
         """What multiplies the modes, (batch or 1, *modes or 1), as [group][mode][re, im][lane].
 
-        The last group is filled up with 0; of real numbers there is no im.
+        The last group is filled up with 0; of real numbers there is no im. The tensor is to be kept as long
+        as the array is in use.
         """
-        if tensor is None:
-            return _Array()
         count, tensor = len(tensor), tensor.expand(-1, *self.modes)
         if count == 1:  # what all samples share, all rows of a group get
             tensor = tensor.expand(self.lanes, *self.modes)
@@ -171,9 +170,17 @@ class CompiledRest:
         if missing:
             rows = torch.cat([rows, rows.new_zeros((missing, rows.shape[1]))])
         packed = rows.reshape(-1, self.lanes, rows.shape[1]).transpose(1, 2).contiguous()
-        return _Array(self._data(packed), packed.stride(0) if count > 1 else 0)
+        return _Array(packed.data_ptr(), packed.stride(0) if count > 1 else 0), packed
 
-    def _run(self, function: Any, call: ctypes.Structure, *tensors: Tensor) -> None:
+    def _own(self, tensor: Tensor | None) -> _Array:
+        """That, kept here; None is absent."""
+        if tensor is None:
+            return _Array()
+        array, packed = self.array(tensor)
+        self._kept.append(packed)
+        return array
+
+    def run(self, function: Any, call: ctypes.Structure, *tensors: Tensor) -> None:
         """Call a function of C on rows of modes."""
         pointers = (ctypes.c_void_p(t.data_ptr()) for t in tensors)
         function(ctypes.byref(call), ctypes.c_int64(len(tensors[0])), *pointers)
@@ -182,11 +189,11 @@ class CompiledRest:
         """Of coefficients (n, *modes)."""
         v = v.resolve_conj().contiguous()
         result = torch.empty_like(v)
-        self._run(self.library.evaluate, self.call, v, result)
+        self.run(self.library.evaluate, self.call, v, result)
         return result
 
 
-class CompiledSteps(CompiledRest):
+class CompiledSteps:
     """Steps of one length.
 
     Parameters
@@ -198,21 +205,23 @@ class CompiledSteps(CompiledRest):
         first, the two middle and the last stage; (batch or 1, *modes), all float64 or all complex128.
     """
 
-    def __init__(self, rest: QuadraticRest, coefficients: Sequence[Tensor]) -> None:
-        super().__init__(rest)
-        self._steps = _Steps(self.call, real=int(not coefficients[0].is_complex()))
+    def __init__(self, rest: CompiledRest, coefficients: Sequence[Tensor]) -> None:
+        self._rest, self._arrays = rest, []
+        self._steps = _Steps(rest.call, real=int(not coefficients[0].is_complex()))
         for name, values in zip(("whole", "half", "q", "start", "middle", "end"), coefficients, strict=True):
-            setattr(self._steps, name, self.array(values))
+            array, packed = rest.array(values)
+            setattr(self._steps, name, array)
+            self._arrays.append(packed)
 
     def advanced(self, v: Tensor, steps: int) -> Tensor:
         """Coefficients (n, *modes) after so many steps."""
         result = v.resolve_conj().clone(memory_format=torch.contiguous_format)
         self._steps.steps = steps
-        self._run(self.library.etdrk4, self._steps, result)
+        self._rest.run(self._rest.library.etdrk4, self._steps, result)
         return result
 
 
-class CompiledLook(CompiledRest):
+class CompiledLook:
     """What modes are in use; see ``_Band.used`` of `pdeflow.problems.etdrk4`.
 
     Squares of moduli are compared.
@@ -227,12 +236,13 @@ class CompiledLook(CompiledRest):
         What is negligible, over the largest modulus.
     """
 
-    def __init__(self, rest: QuadraticRest, grows: Tensor, gathers: Tensor, tail: float) -> None:
-        super().__init__(rest)
-        self._look = _Look(self.call, self.array(grows**2), self.array(gathers**2), tail**2)
+    def __init__(self, rest: CompiledRest, grows: Tensor, gathers: Tensor, tail: float) -> None:
+        self._rest = rest
+        self._arrays = [rest.array(grows**2), rest.array(gathers**2)]
+        self._look = _Look(rest.call, *(array for array, _ in self._arrays), tail**2)
 
     def highest(self, v: Tensor) -> tuple[int, ...]:
         """The highest wave number along each axis that some sample of (n, *modes) uses."""
         found = torch.empty(2, dtype=torch.int64, device="cpu")
-        self._run(self.library.highest, self._look, v.resolve_conj().contiguous(), found)
-        return tuple(found.tolist()[-self.grid.dim :])
+        self._rest.run(self._rest.library.highest, self._look, v.resolve_conj().contiguous(), found)
+        return tuple(found.tolist()[-self._rest.grid.dim :])

@@ -177,19 +177,18 @@ class _Step:
         q = h / 2 * torch.where(z == 0, 1.0, torch.expm1(z / 2) / (z / 2))
         first, middle, last = h * (one - 3 * two + 4 * three), h * (two - 2 * three), h * (4 * three - two)
         self.coefficients = (torch.exp(z), torch.exp(z / 2), q, first, 2 * middle, last)
+        self._compiled: CompiledSteps | None = None
 
     def several(self, v: Tensor, steps: int) -> Tensor:
         """Coefficients after so many steps."""
-        if self.rate.compiled(v) is not None:
+        rest = self.rate.compiled(v)
+        if rest is not None:
+            if self._compiled is None:
+                self._compiled = CompiledSteps(rest, self.coefficients)
             return self._compiled.advanced(v, steps)
         for _ in range(steps):
             v = self(v)
         return v
-
-    @functools.cached_property
-    def _compiled(self) -> CompiledSteps:
-        assert self.rate.quadratic is not None
-        return CompiledSteps(self.rate.quadratic, self.coefficients)
 
     @functools.cached_property
     def _eager(self) -> Sequence[Tensor]:
@@ -244,8 +243,11 @@ class _Band:
         if self.rate.quadratic is not None:
             grid = band_grid(grid, [2 * k for k in kept_modes(self.grid)])
         rate, v = self._rate(grid), resized(v, self.grid, grid)
-        if rate.compiled(v) is not None:
-            found = self._look(rate).highest(v)
+        rest = rate.compiled(v)
+        if rest is not None:
+            if grid not in self._looks:
+                self._looks[grid] = CompiledLook(rest, *self._gain(rate), self.tail)
+            found = self._looks[grid].highest(v)
             return tuple(max(k, least) for k, least in zip(found, self.least))
         size, (grows, gathers) = v.abs(), self._gain(rate)
         held = torch.maximum(size * grows, gathers * rate.rest(v).abs())
@@ -265,12 +267,6 @@ class _Band:
             gathers = torch.where(growth == 0, 1.0, torch.expm1(growth) / growth) * self.stop
             self._gains[rate.grid] = growth.clamp(min=0).exp(), gathers
         return self._gains[rate.grid]
-
-    def _look(self, rate: Rate) -> CompiledLook:
-        if rate.grid not in self._looks:
-            assert rate.quadratic is not None
-            self._looks[rate.grid] = CompiledLook(rate.quadratic, *self._gain(rate), self.tail)
-        return self._looks[rate.grid]
 
     def full(self, used: Sequence[int]) -> bool:
         """Whether the band has no room above these modes, and there are more."""
@@ -367,6 +363,6 @@ def _extrapolated(rate: Rate, start: Tensor, stop: float, instants: int, rtol: f
 def _norms(v: Tensor, grid: Grid) -> Tensor:
     """Root mean square over the box of functions with these coefficients."""
     axes = tuple(range(-grid.dim, 0))
-    square = v.real**2 + v.imag**2
     # All modes but the plane 0 of the last axis stand for their mirror image too.
-    return torch.sqrt(2 * square.sum(axes) - square[..., :1].sum(axes))
+    whole, plane = (torch.linalg.vector_norm(part, dim=axes) for part in (v, v[..., :1]))
+    return torch.sqrt(2 * whole**2 - plane**2)

@@ -61,7 +61,7 @@ class Rate:
 
     @functools.cached_property
     def quadratic(self) -> QuadraticRest | None:
-        """The rest, where it has the form of that class: no more than two unknowns or fields are multiplied."""
+        """The rest, where it has the form of that class: it multiplies no more than two unknowns."""
         if len(self.problem.fields) > 1:
             return None
         try:
@@ -70,22 +70,18 @@ class Rate:
             return None
 
     @functools.cached_property
-    def _fits(self) -> bool:
-        return self.quadratic is not None and fits(self.quadratic)
+    def _compiled(self) -> CompiledRest | None:
+        return CompiledRest(self.quadratic) if self.quadratic is not None and fits(self.quadratic) else None
 
-    def compiled(self, v: Tensor) -> QuadraticRest | None:
-        """The rest, where the loops of `pdeflow.problems.compiled_etdrk4` take it of these coefficients."""
-        return self.quadratic if self._fits and usable(v) else None
-
-    @functools.cached_property
-    def _compiled_rest(self) -> CompiledRest:
-        assert self.quadratic is not None
-        return CompiledRest(self.quadratic)
+    def compiled(self, v: Tensor) -> CompiledRest | None:
+        """The rest as a compiled loop, where there is one that takes these coefficients."""
+        return self._compiled if usable(v) else None
 
     def rest(self, v: Tensor) -> Tensor:
         """The rate without the part that ``symbol`` is, of coefficients; see `Evolution.evaluate_rate`."""
-        if self.compiled(v) is not None:
-            return self._compiled_rest(v)
+        compiled = self.compiled(v)
+        if compiled is not None:
+            return compiled(v)
         if self.quadratic is not None:
             return self.quadratic(v)
         return self.problem.evaluate_rate(v, self.grid, self.p) - self.symbol * v

@@ -130,11 +130,18 @@ def test_a_square_is_the_convolution_of_the_modes(points: int) -> None:
 
 def test_lengths_and_their_factors() -> None:
     assert [factors_of(n) for n in (1, 2, 16, 768, 14)] == [[], [2], [4, 4], [3, 8, 8, 4], None]
-    assert all(np.prod(factors_of(2**a * 3**b * 5**c)) == 2**a * 3**b * 5**c for a in range(9) for b in range(3) for c in range(3))
+    assert all(
+        np.prod(factors_of(2**a * 3**b * 5**c)) == 2**a * 3**b * 5**c
+        for a in range(9)
+        for b in range(3)
+        for c in range(3)
+    )
 
 
 @pytest.mark.parametrize(
-    ("problem", "points"), [(KuramotoSivashinsky(), 18), (Heat(3), 8), (Coefficient(), 16)], ids=["7", "3D", "field"]
+    ("problem", "points"),
+    [(KuramotoSivashinsky(), 18), (Heat(3), 8), (Coefficient(), 16)],
+    ids=["7", "3D", "field"],
 )
 def test_what_the_loops_do_not_take_is_stepped_eagerly(problem, points) -> None:
     """A prime of 7 in the length, three axes, a coefficient that varies in space."""
