@@ -1,4 +1,4 @@
-"""Steps of ETDRK4 by the loops of ``linalg/native/etdrk4.c``: many of some rows, while these are in the cache.
+"""Steps of ETDRK4 by the loops of ``linalg/native/etdrk4.c``: many of some rows, while they are in the cache.
 
 The eager form, with the same numbers up to rounding, is `pdeflow.problems.etdrk4` with
 `pdeflow.problems.quadratic_rate`. A row's numbers do not depend on the rows beside it.
@@ -81,14 +81,23 @@ def _lengths(points: Sequence[int]) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=64)
-def _roots(length: int, factors: tuple[int, ...]) -> Tensor:
-    """The factors between the stages, as ``native/fft.h`` wants them."""
-    parts, n = [], length
+def _transform(length: int) -> tuple[_Transform, list[Tensor]]:
+    """The transform of this length, and the tensors that it points into."""
+    factors = factors_of(length)
+    assert factors is not None
+    parts, n = [torch.empty(0, dtype=torch.float64, device="cpu")], length
     for r in factors:
         powers = torch.outer(torch.arange(n // r, device="cpu"), torch.arange(1, r, device="cpu"))
         parts.append(_turns(-powers.flatten(), n))
         n //= r
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64, device="cpu")
+    kept = [torch.tensor(factors, dtype=torch.int64, device="cpu"), torch.cat(parts)]
+    return _Transform(length, len(factors), *(tensor.data_ptr() for tensor in kept)), kept
+
+
+@functools.lru_cache(maxsize=64)
+def _half_turn(length: int) -> Tensor:
+    """What parts a transform of twice this length into two of it."""
+    return _turns(torch.arange(length // 2 + 1, device="cpu"), 2 * length)
 
 
 def _turns(powers: Tensor, n: int) -> Tensor:
@@ -125,8 +134,9 @@ class CompiledRest:
         self._kept: list[object] = []
         across, along = _lengths(fine)
         call = self.call = _Rest(first=highest[0] if len(highest) == 2 else 0, last=highest[-1])
-        call.across, call.along = self._transform(across), self._transform(along)
-        call.half_turn = self._data(_turns(torch.arange(along // 2 + 1, device="cpu"), 2 * along))
+        (call.across, kept), (call.along, also_kept) = _transform(across), _transform(along)
+        self._kept += [kept, also_kept]
+        call.half_turn = self._data(_half_turn(along))
         call.factors, call.products = len(rest.factors), len(rest.products)
         plain = [None if plain else factor for factor, plain in zip(rest.factors, rest.plain)]
         call.factor = self._arrays(plain)
@@ -141,13 +151,6 @@ class CompiledRest:
     def _data(self, tensor: Tensor) -> int:
         self._kept.append(tensor)
         return tensor.data_ptr()
-
-    def _transform(self, length: int) -> _Transform:
-        factors = factors_of(length)
-        assert factors is not None
-        numbers = torch.tensor(factors, dtype=torch.int64, device="cpu")
-        roots = _roots(length, tuple(factors))
-        return _Transform(length, len(factors), self._data(numbers), self._data(roots))
 
     def _arrays(self, tensors: Sequence[Tensor | None]) -> int:
         arrays = (_Array * len(tensors))(*(self._own(t) for t in tensors))

@@ -364,5 +364,7 @@ def _norms(v: Tensor, grid: Grid) -> Tensor:
     """Root mean square over the box of functions with these coefficients."""
     axes = tuple(range(-grid.dim, 0))
     # All modes but the plane 0 of the last axis stand for their mirror image too.
-    whole, plane = (torch.linalg.vector_norm(part, dim=axes) for part in (v, v[..., :1]))
+    parts = torch.view_as_real(v.resolve_conj())
+    axes = (*(axis - 1 for axis in axes), -1)
+    whole, plane = (torch.linalg.vector_norm(x, dim=axes) for x in (parts, parts[..., :1, :]))
     return torch.sqrt(2 * whole**2 - plane**2)

@@ -135,9 +135,7 @@ static void rest(const Rest *r, int64_t group, const Complex *restrict v, Comple
         }
         for (int64_t p = 0; p < r->products; p++) {
             const Complex *a = value[r->pairs[2 * p]], *b = value[r->pairs[2 * p + 1]];
-            Complex *restrict c = *product;
-            for (int64_t k = 0; k < n; k++) c[k] = (Complex){a[k].re * b[k].re, a[k].im * b[k].im};
-            unfolded(r, scale, transformed(&r->along, 1, *product, *spare), column[p] + line * width);
+            unfolded(r, scale, product_transformed(&r->along, a, b, *product, *spare), column[p] + line * width);
         }
     }
     if (r->left.values) {

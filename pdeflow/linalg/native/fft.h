@@ -4,6 +4,7 @@
  * Frameworks for the Fast Fourier Transform", SIAM, 1992, sections 1.7 and 2.3). No entry of a row meets one of another, so
  * that a row's result does not depend on its neighbours.
  */
+#include <stddef.h>
 #include <stdint.h>
 
 #define LANES 4
@@ -86,13 +87,16 @@ INLINE void butterfly8(Complex *t) {
 }
 
 INLINE void stage(
-    const int r, int64_t n, int64_t stride, const double *w, const Complex *restrict x, Complex *restrict y) {
+    const int r, int64_t n, int64_t stride, const double *w, const Complex *x, const Complex *by, Complex *restrict y) {
     const int64_t parts = n / r;
     for (int64_t p = 0; p < parts; p++, w += 2 * (r - 1))
         for (int64_t q = 0; q < stride; q++) {
             Complex t[8];
 #pragma GCC unroll 8
-            for (int k = 0; k < r; k++) t[k] = x[q + stride * (p + k * parts)];
+            for (int k = 0; k < r; k++) {
+                const int64_t from = q + stride * (p + k * parts);
+                t[k] = by ? (Complex){x[from].re * by[from].re, x[from].im * by[from].im} : x[from];
+            }
             switch (r) {
                 case 2: butterfly2(t); break;
                 case 3: butterfly3(t); break;
@@ -107,26 +111,49 @@ INLINE void stage(
         }
 }
 
-/* sum_j x_j e^{-2 pi i j k / length} of ``stride`` transforms side by side; the result is in x or in y, whichever is
-   returned. */
-static Complex *transformed(const Transform *transform, int64_t stride, Complex *x, Complex *y) {
+INLINE void any_stage(
+    int64_t r, int64_t n, int64_t stride, const double *w, const Complex *x, const Complex *by, Complex *y) {
+    switch (r) {
+        case 2: stage(2, n, stride, w, x, by, y); break;
+        case 3: stage(3, n, stride, w, x, by, y); break;
+        case 4: stage(4, n, stride, w, x, by, y); break;
+        case 5: stage(5, n, stride, w, x, by, y); break;
+        default: stage(8, n, stride, w, x, by, y); break;
+    }
+}
+
+/* The stages from the one with number i on, of what remains, from x by way of y; the result is in either. */
+static Complex *finished(const Transform *transform, int64_t i, int64_t stride, Complex *x, Complex *y) {
     int64_t n = transform->length;
     const double *w = transform->twiddles;
-    for (int64_t i = 0; i < transform->stages; i++) {
-        const int64_t r = transform->factors[i];
-        switch (r) {
-            case 2: stage(2, n, stride, w, x, y); break;
-            case 3: stage(3, n, stride, w, x, y); break;
-            case 4: stage(4, n, stride, w, x, y); break;
-            case 5: stage(5, n, stride, w, x, y); break;
-            default: stage(8, n, stride, w, x, y); break;
+    for (int64_t k = 0; k < transform->stages; k++) {
+        const int64_t r = transform->factors[k];
+        if (k >= i) {
+            any_stage(r, n, stride, w, x, NULL, y);
+            Complex *const held = x;
+            x = y;
+            y = held;
         }
         w += 2 * (n / r) * (r - 1);
         n /= r;
         stride *= r;
-        Complex *const held = x;
-        x = y;
-        y = held;
     }
     return x;
+}
+
+/* sum_j x_j e^{-2 pi i j k / length} of ``stride`` transforms side by side; the result is in x or in y, whichever is
+   returned. */
+static Complex *transformed(const Transform *transform, int64_t stride, Complex *x, Complex *y) {
+    return finished(transform, 0, stride, x, y);
+}
+
+/* That of the products of the real parts and of the imaginary parts of a and b; the result is in x or in y. */
+static Complex *product_transformed(
+    const Transform *transform, const Complex *a, const Complex *b, Complex *x, Complex *y) {
+    if (transform->stages == 0) {
+        x[0] = (Complex){a[0].re * b[0].re, a[0].im * b[0].im};
+        return x;
+    }
+    any_stage(transform->factors[0], transform->length, 1, transform->twiddles, a, b, x);
+    return finished(transform, 1, 1, x, y);
 }
