@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pdeflow.errors import InvalidInput
 from pdeflow.linalg import native
 from pdeflow.problems.quadratic_rate import QuadraticRest
 from pdeflow.problems.spectral_function import fine_points, kept_modes
@@ -131,6 +132,7 @@ class CompiledRest:
         self.lanes = ctypes.c_int64.in_dll(library, "lanes").value
         highest, fine = kept_modes(rest.grid), fine_points(rest.grid)
         self.modes = (*(2 * k + 1 for k in highest[:-1]), highest[-1] + 1)
+        self.samples = 1  # that the rate is for; 1 may stand for any number
         self._kept: list[object] = []
         across, along = _lengths(fine)
         call = self.call = _Rest(first=highest[0] if len(highest) == 2 else 0, last=highest[-1])
@@ -164,6 +166,7 @@ class CompiledRest:
         as the array is in use.
         """
         count, tensor = len(tensor), tensor.expand(-1, *self.modes)
+        self.samples = max(self.samples, count)
         if count == 1:  # what all samples share, all rows of a group get
             tensor = tensor.expand(self.lanes, *self.modes)
         if tensor.is_complex():
@@ -185,6 +188,10 @@ class CompiledRest:
 
     def run(self, function: Any, call: ctypes.Structure, *tensors: Tensor) -> None:
         """Call a function of C on rows of modes."""
+        rows, *modes = tensors[0].shape
+        if tuple(modes) != self.modes or self.samples not in (1, rows):
+            wanted = (self.samples if self.samples > 1 else "any number", *self.modes)
+            raise InvalidInput("shape of the coefficients", tuple(tensors[0].shape), wanted)
         pointers = (ctypes.c_void_p(t.data_ptr()) for t in tensors)
         function(ctypes.byref(call), ctypes.c_int64(len(tensors[0])), *pointers)
 

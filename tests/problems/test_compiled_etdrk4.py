@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pdeflow.errors import InvalidInput
 from pdeflow.linalg import native
 from pdeflow.problems import (
     Burgers,
@@ -202,3 +203,31 @@ def test_without_a_compiler_the_eager_form_serves_and_a_warning_says_so(monkeypa
     with pytest.warns(RuntimeWarning, match="no C compiler"):
         after = step.several(v, 2)
     assert torch.equal(after, step(step(v)))
+
+
+@pytest.mark.parametrize("tail", [1e-1, 1e-3, 1e-6])
+@pytest.mark.parametrize(("problem", "points", "h"), CASES, ids=NAMES)
+def test_the_modes_in_use_are_the_same(problem, points, h, tail, monkeypatch) -> None:
+    """Also beside samples that are 0 or not finite, and where the last group of rows is not full."""
+    rate, v = drawn(problem, points, 6)
+    v = v.clone()
+    for axis in range(1, v.ndim):  # fields that do not fill their grids, with another spectrum each
+        sizes = torch.arange(1.0, 7.0).reshape(-1, *(1,) * (v.ndim - 1))
+        count = torch.arange(v.shape[axis]).reshape(-1, *(1,) * (v.ndim - 1 - axis))
+        count = count if axis == v.ndim - 1 else torch.minimum(count, v.shape[axis] - count)
+        v *= torch.exp(-count / sizes)
+    v[1], v[4, ..., 1] = 0, torch.nan
+    parts = [torch.tensor(rows) for rows in ([0, 1, 2, 3, 4, 5], [5], [2, 3, 4], [1, 4])]
+    found = [etdrk4._Band(rate.rows(rows), h, 1.0, tail).used(v[rows]) for rows in parts]
+    monkeypatch.setenv("PDEFLOW_NATIVE", "0")
+    assert found == [etdrk4._Band(rate.rows(rows), h, 1.0, tail).used(v[rows]) for rows in parts]
+    assert max(found[1]) > 0
+
+
+def test_coefficients_of_other_shapes_are_refused() -> None:
+    rate, v = drawn(Burgers(Uniform(0.01, 0.1)), 32, 3)
+    step = etdrk4._Step(rate, 1e-3)
+    step.several(v, 1)
+    for wrong in (v[:2], v[:, :-1], torch.cat([v, v])):
+        with pytest.raises(InvalidInput, match="coefficients"):
+            step.several(wrong, 1)
