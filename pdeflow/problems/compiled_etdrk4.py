@@ -190,7 +190,7 @@ class CompiledRest:
         """Call a function of C on rows of modes."""
         rows, *modes = tensors[0].shape
         if tuple(modes) != self.modes or self.samples not in (1, rows):
-            wanted = (self.samples if self.samples > 1 else "any number", *self.modes)
+            wanted = f"({self.samples if self.samples > 1 else 'any number'}, *{self.modes})"
             raise InvalidInput("shape of the coefficients", tuple(tensors[0].shape), wanted)
         pointers = (ctypes.c_void_p(t.data_ptr()) for t in tensors)
         function(ctypes.byref(call), ctypes.c_int64(len(tensors[0])), *pointers)
