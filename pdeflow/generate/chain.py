@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,7 +116,7 @@ def solve_chain(
         return SolvedChain(arrays, time.perf_counter() - start, meshes)
     parameters = recipe.problem.sample(indices, recipe.grid, seed=recipe.seed, device=device)
     solved = (
-        _evolved(recipe, parameters) if isinstance(recipe.problem, Evolution) else _steady(plan, parameters)
+        _evolved(plan, parameters) if isinstance(recipe.problem, Evolution) else _steady(plan, parameters)
     )
     problem = recipe.problem
     stored = stored_parts(parted(problem.fields, solved.u, dim=2))
@@ -144,14 +145,17 @@ class _Solved:
     status: Tensor
 
 
-def _evolved(recipe: Recipe, parameters: dict[str, Tensor]) -> _Solved:
+def _evolved(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
     """Stepped in time."""
+    recipe = plan.recipe
     problem, stop = recipe.problem, recipe.stop
     assert isinstance(problem, Evolution)
     assert stop is not None
-    method = {}
+    method: dict[str, Any] = {}
     if isinstance(problem, ParabolicEquation):
         method = {"solver": recipe.solver, "preconditioner": recipe.preconditioner}
+    elif plan.fewest is not None:
+        method = {"fewest": plan.fewest}
     path = problem.evolve(recipe.grid, parameters, stop, recipe.instants, rtol=recipe.rtol, **method)
     # The start of a sample that failed stays: it is an input.
     u = torch.cat([path.u[:, :1], _or_nan(path.u[:, 1:], path.status)], dim=1)

@@ -22,7 +22,6 @@ from pdeflow.generate.chain import solve_chain
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.generate.shards import write_alone, write_shard
-from pdeflow.linalg import Auto
 
 # The pilot grows to the whole first chain, or until it has solved for so many seconds.
 FIRST, ENOUGH_SECONDS = 8, 2.0
@@ -136,11 +135,9 @@ def run_pilot(recipe: Recipe, device: str) -> Pilot:
     chain = max(2, min(recipe.chain, recipe.samples))
     first = dataclasses.replace(recipe, samples=chain, chain=chain)
     start = time.perf_counter()
-    order = Plan.make(dataclasses.replace(first, solver=None), device).order
+    plan = Plan.ordered(first, device)
     ordered = time.perf_counter()
-    plan = Plan(first, order)
-    if isinstance(recipe.solver, Auto):
-        plan = plan.piloted(device)
+    plan = plan.piloted(device)
     planning = ((ordered - start) / chain, time.perf_counter() - ordered)
     with tempfile.TemporaryDirectory() as folder:
         shard = Path(folder, "pilot.h5")
@@ -158,7 +155,7 @@ def _cost(plan: Plan, samples: int, device: str, shard: Path) -> tuple[float, in
     """Seconds of a chain of so many samples, bytes of a file of them, and the peak memory so far."""
     part = dataclasses.replace(plan.recipe, samples=samples, chain=samples)
     start = time.perf_counter()
-    solved = solve_chain(part, 0, device, Plan(part, plan.order, plan.method))
+    solved = solve_chain(part, 0, device, dataclasses.replace(plan, recipe=part))
     write_shard(shard, part, solved)
     seconds, memory = time.perf_counter() - start, _peak_memory()
     write_alone(shard, part, solved)

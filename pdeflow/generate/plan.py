@@ -15,7 +15,7 @@ from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.generate.recipe import Recipe
 from pdeflow.generate.similarity import low_frequencies, similar_order, standardised
 from pdeflow.linalg import Auto, Candidate, LinearOperator, Sequence, default_candidates
-from pdeflow.problems import NotLinear
+from pdeflow.problems import Evolution, NotLinear
 
 PIECE = 64  # samples whose parameters are drawn together for the order
 
@@ -34,19 +34,26 @@ class Plan:
         The name of the candidate that a pilot chose; None where the recipe decides.
     trials
         What the pilot saw, a line a candidate.
+    fewest
+        Of an equation stepped by ETDRK4: steps between two instants with which the first sample is stable,
+        from which the others begin, so that they are not tried with fewer in vain.
     """
 
     recipe: Recipe
     order: list[int] | None = None
     method: str | None = None
     trials: list[dict[str, Any]] = field(default_factory=list)
+    fewest: int | None = None
 
     @classmethod
     def make(cls, recipe: Recipe, device: torch.device | str = "cpu") -> Plan:
-        """Order the samples, and hold the pilot if the recipe asks for one."""
-        order = _similar(recipe, device) if recipe.order == "similar" else None
-        plan = cls(recipe, order)
-        return plan.piloted(device) if isinstance(recipe.solver, Auto) else plan
+        """Order the samples, and hold the pilots that there are."""
+        return cls.ordered(recipe, device).piloted(device)
+
+    @classmethod
+    def ordered(cls, recipe: Recipe, device: torch.device | str = "cpu") -> Plan:
+        """Order the samples."""
+        return cls(recipe, _similar(recipe, device) if recipe.order == "similar" else None)
 
     def indices(self, chain: int) -> list[int]:
         """The sample numbers of one chain, in the order in which they are solved."""
@@ -65,9 +72,10 @@ class Plan:
         raise InvalidInput("method", self.method, "a candidate that suits the systems", hint)
 
     def piloted(self, device: torch.device | str = "cpu") -> Plan:
-        """The plan with the method that was fastest on the first systems."""
+        """The plan with what the first samples tell: the fastest method if it is asked for, stable steps."""
         solver, problem, grid = self.recipe.solver, self.recipe.problem, self.recipe.grid
-        assert isinstance(solver, Auto)
+        if not isinstance(solver, Auto):
+            return dataclasses.replace(self, fewest=_fewest(self.recipe, device))
         indices = self.indices(0)[: solver.pilot]
         parameters = problem.sample(indices, grid, seed=self.recipe.seed, device=device)
         try:
@@ -85,7 +93,8 @@ class Plan:
             raise InvalidInput(
                 "solver", "Auto", "a candidate that solves the first systems", f"{choice}\nName a solver."
             )
-        return Plan(self.recipe, self.order, choice.name, [dataclasses.asdict(t) for t in choice.trials])
+        trials = [dataclasses.asdict(trial) for trial in choice.trials]
+        return dataclasses.replace(self, method=choice.name, trials=trials)
 
     def save(self, path: Path) -> None:
         """Write it, atomically."""
@@ -93,7 +102,7 @@ class Plan:
 
     def describe(self) -> dict[str, Any]:
         """What a record says of it."""
-        return {"method": self.method, "trials": self.trials}
+        return {"method": self.method, "trials": self.trials, "fewest": self.fewest}
 
     @classmethod
     def load(cls, path: Path, recipe: Recipe) -> Plan:
@@ -109,9 +118,19 @@ class Plan:
             order = held["order"]
             if order is not None and sorted(order) != list(range(recipe.samples)):
                 raise ValueError("the order does not name every sample once")
-            return cls(recipe, order, held["method"], held["trials"])
+            return cls(recipe, order, held["method"], held["trials"], held["fewest"])
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptFile(f"{path}: not a plan ({error}).\nDiscard it with overwrite=True.") from error
+
+
+def _fewest(recipe: Recipe, device: torch.device | str) -> int | None:
+    """Of equations that are stepped by ETDRK4; by the sample of number 0, whatever the order."""
+    problem = recipe.problem
+    if not isinstance(problem, Evolution) or type(problem).evolve is not Evolution.evolve:
+        return None
+    assert recipe.stop is not None
+    first = problem.sample([0], recipe.grid, seed=recipe.seed, device=device)
+    return problem.fewest_steps(recipe.grid, first, recipe.stop, recipe.instants, rtol=recipe.rtol)
 
 
 def _competitors(recipe: Recipe, solver: Auto, A: LinearOperator) -> tuple[Candidate, ...]:

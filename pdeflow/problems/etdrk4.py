@@ -28,7 +28,7 @@ from pdeflow.linalg import Status
 from pdeflow.problems.bandwidth import FULL, band_grid, highest_modes, resized
 from pdeflow.problems.compiled_etdrk4 import CompiledLook, CompiledSteps
 from pdeflow.problems.evolution import Evolution
-from pdeflow.problems.richardson import extrapolated
+from pdeflow.problems.richardson import extrapolated, next_number
 from pdeflow.problems.spectral_function import kept_modes, values_of
 from pdeflow.problems.spectral_rate import Rate
 from pdeflow.problems.unknowns import joined
@@ -104,6 +104,7 @@ def evolve(
     instants: int = 2,
     *,
     rtol: float = 1e-8,
+    fewest: int = 1,
     device: torch.device | str | None = None,
 ) -> Trajectory:
     """Solve from time 0, with more and more steps until their error is estimated to be below a tolerance.
@@ -125,6 +126,8 @@ def evolve(
         How many are returned, 0 and ``stop`` included, at equal distances.
     rtol
         Largest relative error in time, as estimated.
+    fewest
+        Steps between two instants below which no run is tried; see `fewest_steps`.
     device
         Where to compute; by default where the parameters are.
 
@@ -134,6 +137,39 @@ def evolve(
         If a number is out of range, or a parameter is none of the grid.
     """
     check_times(stop, instants, rtol)
+    rate, start = _begun(problem, grid, parameters, device)
+    return _extrapolated(rate, start, stop, instants, rtol, fewest)
+
+
+def fewest_steps(
+    problem: Evolution,
+    grid: Grid,
+    parameters: Mapping[str, Any],
+    stop: float,
+    instants: int = 2,
+    *,
+    rtol: float = 1e-8,
+    device: torch.device | str | None = None,
+) -> int:
+    """The fewest steps between two instants with which the method is stable for some of these samples.
+
+    The least of 1, 2, 3, 4, 6, 8, 12, ... whose solution is finite to the end; 1 if that takes more than are
+    ever tried. Parameters as of `evolve`.
+    """
+    check_times(stop, instants, rtol)
+    rate, start = _begun(problem, grid, parameters, device)
+    steps, interval = 1, stop / (instants - 1)
+    while steps * (instants - 1) <= MOST_STEPS:
+        if _any_finite(fixed_steps(rate, start, interval, instants, steps, TAIL * rtol)[:, -1]):
+            return steps
+        steps = next_number(steps)
+    return 1
+
+
+def _begun(
+    problem: Evolution, grid: Grid, parameters: Mapping[str, Any], device: torch.device | str | None
+) -> tuple[Rate, Tensor]:
+    """The rate, and the coefficients at time 0."""
     problem.check_grid(grid)
     p = problem.spectral_parameters(grid, parameters, device)
     batch = max(len(function.coefficients) for function in p.values())
@@ -142,7 +178,7 @@ def evolve(
             raise InvalidInput(f"samples of parameter {name!r}", len(function.coefficients), f"1 or {batch}")
     starts = [p.pop(name).varying().coefficients for name in problem.initials]
     start = joined([v.expand(batch, *v.shape[1:]) for v in starts])
-    return _extrapolated(Rate(problem, grid, p, start.device), start, stop, instants, rtol)
+    return Rate(problem, grid, p, start.device), start
 
 
 def phi_functions(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -333,12 +369,15 @@ def _any_finite(v: Tensor) -> bool:
     return bool(torch.isfinite(v).reshape(len(v), -1).all(dim=1).any())
 
 
-def _extrapolated(rate: Rate, start: Tensor, stop: float, instants: int, rtol: float) -> Trajectory:
+def _extrapolated(
+    rate: Rate, start: Tensor, stop: float, instants: int, rtol: float, fewest: int
+) -> Trajectory:
     grid, interval = rate.grid, stop / (instants - 1)
     norm = functools.partial(_norms, grid=grid)
     # A guess of the steps: one for each time in which the rest of the rate would change u by its own size.
     size, change = (norm(v).reshape(len(start), -1).amax(dim=1) for v in (start, rate.rest(start)))
     guess = torch.where(size > 0, change / size, torch.zeros_like(size)) * interval
+    guess = guess.clamp(min=fewest / FIRST)
 
     def run(rows: Tensor, steps: int) -> Tensor:
         return fixed_steps(rate.rows(rows), start[rows], interval, instants, steps, TAIL * rtol)

@@ -154,12 +154,28 @@ class Evolution(Problem):
         instants: int = 2,
         *,
         rtol: float = 1e-8,
+        fewest: int = 1,
         device: torch.device | str | None = None,
     ) -> Trajectory:
         """The solutions from time 0 to ``stop``; see :func:`pdeflow.problems.etdrk4.evolve`."""
         from pdeflow.problems.etdrk4 import evolve
 
-        return evolve(self, grid, parameters, stop, instants, rtol=rtol, device=device)
+        return evolve(self, grid, parameters, stop, instants, rtol=rtol, fewest=fewest, device=device)
+
+    def fewest_steps(
+        self,
+        grid: Grid,
+        parameters: Mapping[str, Any],
+        stop: float,
+        instants: int = 2,
+        *,
+        rtol: float = 1e-8,
+        device: torch.device | str | None = None,
+    ) -> int:
+        """What ``fewest`` of `evolve` may be; see :func:`pdeflow.problems.etdrk4.fewest_steps`."""
+        from pdeflow.problems.etdrk4 import fewest_steps
+
+        return fewest_steps(self, grid, parameters, stop, instants, rtol=rtol, device=device)
 
     def evaluate_residual(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> Tensor:
         """Refused: one instant does not determine the residual."""

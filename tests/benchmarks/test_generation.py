@@ -16,9 +16,9 @@ from benchmarks.generation_run import Ours, Run, measure
 from benchmarks.peers import evolution
 
 CASES = {
-    "burgers": generation_time.Case("b", "burgers", 256, 4, 1e-5, 2),
-    "kuramoto_sivashinsky": generation_time.Case("k", "kuramoto_sivashinsky", 128, 4, 1e-4, 2),
-    "navier_stokes": generation_time.Case("n", "navier_stokes", 32, 4, 1e-3, 2),
+    "burgers": generation_time.Case("b", "burgers", 256, 4, 1e-5, 2, 4),
+    "kuramoto_sivashinsky": generation_time.Case("k", "kuramoto_sivashinsky", 128, 4, 1e-4, 2, 4),
+    "navier_stokes": generation_time.Case("n", "navier_stokes", 32, 4, 1e-3, 2, 4),
 }
 
 

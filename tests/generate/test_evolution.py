@@ -13,6 +13,8 @@ import torch
 from pdeflow.data import GridSamples, WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, estimate, generate, worker
+from pdeflow.generate.chain import solve_chain
+from pdeflow.generate.plan import Plan
 from pdeflow.linalg import CG, GCRODR, Auto, Jacobi
 from pdeflow.problems import (
     AllenCahn,
@@ -261,3 +263,43 @@ def pdeflow_recipe():
 
     root = Path(__file__).parents[2] / "datasets"
     return lambda name: parse_recipe(["-c", str(root / name / "recipe.yaml")])
+
+
+def steep() -> Recipe:
+    """Steps that are too long blow up at once."""
+    return small(problem=AllenCahn(1, initial=GaussianField(std=8.0)), resolution=64, stop=0.2, samples=2)
+
+
+def test_samples_begin_with_the_steps_with_which_the_first_is_stable(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, runs = steep(), []
+    fixed_steps = etdrk4.fixed_steps
+
+    def counted(rate, start, interval, instants, steps, tail=0.0):
+        runs.append(steps)
+        return fixed_steps(rate, start, interval, instants, steps, tail)
+
+    monkeypatch.setattr(etdrk4, "fixed_steps", counted)
+    plan = Plan.make(recipe)
+    assert plan.fewest == runs[-1] > 8  # of 1, 2, 3, 4, 6, 8, ...
+    runs.clear()
+    told = solve_chain(recipe, 0, plan=plan)
+    assert min(runs) == plan.fewest
+    runs.clear()
+    alone = solve_chain(recipe, 0, plan=dataclasses.replace(plan, fewest=None))
+    assert min(runs) < plan.fewest
+    np.testing.assert_allclose(told.arrays["u"], alone.arrays["u"], rtol=0, atol=2 * recipe.rtol * 8.0)
+
+
+def test_those_steps_are_in_the_plan_that_a_resumed_run_reads(tmp_path: Path) -> None:
+    recipe = steep()
+    plan = Plan.make(recipe)
+    plan.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json", recipe) == plan
+    assert Plan.make(small(problem=Poisson(), stop=None, instants=2)).fewest is None
+
+
+def test_a_problem_that_is_stable_with_no_number_of_steps_is_tried_from_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(etdrk4, "MOST_STEPS", 16)
+    assert Plan.make(steep()).fewest == 1
