@@ -27,7 +27,7 @@ from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.grid import Grid
 from pdeflow.model_card import model_card
-from pdeflow.operators import GraphOperator, Operator
+from pdeflow.operators import Ensemble, GaussianOperator, GraphOperator, MeanVariance, Operator
 from pdeflow.operators.march import march
 from pdeflow.operators.normaliser import Normaliser
 
@@ -76,7 +76,11 @@ class Surrogate:
 
     def __repr__(self) -> str:
         names = ", ".join(self.input_names), ", ".join(self.target_names)
-        facts = [f"{type(self.model).__name__}: {names[0]} -> {names[1]}"]
+        core, head, members = _parts(self.model)
+        kind = type(core).__name__ + " with variance" * head
+        if members > 1:
+            kind = f"{members} of {kind}"
+        facts = [f"{kind}: {names[0]} -> {names[1]}"]
         if self.time_step is not None:
             facts.append(f"steps of {self.time_step:g}")
         if self.grid is not None:
@@ -141,6 +145,54 @@ class Surrogate:
         if isinstance(self.model, GraphOperator):
             return self._on_mesh(coefficient)
         return self._mapped(coefficient, self._predict, (self.model.out_channels,), batch_size)
+
+    @property
+    def std_names(self) -> tuple[str, ...]:
+        """A name for each channel's standard deviation; none where the model gives no variance."""
+        return tuple(f"{name}_std" for name in self.target_names if isinstance(self.model, GaussianOperator))
+
+    @overload
+    def predict_with_std(
+        self, coefficient: np.ndarray, *, batch_size: int = 64
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    @overload
+    def predict_with_std(self, coefficient: Tensor, *, batch_size: int = 64) -> tuple[Tensor, Tensor]: ...
+
+    def predict_with_std(self, coefficient: Any, *, batch_size: int = 64) -> Any:
+        """The solution and its standard deviation at every node.
+
+        Parameters
+        ----------
+        coefficient, batch_size
+            What the call takes.
+
+        Returns
+        -------
+        tuple
+            Twice what the call gives: what it gives itself, the mean, and the standard deviation, in the
+            solution's unit.
+
+        Raises
+        ------
+        InvalidInput
+            As the call does, and for a model that gives no variance.
+        """
+        if not isinstance(self.model, GaussianOperator):
+            name, hint = type(self.model).__name__, "Train with objective GaussianNLL, or with ensemble: 5."
+            raise InvalidInput("predict_with_std", name, "an ensemble or a model with a variance", hint)
+        model = self.model
+
+        def predict(batch: Tensor) -> Tensor:
+            x = batch.to(device=self.device, dtype=torch.float32)
+            mean, variance = model.distribution(self.normaliser.encode(x))
+            std = self.normaliser.decode_variance(variance).sqrt()
+            return torch.stack([self.normaliser.decode(mean), std], dim=1)
+
+        both = self._mapped(coefficient, predict, (2, model.out_channels), batch_size)
+        if coefficient.ndim == model.dim:  # one sample, without an axis for samples
+            return both[0], both[1]
+        return both[:, 0], both[:, 1]
 
     def _mapped(
         self, given: Any, predict: Callable[[Tensor], Tensor], axes: tuple[int, ...], batch_size: int
@@ -311,7 +363,8 @@ def save(
     """
     from safetensors.torch import save as serialise
 
-    name = type(model).__name__
+    core, head, members = _parts(model)
+    name = type(core).__name__
     if not is_storable(model):
         raise InvalidInput("model", name, "an operator of pdeflow.operators", choices=_operator_classes())
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
@@ -325,7 +378,9 @@ def save(
     facts: dict[str, Any] = {
         "format": FORMAT,
         "operator": name,
-        "settings": model.settings,
+        "settings": core.settings,
+        "mean_variance": head,
+        "members": members,
         "normalisation": normalisation.to_dict() if normalisation is not None else None,
         "grid": asdict(grid) if grid is not None else None,
         "metrics": {key: float(value) for key, value in (metrics or {}).items()},
@@ -348,7 +403,17 @@ def save(
 
 def is_storable(model: Operator) -> bool:
     """Whether ``load`` would make the model again: it is of a class of ``pdeflow.operators``."""
-    return _operator_classes().get(type(model).__name__) is type(model)
+    core = type(_parts(model)[0])
+    return _operator_classes().get(core.__name__) is core
+
+
+def _parts(model: Operator) -> tuple[Operator, bool, int]:
+    """The operator itself, of the first member; whether `MeanVariance` reads it; how many members."""
+    first = model.members[0] if isinstance(model, Ensemble) else model
+    members = len(model.members) if isinstance(model, Ensemble) else 1
+    core = first.operator if isinstance(first, MeanVariance) else first
+    assert isinstance(core, Operator)
+    return core, isinstance(first, MeanVariance), members
 
 
 def load(folder: str | Path) -> Surrogate:
@@ -434,7 +499,7 @@ def _build(folder: Path, facts: dict[str, Any]) -> Operator:
     try:
         weights = deserialise(stored)
         with torch.device("meta"):
-            model = classes[facts["operator"]](**facts["settings"])
+            model = _assembled(classes[facts["operator"]], facts, len(weights))
         model.load_state_dict(weights, strict=True, assign=True)
     except (SafetensorError, InvalidInput, TypeError, RuntimeError, ValueError) as error:
         raise CorruptFile(
@@ -444,11 +509,25 @@ def _build(folder: Path, facts: dict[str, Any]) -> Operator:
     return model
 
 
+def _assembled(core: type[Operator], facts: dict[str, Any], tensors: int) -> Operator:
+    """The operator, with what reads its output as a distribution and as often as there are members."""
+    count = facts.get("members", 1)
+    if not isinstance(count, int) or not 1 <= count <= tensors:
+        raise InvalidInput("members", count, f"a number from 1 to {tensors}, the tensors that are stored")
+
+    def member() -> Operator:
+        made = core(**facts["settings"])
+        return MeanVariance(made) if facts.get("mean_variance", False) else made
+
+    return member() if count == 1 else Ensemble([member() for _ in range(count)])
+
+
 def _operator_classes() -> dict[str, type[Operator]]:
     """Concrete operators by name."""
     named = {name: getattr(pdeflow.operators, name) for name in pdeflow.operators.__all__}
-    bases = (Operator, GraphOperator)
-    return {name: item for name, item in named.items() if item not in bases and issubclass(item, Operator)}
+    made_of_others = (Operator, GraphOperator, GaussianOperator, MeanVariance, Ensemble)
+    classes = {name: item for name, item in named.items() if issubclass(item, Operator)}
+    return {name: item for name, item in classes.items() if item not in made_of_others}
 
 
 def _as_tensor(values: Any) -> Tensor:

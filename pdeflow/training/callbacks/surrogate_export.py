@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class SurrogateExport(Callback):
         if best.is_file():
             checkpoint = load_checkpoint(best)
             state, metrics = checkpoint["state_dict"], checkpoint["valid_metrics"]
-            model = type(model)(**model.settings)
+            model = copy.deepcopy(model)
             model.load_state_dict(_below("model.", state))
         assert pl_module.normalisation is not None
         save(
