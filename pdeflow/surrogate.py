@@ -455,7 +455,7 @@ def _find(folder: Path) -> Path:
         if (candidate / "surrogate.json").is_file():
             return candidate
     hint = "Give a folder that pdeflow.save or `pdeflow fit` wrote."
-    if (folder / "checkpoints").is_dir():
+    if (folder / "checkpoints").is_dir() or (folder / "members").is_dir():
         hint = f"Its training has not ended. Go on with: pdeflow fit --resume {folder}"
     raise InvalidInput("folder", str(folder), "a folder that holds surrogate.json", hint)
 
