@@ -21,15 +21,15 @@ import torch
 from torch import Tensor
 
 import pdeflow
-import pdeflow.operators
 from pdeflow.atomic_file import write_bytes
 from pdeflow.data.normalisation import Normalisation
-from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
+from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.model_card import model_card
-from pdeflow.operators import Ensemble, GaussianOperator, GraphOperator, MeanVariance, Operator
+from pdeflow.operators import GaussianOperator, GraphOperator, Operator
 from pdeflow.operators.march import march
 from pdeflow.operators.normaliser import Normaliser
+from pdeflow.stored_operator import components, is_storable, operator_classes, read_operator
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -76,7 +76,7 @@ class Surrogate:
 
     def __repr__(self) -> str:
         names = ", ".join(self.input_names), ", ".join(self.target_names)
-        core, head, members = _parts(self.model)
+        core, head, members = components(self.model)
         kind = type(core).__name__ + " with variance" * head
         if members > 1:
             kind = f"{members} of {kind}"
@@ -242,6 +242,8 @@ class Surrogate:
     def rollout(self, state: Any, steps: int, *, batch_size: int = 64) -> Any:
         """March in time, feeding every state back; see :func:`~pdeflow.operators.march.march`.
 
+        What is fed back of an ensemble, or of a model with a variance, is its mean.
+
         Parameters
         ----------
         state
@@ -363,10 +365,10 @@ def save(
     """
     from safetensors.torch import save as serialise
 
-    core, head, members = _parts(model)
+    core, head, members = components(model)
     name = type(core).__name__
     if not is_storable(model):
-        raise InvalidInput("model", name, "an operator of pdeflow.operators", choices=_operator_classes())
+        raise InvalidInput("model", name, "an operator of pdeflow.operators", choices=operator_classes())
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     for key, value in weights.items():
         if not bool(torch.isfinite(torch.view_as_real(value) if value.is_complex() else value).all()):
@@ -401,21 +403,6 @@ def save(
     return folder
 
 
-def is_storable(model: Operator) -> bool:
-    """Whether ``load`` would make the model again: it is of a class of ``pdeflow.operators``."""
-    core = type(_parts(model)[0])
-    return _operator_classes().get(core.__name__) is core
-
-
-def _parts(model: Operator) -> tuple[Operator, bool, int]:
-    """The operator itself, of the first member; whether `MeanVariance` reads it; how many members."""
-    first = model.members[0] if isinstance(model, Ensemble) else model
-    members = len(model.members) if isinstance(model, Ensemble) else 1
-    core = first.operator if isinstance(first, MeanVariance) else first
-    assert isinstance(core, Operator)
-    return core, isinstance(first, MeanVariance), members
-
-
 def load(folder: str | Path) -> Surrogate:
     """Read a surrogate, from its folder or from the folder of the run that trained it.
 
@@ -430,7 +417,7 @@ def load(folder: str | Path) -> Surrogate:
     """
     folder = _find(Path(folder))
     facts = _read_facts(folder / "surrogate.json")
-    model = _build(folder, facts)
+    model = read_operator(folder, facts)
     try:
         normalisation, grid = facts["normalisation"], facts["grid"]
         return Surrogate(
@@ -475,59 +462,6 @@ def _read_facts(path: Path) -> dict[str, Any]:
             "Update pdeflow, or save the surrogate again."
         )
     return facts
-
-
-def _build(folder: Path, facts: dict[str, Any]) -> Operator:
-    """The operator with its weights. Built without memory first, to check what the file claims."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load as deserialise
-
-    classes, path = _operator_classes(), folder / "model.safetensors"
-    if facts["operator"] not in classes:
-        raise UnsafeFile(
-            f"{folder / 'surrogate.json'}: operator {facts['operator']!r:.80}, expected one of "
-            f"{', '.join(sorted(classes))}.\nOnly classes of pdeflow.operators are made from a file."
-        )
-    if not path.is_file():
-        raise CorruptFile(f"{path}: not there, although surrogate.json is. Copy the whole folder.")
-    stored = path.read_bytes()
-    if hashlib.sha256(stored).hexdigest() != facts["sha256"]:
-        raise CorruptFile(
-            f"{path}: its checksum is not the one in surrogate.json: it is damaged, or another one's.\n"
-            "Copy the folder again, or save the surrogate again."
-        )
-    try:
-        weights = deserialise(stored)
-        with torch.device("meta"):
-            model = _assembled(classes[facts["operator"]], facts, len(weights))
-        model.load_state_dict(weights, strict=True, assign=True)
-    except (SafetensorError, InvalidInput, TypeError, RuntimeError, ValueError) as error:
-        raise CorruptFile(
-            f"{folder}: the settings in surrogate.json and the weights do not fit ({error}).\n"
-            "Save the surrogate again."
-        ) from error
-    return model
-
-
-def _assembled(core: type[Operator], facts: dict[str, Any], tensors: int) -> Operator:
-    """The operator, with what reads its output as a distribution and as often as there are members."""
-    count = facts.get("members", 1)
-    if not isinstance(count, int) or not 1 <= count <= tensors:
-        raise InvalidInput("members", count, f"a number from 1 to {tensors}, the tensors that are stored")
-
-    def member() -> Operator:
-        made = core(**facts["settings"])
-        return MeanVariance(made) if facts.get("mean_variance", False) else made
-
-    return member() if count == 1 else Ensemble([member() for _ in range(count)])
-
-
-def _operator_classes() -> dict[str, type[Operator]]:
-    """Concrete operators by name."""
-    named = {name: getattr(pdeflow.operators, name) for name in pdeflow.operators.__all__}
-    made_of_others = (Operator, GraphOperator, GaussianOperator, MeanVariance, Ensemble)
-    classes = {name: item for name, item in named.items() if issubclass(item, Operator)}
-    return {name: item for name, item in classes.items() if item not in made_of_others}
 
 
 def _as_tensor(values: Any) -> Tensor:

@@ -140,6 +140,7 @@ class TrainingCLI(LightningCLI):
         if self.verb == "fit":
             # Check the settings, the data, and that it fills a batch, now: before a run folder is made.
             self._check_length()
+            self._check_ensemble()
             self._check_optimizer()
             self.datamodule.setup("fit")
             self.datamodule.train_dataloader()
@@ -217,6 +218,14 @@ class TrainingCLI(LightningCLI):
                     "at least 1, or -1 for no limit",
                     "To see whether a config works: --trainer.fast_dev_run=true",
                 )
+
+    def _check_ensemble(self) -> None:
+        chosen = self.config.trainer.callbacks or []
+        chosen = chosen if isinstance(chosen, list) else [chosen]
+        refines = any(one.class_path.rpartition(".")[2] == "SpectralRefiner" for one in chosen)
+        if self.config.ensemble > 1 and refines:
+            expected = "1, for the SpectralRefiner refines a single operator"
+            raise InvalidInput("ensemble", self.config.ensemble, expected, "Leave one of them out.")
 
     def _check_optimizer(self) -> None:
         """Make the optimiser once: torch checks its numbers only then."""

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.grid import Grid
-from pdeflow.surrogate import is_storable, save
+from pdeflow.stored_operator import is_storable
+from pdeflow.surrogate import save
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.checkpoint_io import load_checkpoint
 from pdeflow.training.task import TrainingTask
