@@ -18,6 +18,9 @@ from pdeflow.operators import Ensemble, MeanVariance
 
 SCORES = {"nll", "crps", "coverage_1std", "coverage_2std", "calibration"}
 
+# Members that give no variance, validated as those of darcy_fno are.
+PLAIN = ("--objective=Supervised", "--objective.loss=H1", "--trainer.callbacks=null")
+
 
 @pytest.fixture
 def fit(pdeflow, darcy_file, tiny):
@@ -68,7 +71,7 @@ def test_variance_from_config_to_report(pdeflow, fit, darcy_file):
 
 
 def test_ensemble_from_config_to_report(pdeflow, fit, darcy_file):
-    result = fit("darcy_fno_ensemble", "three", "--ensemble=3")
+    result = fit("darcy_fno_ensemble", "three", "--ensemble=3", *PLAIN)
     assert result.code == 0, result.err
     assert "Member 3 of 3: Trained 2 epochs." in result.out
     run = Path("runs/three")
@@ -112,7 +115,7 @@ def test_ensemble_from_config_to_report(pdeflow, fit, darcy_file):
 
 
 def test_ensemble_of_variances(pdeflow, fit):
-    assert fit("darcy_fno_variance", "both", "--ensemble=2").code == 0
+    assert fit("darcy_fno_ensemble", "both", "--ensemble=2").code == 0
     surrogate = package.load("runs/both")
     assert repr(surrogate).startswith("Surrogate(2 of FNO with variance: a -> u")
     members = [package.load(f"runs/both/members/{number}") for number in (1, 2)]
@@ -186,3 +189,18 @@ def test_exported_program_gives_mean_and_deviation(pdeflow, fit):
     found = torch.export.load("both.pt2").module()(a)
     mean, std = package.load("runs/both").predict_with_std(a)
     torch.testing.assert_close(found, torch.cat([mean, std], dim=1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_ensemble(shell, darcy_file, tiny, tmp_path):
+    """Batches of 4 in each of two processes are batches of 8 in one, for every member."""
+    common = ("fit", "-c", "darcy_fno_ensemble", f"--data.path={darcy_file}", *tiny, "--trainer.max_epochs=1",
+              "--ensemble=2", "--trainer.accelerator=cpu")  # fmt: skip
+    processes = ("--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4")
+    for options in (("--run", "one"), ("--run", "two", *processes)):
+        result = shell(*common, *options)
+        assert result.code == 0, result.err
+    a = torch.rand(3, 17, 17) + 1
+    one, two = (package.load(tmp_path / "runs" / name).predict_with_std(a) for name in ("one", "two"))
+    for expected, found in zip(one, two):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
