@@ -23,7 +23,7 @@ from torch.export import Dim, ExportedProgram
 import pdeflow
 from pdeflow.atomic_file import write_bytes
 from pdeflow.errors import InvalidInput, MissingDependency, PdeflowError
-from pdeflow.operators import GraphOperator, Operator
+from pdeflow.operators import GaussianOperator, GraphOperator, Operator
 from pdeflow.operators.neighbours import joined, repeated
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.surrogate import Surrogate
@@ -45,6 +45,19 @@ class _PhysicalUnits(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
+
+
+class _MeanAndDeviation(nn.Module):
+    """The same, with the standard deviations as further channels."""
+
+    def __init__(self, model: GaussianOperator, normaliser: Normaliser) -> None:
+        super().__init__()
+        self.model, self.normaliser = model, normaliser
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = self.model.distribution(self.normaliser.encode(x))
+        std = self.normaliser.decode_variance(variance).sqrt()
+        return torch.cat([self.normaliser.decode(mean), std], dim=1)
 
 
 class _OnOneMesh(nn.Module):
@@ -91,7 +104,8 @@ def exported(
     ExportedProgram
         Of one input ``(batch, in_channels, *points)`` and one output ``(batch, out_channels, *points)``; on a
         mesh ``(batch, nodes, in_channels)`` and ``(batch, nodes, out_channels)``. Physical values, float32,
-        on the surrogate's device; any batch from 1 up.
+        on the surrogate's device; any batch from 1 up. Where the surrogate knows a standard deviation, it
+        follows as ``out_channels`` further channels.
 
     Raises
     ------
@@ -107,6 +121,8 @@ def exported(
     if isinstance(model, GraphOperator):
         assert positions is not None
         program = _OnOneMesh(model, normaliser, positions)
+    elif isinstance(model, GaussianOperator):
+        program = _MeanAndDeviation(model, normaliser)
     else:
         program = _PhysicalUnits(model, normaliser)
     program.requires_grad_(False)
@@ -198,7 +214,7 @@ def facts(
     return {
         "operator": type(surrogate.model).__name__,
         "inputs": list(surrogate.input_names),
-        "outputs": list(surrogate.target_names),
+        "outputs": [*surrogate.target_names, *surrogate.std_names],
         **where,
         "time_step": surrogate.time_step,
         "dtype": "float32",

@@ -29,15 +29,24 @@ def model_card(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
         'surrogate = pdeflow.load("this folder")',
         "# NumPy or torch: (*S), (batch, *S) or (batch, channels, *S); on meshes a graph of torch-geometric",
         "solution = surrogate(coefficient)",
+        *["solution, deviation = surrogate.predict_with_std(coefficient)"] * _knows_std(facts),
         "```",
         "",
         "| | |",
         "|---|---|",
         f"| operator | {facts['operator']}, {count:,} numbers |",
     ]
+    if facts["members"] > 1:
+        lines.append(f"| members of the ensemble | {facts['members']} |")
+    if facts["mean_variance"]:
+        lines.append("| output | a mean and a variance at every node |")
     lines += [f"| {name} | {_shown(value)} |" for name, value in facts["settings"].items()]
     lines += [f"| {name} version | {version} |" for name, version in facts["versions"].items()]
     return "\n".join([*lines, "", *_data(facts), *_quality(facts), *_limits(facts)])
+
+
+def _knows_std(facts: Mapping[str, Any]) -> bool:
+    return facts["members"] > 1 or facts["mean_variance"]
 
 
 def _data(facts: Mapping[str, Any]) -> list[str]:

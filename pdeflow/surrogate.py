@@ -21,15 +21,15 @@ import torch
 from torch import Tensor
 
 import pdeflow
-import pdeflow.operators
 from pdeflow.atomic_file import write_bytes
 from pdeflow.data.normalisation import Normalisation
-from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
+from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.model_card import model_card
-from pdeflow.operators import GraphOperator, Operator
+from pdeflow.operators import GaussianOperator, GraphOperator, Operator
 from pdeflow.operators.march import march
 from pdeflow.operators.normaliser import Normaliser
+from pdeflow.stored_operator import components, is_storable, operator_classes, read_operator
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -76,7 +76,11 @@ class Surrogate:
 
     def __repr__(self) -> str:
         names = ", ".join(self.input_names), ", ".join(self.target_names)
-        facts = [f"{type(self.model).__name__}: {names[0]} -> {names[1]}"]
+        core, head, members = components(self.model)
+        kind = type(core).__name__ + " with variance" * head
+        if members > 1:
+            kind = f"{members} of {kind}"
+        facts = [f"{kind}: {names[0]} -> {names[1]}"]
         if self.time_step is not None:
             facts.append(f"steps of {self.time_step:g}")
         if self.grid is not None:
@@ -142,6 +146,54 @@ class Surrogate:
             return self._on_mesh(coefficient)
         return self._mapped(coefficient, self._predict, (self.model.out_channels,), batch_size)
 
+    @property
+    def std_names(self) -> tuple[str, ...]:
+        """A name for each channel's standard deviation; none where the model gives no variance."""
+        return tuple(f"{name}_std" for name in self.target_names if isinstance(self.model, GaussianOperator))
+
+    @overload
+    def predict_with_std(
+        self, coefficient: np.ndarray, *, batch_size: int = 64
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    @overload
+    def predict_with_std(self, coefficient: Tensor, *, batch_size: int = 64) -> tuple[Tensor, Tensor]: ...
+
+    def predict_with_std(self, coefficient: Any, *, batch_size: int = 64) -> Any:
+        """The solution and its standard deviation at every node.
+
+        Parameters
+        ----------
+        coefficient, batch_size
+            What the call takes.
+
+        Returns
+        -------
+        tuple
+            Twice what the call gives: what it gives itself, the mean, and the standard deviation, in the
+            solution's unit.
+
+        Raises
+        ------
+        InvalidInput
+            As the call does, and for a model that gives no variance.
+        """
+        if not isinstance(self.model, GaussianOperator):
+            name, hint = type(self.model).__name__, "Train with objective GaussianNLL, or with ensemble: 5."
+            raise InvalidInput("predict_with_std", name, "an ensemble or a model with a variance", hint)
+        model = self.model
+
+        def predict(batch: Tensor) -> Tensor:
+            x = batch.to(device=self.device, dtype=torch.float32)
+            mean, variance = model.distribution(self.normaliser.encode(x))
+            std = self.normaliser.decode_variance(variance).sqrt()
+            return torch.stack([self.normaliser.decode(mean), std], dim=1)
+
+        both = self._mapped(coefficient, predict, (2, model.out_channels), batch_size)
+        if coefficient.ndim == model.dim:  # one sample, without an axis for samples
+            return both[0], both[1]
+        return both[:, 0], both[:, 1]
+
     def _mapped(
         self, given: Any, predict: Callable[[Tensor], Tensor], axes: tuple[int, ...], batch_size: int
     ) -> Any:
@@ -189,6 +241,8 @@ class Surrogate:
 
     def rollout(self, state: Any, steps: int, *, batch_size: int = 64) -> Any:
         """March in time, feeding every state back; see :func:`~pdeflow.operators.march.march`.
+
+        What is fed back of an ensemble, or of a model with a variance, is its mean.
 
         Parameters
         ----------
@@ -311,9 +365,10 @@ def save(
     """
     from safetensors.torch import save as serialise
 
-    name = type(model).__name__
+    core, head, members = components(model)
+    name = type(core).__name__
     if not is_storable(model):
-        raise InvalidInput("model", name, "an operator of pdeflow.operators", choices=_operator_classes())
+        raise InvalidInput("model", name, "an operator of pdeflow.operators", choices=operator_classes())
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     for key, value in weights.items():
         if not bool(torch.isfinite(torch.view_as_real(value) if value.is_complex() else value).all()):
@@ -325,7 +380,9 @@ def save(
     facts: dict[str, Any] = {
         "format": FORMAT,
         "operator": name,
-        "settings": model.settings,
+        "settings": core.settings,
+        "mean_variance": head,
+        "members": members,
         "normalisation": normalisation.to_dict() if normalisation is not None else None,
         "grid": asdict(grid) if grid is not None else None,
         "metrics": {key: float(value) for key, value in (metrics or {}).items()},
@@ -346,11 +403,6 @@ def save(
     return folder
 
 
-def is_storable(model: Operator) -> bool:
-    """Whether ``load`` would make the model again: it is of a class of ``pdeflow.operators``."""
-    return _operator_classes().get(type(model).__name__) is type(model)
-
-
 def load(folder: str | Path) -> Surrogate:
     """Read a surrogate, from its folder or from the folder of the run that trained it.
 
@@ -365,7 +417,7 @@ def load(folder: str | Path) -> Surrogate:
     """
     folder = _find(Path(folder))
     facts = _read_facts(folder / "surrogate.json")
-    model = _build(folder, facts)
+    model = read_operator(folder, facts)
     try:
         normalisation, grid = facts["normalisation"], facts["grid"]
         return Surrogate(
@@ -390,7 +442,7 @@ def _find(folder: Path) -> Path:
         if (candidate / "surrogate.json").is_file():
             return candidate
     hint = "Give a folder that pdeflow.save or `pdeflow fit` wrote."
-    if (folder / "checkpoints").is_dir():
+    if (folder / "checkpoints").is_dir() or (folder / "members").is_dir():
         hint = f"Its training has not ended. Go on with: pdeflow fit --resume {folder}"
     raise InvalidInput("folder", str(folder), "a folder that holds surrogate.json", hint)
 
@@ -410,45 +462,6 @@ def _read_facts(path: Path) -> dict[str, Any]:
             "Update pdeflow, or save the surrogate again."
         )
     return facts
-
-
-def _build(folder: Path, facts: dict[str, Any]) -> Operator:
-    """The operator with its weights. Built without memory first, to check what the file claims."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load as deserialise
-
-    classes, path = _operator_classes(), folder / "model.safetensors"
-    if facts["operator"] not in classes:
-        raise UnsafeFile(
-            f"{folder / 'surrogate.json'}: operator {facts['operator']!r:.80}, expected one of "
-            f"{', '.join(sorted(classes))}.\nOnly classes of pdeflow.operators are made from a file."
-        )
-    if not path.is_file():
-        raise CorruptFile(f"{path}: not there, although surrogate.json is. Copy the whole folder.")
-    stored = path.read_bytes()
-    if hashlib.sha256(stored).hexdigest() != facts["sha256"]:
-        raise CorruptFile(
-            f"{path}: its checksum is not the one in surrogate.json: it is damaged, or another one's.\n"
-            "Copy the folder again, or save the surrogate again."
-        )
-    try:
-        weights = deserialise(stored)
-        with torch.device("meta"):
-            model = classes[facts["operator"]](**facts["settings"])
-        model.load_state_dict(weights, strict=True, assign=True)
-    except (SafetensorError, InvalidInput, TypeError, RuntimeError, ValueError) as error:
-        raise CorruptFile(
-            f"{folder}: the settings in surrogate.json and the weights do not fit ({error}).\n"
-            "Save the surrogate again."
-        ) from error
-    return model
-
-
-def _operator_classes() -> dict[str, type[Operator]]:
-    """Concrete operators by name."""
-    named = {name: getattr(pdeflow.operators, name) for name in pdeflow.operators.__all__}
-    bases = (Operator, GraphOperator)
-    return {name: item for name, item in named.items() if item not in bases and issubclass(item, Operator)}
 
 
 def _as_tensor(values: Any) -> Tensor:

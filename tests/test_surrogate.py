@@ -16,7 +16,7 @@ import pdeflow
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.grid import Grid
-from pdeflow.operators import FNO, TFNO, MgNO, Operator
+from pdeflow.operators import FNO, TFNO, Ensemble, GaussianOperator, MeanVariance, MgNO, Operator
 
 STATISTICS = Normalisation(("a",), ("u",), (7.0,), (4.5,), (0.4,), (0.3,))
 GRID = Grid(("x", "y"), (0.0, 0.0), (1.0, 2.0), (9, 9), (False, True))
@@ -225,3 +225,58 @@ def test_damaged_files(folder: Path) -> None:
         facts.write_text(content)
         with pytest.raises(CorruptFile, match=r"surrogate\.json"):
             pdeflow.load(folder)
+
+
+def with_variance(seed: int, channels: int = 1) -> MeanVariance:
+    torch.manual_seed(seed)
+    return MeanVariance(FNO(modes=[4, 4], width=4, layers=1, out_channels=2 * channels))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        with_variance(0),
+        Ensemble([model(), FNO(modes=[4, 4], width=4, layers=2)]),
+        Ensemble([with_variance(0), with_variance(1), with_variance(2)]),
+    ],
+    ids=["variance", "ensemble", "ensemble of variances"],
+)
+def test_means_and_deviations_are_kept(made: GaussianOperator, tmp_path: Path) -> None:
+    surrogate = pdeflow.load(pdeflow.save(made, tmp_path, STATISTICS, grid=GRID))
+    assert surrogate.std_names == ("u_std",)
+    assert "predict_with_std" in (tmp_path / "README.md").read_text()
+    x = torch.randn(5, 1, 9, 9)
+    with torch.no_grad():
+        wanted = made.distribution((x - 7.0) / 4.5)
+    mean, std = surrogate.predict_with_std(x, batch_size=2)
+    torch.testing.assert_close(mean, 0.4 + 0.3 * wanted.mean)
+    torch.testing.assert_close(std, 0.3 * wanted.variance.sqrt())
+    assert torch.equal(surrogate(x, batch_size=2), mean)
+    for given, shown in ((x[:, 0], (mean[:, 0], std[:, 0])), (x[3, 0], (mean[3, 0], std[3, 0]))):
+        for found, value in zip(surrogate.predict_with_std(given), shown):
+            torch.testing.assert_close(found, value)
+    arrays = surrogate.predict_with_std(x.double().numpy())
+    assert [array.dtype for array in arrays] == [np.float64] * 2
+    assert [len(part) for part in surrogate.predict_with_std(x[:0])] == [0, 0]
+
+
+def test_several_channels_with_deviations(tmp_path: Path) -> None:
+    surrogate = pdeflow.load(pdeflow.save(with_variance(0, channels=3), tmp_path))
+    assert surrogate.std_names == ("output0_std", "output1_std", "output2_std")
+    for given, shape in ((np.ones((9, 9)), (3, 9, 9)), (np.ones((2, 9, 9)), (2, 3, 9, 9))):
+        assert [part.shape for part in surrogate.predict_with_std(given)] == [shape] * 2
+
+
+def test_no_deviation_where_none_is_known(folder: Path) -> None:
+    surrogate = pdeflow.load(folder)
+    assert surrogate.std_names == ()
+    with pytest.raises(InvalidInput, match="predict_with_std: got 'FNO', expected an ensemble"):
+        surrogate.predict_with_std(np.ones((9, 9)))
+
+
+@pytest.mark.parametrize("members", [0, -1, 10**12, "2", 2])
+def test_members_that_the_weights_do_not_have(folder: Path, members: Any) -> None:
+    facts = json.loads((folder / "surrogate.json").read_text())
+    (folder / "surrogate.json").write_text(json.dumps(facts | {"members": members}))
+    with pytest.raises(CorruptFile, match="do not fit"):
+        pdeflow.load(folder)

@@ -32,6 +32,7 @@ COMMON_KEYS = (
     "trainer.devices",
     "trainer.precision",
     "trainer.fast_dev_run",
+    "ensemble",
     "seed_everything",
     "print_config",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdeflow.cli.failure import UsageError
@@ -23,13 +24,14 @@ OPTIONS = {
 
 def prepare(
     verb: str, arguments: Sequence[str], description: str
-) -> tuple[TrainingCLI, RunFolder | None, str]:
+) -> tuple[TrainingCLI, RunFolder | None, str | None]:
     """Parse ``RUN [options]`` and build everything but the trainer.
 
     Returns
     -------
     tuple
-        The parsed command, the run's folder, and the checkpoint's path.
+        The parsed command, the run's folder, and the checkpoint's path; of an ensemble the members have
+        their weights already, and there is none.
     """
     own = Parser(f"pdeflow {verb}", add_help=False)
     own.add_argument("--ckpt", default="best")
@@ -43,7 +45,8 @@ def prepare(
     folder = checkpoint = None
     if not helping:
         folder = RunFolder.open(arguments[0])
-        checkpoint = folder.checkpoint(given.ckpt)
+        if not (folder.path / "members").is_dir():
+            checkpoint = folder.checkpoint(given.ckpt)
         rest = ["--config", str(folder.config), *rest]
     with quick_imports():
         from pdeflow.cli.training_cli import TrainingCLI
@@ -51,12 +54,28 @@ def prepare(
 
     quiet()
     cli = TrainingCLI(verb, rest, given.allow, OPTIONS, description)
-    if checkpoint:
+    if folder and cli.config.ensemble > 1:
+        paths = _member_checkpoints(cli, folder, given.ckpt)
+        from pdeflow.cli.ensemble import assembled
+
+        cli.build()
+        cli.task = assembled(cli, paths)
+        return cli, folder, None
+    if folder:
         from pdeflow.training.checkpoint_io import load_checkpoint
 
+        checkpoint = checkpoint or folder.checkpoint(given.ckpt)
         load_checkpoint(checkpoint)  # refuses what is damaged or pickled, before any time is spent
     cli.build()
     return cli, folder, str(checkpoint)
+
+
+def _member_checkpoints(cli: TrainingCLI, folder: RunFolder, which: str) -> list[Path]:
+    """The best or the last checkpoint of every member."""
+    if which not in ("best", "last"):
+        hint = f"To evaluate one member: --ensemble=1 --ckpt {folder}/members/1/checkpoints/best.ckpt"
+        raise UsageError("--ckpt", which, "best or last, because the run is an ensemble", hint)
+    return [part.checkpoint(which) for part in folder.members(cli.config.ensemble)]
 
 
 def build_trainer(cli: TrainingCLI, folder: RunFolder, callbacks: list) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdeflow.cli import run_folder
@@ -22,6 +23,7 @@ OPTIONS = {
     "--allow": "prefix of class names that the config may use besides pdeflow's own (may be repeated)",
     "--traceback": "show where an error came from",
 }
+TRAINED = "trained"
 DESCRIPTION = (
     "Train a surrogate.  Start: pdeflow fit -c configs/darcy_fno.yaml.  "
     "Change one value: --trainer.max_epochs=100, --model.width=64.  "
@@ -47,45 +49,78 @@ def run(arguments: Sequence[str]) -> int:
             )
         rest = ["--config", str(resumed.config), *rest]
     with quick_imports():
+        from pdeflow.cli import ensemble
         from pdeflow.cli.training_cli import TrainingCLI
         from pdeflow.training.callbacks import default_callbacks
     from pdeflow.cli.quiet import quiet
 
     quiet()
     cli = TrainingCLI("fit", rest, given.allow, OPTIONS, DESCRIPTION)
-    checkpoint = _checkpoint(cli, resumed) if resumed else None
+    members = cli.config.ensemble
+    starts = _starts(cli, resumed) if resumed else [None] * members
     cli.build()
     if cli.config.trainer.fast_dev_run:
         cli.build_trainer([], logger=False)
         _train(cli, None, None)
-        _say(
-            cli, "fast_dev_run: the config works. Nothing was saved; train with the same command without it."
-        )
+        _say("fast_dev_run: the config works. Nothing was saved; train with the same command without it.")
         return 0
     name = given.run or (given.config[-1].stem if given.config else "run")
     folder, free = (resumed, True) if resumed else RunFolder.claim(name)
     try:
         if not free:
-            _say(cli, f"{name} exists already, so this run is {folder}.")
+            _say(f"{name} exists already, so this run is {folder}.")
         _describe(cli, folder, resumed is not None)
-        cli.build_trainer(default_callbacks(folder.path), **_places(cli, folder))
-        if cli.trainer.is_global_zero:
-            cli.save_config(folder.config)
-        _train(cli, folder, str(checkpoint) if checkpoint else None)
+        for number, (part, start) in enumerate(zip(folder.members(members), starts)):
+            if start == TRAINED:
+                continue
+            if members > 1:
+                ensemble.begin_member(cli, number)
+            cli.build_trainer(default_callbacks(part.path), **_places(cli, part))
+            if cli.trainer.is_global_zero:
+                cli.save_config(folder.config)
+            _train(cli, folder, start)
+            _say(f"Member {number + 1} of {members}: {_measured(cli)}" if members > 1 else _measured(cli))
+        if members > 1 and _is_first_process():
+            ensemble.join(folder, members)
     finally:
         os.environ.pop(run_folder.SHARED, None)
         folder.discard_if_empty()
-    _finish(cli, folder)
+    _finish(folder, members)
     return 0
 
 
-def _checkpoint(cli: TrainingCLI, folder: RunFolder) -> Any:
-    """The last checkpoint, once it is known to be readable and to leave something to train."""
+def _starts(cli: TrainingCLI, folder: RunFolder) -> list[str | None]:
+    """For every member its last checkpoint, TRAINED, or, where its training has not begun, nothing."""
+    parts = folder.members(cli.config.ensemble)
+    if len(parts) == 1:
+        return [str(_checkpoint(cli, folder))]
+    joined = (folder.path / "surrogate" / "surrogate.json").is_file()
+    starts: list[str | None] = []
+    for part in parts:
+        begun = part.last.is_file()
+        # A member may end before its last epoch; it then has a surrogate, as the run has when all have ended.
+        ended = not joined and (part.path / "surrogate" / "surrogate.json").is_file()
+        if begun and (ended or 0 <= (cli.config.trainer.max_epochs or -1) <= _epochs(part.last)):
+            starts.append(TRAINED)
+        else:
+            starts.append(str(part.checkpoint("last")) if begun else None)
+    if joined and set(starts) == {TRAINED}:
+        _checkpoint(cli, parts[0])
+    return starts
+
+
+def _epochs(path: Path) -> int:
+    """How many epochs a checkpoint has behind it."""
     from pdeflow.training.checkpoint_io import load_checkpoint
 
-    path = folder.checkpoint("last")
     progress = load_checkpoint(path).get("loops", {}).get("fit_loop", {}).get("epoch_progress", {})
-    done, wanted = progress.get("current", {}).get("processed", 0), cli.config.trainer.max_epochs
+    return progress.get("current", {}).get("processed", 0)
+
+
+def _checkpoint(cli: TrainingCLI, folder: RunFolder) -> Path:
+    """The last checkpoint, once it is known to be readable and to leave something to train."""
+    path = folder.checkpoint("last")
+    done, wanted = _epochs(path), cli.config.trainer.max_epochs
     if wanted is not None and 0 <= wanted <= done:
         raise InvalidInput(
             "trainer.max_epochs",
@@ -117,15 +152,19 @@ def _train(cli: TrainingCLI, folder: RunFolder | None, checkpoint: str | None) -
 
 
 def _interrupted(folder: RunFolder | None) -> str:
-    if folder is None or not folder.last.is_file():
+    if folder is None or not any(folder.path.rglob("last.ckpt")):
         return "interrupted before the first checkpoint: nothing to resume, run the same command again."
     return f"interrupted. What was trained is kept.\nGo on with: pdeflow fit --resume {folder}"
 
 
-def _say(cli: TrainingCLI, text: str) -> None:
+def _is_first_process() -> bool:
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-    if rank_zero_only.rank == 0:
+    return rank_zero_only.rank == 0
+
+
+def _say(text: str) -> None:
+    if _is_first_process():
         print(text, flush=True)
 
 
@@ -134,10 +173,13 @@ def _describe(cli: TrainingCLI, folder: RunFolder, resumed: bool) -> None:
 
     model = cli.task.model
     start = "going on with" if resumed else "into"
-    _say(cli, f"Training {type(model).__name__} ({parameter_count(model):,} parameters) {start} {folder}")
+    name = cli.config.model.class_path.rpartition(".")[2]
+    members = f"{cli.config.ensemble} times " if cli.config.ensemble > 1 else ""
+    _say(f"Training {members}{name} ({parameter_count(model):,} parameters) {start} {folder}")
 
 
-def _finish(cli: TrainingCLI, folder: RunFolder) -> None:
+def _measured(cli: TrainingCLI) -> str:
+    """How long was trained, and the last validation."""
     shown = {
         key: f"{float(value):.4g}"
         for key, value in sorted(cli.trainer.callback_metrics.items())
@@ -148,10 +190,13 @@ def _finish(cli: TrainingCLI, folder: RunFolder) -> None:
     if loss is not None and loss not in shown.values():
         shown["valid/loss"] = loss
     epochs = cli.trainer.current_epoch
-    lines = [
-        f"Trained {epochs} epoch{'s' * (epochs != 1)}. {', '.join(map(' '.join, shown.items()))}".rstrip(),
-        f"  config       {folder.config}",
-    ]
+    return f"Trained {epochs} epoch{'s' * (epochs != 1)}. {', '.join(map(' '.join, shown.items()))}".rstrip()
+
+
+def _finish(folder: RunFolder, members: int) -> None:
+    lines = [f"  config       {folder.config}"]
+    if members > 1:
+        lines.append(f"  members      {folder}/members/{{1..{members}}}/checkpoints")
     if saved := [path.stem for path in (folder.best, folder.last) if path.is_file()]:
         names = saved[0] if len(saved) == 1 else f"{{{','.join(saved)}}}"
         lines.append(f"  checkpoints  {folder.checkpoints}/{names}.ckpt")
@@ -159,4 +204,4 @@ def _finish(cli: TrainingCLI, folder: RunFolder) -> None:
         lines.append(f"  surrogate    {folder.path}/surrogate    (in Python: pdeflow.load({str(folder)!r}))")
     lines.append(f"  curves       tensorboard --logdir {folder}")
     lines.append(f"Next: pdeflow test {folder}")
-    _say(cli, "\n".join(lines))
+    _say("\n".join(lines))

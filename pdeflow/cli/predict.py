@@ -39,7 +39,8 @@ def parser() -> Parser:
     """The verb's command line."""
     made = Parser(
         "pdeflow predict",
-        description="Apply a trained run to the inputs in a file; inputs and outputs are in physical units.",
+        description="Apply a trained run to the inputs in a file; inputs and outputs are in physical units. "
+        "Of an ensemble or a model with a variance the standard deviations are NAME_std (not with --steps).",
         epilog="Example: pdeflow predict runs/darcy_fno data/new.h5 -o predictions.h5",
     )
     made.add_argument("run", metavar="RUN", help="a run folder, its name in runs/, or a saved surrogate")
@@ -114,7 +115,9 @@ def run(arguments: Sequence[str]) -> int:
             nonlocal diverged
             for start in range(0, inputs.n, given.batch_size):
                 given_values = inputs.read(start, min(start + given.batch_size, inputs.n))
-                if given.steps is None:
+                if given.steps is None and surrogate.std_names:
+                    values = np.concatenate(surrogate.predict_with_std(given_values), axis=1)
+                elif given.steps is None:
                     values = surrogate(given_values)
                 else:
                     known, channels = surrogate.state_channels, len(surrogate.target_names)
@@ -125,7 +128,7 @@ def run(arguments: Sequence[str]) -> int:
                 yield start, values
                 bar.update(len(values))
 
-        names = list(surrogate.target_names)
+        names = [*surrogate.target_names, *(surrogate.std_names if given.steps is None else ())]
         if given.output.suffix not in WELL:
             _write_npz(given.output, blocks(), names, axis=1 if given.steps is None else 2)
         elif given.steps is None:

@@ -45,7 +45,16 @@ EXAMPLES = {
 }
 _KINDS = {"fit": "a training config", "generate": "a recipe"}
 _MARKS = {
-    "fit": ("model", "objective", "data", "optimizer", "lr_scheduler", "trainer", "seed_everything"),
+    "fit": (
+        "model",
+        "objective",
+        "data",
+        "optimizer",
+        "lr_scheduler",
+        "trainer",
+        "ensemble",
+        "seed_everything",
+    ),
     "generate": ("problem", "samples", "chain", "solver", "preconditioner", "resolution", "rtol"),
 }
 

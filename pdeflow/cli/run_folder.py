@@ -55,6 +55,12 @@ class RunFolder:
         os.environ[SHARED] = str(path.resolve())
         return cls(path), path == wanted
 
+    def members(self, count: int) -> list[RunFolder]:
+        """Where each member of an ensemble of ``count`` has its checkpoints; itself for a single model."""
+        if count == 1:
+            return [self]
+        return [RunFolder(self.path / "members" / str(number)) for number in range(1, count + 1)]
+
     def discard_if_empty(self) -> None:
         """Remove the folder if nothing was written into it, so that a run that never began takes no name."""
         if self.path.is_dir() and not any(self.path.iterdir()):

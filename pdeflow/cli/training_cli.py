@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, Namespace
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, ReduceLROnPlateau
@@ -25,8 +26,9 @@ from pdeflow.cli.quiet import quiet
 from pdeflow.cli.rewrite import instantiate, usage_error
 from pdeflow.data.mesh_data import MeshData
 from pdeflow.errors import InvalidInput
-from pdeflow.operators import GraphOperator, Operator
-from pdeflow.training import Objective, Schedule, TrainingTask
+from pdeflow.operators import GraphOperator, MeanVariance, Operator
+from pdeflow.operators.gaussian_operator import on_grids
+from pdeflow.training import GaussianNLL, Objective, Schedule, TrainingTask
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
 
 SEED = 0
@@ -108,6 +110,12 @@ class TrainingCLI(LightningCLI):
             help="OneCycle or Cosine over the whole run, or any of torch's, stepped every epoch",
         )
         parser.add_argument(
+            "--ensemble",
+            type=PositiveInt,
+            default=1,
+            help="train so many members, one after the other, each from a seed of its own",
+        )
+        parser.add_argument(
             "--compile", type=bool, default=False, help="compile the model by torch.compile (in fit)"
         )
         parser.add_lightning_class_args(self.trainer_class, "trainer")
@@ -128,21 +136,28 @@ class TrainingCLI(LightningCLI):
         """Build the datamodule, fit the model's channels to it, and build the task (both on the CPU)."""
         self._check_accelerator()
         self.datamodule = instantiate(self.parser, Namespace(data=self.config.data)).data
-        self._fit_model_to_data()
-        keys = ("model", "objective", "optimizer", "lr_scheduler")
-        parts = instantiate(self.parser, Namespace({key: self.config[key] for key in keys}))
-        self._check_model(parts.model)
+        self.build_task()
         if self.verb == "fit":
             # Check the settings, the data, and that it fills a batch, now: before a run folder is made.
             self._check_length()
-            self._check_optimizer(parts)
+            self._check_ensemble()
+            self._check_optimizer()
             self.datamodule.setup("fit")
             self.datamodule.train_dataloader()
             if not isinstance(self.datamodule, MeshData):
-                parts.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
+                self.task.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
+
+    def build_task(self) -> None:
+        """Build the model, with weights drawn from the generators as they are, and the task around it."""
+        objective = instantiate(self.parser, Namespace(objective=self.config.objective)).objective
+        has_variance = isinstance(objective, GaussianNLL)
+        self._fit_model_to_data(2 if has_variance else 1)
+        keys = ("model", "optimizer", "lr_scheduler")
+        parts = instantiate(self.parser, Namespace({key: self.config[key] for key in keys}))
+        self._check_model(parts.model)
         self.task = TrainingTask(
-            model=parts.model,
-            objective=parts.objective,
+            model=MeanVariance(parts.model) if has_variance else parts.model,
+            objective=objective,
             optimizer=parts.optimizer,
             lr_scheduler=parts.lr_scheduler,
             compile=self.config.compile,
@@ -204,10 +219,18 @@ class TrainingCLI(LightningCLI):
                     "To see whether a config works: --trainer.fast_dev_run=true",
                 )
 
-    def _check_optimizer(self, parts: Namespace) -> None:
+    def _check_ensemble(self) -> None:
+        chosen = self.config.trainer.callbacks or []
+        chosen = chosen if isinstance(chosen, list) else [chosen]
+        refines = any(one.class_path.rpartition(".")[2] == "SpectralRefiner" for one in chosen)
+        if self.config.ensemble > 1 and refines:
+            expected = "1, for the SpectralRefiner refines a single operator"
+            raise InvalidInput("ensemble", self.config.ensemble, expected, "Leave one of them out.")
+
+    def _check_optimizer(self) -> None:
         """Make the optimiser once: torch checks its numbers only then."""
         try:
-            parts.optimizer(parts.model.parameters())
+            self.task.make_optimizer(self.task.model.parameters())
         except (ValueError, TypeError) as error:
             name = self.config.optimizer.class_path.rpartition(".")[2]
             given = ((self.given.get("optimizer") or Namespace()).get("init_args") or Namespace()).as_dict()
@@ -218,9 +241,13 @@ class TrainingCLI(LightningCLI):
                 f"Run: pdeflow fit --optimizer.help {name}",
             ) from error
 
-    def _fit_model_to_data(self) -> None:
-        """Give the model the data's channels where the config says nothing; refuse a contradiction."""
-        wanted = {"in_channels": self.datamodule.in_channels, "out_channels": self.datamodule.out_channels}
+    def _fit_model_to_data(self, outputs: int) -> None:
+        """Give the model the data's channels where the config says nothing; refuse a contradiction.
+
+        ``outputs`` is how many channels of the model a target takes.
+        """
+        channels_out = outputs * self.datamodule.out_channels
+        wanted = {"in_channels": self.datamodule.in_channels, "out_channels": channels_out}
         names = {"in_channels": "inputs", "out_channels": "targets"}
         arguments = self.config.model.init_args
         given = (self.given.get("model") or Namespace()).get("init_args") or Namespace()
@@ -231,12 +258,15 @@ class TrainingCLI(LightningCLI):
                 raise InvalidInput(
                     f"model.init_args.{key}",
                     given[key],
-                    f"{channels}, the channels of data.init_args.{names[key]}",
+                    f"{channels}, the channels of data.init_args.{names[key]}"
+                    + ", each a mean and a variance" * (key == "out_channels" and outputs == 2),
                     f"Leave {key} out: it then follows the data.",
                 )
             arguments[key] = channels
 
     def _check_model(self, model: Operator) -> None:
+        if self.config.ensemble > 1:
+            on_grids(model, "ensemble")
         on_meshes = isinstance(self.datamodule, MeshData)
         if isinstance(model, GraphOperator) != on_meshes:
             where, examples = ("meshes", "GNO or MKGN") if on_meshes else ("grids", "FNO or TFNO")

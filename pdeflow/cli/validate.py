@@ -17,7 +17,8 @@ def run(arguments: Sequence[str]) -> int:
     metrics = cli.trainer.validate(
         cli.task, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False
     )[0]
-    print(f"{folder}, checkpoint {checkpoint}, validation split:")
+    which = f"checkpoint {checkpoint}" if checkpoint else f"{cli.config.ensemble} members"
+    print(f"{folder}, {which}, validation split:")
     for name, value in sorted(metrics.items()):
         print(f"  {name.removeprefix('valid/'):<12}{float(value):.4g}")
     return 0

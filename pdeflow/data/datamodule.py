@@ -78,6 +78,8 @@ class GridData(LightningDataModule):
         self.path, self.inputs, self.targets = Path(path), list(inputs), list(targets)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.resolution, self.split = resolution, tuple(split)
+        # The members of an ensemble have one split and an order each.
+        self.order_seed = seed
         self.test_resolutions, self.test_paths = list(test_resolutions or []), list(test_paths or [])
         for name, least in (("batch_size", 1), ("num_workers", 0), ("seed", 0)):
             if getattr(self, name) < least:
@@ -172,7 +174,7 @@ class GridData(LightningDataModule):
             len(samples),
             self.batch_size,
             shuffle=shuffle,
-            seed=self.seed,
+            seed=self.order_seed,
             rank=trainer.global_rank if trainer is not None else 0,
             world=trainer.world_size if trainer is not None else 1,
         )

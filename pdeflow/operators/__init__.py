@@ -2,11 +2,14 @@
 
 from pdeflow.operators.codano import CODANO
 from pdeflow.operators.deeponet import DeepONet
+from pdeflow.operators.ensemble import Ensemble
 from pdeflow.operators.fno import FNO
+from pdeflow.operators.gaussian_operator import Gaussian, GaussianOperator
 from pdeflow.operators.gno import GNO
 from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.lno import LNO
 from pdeflow.operators.local_no import LocalNO
+from pdeflow.operators.mean_variance import MeanVariance
 from pdeflow.operators.mgno import MgNO
 from pdeflow.operators.mkgn import MKGN
 from pdeflow.operators.multionet import MultiONet
@@ -24,8 +27,12 @@ __all__ = [
     "TFNO",
     "UNO",
     "DeepONet",
+    "Ensemble",
+    "Gaussian",
+    "GaussianOperator",
     "GraphOperator",
     "LocalNO",
+    "MeanVariance",
     "MgNO",
     "MultiONet",
     "Operator",

@@ -99,6 +99,10 @@ class Normaliser(nn.Module):
         """The network's output, (nodes, channels) or ``(batch, channels, *shape)``, to physical values."""
         return y * _column(self.target_std, y) + _column(self.target_mean, y)
 
+    def decode_variance(self, variance: Tensor) -> Tensor:
+        """The variance of what ``decode`` gives, from that of the network's numbers."""
+        return variance * _column(self.target_std, variance).square()
+
 
 def _column(values: Tensor, like: Tensor) -> Tensor:
     return values.view(1, -1, *(1,) * (like.ndim - 2))

@@ -168,6 +168,30 @@ def error_by_step(error: np.ndarray | None, drift: np.ndarray | None, where: str
     return Panel("Mean error of the state after so many steps of the model's own.", alt, source)
 
 
+def calibration_curve(coverage: np.ndarray | None, where: str) -> Panel | None:
+    """Share of values inside central intervals against their probability; ``None`` without a variance."""
+    if coverage is None or not coverage.size:
+        return None
+    levels = np.arange(1, len(coverage) + 1) / (len(coverage) + 1)
+    with style():
+        figure = new_figure(4.2, 2.7)
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], "--", color=FAINT, label="as it says")
+        axes.plot(levels, coverage, color=BLUE, marker="o", markersize=3, label="this model")
+        axes.set_xlabel("probability of the predicted interval")
+        axes.set_ylabel("share of values inside")
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.legend(fontsize=8.5)
+        figure.set_layout_engine("constrained")
+        source = svg_uri(figure)
+    widest = int(np.abs(coverage - levels).argmax())
+    alt = (
+        f"Share of values inside predicted intervals at {where}; the largest difference is at probability "
+        f"{levels[widest]:.2g}, where {coverage[widest]:.3g} are inside."
+    )
+    return Panel("Below the diagonal the model is too sure of itself, above it too careful.", alt, source)
+
+
 def equation(latex: str) -> Panel | None:
     r"""The equation, lines ended by ``\\``, typeset by Matplotlib; ``None`` for LaTeX unknown there."""
     body = latex.strip().strip("$").strip()

@@ -23,6 +23,11 @@ DEFINITIONS = {
     "l2_last": "of trajectories: relative L2 error of the last state",
     "drift_last": "of trajectories: error of the last state's spatial mean / RMS of that state",
     "diverged": "of trajectories: share of samples that left all bounds",
+    "nll": "with a variance: negative log likelihood of a value, mean over all values",
+    "crps": "with a variance: continuous ranked probability score, mean over all values",
+    "coverage_1std": "with a variance: share of values within 1 standard deviation (0.683 expected)",
+    "coverage_2std": "with a variance: share of values within 2 standard deviations (0.954 expected)",
+    "calibration": "with a variance: RMS over intervals of the share of values inside less the probability",
     "loss": "the objective that was trained, on the test samples",
 }
 UNDEFINED = "no definition is known to the report"

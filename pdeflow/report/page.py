@@ -12,6 +12,7 @@ from typing import Any
 
 from pdeflow.atomic_file import write_bytes
 from pdeflow.report.curves import (
+    calibration_curve,
     equation,
     error_by_step,
     error_histogram,
@@ -40,6 +41,7 @@ _FILES = {
     "history.json": "losses, errors and seconds of every epoch",
     "checkpoints/best.ckpt": "weights of the best epoch",
     "checkpoints/last.ckpt": "where an interrupted training goes on",
+    "members": "the members of the ensemble: checkpoints, history and surrogate of each",
     "surrogate": "the trained model: weights, settings, normalisation, card",
     "tensorboard": "the log, for TensorBoard",
     "test/metrics.json": "the metrics of this page",
@@ -57,6 +59,7 @@ class _Tab:
     histogram: Panel | None
     spectrum: Panel | None
     steps: Panel | None
+    calibration: Panel | None
     notes: list[str]
 
 
@@ -162,6 +165,9 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     facts = []
     if run.parameters is not None:
         facts.append(("parameters", f"{run.parameters:,}".replace(",", "\u202f")))
+    members = run.setting("ensemble")
+    if isinstance(members, int) and members > 1:
+        facts.append(("members", str(members)))
     epochs = len({row["epoch"] for row in run.history if isinstance(row.get("epoch"), (int, float))})
     if epochs:
         facts.append(("epochs", str(epochs)))
@@ -238,6 +244,7 @@ def _tab(run: Run, tested: TestedResolution, pixels: int) -> _Tab:
         error_histogram(tested.errors, tested.name),
         error_spectrum(tested.spectrum_error, tested.spectrum_truth, tested.name),
         error_by_step(tested.rollout_l2, tested.rollout_drift, tested.name),
+        calibration_curve(tested.coverage, tested.name),
         notes,
     )
 

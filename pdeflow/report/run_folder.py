@@ -40,6 +40,9 @@ class TestedResolution:
         (k,) energy of the error and of the truth by wavenumber 0, 1, ..., k - 1.
     rollout_l2, rollout_drift
         (steps,) of trajectories: the mean errors by step.
+    coverage
+        (levels,) of models with a variance: the share of values inside the central interval of probability
+        1 / (levels + 1), 2 / (levels + 1), ...
     """
 
     __test__ = False  # pytest would otherwise collect the class by its name
@@ -56,6 +59,7 @@ class TestedResolution:
     spectrum_truth: np.ndarray | None = None
     rollout_l2: np.ndarray | None = None
     rollout_drift: np.ndarray | None = None
+    coverage: np.ndarray | None = None
 
     @property
     def shown(self) -> list[tuple[int, float]]:
@@ -268,6 +272,11 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
     sizes = [None if curve is None else curve.shape for curve in steps]
     if sizes[0] != sizes[1] or (sizes[0] is not None and len(sizes[0]) != 1):
         raise CorruptFile(f"{path}: rollout_l2 and rollout_drift are not of the same (steps,).")
+    coverage = numbers("coverage")
+    if coverage is not None and (coverage.ndim != 1 or not ((coverage >= 0) & (coverage <= 1)).all()):
+        raise CorruptFile(
+            f"{path}: coverage of shape {coverage.shape}, expected shares (levels,) from 0 to 1."
+        )
     return TestedResolution(
         name,
         metrics,
@@ -279,7 +288,9 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
         fields["prediction"],
         error,
         truth,
-        *steps,
+        steps[0],
+        steps[1],
+        coverage,
     )
 
 

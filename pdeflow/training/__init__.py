@@ -3,6 +3,7 @@
 from pdeflow.training.callbacks import Checkpoints, History, NonFiniteLoss, RandomState
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
 from pdeflow.training.evaluator import Evaluator
+from pdeflow.training.gaussian_nll import GaussianNLL
 from pdeflow.training.losses import H1, L2, Loss, RelativeL2, Sobolev, Spectral
 from pdeflow.training.objective import Objective
 from pdeflow.training.residual import Residual
@@ -18,6 +19,7 @@ __all__ = [
     "Checkpoints",
     "Cosine",
     "Evaluator",
+    "GaussianNLL",
     "History",
     "Loss",
     "NonFiniteLoss",

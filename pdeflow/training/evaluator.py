@@ -10,6 +10,7 @@ from torchmetrics import Metric
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.mesh_nodes import MeshNodes
+from pdeflow.training.calibration import Calibration
 from pdeflow.training.metrics import (
     BoundaryRMSE,
     ConservedRMSE,
@@ -51,14 +52,20 @@ class Evaluator(nn.Module):
                 raise InvalidInput("metrics", name, "the name of a metric", choices=METRICS)
         self.metrics = nn.ModuleDict({name: METRICS[name]() for name in names})
         self.rollout = RolloutError()
+        self.calibration = Calibration()
 
-    def update(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> None:
+    def update(
+        self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes, variance: Tensor | None = None
+    ) -> None:
         """Take a batch in: ``(batch, channels, *grid.shape)`` in physical units, any floating dtype.
 
         On meshes (nodes, channels); ``h1``, ``vrmse`` and ``frmse`` are then left out. Trajectories are
         ``(batch, steps, channels, *grid.shape)``: every state is then a channel of its own, and there are
-        the metrics of `RolloutError` too.
+        the metrics of `RolloutError` too. Where the model gives a variance, of the shape of the prediction,
+        there are those of `Calibration`.
         """
+        if variance is not None:
+            self.calibration.update(prediction, variance, target)
         prediction, target = prediction.detach().double(), target.double()
         if isinstance(grid, Grid) and prediction.ndim == grid.dim + 3:
             self.rollout.update(prediction, target, grid)
@@ -84,17 +91,23 @@ class Evaluator(nn.Module):
                 values |= {f"{name}_{band}": v for band, v in result.items() if v.ndim == 0}
             else:
                 values[name] = result
-        return values | {name: value for name, value in self._rollout().items() if value.ndim == 0}
+        return values | {name: value for name, value in self._others().items() if value.ndim == 0}
 
-    def _rollout(self) -> dict[str, Tensor]:
-        return self.rollout.compute() if self.rollout.update_called else {}
+    def _others(self) -> dict[str, Tensor]:
+        """What trajectories and variances add."""
+        found: dict[str, Tensor] = {}
+        for metric in (self.rollout, self.calibration):
+            if metric.update_called:
+                found |= metric.compute()
+        return found
 
     def curves(self) -> dict[str, Tensor]:
         """Mean energy by wavenumber, ``spectrum_error`` and ``spectrum_truth``, empty without ``frmse``.
 
-        Of trajectories also ``rollout_l2`` and ``rollout_drift``, by step.
+        Of trajectories also ``rollout_l2`` and ``rollout_drift``, by step; of models that give a variance
+        ``coverage``, by the level of `Calibration`.
         """
-        found = self._rollout()
+        found = self._others()
         for metric in self._each():
             if isinstance(metric, SpectralError) and metric.update_called:
                 found |= metric.compute()
@@ -102,7 +115,7 @@ class Evaluator(nn.Module):
 
     def reset(self) -> None:
         """Forget all samples."""
-        for metric in (*self._each(), self.rollout):
+        for metric in (*self._each(), self.rollout, self.calibration):
             metric.reset()
 
     def _each(self) -> list[Metric]:

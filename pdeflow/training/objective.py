@@ -12,8 +12,10 @@ from torch import Tensor, nn
 class Objective(nn.Module, abc.ABC):
     """The loss of a batch, given what the model predicts for it. A module, so that it may hold buffers."""
 
-    def predict(self, step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Tensor:
+    def predict(self, step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Any:
         """What is compared with ``batch["target"]``; here what the operator gives for ``batch["input"]``.
+
+        A tensor, or a `Gaussian` of two, whose mean is then what metrics and callbacks see.
 
         Parameters
         ----------
@@ -25,7 +27,7 @@ class Objective(nn.Module, abc.ABC):
         return step(batch["input"])
 
     @abc.abstractmethod
-    def forward(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
+    def forward(self, prediction: Any, batch: dict[str, Any]) -> Tensor:
         """A scalar to be made small.
 
         Parameters

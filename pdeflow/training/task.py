@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput
+from pdeflow.operators.gaussian_operator import Gaussian, GaussianOperator
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.operators.operator import Operator
 from pdeflow.training.evaluator import Evaluator
@@ -87,9 +88,23 @@ class TrainingTask(lightning.LightningModule):
         """
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
 
+    def distribution(self, x: Tensor) -> Gaussian:
+        """Mean and variance in physical units, ``(batch, out_channels, *shape)``, of a `GaussianOperator`.
+
+        Raises
+        ------
+        InvalidInput
+            For an operator that gives no variance.
+        """
+        if not isinstance(self.model, GaussianOperator):
+            expected = "MeanVariance(operator) or Ensemble(members), which give a variance"
+            raise InvalidInput("model", type(self.model).__name__, expected)
+        mean, variance = self.model.distribution(self.normaliser.encode(x))
+        return Gaussian(self.normaliser.decode(mean), self.normaliser.decode_variance(variance))
+
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """What is compared with ``batch["target"]``: see `Objective.predict`."""
-        return self.objective.predict(self, batch)
+        """What is compared with ``batch["target"]``: see `Objective.predict`; the mean of a `Gaussian`."""
+        return _mean(self.objective.predict(self, batch))
 
     def setup(self, stage: str) -> None:
         """Take the normalisation of the training samples from the data module, where none was given."""
@@ -111,7 +126,7 @@ class TrainingTask(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        loss = self.objective(self.predict(batch), batch)
+        loss = self.objective(self.objective.predict(self, batch), batch)
         self.train_loss.update(loss, len(batch["index"]))
         if self.trainer.is_last_batch:
             # Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step.
@@ -120,10 +135,10 @@ class TrainingTask(lightning.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take a batch into the validation metrics; gives the prediction."""
-        prediction = self.predict(batch)
+        prediction = self.objective.predict(self, batch)
         self.valid_loss.update(self.objective(prediction, batch), len(batch["index"]))
-        self.valid_evaluator.update(prediction, batch["target"], batch["grid"])
-        return prediction
+        self.valid_evaluator.update(_mean(prediction), batch["target"], batch["grid"])
+        return _mean(prediction)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics, of all processes together."""
@@ -144,10 +159,14 @@ class TrainingTask(lightning.LightningModule):
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Take a batch into the metrics of its test set; gives the prediction."""
-        prediction = self.predict(batch)
+        variance = None
+        if isinstance(self.model, GaussianOperator) and "state" not in batch:
+            prediction, variance = self.distribution(batch["input"])
+        else:
+            prediction = self.predict(batch)
         evaluator = list(self.test_evaluators.values())[dataloader_idx]
         assert isinstance(evaluator, Evaluator)
-        evaluator.update(prediction, batch["target"], batch["grid"])
+        evaluator.update(prediction, batch["target"], batch["grid"], variance)
         return prediction
 
     def on_test_epoch_end(self) -> None:
@@ -231,3 +250,7 @@ class TrainingTask(lightning.LightningModule):
             self._compare_normalisation(checkpoint["state_dict"])
         for name, value in checkpoint.get("train_loss", {}).items():
             setattr(self.train_loss, name, value.to(self.device))
+
+
+def _mean(prediction: Tensor | Gaussian) -> Tensor:
+    return prediction.mean if isinstance(prediction, Gaussian) else prediction

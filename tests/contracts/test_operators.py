@@ -24,7 +24,10 @@ from pdeflow.operators import (
     TFNO,
     UNO,
     DeepONet,
+    Ensemble,
+    GaussianOperator,
     LocalNO,
+    MeanVariance,
     MgNO,
     MultiONet,
     Operator,
@@ -526,3 +529,71 @@ class TestUNet3DPeriodic(OperatorContract):
 
     def make(self) -> Operator:
         return UNet(dim=3, width=3, depth=1, in_channels=1, out_channels=2, periodic=True)
+
+
+class GaussianContract(OperatorContract):
+    """Of what reads other operators: their settings make these, not the whole."""
+
+    shape, finer = (10, 9), (17, 20)
+
+    def test_state_survives_a_safe_file(self, operator: Operator) -> None:
+        file = io.BytesIO()
+        torch.save(operator.state_dict(), file)
+        file.seek(0)
+        other = self.make()
+        other.load_state_dict(torch.load(file, weights_only=True), strict=True)
+        assert torch.equal(other(self.sample()), operator(self.sample()))
+
+    def test_every_parameter_learns(self, operator: Operator) -> None:
+        """From mean and variance together."""
+        assert isinstance(operator, GaussianOperator)
+        found = operator.distribution(self.sample(4))
+        (found.mean.square().sum() + found.variance.sum()).backward()
+        for name, parameter in operator.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name
+
+    def test_variances_are_positive_at_every_resolution(self, operator: Operator) -> None:
+        assert isinstance(operator, GaussianOperator)
+        for shape in (self.shape, self.finer):
+            mean, variance = operator.distribution(self.sample(3, shape))
+            assert mean.shape == variance.shape == (3, self.out_channels, *shape)
+            assert (variance > 0).all()
+
+    @pytest.mark.slow
+    def test_exported_program(self, operator: Operator, tmp_path: Path) -> None:
+        """Its channels are the means, then the deviations."""
+        surrogate = Surrogate(operator, some_statistics(self.in_channels, self.out_channels))
+        program = torch.export.load(export(surrogate, tmp_path / "model.pt2", self.shape)).module()
+        for batch in (1, 5):
+            wanted = torch.cat(surrogate.predict_with_std(self.sample(batch)), dim=1)
+            assert (program(self.sample(batch)) - wanted).abs().max() < 1e-5 * wanted.abs().max()
+
+
+class TestMeanVarianceOfFNO(GaussianContract):
+    def make(self) -> Operator:
+        return MeanVariance(FNO(modes=[6, 6], width=4, layers=2, in_channels=2, out_channels=6))
+
+
+class TestMeanVarianceOfUNet(GaussianContract):
+    least = 8
+
+    def make(self) -> Operator:
+        return MeanVariance(UNet(dim=2, width=4, depth=2, in_channels=2, out_channels=6))
+
+
+class TestEnsembleOfFNO(GaussianContract):
+    def make(self) -> Operator:
+        return Ensemble(
+            [FNO(modes=[6, 6], width=4, layers=2, in_channels=2, out_channels=3) for _ in range(3)]
+        )
+
+
+class TestEnsembleOfMeanVariances(GaussianContract):
+    def make(self) -> Operator:
+        return Ensemble(
+            [
+                MeanVariance(FNO(modes=[6, 6], width=4, layers=2, in_channels=2, out_channels=6))
+                for _ in range(2)
+            ]
+        )

@@ -318,3 +318,25 @@ def test_the_errors_of_trajectories_are_drawn_by_step(make_run):
     assert "Pictures show the last of 3 steps." in page.raw
     # The errors that are stored are those of all steps: they do not tell which sample a last state is of.
     assert {number for number, _ in read_run(run).tests[0].shown} == {-1}
+
+
+def test_the_coverage_of_predicted_intervals_is_drawn(make_run):
+    run = make_run(((16, 16),))
+    before = len(Page(write_report(run)).all("img"))
+    file = run / "test" / "16x16.npz"
+    with np.load(file) as stored:
+        arrays = dict(stored)
+    coverage = np.arange(1, 20) / 20
+    coverage[9] = 0.3
+    np.savez(file, **arrays, coverage=coverage)
+    alts = [picture["alt"] for picture in Page(write_report(run)).all("img")]
+    assert len(alts) == before + 1
+    assert any("at probability 0.5, where 0.3 are inside" in str(alt) for alt in alts)
+
+
+def test_the_members_of_an_ensemble_are_counted(make_run):
+    run = make_run(((16, 16),))
+    assert "<dt>members</dt>" not in write_report(run).read_text()
+    config = run / "config.yaml"
+    config.write_text("ensemble: 5\n" + config.read_text())
+    assert "<dt>members</dt><dd>5</dd>" in write_report(run).read_text().replace("\n", "")

@@ -62,6 +62,9 @@ def test_a_damaged_file_is_named(make_run, name, content, message):
         ({"spectrum_truth": None}, "have shapes"),
         ({"rollout_l2": np.zeros(3)}, "are not of the same"),
         ({"rollout_l2": np.zeros(3), "rollout_drift": np.zeros(4)}, "are not of the same"),
+        ({"coverage": np.zeros((2, 3))}, "expected shares"),
+        ({"coverage": np.array([0.2, 1.5])}, "expected shares"),
+        ({"coverage": np.array([0.2, np.nan])}, "expected shares"),
         ({"rollout_l2": np.zeros((2, 3)), "rollout_drift": np.zeros((2, 3))}, "are not of the same"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.grid import Grid
-from pdeflow.surrogate import is_storable, save
+from pdeflow.stored_operator import is_storable
+from pdeflow.surrogate import save
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.checkpoint_io import load_checkpoint
 from pdeflow.training.task import TrainingTask
@@ -64,7 +66,7 @@ class SurrogateExport(Callback):
         if best.is_file():
             checkpoint = load_checkpoint(best)
             state, metrics = checkpoint["state_dict"], checkpoint["valid_metrics"]
-            model = type(model)(**model.settings)
+            model = copy.deepcopy(model)
             model.load_state_dict(_below("model.", state))
         assert pl_module.normalisation is not None
         save(

@@ -30,7 +30,8 @@ class TestResults(Callback):
     ``rank`` (3,), ``input``, ``target`` and ``prediction`` (3, channels, *shape) of the best, the median
     and the worst sample; and ``spectrum_error``, ``spectrum_truth`` (shells,), the mean energy at each
     wavenumber. Of trajectories the fields are those of the last step, and there are ``rollout_l2`` and
-    ``rollout_drift`` (steps,), the mean errors by step. Of samples on meshes, which have different shapes,
+    ``rollout_drift`` (steps,), the mean errors by step. Of models that give a variance there is ``coverage``,
+    the curve of `Calibration`. Of samples on meshes, which have different shapes,
     there are ``l2`` and ``index`` alone. The ``.npz`` files of an earlier test are removed. With several
     processes the three samples are chosen among those of the first one.
 

@@ -1,0 +1,64 @@
+"""Deep ensembles: how much independently trained networks differ says how uncertain they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pdeflow.errors import InvalidInput
+from pdeflow.operators.gaussian_operator import VARIANCE_FLOOR, Gaussian, GaussianOperator, on_grids
+from pdeflow.operators.operator import Operator
+
+
+class Ensemble(GaussianOperator):
+    r"""The uniform mixture of M members, as a normal distribution with the mixture's mean and variance:
+
+    .. math:: \mu = \frac1M \sum_m \mu_m, \qquad
+              \sigma^2 = \frac1M \sum_m \left(\sigma_m^2 + (\mu_m - \mu)^2\right).
+
+    B. Lakshminarayanan, A. Pritzel, C. Blundell, "Simple and scalable predictive uncertainty estimation using
+    deep ensembles", NeurIPS 2017. Members that give no variance have :math:`\sigma_m = 0`: the variance is
+    then only that between members. It is never less than 1e-8, in normalised numbers.
+
+    Parameters
+    ----------
+    members
+        At least two operators on grids, of one class with the same settings.
+
+    Raises
+    ------
+    InvalidInput
+        For fewer members, members that differ in more than their weights, and operators on meshes.
+    """
+
+    def __init__(self, members: Sequence[Operator]) -> None:
+        if len(members) < 2:
+            raise InvalidInput("ensemble", len(members), "at least 2 members")
+        first = on_grids(members[0], "ensemble")
+        for member in members[1:]:
+            if type(member) is not type(first) or member.settings != first.settings:
+                expected = f"members that differ in their weights alone: {first.settings}"
+                raise InvalidInput("ensemble", member.settings, expected)
+        super().__init__(
+            first.settings, dim=first.dim, in_channels=first.in_channels, out_channels=first.out_channels
+        )
+        self.members = nn.ModuleList(members)
+
+    def check_resolution(self, points: Sequence[int]) -> None:
+        """As the members'."""
+        first = self.members[0]
+        assert isinstance(first, Operator)
+        first.check_resolution(points)
+
+    def distribution(self, x: Tensor) -> Gaussian:
+        """Mean and variance of the mixture, ``(batch, out_channels, *points)`` each."""
+        found = [m.distribution(x) if isinstance(m, GaussianOperator) else m(x) for m in self.members]
+        means = torch.stack([one.mean if isinstance(one, Gaussian) else one for one in found])
+        mean = means.mean(0)
+        variance = (means - mean).square().mean(0)
+        within = [one.variance for one in found if isinstance(one, Gaussian)]
+        if within:
+            variance = variance + torch.stack(within).mean(0)
+        return Gaussian(mean, variance.clamp(min=VARIANCE_FLOOR))

@@ -1,0 +1,68 @@
+"""A mean and a variance from one network, by twice as many output channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from pdeflow.errors import InvalidInput
+from pdeflow.operators.gaussian_operator import VARIANCE_FLOOR, Gaussian, GaussianOperator, on_grids
+from pdeflow.operators.operator import Operator
+
+
+class MeanVariance(GaussianOperator):
+    r"""Reads the output of an operator as means :math:`\mu` and raw numbers :math:`s` of as many channels:
+    :math:`u \sim N(\mu, \log(1 + e^s) + 10^{-8})` at every node, in normalised numbers.
+
+    D. A. Nix, A. S. Weigend, "Estimating the mean and variance of the target probability distribution",
+    ICNN 1994; the softplus is that of B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 2017. Variances
+    are computed in float32 at least, whatever the precision of the operator.
+
+    Parameters
+    ----------
+    operator
+        An operator on grids with an even number of output channels: the means first.
+
+    Raises
+    ------
+    InvalidInput
+        For an odd number of output channels, an operator on meshes, or one that has a variance already.
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        on_grids(operator, "MeanVariance.operator")
+        if isinstance(operator, GaussianOperator):
+            expected = "an operator that gives no variance yet"
+            raise InvalidInput("MeanVariance.operator", type(operator).__name__, expected)
+        if operator.out_channels % 2:
+            raise InvalidInput(
+                "MeanVariance.operator.out_channels",
+                operator.out_channels,
+                "an even number: a mean and a variance for each target channel",
+                f"Set out_channels to {2 * operator.out_channels}.",
+            )
+        super().__init__(
+            operator.settings,
+            dim=operator.dim,
+            in_channels=operator.in_channels,
+            out_channels=operator.out_channels // 2,
+        )
+        self.operator = operator
+
+    def check_resolution(self, points: Sequence[int]) -> None:
+        """As the operator's."""
+        self.operator.check_resolution(points)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the operator, which ``distribution`` and ``forward`` both call."""
+        self.operator.compile(*args, **kwargs)
+
+    def distribution(self, x: Tensor) -> Gaussian:
+        """Mean and variance, ``(batch, out_channels, *points)`` each."""
+        y = self.operator(x)
+        mean, raw = y.to(torch.promote_types(y.dtype, torch.float32)).chunk(2, dim=1)
+        return Gaussian(mean, softplus(raw) + VARIANCE_FLOOR)

@@ -1,0 +1,81 @@
+"""An operator as what is stored of it: the name of its class, its settings, and its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import pdeflow.operators
+from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
+from pdeflow.operators import Ensemble, GaussianOperator, GraphOperator, MeanVariance, Operator
+
+
+def is_storable(model: Operator) -> bool:
+    """Whether ``load`` would make the model again: it is of a class of ``pdeflow.operators``."""
+    core = type(components(model)[0])
+    return operator_classes().get(core.__name__) is core
+
+
+def components(model: Operator) -> tuple[Operator, bool, int]:
+    """The operator itself, of the first member; whether `MeanVariance` reads it; how many members."""
+    first = model.members[0] if isinstance(model, Ensemble) else model
+    members = len(model.members) if isinstance(model, Ensemble) else 1
+    core = first.operator if isinstance(first, MeanVariance) else first
+    assert isinstance(core, Operator)
+    return core, isinstance(first, MeanVariance), members
+
+
+def read_operator(folder: Path, facts: dict[str, Any]) -> Operator:
+    """The operator with its weights. Built without memory first, to check what the file claims."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as deserialise
+
+    classes, path = operator_classes(), folder / "model.safetensors"
+    if facts["operator"] not in classes:
+        raise UnsafeFile(
+            f"{folder / 'surrogate.json'}: operator {facts['operator']!r:.80}, expected one of "
+            f"{', '.join(sorted(classes))}.\nOnly classes of pdeflow.operators are made from a file."
+        )
+    if not path.is_file():
+        raise CorruptFile(f"{path}: not there, although surrogate.json is. Copy the whole folder.")
+    stored = path.read_bytes()
+    if hashlib.sha256(stored).hexdigest() != facts["sha256"]:
+        raise CorruptFile(
+            f"{path}: its checksum is not the one in surrogate.json: it is damaged, or another one's.\n"
+            "Copy the folder again, or save the surrogate again."
+        )
+    try:
+        weights = deserialise(stored)
+        with torch.device("meta"):
+            model = _assembled(classes[facts["operator"]], facts, len(weights))
+        model.load_state_dict(weights, strict=True, assign=True)
+    except (SafetensorError, InvalidInput, TypeError, RuntimeError, ValueError) as error:
+        raise CorruptFile(
+            f"{folder}: the settings in surrogate.json and the weights do not fit ({error}).\n"
+            "Save the surrogate again."
+        ) from error
+    return model
+
+
+def _assembled(core: type[Operator], facts: dict[str, Any], tensors: int) -> Operator:
+    """The operator, with what reads its output as a distribution and as often as there are members."""
+    count = facts.get("members", 1)
+    if not isinstance(count, int) or not 1 <= count <= tensors:
+        raise InvalidInput("members", count, f"a number from 1 to {tensors}, the tensors that are stored")
+
+    def member() -> Operator:
+        made = core(**facts["settings"])
+        return MeanVariance(made) if facts.get("mean_variance", False) else made
+
+    return member() if count == 1 else Ensemble([member() for _ in range(count)])
+
+
+def operator_classes() -> dict[str, type[Operator]]:
+    """Concrete operators by name."""
+    named = {name: getattr(pdeflow.operators, name) for name in pdeflow.operators.__all__}
+    made_of_others = (Operator, GraphOperator, GaussianOperator, MeanVariance, Ensemble)
+    classes = {name: item for name, item in named.items() if issubclass(item, Operator)}
+    return {name: item for name, item in classes.items() if item not in made_of_others}

@@ -1,0 +1,206 @@
+"""Ensembles and variances from a config to a report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import pdeflow as package
+from pdeflow.errors import InvalidInput
+from pdeflow.operators import Ensemble, MeanVariance
+
+SCORES = {"nll", "crps", "coverage_1std", "coverage_2std", "calibration"}
+
+# Members that give no variance, validated as those of darcy_fno are.
+PLAIN = ("--objective=Supervised", "--objective.loss=H1", "--trainer.callbacks=null")
+
+
+@pytest.fixture
+def fit(pdeflow, darcy_file, tiny):
+    """``fit(config, run, *options)`` trains on the tiny data."""
+
+    def call(config, run, *options):
+        arguments = (f"--data.path={darcy_file}", *tiny, "--trainer.max_epochs=2", "--run", run, *options)
+        return pdeflow("fit", "-c", config, *arguments)
+
+    return call
+
+
+def files(run: str, *names: str) -> list[Path]:
+    return [Path("runs", run, name) for name in names]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "surrogate/model.safetensors")
+
+
+def test_variance_from_config_to_report(pdeflow, fit, darcy_file):
+    result = fit("darcy_fno_variance", "variance")
+    assert result.code == 0, result.err
+    surrogate = package.load("runs/variance")
+    assert isinstance(surrogate.model, MeanVariance)
+    assert repr(surrogate).startswith("Surrogate(FNO with variance: a -> u")
+
+    result = pdeflow("predict", "runs/variance", darcy_file, "-o", "out.h5")
+    assert result.code == 0, result.err
+    with h5py.File(darcy_file, locking=False) as data, h5py.File("out.h5", locking=False) as out:
+        a = data["t0_fields/a"][:]
+        mean, std = (out[f"t0_fields/{name}"][:, 1] for name in ("u", "u_std"))
+    expected = surrogate.predict_with_std(a)
+    np.testing.assert_allclose(mean, expected[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(std, expected[1], rtol=1e-5, atol=1e-6)
+    assert (std > 0).all()
+
+    result = pdeflow("test", "runs/variance")
+    assert result.code == 0, result.err
+    metrics = json.loads(Path("runs/variance/test/metrics.json").read_text())
+    assert set(metrics["17x17"]) >= SCORES
+    assert "0.683 expected" in result.out
+    page = Path("runs/variance/report.html").read_text()
+    assert page.count("<h3>Calibration</h3>") == len(metrics)
+    # A checkpoint of the config's own callback is the one of the best likelihood.
+    rows = json.loads(Path("runs/variance/history.json").read_text())
+    assert surrogate.metrics["valid/loss"] == pytest.approx(min(row["valid/loss"] for row in rows), rel=1e-6)
+
+
+def test_ensemble_from_config_to_report(pdeflow, fit, darcy_file):
+    result = fit("darcy_fno_ensemble", "three", "--ensemble=3", *PLAIN)
+    assert result.code == 0, result.err
+    assert "Member 3 of 3: Trained 2 epochs." in result.out
+    run = Path("runs/three")
+    parts = [run / "members" / str(number) for number in (1, 2, 3)]
+    surrogate = package.load(run)
+    assert isinstance(surrogate.model, Ensemble)
+
+    a = torch.rand(5, 17, 17) + 1
+    each = torch.stack([package.load(part)(a) for part in parts])
+    mean, std = surrogate.predict_with_std(a)
+    torch.testing.assert_close(mean, each.mean(0))
+    torch.testing.assert_close(std, each.std(0, correction=0), rtol=1e-3, atol=1e-5)
+    assert len({float(one.sum()) for one in each}) == 3
+
+    # The first member is what a single model would be; the split is the same for all, the order is not.
+    assert fit("darcy_fno", "alone").code == 0
+    alone, first = weights(Path("runs/alone")), weights(parts[0])
+    assert all(torch.equal(alone[name], first[name]) for name in alone)
+    statistics = {str(package.load(part).normalisation) for part in parts}
+    assert len(statistics) == 1
+
+    histories = [json.loads((part / "history.json").read_text()) for part in parts]
+    joint = json.loads((run / "history.json").read_text())
+    losses = [[row["train/loss"] for row in rows] for rows in histories]
+    assert [row["train/loss"] for row in joint] == pytest.approx(np.mean(losses, axis=0).tolist())
+
+    result = pdeflow("test", "three")
+    assert result.code == 0, result.err
+    metrics = json.loads((run / "test/metrics.json").read_text())
+    assert set(metrics["9x9"]) >= SCORES
+    page = (run / "report.html").read_text()
+    assert "members" in page
+    assert page.count("<h3>Calibration</h3>") == len(metrics)
+    # What is evaluated is the mean over the members, not one of them.
+    one = pdeflow("validate", "three", "--ensemble=1", f"--ckpt={parts[0]}/checkpoints/best.ckpt")
+    assert one.code == 0, one.err
+    result = pdeflow("validate", "three")
+    assert result.code == 0, result.err
+    assert "3 members" in result.out
+    assert result.out.splitlines()[1:] != one.out.splitlines()[1:]
+
+
+def test_ensemble_of_variances(pdeflow, fit):
+    assert fit("darcy_fno_ensemble", "both", "--ensemble=2").code == 0
+    surrogate = package.load("runs/both")
+    assert repr(surrogate).startswith("Surrogate(2 of FNO with variance: a -> u")
+    members = [package.load(f"runs/both/members/{number}") for number in (1, 2)]
+    a = np.random.default_rng(0).uniform(1, 2, (3, 17, 17))
+    means, deviations = zip(*(member.predict_with_std(a) for member in members))
+    mean, std = surrogate.predict_with_std(a)
+    within, between = np.mean(np.square(deviations), axis=0), np.var(means, axis=0)
+    np.testing.assert_allclose(mean, np.mean(means, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(std**2, within + between, rtol=1e-4)
+    result = pdeflow("validate", "both")
+    assert result.code == 0, result.err
+
+
+def test_resume_goes_on_with_the_member_that_was_interrupted(pdeflow, fit):
+    """An ensemble whose second member has one epoch of two, and whose third has none, ends like the whole."""
+    shorter = "--lr_scheduler=null"  # so that an epoch does not know how many there will be
+    assert fit("darcy_fno_ensemble", "whole", "--ensemble=3", shorter).code == 0
+    assert fit("darcy_fno_ensemble", "cut", "--ensemble=3", shorter, "--trainer.max_epochs=1").code == 0
+    cut, whole = Path("runs/cut"), Path("runs/whole")
+    shutil.rmtree(cut / "surrogate")
+    shutil.rmtree(cut / "members/1")
+    shutil.copytree(whole / "members/1", cut / "members/1")
+    shutil.rmtree(cut / "members/2/surrogate")
+    shutil.rmtree(cut / "members/3")
+    with pytest.raises(InvalidInput, match="training has not ended"):
+        package.load(cut)
+    result = pdeflow("fit", "--resume", "cut", "--trainer.max_epochs=2")
+    assert result.code == 0, result.err
+    assert "Member 1" not in result.out
+    assert "Member 3 of 3" in result.out
+    expected, found = weights(whole), weights(cut)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    result = pdeflow("fit", "--resume", "cut")
+    assert result.code != 0
+    assert "more than the 2 epochs" in result.err
+
+
+def test_what_ensembles_and_variances_refuse(pdeflow, fit, write_squares, darcy_file):
+    for option, expected in (
+        ("--ensemble=0", "ensemble"),
+        ("--model.out_channels=1", "2, the channels of data.init_args.targets, each a mean and a variance"),
+    ):
+        result = fit("darcy_fno_variance", "no", option)
+        assert result.code != 0
+        assert result.is_short, result.err
+        assert expected in result.err
+    write_squares(Path("meshes.h5"), [16] * 8, fields=["u"], constant_fields=["f"])
+    mesh = ("--data.path=meshes.h5", "--data.inputs=[f]", "--data.targets=[u]", "--data.batch_size=2")
+    result = pdeflow("fit", "-c", "polygon_diffusion_gno", *mesh, "--ensemble=2")
+    assert result.code != 0
+    assert "ensemble: got 'GNO', expected an operator on grids" in result.err, result.err
+    assert not Path("runs").exists()
+    assert fit("darcy_fno_ensemble", "two", "--ensemble=2", "--trainer.max_epochs=1").code == 0
+    result = pdeflow("test", "two", "--ckpt=some.ckpt")
+    assert result.code != 0
+    assert "best or last, because the run is an ensemble" in result.err
+    (file,) = files("two", "members/2/checkpoints/best.ckpt")
+    file.unlink()
+    result = pdeflow("test", "two")
+    assert result.code != 0
+    assert "members/2/checkpoints/best.ckpt" in result.err
+
+
+@pytest.mark.slow
+def test_exported_program_gives_mean_and_deviation(pdeflow, fit):
+    assert fit("darcy_fno_variance", "both", "--ensemble=2", "--trainer.max_epochs=1").code == 0
+    result = pdeflow("export", "both", "-o", "both.pt2")
+    assert result.code == 0, result.err
+    assert "(batch, 2, 17, 17) of u, u_std" in result.out
+    a = torch.rand(3, 1, 17, 17) + 1
+    found = torch.export.load("both.pt2").module()(a)
+    mean, std = package.load("runs/both").predict_with_std(a)
+    torch.testing.assert_close(found, torch.cat([mean, std], dim=1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_ensemble(shell, darcy_file, tiny, tmp_path):
+    """Batches of 4 in each of two processes are batches of 8 in one, for every member."""
+    common = ("fit", "-c", "darcy_fno_ensemble", f"--data.path={darcy_file}", *tiny, "--trainer.max_epochs=1",
+              "--ensemble=2", "--trainer.accelerator=cpu")  # fmt: skip
+    processes = ("--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4")
+    for options in (("--run", "one"), ("--run", "two", *processes)):
+        result = shell(*common, *options)
+        assert result.code == 0, result.err
+    a = torch.rand(3, 17, 17) + 1
+    one, two = (package.load(tmp_path / "runs" / name).predict_with_std(a) for name in ("one", "two"))
+    for expected, found in zip(one, two):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
