@@ -54,11 +54,12 @@ bench: $(STAMP) ## The quick form of every benchmark
 	$(BIN)/python -m benchmarks.elliptic --quick
 	$(BIN)/python -m benchmarks.recycling --quick
 	$(BIN)/python -m benchmarks.generation --quick
+	$(BIN)/python -m benchmarks.operators --quick
 
 # PETSc with hypre is not on PyPI; Debian's runs with the system's own Python, so it has an environment of its own.
 PETSC := python3-petsc4py-real python3-petsc4py-complex python3-scipy libopenblas0-serial
 
-peers: $(STAMP) ## The solvers that the benchmarks compare with (PETSc: Debian or Ubuntu, as root)
+peers: $(STAMP) ## What the benchmarks compare with (PETSc: Debian or Ubuntu, as root)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[peers]"
 	@{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; } || \
 	  { echo "PETSc comes from apt: run make peers as root on Debian or Ubuntu (the peers from PyPI are installed; without PETSc its rows say so)." >&2; exit 1; }

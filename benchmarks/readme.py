@@ -156,11 +156,54 @@ def generation() -> str:
     return "\n".join(lines)
 
 
+def operators() -> str:
+    """Of every case, the best that a peer's code does, our FNO, and the best of ours."""
+    held = load("operators")
+
+    def told(row: dict[str, Any] | None) -> str:
+        if row is None:
+            return "not measured"
+        code = "" if row["code"] == "pdeflow" else f"{row['code']} "
+        return f"{row['error']:.4f}, {code}{row['model']}"
+
+    lines = [
+        "| relative L2 error | best peer | our FNO | best of ours | seconds each |",
+        "|---|---|---|---|---|",
+    ]
+    for case in dict.fromkeys(row["case"] for row in held["rows"] if not row["case"].startswith("steps")):
+        rows = [r for r in held["rows"] if r["case"] == case and isinstance(r["error"], float)]
+        ours = [row for row in rows if row["code"] == "pdeflow"]
+        best, peer = (
+            min(found, key=lambda row: row["error"], default=None)
+            for found in (ours, [row for row in rows if row not in ours])
+        )
+        fno = next((f"{row['error']:.4f}" for row in ours if row["model"] == "FNO"), "-")
+        seconds = f"{best['seconds']:.0f} s" if best else "-"
+        lines.append(f"| `{case}` | {told(peer)} | {fno} | {told(best)} | {seconds} |")
+
+    def number(key: str) -> str:
+        value = held["summary"][key]
+        return f"{value:.2f}" if isinstance(value, float) else value
+
+    lines += [
+        "",
+        "Means of seeds, the same seconds for all, two trainings side by side. "
+        f"MgNO over the best FNO: {number('mgno_over_fno_darcy')} on Darcy, "
+        f"{number('mgno_over_fno_rough')} on the rough set; MKGN over GNO: {number('mkgn_over_gkn')}. "
+        f"At twice the resolution errors are at most {number('superres_worst_factor')} times as large "
+        "(FNO, MgNO, GNO, LNO). "
+        f"A step of neuraloperator's Trainer over ours: {number('fno_step_ratio')}. "
+        f"Spectral-Refiner makes the error {number('refiner_factor')} times smaller. GPU: not measured.",
+    ]
+    return "\n".join(lines)
+
+
 TABLES = {
     "darcy_small": darcy_small,
     "elliptic": elliptic,
     "first_run": first_run,
     "generation": generation,
+    "operators": operators,
     "recycling": recycling,
 }
 
