@@ -42,8 +42,9 @@ class SurrogateExport(Callback):
         """Say early that there will be no surrogate, where that is so."""
         assert isinstance(pl_module, TrainingTask)
         if not is_storable(pl_module.model):
+            name = type(components(pl_module.model)[0]).__name__
             rank_zero_warn(
-                f"{type(components(pl_module.model)[0]).__name__} is not an operator of pdeflow.operators, so no surrogate "
+                f"{name} is not an operator of pdeflow.operators, so no surrogate "
                 "is written at the end; its weights are in the checkpoints."
             )
 
