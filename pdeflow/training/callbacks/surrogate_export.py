@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.grid import Grid
-from pdeflow.stored_operator import is_storable
+from pdeflow.stored_operator import components, is_storable
 from pdeflow.surrogate import save
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.checkpoint_io import load_checkpoint
@@ -42,8 +42,9 @@ class SurrogateExport(Callback):
         """Say early that there will be no surrogate, where that is so."""
         assert isinstance(pl_module, TrainingTask)
         if not is_storable(pl_module.model):
+            name = type(components(pl_module.model)[0]).__name__
             rank_zero_warn(
-                f"{type(pl_module.model).__name__} is not an operator of pdeflow.operators, so no surrogate "
+                f"{name} is not an operator of pdeflow.operators, so no surrogate "
                 "is written at the end; its weights are in the checkpoints."
             )
 
