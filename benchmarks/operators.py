@@ -24,6 +24,7 @@ times the nodes. ``refiner`` trains an FNO on Navier-Stokes and then refines the
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -260,7 +261,14 @@ def unmeasured(name: str, plan: Plan) -> list[dict[str, Any]]:
 def main() -> None:
     options = parser(__doc__ or "", rows=ROWS, device=True).parse_args()
     plan = Plan(options.device, options.quick)
-    more = {"load_average": os.getloadavg(), "device": options.device, "budget_s": SECONDS, "threads": 1}
+    more: dict[str, Any] = {
+        "load_average": os.getloadavg(),
+        "device": options.device,
+        "budget_s": SECONDS,
+        "threads": 1,
+    }
+    if importlib.util.find_spec(PACKAGES[PINA]) is not None:
+        more["pina"] = importlib.metadata.version("pina-mathlab")
     if options.quick:
         more |= {"shortened": QUICK_TOLD, "budget_s": QUICK_SECONDS}
         print(f"quick: {QUICK_TOLD}")
