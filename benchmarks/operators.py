@@ -12,18 +12,20 @@ steps and tested as a march from the first state to the last.
 ``error_twice`` is that of the same weights at twice the training resolution: FNO by its modes, MgNO by
 interpolating to and from the mesh it was trained on, GNO (and MKGN) by means over the nodes in a radius, LNO
 by quadrature. ``mgno_over_fno_...`` is against the best of the three codes' FNOs. In ``mkgn_over_gkn`` MKGN
-is trained on 1000 nodes of a mesh and GNO on 250, and both are tested on all.
+is trained on all nodes of a mesh and GNO on a quarter as many, and both are tested on all.
 
 ``steps`` are medians of a step (batch, forward, backward, optimiser), one process at a time, rounds in turn.
 ``fno_step_ratio`` is neuraloperator's Trainer over our loop, with the same model and batch;
-``mgno_step_ratio`` an FNO with as many parameters over MgNO; ``mkgn_step_ratio`` GNO over MKGN with four
-times the nodes. ``refiner`` trains an FNO on Navier-Stokes and then refines the march of one test trajectory.
+``mgno_step_ratio`` an FNO with as many parameters over MgNO (``_numel``: complex ones counted once);
+``mkgn_step_ratio`` GNO over MKGN with four times the nodes. ``refiner`` trains an FNO on Navier-Stokes and
+then refines the march of one test trajectory.
 ``python -m benchmarks.operators [--quick] [--rows A,B] [--device cpu|cuda] [--json FILE]``
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -39,7 +41,15 @@ import torch
 
 from benchmarks.generation_run import timed
 from benchmarks.operators_cases import CASES, REFINER, Case
-from benchmarks.operators_models import MATCHED_FNO, NEURALOPERATOR, OURS, PINA, model_of, models
+from benchmarks.operators_models import (
+    MATCHED_FNO,
+    MATCHED_NUMEL,
+    NEURALOPERATOR,
+    OURS,
+    PINA,
+    model_of,
+    models,
+)
 from benchmarks.result import NOT_MEASURED, ROOT, finish, parser, write
 
 SECONDS = {"darcy": 170.0, "rough": 110.0, "burgers": 30.0, "ns": 60.0, "meshes": 100.0, "refiner": 60.0}
@@ -57,6 +67,7 @@ TIMED = (
     ("darcy", "FNO", NEURALOPERATOR),
     ("darcy", "MgNO", OURS),
     ("darcy", MATCHED_FNO, OURS),
+    ("darcy", MATCHED_NUMEL, OURS),
     ("meshes", "GNO", OURS),
     ("meshes", "MKGN", OURS),
 )
@@ -221,6 +232,7 @@ def summarise(rows: list[dict[str, Any]], refined: dict[str, float]) -> dict[str
 
     summary["fno_step_ratio"] = ratio(step("darcy", "FNO", NEURALOPERATOR), step("darcy", "FNO"))
     summary["mgno_step_ratio"] = ratio(step("darcy", MATCHED_FNO), step("darcy", "MgNO"))
+    summary["mgno_step_ratio_numel"] = ratio(step("darcy", MATCHED_NUMEL), step("darcy", "MgNO"))
     summary["mkgn_step_ratio"] = ratio(step("meshes", "GNO"), step("meshes", "MKGN"))
     for key in ("factor", "seconds"):
         summary[f"refiner_{key}"] = refined.get(key, NOT_MEASURED)
@@ -260,7 +272,14 @@ def unmeasured(name: str, plan: Plan) -> list[dict[str, Any]]:
 def main() -> None:
     options = parser(__doc__ or "", rows=ROWS, device=True).parse_args()
     plan = Plan(options.device, options.quick)
-    more = {"load_average": os.getloadavg(), "device": options.device, "budget_s": SECONDS, "threads": 1}
+    more: dict[str, Any] = {
+        "load_average": os.getloadavg(),
+        "device": options.device,
+        "budget_s": SECONDS,
+        "threads": 1,
+    }
+    if importlib.util.find_spec(PACKAGES[PINA]) is not None:
+        more["pina"] = importlib.metadata.version("pina-mathlab")
     if options.quick:
         more |= {"shortened": QUICK_TOLD, "budget_s": QUICK_SECONDS}
         print(f"quick: {QUICK_TOLD}")

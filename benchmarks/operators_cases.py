@@ -105,7 +105,9 @@ def generated(recipe: dict[str, Any], device: str) -> Path:
     return made
 
 
-def data(case: Case, files: Sequence[str], subsample: int | None = None) -> GridData | MeshData:
+def data(
+    case: Case, files: Sequence[str], subsample: int | None = None, testing: bool = False
+) -> GridData | MeshData:
     """The same training and test samples for every seed and every code; none are set aside to validate."""
     if case.kind == "mesh":
         # A test takes one mesh at a time: the finer ones have millions of neighbours.
@@ -113,7 +115,7 @@ def data(case: Case, files: Sequence[str], subsample: int | None = None) -> Grid
             files[0],
             list(case.inputs),
             list(case.targets),
-            batch_size=case.batch if subsample is not None else 1,
+            batch_size=1 if testing else case.batch,
             subsample=subsample,
             test_paths=list(files[1:]),
             split=(1.0, 0.0, 0.0),

@@ -95,7 +95,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {"parameters": count(task.model), **clock.told}
     if job["steps"] is not None:
         return told
-    tested = data(case, job["files"])
+    tested = data(case, job["files"], testing=True)
     with tempfile.TemporaryDirectory() as folder:
         refiner = SpectralRefiner(NavierStokes(), folder=folder) if case.name == REFINER.name else None
         test = trainer(job["device"], [] if refiner is None else [refiner], default_root_dir=folder)
