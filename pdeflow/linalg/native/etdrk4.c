@@ -48,8 +48,8 @@ INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t mode_count(const Rest *r) { return (2 * r->first + 1) * (r->last + 1); }
 INLINE int64_t lines_size(const Rest *r) { return r->across.length * (r->last + 1); }
 
-/* Entries, of doubles, that ``work`` has for ``rest``: columns of every factor or product, values of every factor,
-   and two more of each. */
+/* Doubles of ``work`` that ``rest`` takes: columns of every factor or product and one more, values of every factor and
+   two more. Behind them lies what its callers take. */
 static int64_t rest_size(const Rest *r) {
     const int64_t columns = most(r->factors, r->products) + 1, values = r->factors + 2;
     return (columns * lines_size(r) + values * r->along.length) * 2 * LANES;
@@ -194,7 +194,7 @@ void evaluate(const Rest *r, int64_t n, const double *v, double *out) {
 typedef int64_t Mask __attribute__((vector_size(8 * LANES)));
 
 INLINE Lanes larger(Lanes a, Lanes b) {
-    const Mask first = a > b;
+    const Mask first = (Mask)(a > b);
     return (Lanes)((first & (Mask)a) | (~first & (Mask)b));
 }
 
@@ -219,7 +219,7 @@ void highest(const Look *look, int64_t n, const double *v, int64_t *found) {
             largest = larger(size, largest);
             held[k] = larger(size * grows[k], gained * gathers[k]);
             most_held = larger(held[k], most_held);
-            zero += 0 * size + 0 * gained;
+            zero += 0.0 * size + 0.0 * gained;
         }
         Lanes bound;
         for (int64_t lane = 0; lane < LANES; lane++) {
@@ -230,7 +230,7 @@ void highest(const Look *look, int64_t n, const double *v, int64_t *found) {
             const int64_t wave = row > r->first ? rows - row : row;
             for (int64_t k = width - 1; k >= 0; k--) {
                 if (wave <= found[0] && k <= found[1]) break;
-                const Mask used = held[row * width + k] > bound;
+                const Mask used = (Mask)(held[row * width + k] > bound);
                 int64_t any = 0;
                 for (int64_t lane = 0; lane < LANES; lane++) any |= used[lane];
                 if (any) {
