@@ -23,6 +23,7 @@ from pdeflow.problems import (
 )
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.quadratic_rate import NotQuadratic, QuadraticRest
+from pdeflow.problems.richardson import weights
 from pdeflow.problems.spectral_rate import Rate, linear_symbol
 
 CPU = torch.device("cpu")
@@ -106,19 +107,31 @@ def test_other_forms_are_refused_and_evaluated_as_they_stand(problem) -> None:
     torch.testing.assert_close(rate.rest(v), as_it_stands(problem, grid, p, v), rtol=0, atol=1e-12)
 
 
-def test_solutions_are_extrapolated_from_two_steps() -> None:
-    """What is returned is what the last two attempts say together, and is nearer to the truth than both."""
+def test_solutions_are_extrapolated_from_their_last_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is returned is what these say together, and is nearer to the truth than all of them."""
     problem = Burgers(Constant(0.02))
     grid = problem.grid(64)
     start = problem.sample([0], grid, seed=1)
+    runs, fixed_steps = [], etdrk4.fixed_steps
+
+    def counted(rate, start, interval, instants, steps, tail=0.0):
+        runs.append(steps)
+        return fixed_steps(rate, start, interval, instants, steps, tail)
+
+    monkeypatch.setattr(etdrk4, "fixed_steps", counted)
     path = problem.evolve(grid, start, 0.5, rtol=1e-5)
     p = problem.spectral_parameters(grid, start, "cpu")
     v, rate = p.pop("u0").coefficients, Rate(problem, grid, p, CPU)
 
     def stepped(steps: int) -> torch.Tensor:
-        return etdrk4.values_of(etdrk4.fixed_steps(rate, v, 0.5, 2, steps), grid)
+        return etdrk4.values_of(fixed_steps(rate, v, 0.5, 2, steps), grid)
 
-    steps = int(path.steps[0])
-    fine, coarse, truth = stepped(steps), stepped(steps // 2), stepped(16 * steps)
-    torch.testing.assert_close(path.u, (16 * fine - coarse) / 15, rtol=0, atol=1e-13)
-    assert (path.u - truth).norm() < (fine - truth).norm() / 2
+    assert int(path.steps[0]) == runs[-1]
+    solutions = [stepped(steps) for steps in runs[-3:]]
+    by_two, by_three = (
+        sum(w * u for w, u in zip(weights(torch.tensor([runs[-k:]]), 4)[0], solutions[-k:])) for k in (2, 3)
+    )
+    assert min((path.u - by).abs().max() for by in (by_two, by_three)) < 1e-8  # what the band leaves out
+    assert (by_two - by_three).abs().max() > 1e-7
+    truth = stepped(16 * runs[-1])
+    assert (path.u - truth).norm() < (solutions[-1] - truth).norm() / 2
