@@ -44,7 +44,7 @@ and as many numbers, complex ones counted once as torch's ``numel`` does and the
 
 def on_meshes() -> list[Model]:
     """MKGN on all nodes of a mesh, 1130 on average, and GNO on a quarter as many."""
-    reach = {"coarse": [200, 50], "inner": [0.08, 0.3, 1.0], "inter": [0.15, 0.4]}
+    reach = {"coarse": [200, 50], "inner": [0.07, 0.25, 1.0], "inter": [0.125, 0.4]}
     multipole = reach | {"kernel_width": 16, "layers": 3}
     return [
         Model("GNO", {"radius": 0.25, "width": 32, "kernel_width": 64, "layers": 6}, 2e-3, "L2", 280),
