@@ -401,7 +401,7 @@ def test_packed_samples_are_the_same_to_the_byte_as_written_ones(tmp_path, monke
 def test_a_chunk_that_did_not_reach_the_disk_is_noticed(tmp_path, monkeypatch):
     grid = box(2, 7)
     sound = well_reader._packed_sum
-    monkeypatch.setattr(well_reader, "_packed_sum", lambda data, row: sound(data, row) ^ (row == 2))
+    monkeypatch.setattr(well_reader, "_packed_sum", lambda data, row, at: sound(data, row, at) ^ (row == 2))
     with (
         pytest.raises(CorruptFile, match="of sample 2 is not what was written"),
         steady_writer(tmp_path / "d.h5", grid, 3) as writer,

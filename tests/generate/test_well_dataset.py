@@ -18,7 +18,7 @@ from pdeflow.data import MeshGraphs, MeshReader, WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, generate
 from pdeflow.generate.chain import Outputs
-from pdeflow.problems import HyperbolicSystem, ImpedanceHelmholtz, MeshProblem
+from pdeflow.problems import HeatConduction, HyperbolicSystem, ImpedanceHelmholtz, MeshProblem
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 RECIPES = sorted(DATASETS.glob("*/recipe*.yaml"))
@@ -82,6 +82,8 @@ def test_a_grid_family_opens_in_the_well(path: Path, tmp_path: Path) -> None:
     ends = recipe.problem.ends if isinstance(recipe.problem, HyperbolicSystem) else {}
     if isinstance(recipe.problem, ImpedanceHelmholtz):
         ends = dict.fromkeys(("x-", "x+", "y-", "y+"), "open")
+    if isinstance(recipe.problem, HeatConduction):
+        ends = {"x+": "open"}  # it cools there
     kinds = [
         [KINDS["periodic" if wrapping[axis] else ends.get(f"{axis}{end}", "wall")] for end in "-+"]
         for axis in grid.axes
