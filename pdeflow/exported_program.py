@@ -152,7 +152,9 @@ def export(
 
     Read it in Python by ``torch.export.load(path).module()``, or where it is compiled by
     ``torch._inductor.aoti_load_package(path)``; in C++, where it is compiled, by
-    ``torch::inductor::AOTIModelPackageLoader`` (see ``solvers/cpp_surrogate``). **Read only files that you
+    ``torch::inductor::AOTIModelPackageLoader`` (see ``solvers/cpp_surrogate``). A compiled one compares the
+    dtype and the shape of its input with what it was made for only if ``AOTI_RUNTIME_CHECK_INPUTS=1`` is in
+    the environment; without, anything else gives nonsense or ends the process. **Read only files that you
     trust**: torch reads a program with pickle, and a compiled one is machine code. What is safe to load from
     others is a saved surrogate (``pdeflow.load``).
 

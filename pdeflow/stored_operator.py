@@ -16,7 +16,9 @@ from pdeflow.operators import Ensemble, GaussianOperator, GraphOperator, MeanVar
 def is_storable(model: Operator) -> bool:
     """Whether ``load`` would make the model again: it is of a class of ``pdeflow.operators``."""
     core = type(components(model)[0])
-    return operator_classes().get(core.__name__) is core
+    parts = [model, *(model.members if isinstance(model, Ensemble) else [])]
+    known = all(type(part) in (Ensemble, MeanVariance, core) for part in parts)
+    return known and operator_classes().get(core.__name__) is core
 
 
 def components(model: Operator) -> tuple[Operator, bool, int]:

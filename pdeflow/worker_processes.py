@@ -38,7 +38,10 @@ def pool(workers: int, module: str) -> concurrent.futures.ProcessPoolExecutor:
 
 
 def discard() -> None:
-    """End what was started early and not taken, without waiting for its imports."""
+    """End what was started early and not taken, without waiting for its imports.
+
+    A server that still imports ends by itself once it has, with this process.
+    """
     while _early:
         _, waiting = _early.popitem()
         waiting.shutdown(wait=False, cancel_futures=True)
@@ -63,10 +66,12 @@ def _new(workers: int, module: str) -> concurrent.futures.ProcessPoolExecutor:
     context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
     if _FORKS:
         forkserver.set_forkserver_preload([module])
-    return concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(module,))
+    # The server has the environment of the moment when it was started; the workers are to have today's.
+    given = (module, dict(os.environ))
+    return concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_begin, initargs=given)
 
 
-def _begin(module: str) -> None:
+def _begin(module: str, environment: dict[str, str]) -> None:
     """End this worker when the process that started it ends, however that happens (kill -9 included)."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -76,5 +81,7 @@ def _begin(module: str) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    os.environ.clear()
+    os.environ.update(environment)
     keep_memory()
     importlib.import_module(module)

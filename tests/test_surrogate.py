@@ -17,6 +17,7 @@ from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.grid import Grid
 from pdeflow.operators import FNO, TFNO, Ensemble, GaussianOperator, MeanVariance, MgNO, Operator
+from pdeflow.stored_operator import is_storable
 
 STATISTICS = Normalisation(("a",), ("u",), (7.0,), (4.5,), (0.4,), (0.3,))
 GRID = Grid(("x", "y"), (0.0, 0.0), (1.0, 2.0), (9, 9), (False, True))
@@ -280,3 +281,12 @@ def test_members_that_the_weights_do_not_have(folder: Path, members: Any) -> Non
     (folder / "surrogate.json").write_text(json.dumps(facts | {"members": members}))
     with pytest.raises(CorruptFile, match="do not fit"):
         pdeflow.load(folder)
+
+
+def test_a_head_of_ones_own_is_not_stored_as_another() -> None:
+    class Exponential(MeanVariance):
+        """Reads variances otherwise."""
+
+    assert is_storable(with_variance(0))
+    assert not is_storable(Exponential(model(out_channels=2)))
+    assert not is_storable(Ensemble([Exponential(model(out_channels=2)), Exponential(model(out_channels=2))]))

@@ -22,6 +22,7 @@ from pdeflow.generate.chain import solve_chain
 from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.generate.shards import write_alone, write_shard
+from pdeflow.worker_processes import keep_memory
 
 # The pilot grows to the whole first chain, or until it has solved for so many seconds.
 FIRST, ENOUGH_SECONDS = 8, 2.0
@@ -118,7 +119,7 @@ def estimate(recipe: Recipe, *, device: str = "cpu", workers: int = 1) -> Estima
         raise InvalidInput("workers", workers, "at least 1")
     check_device(device)
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(1, context, initializer=keep_memory) as pool:
         try:
             pilot = pool.submit(run_pilot, recipe, device).result()
         except concurrent.futures.process.BrokenProcessPool as error:

@@ -35,7 +35,7 @@ class Plan:
     trials
         What the pilot saw, a line a candidate.
     fewest
-        Of an equation stepped by ETDRK4: steps between two instants with which the first sample is stable,
+        Of an equation stepped by ETDRK4: steps between two instants with which the first sample is finite,
         from which the others begin, so that they are not tried with fewer in vain.
     """
 
@@ -118,15 +118,24 @@ class Plan:
             order = held["order"]
             if order is not None and sorted(order) != list(range(recipe.samples)):
                 raise ValueError("the order does not name every sample once")
-            return cls(recipe, order, held["method"], held["trials"], held["fewest"])
+            fewest = held["fewest"] if _is_stepped(recipe) else None
+            return cls(recipe, order, held["method"], held["trials"], fewest)
         except (ValueError, TypeError, KeyError) as error:
-            raise CorruptFile(f"{path}: not a plan ({error}).\nDiscard it with overwrite=True.") from error
+            raise CorruptFile(
+                f"{path}: not a plan of this version ({error}).\n"
+                f"Remove {path.parent} and run the same command again."
+            ) from error
+
+
+def _is_stepped(recipe: Recipe) -> bool:
+    """Whether ETDRK4 steps it."""
+    return isinstance(recipe.problem, Evolution) and type(recipe.problem).evolve is Evolution.evolve
 
 
 def _fewest(recipe: Recipe, device: torch.device | str) -> int | None:
     """Of equations that are stepped by ETDRK4; by the sample of number 0, whatever the order."""
     problem = recipe.problem
-    if not isinstance(problem, Evolution) or type(problem).evolve is not Evolution.evolve:
+    if not isinstance(problem, Evolution) or not _is_stepped(recipe):
         return None
     assert recipe.stop is not None
     first = problem.sample([0], recipe.grid, seed=recipe.seed, device=device)

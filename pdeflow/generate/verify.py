@@ -260,8 +260,8 @@ def _step_again(file: WellReader, problem: Problem, recipe: dict[str, Any], rows
         difference = (held.to(torch.float64) - found).flatten(2).norm(dim=2).amax(1)
         worst = torch.maximum(worst, torch.where(size > 0, difference / size, difference))
         finite |= held[:, 1:].isfinite().flatten(1).any(dim=1)
-    # Steps are the same everywhere, but not the last bits, which a chaotic equation makes larger.
-    allowed = recipe["rtol"] + 8 * eps
+    # Both are within the tolerance of the truth, from other numbers of steps perhaps.
+    allowed = 2 * recipe["rtol"] + 8 * eps
     wrong = torch.where(good, ~(worst <= allowed), finite)
     if bool(wrong.any()):
         i = int(wrong.nonzero()[0])

@@ -56,6 +56,7 @@ class Ensemble(GaussianOperator):
         """Mean and variance of the mixture, ``(batch, out_channels, *points)`` each."""
         found = [m.distribution(x) if isinstance(m, GaussianOperator) else m(x) for m in self.members]
         means = torch.stack([one.mean if isinstance(one, Gaussian) else one for one in found])
+        means = means.to(torch.promote_types(means.dtype, torch.float32))  # half precision hides a spread
         mean = means.mean(0)
         variance = (means - mean).square().mean(0)
         within = [one.variance for one in found if isinstance(one, Gaussian)]

@@ -112,9 +112,12 @@ def fits(rest: QuadraticRest) -> bool:
     return rest.grid.dim <= 2 and all(factors_of(n) is not None for n in _lengths(fine_points(rest.grid)))
 
 
-def usable(v: Tensor) -> bool:
+def usable(v: Tensor, rest: QuadraticRest) -> bool:
     """Whether they take these coefficients: on a CPU with a C compiler, where no derivative is asked for."""
-    if v.device.type != "cpu" or v.dtype != torch.complex128 or (torch.is_grad_enabled() and v.requires_grad):
+    if v.device.type != "cpu" or v.dtype != torch.complex128:
+        return False
+    given = (v, *rest.factors, *(m for _, m in rest.products), rest.left, rest.known)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given):
         return False
     return native.library("etdrk4") is not None
 

@@ -137,6 +137,8 @@ def evolve(
         If a number is out of range, or a parameter is none of the grid.
     """
     check_times(stop, instants, rtol)
+    if fewest < 1:
+        raise InvalidInput("fewest", fewest, "at least 1")
     rate, start = _begun(problem, grid, parameters, device)
     return _extrapolated(rate, start, stop, instants, rtol, fewest)
 
@@ -151,10 +153,10 @@ def fewest_steps(
     rtol: float = 1e-8,
     device: torch.device | str | None = None,
 ) -> int:
-    """The fewest steps between two instants with which the method is stable for some of these samples.
+    """The fewest steps between two instants with which some of these samples are finite to the end.
 
-    The least of 1, 2, 3, 4, 6, 8, 12, ... whose solution is finite to the end; 1 if that takes more than are
-    ever tried. Parameters as of `evolve`.
+    The least of 1, 2, 3, 4, 6, 8, 12, ...; 1 if that takes more than are ever tried. With fewer the method is
+    not stable. Parameters as of `evolve`.
     """
     check_times(stop, instants, rtol)
     rate, start = _begun(problem, grid, parameters, device)

@@ -25,6 +25,10 @@ LUCK = 0.01
 """What a correction by three runs is taken for at least, over that by two: it can be small by chance."""
 
 
+SLOW = 2.0
+"""By what factor changes may fall less than the order of the method says."""
+
+
 class Extrapolated(NamedTuple):
     """Solutions and what is known of them, a sample a row.
 
@@ -79,7 +83,10 @@ def extrapolated(
 
     Two runs give ``u2``, free of the error of order ``order``, three also ``u3``, free of the next one. The
     run with the most steps has an error of about ``|u2 - u|``, and ``u2`` one of about ``|u3 - u2|``: one of
-    these has to be at most ``rtol``, and what is returned is better than what it is an estimate of.
+    these has to be at most ``rtol``, and what is returned is better than what it is an estimate of. That is
+    so if errors go with that power of the step. Three runs show it: the change from the second to the third
+    is to be as much less than that from the first to the second, ``SLOW`` times at most. Otherwise, and of
+    two runs, the change itself has to be at most ``rtol``.
 
     Parameters
     ----------
@@ -95,7 +102,7 @@ def extrapolated(
     first
         What part of the guess the first run takes.
     most
-        More steps are not tried.
+        More steps are not tried; the first run takes half as many at most, so that there can be another.
     order
         Of the method.
     rtol
@@ -109,8 +116,9 @@ def extrapolated(
     # The last run and the one before, with their numbers of steps; 0 where there is none.
     held = [start.clone(), start.clone()]
     counts = [done.clone(), done.clone()]
+    changes = error.clone()
     numbers = [
-        first_number(min(first * g, most)) if ok else 0 for g, ok in zip(guess.tolist(), finite.tolist())
+        first_number(min(first * g, most / 2)) if ok else 0 for g, ok in zip(guess.tolist(), finite.tolist())
     ]
     pending = torch.tensor(numbers, dtype=torch.int64, device=device)
     while True:
@@ -120,28 +128,40 @@ def extrapolated(
         n = int(pending[waiting].min())
         rows = torch.nonzero(waiting & (pending == n)).flatten()
         found = run(rows, n)
+        now, last = torch.full_like(rows, n), counts[0][rows]
+        before, twice = last > 0, counts[1][rows] > 0
+        older = held[0][rows]
         two, three = found, found
-        plain, better = (
-            torch.full((len(rows),), torch.inf, dtype=torch.float64, device=device) for _ in "ab"
-        )
-        before = counts[0][rows] > 0
+        nothing = torch.full((len(rows),), torch.inf, dtype=torch.float64, device=device)
+        plain, better, change = nothing, nothing, nothing
         if bool(before.any()):
-            two = _sum([held[0][rows], found], [counts[0][rows], torch.full_like(rows, n)], before, order)
+            two = _sum([older, found], [last, now], before, order)
             plain = _size(relative(two - found, found), before)
-        twice = counts[1][rows] > 0
+            change = torch.where(before, plain * ((now / last.clamp(min=1)) ** order - 1), torch.inf)
+        orderly = torch.zeros_like(before)
         if bool(twice.any()):
-            several = [held[1][rows], held[0][rows], found]
-            three = _sum(several, [counts[1][rows], counts[0][rows], torch.full_like(rows, n)], twice, order)
+            oldest = counts[1][rows]
+            three = _sum([held[1][rows], older, found], [oldest, last, now], twice, order)
             better = torch.maximum(_size(relative(three - two, found), twice), LUCK * plain)
-        estimate = torch.minimum(plain, better)
-        chosen = (better < plain).reshape(-1, *[1] * (found.ndim - 1))
-        u[rows], error[rows], done[rows] = torch.where(chosen, three, two), estimate, n
+            h, h_last, h_oldest = (1 / c.clamp(min=1).double() ** order for c in (now, last, oldest))
+            orderly = twice & (change <= SLOW * (h_last - h) / (h_oldest - h_last) * changes[rows])
+        estimate = torch.where(orderly, torch.minimum(plain, better), change)
+        by_three = orderly & (better < plain)
+        u[rows] = torch.where(
+            _as(by_three, found), three, torch.where(_as(plain.isfinite(), found), two, found)
+        )
+        error[rows], done[rows], changes[rows] = estimate, n, change
         status[rows[estimate <= rtol]] = int(Status.CONVERGED)
-        held[1][rows], counts[1][rows] = held[0][rows], counts[0][rows]
-        held[0][rows], counts[0][rows] = found, torch.full_like(rows, n)
-        needed = (estimate / rtol) ** (1.0 / torch.where(better < plain, order + 1, order))
+        held[1][rows], counts[1][rows] = older, last
+        held[0][rows], counts[0][rows] = found, now
+        needed = (estimate / rtol) ** (1.0 / torch.where(by_three, order + 1, order))
         twofold = torch.where(estimate < VAGUE, needed >= 2, n < guess[rows])
-        pending[rows] = torch.where(twofold, 2 * n, next_number(n))
+        pending[rows] = torch.where(twofold, 2 * n, next_number(n)) if 2 * n <= most else next_number(n)
+
+
+def _as(mask: Tensor, u: Tensor) -> Tensor:
+    """Of samples, to broadcast against their solutions."""
+    return mask.reshape(-1, *[1] * (u.ndim - 1))
 
 
 def _sum(solutions: list[Tensor], steps: list[Tensor], known: Tensor, order: int) -> Tensor:

@@ -306,8 +306,12 @@ def evolve(
     check_times(stop, instants, rtol)
     problem.check_grid(grid)
     check_size(grid)
-    if device is not None:
-        parameters = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in parameters.items()}
+    device = torch.device(device) if device is not None else _device(parameters)
+    parameters = {
+        # Rounded to float32, the rows of the stencil of a constant would not add up to 0.
+        name: value.to(device, torch.float64) if isinstance(value, Tensor) else _number(value, device)
+        for name, value in parameters.items()
+    }
     (initial,) = problem.initials
     known = closed_grid(problem, grid)
     functions = problem.parameters_on_grid(grid, parameters, torch.float64, _device(parameters))
@@ -346,6 +350,13 @@ def evolve(
     u = equations.embed(x.flatten(0, 1)).unflatten(0, (n, instants))
     times = torch.linspace(0.0, stop, instants, dtype=torch.float64, device="cpu")
     return ImplicitTrajectory(u, times, found.error, found.steps * (instants - 1), status, iterations)
+
+
+def _number(value: Any, device: torch.device | None) -> Any:
+    """A number as a tensor, which says on which device it is; anything else as it is."""
+    if isinstance(value, (int, float)):
+        return torch.tensor([value], dtype=torch.float64, device=device or "cpu")
+    return value
 
 
 def _device(parameters: Mapping[str, Any]) -> torch.device | None:

@@ -31,6 +31,7 @@ def kept_modes(grid: Grid) -> tuple[int, ...]:
 
 
 @functools.lru_cache(maxsize=32)
+@torch.inference_mode(False)  # else a validation keeps what no training can use
 def wave_numbers(grid: Grid, device: torch.device) -> tuple[Tensor, ...]:
     """The wave numbers of the coefficients along each axis, to broadcast against ``(batch, *modes)``."""
     result = []
@@ -46,12 +47,14 @@ def wave_numbers(grid: Grid, device: torch.device) -> tuple[Tensor, ...]:
 
 
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # else a validation keeps what no training can use
 def multiplier(grid: Grid, axis: int, order: int, device: torch.device) -> Tensor:
     """What a derivative multiplies the coefficients by."""
     return (1j * wave_numbers(grid, device)[axis]) ** order
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)  # else a validation keeps what no training can use
 def inverse_laplacian_multiplier(grid: Grid, device: torch.device) -> Tensor:
     """What the inverse of the Laplacian multiplies the coefficients by; 0 for the mean."""
     waves = wave_numbers(grid, device)

@@ -75,7 +75,7 @@ class Rate:
 
     def compiled(self, v: Tensor) -> CompiledRest | None:
         """The rest as a compiled loop, where there is one that takes these coefficients."""
-        return self._compiled if usable(v) else None
+        return self._compiled if self.quadratic is not None and usable(v, self.quadratic) else None
 
     def rest(self, v: Tensor) -> Tensor:
         """The rate without the part that ``symbol`` is, of coefficients; see `Evolution.evaluate_rate`."""
@@ -101,7 +101,12 @@ def linear_symbol(
     """
     import sympy
 
-    symbol = _symbol_of(problem)
+    try:
+        hash(problem)
+    except TypeError:  # a dataclass, say
+        symbol = problem.symbol()
+    else:
+        symbol = _symbol_of(problem)
     diagonal = symbol.diagonal() if isinstance(symbol, sympy.MatrixBase) else [symbol]
     parts = [_own_symbol(problem, entry, grid, p, device) for entry in diagonal]
     return joined(torch.broadcast_tensors(*parts))

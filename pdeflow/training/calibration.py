@@ -50,7 +50,8 @@ class Calibration(Metric):
         crps = std * (z.abs() * inside + 2 * density - 1 / math.sqrt(math.pi))
         scores = (nll, crps, (z.abs() <= 1).double(), (z.abs() <= 2).double())
         self.sums = self.sums + torch.stack([score.sum() for score in scores])
-        level = (inside * LEVELS).long().clamp(max=LEVELS - 1).flatten()
+        # What is no number is inside no interval.
+        level = torch.nan_to_num(inside * LEVELS, nan=LEVELS).long().clamp(max=LEVELS - 1).flatten()
         self.shares = self.shares + torch.bincount(level, minlength=LEVELS).double()
         self.count = self.count + target.numel()
 

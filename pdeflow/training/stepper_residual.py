@@ -102,10 +102,7 @@ class StepperResidual(Objective):
         return total
 
     def _physics(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
-        fields, grid, state = self.problem.fields, batch["grid"], batch["state"]
-        channels = prediction.shape[2]
-        if channels != len(fields):
-            raise InvalidInput("data.fields", channels, f"the unknowns of {self.problem.name}: {fields}")
+        grid, state, channels = batch["grid"], batch["state"], prediction.shape[2]
         self.problem.check_grid(grid)
         first = batch["input"][:, None, state - channels : state]
         states = torch.cat([first, prediction[:, :-1]], dim=1).double()
@@ -117,7 +114,11 @@ class StepperResidual(Objective):
 
     def flow(self, states: Tensor, batch: dict[str, Any]) -> Tensor:
         r"""Each state, ``(batch, steps, channels, *shape)``, one time step later: :math:`\Phi(u_n)`."""
-        grid, problem = batch["grid"], self.problem
+        grid, problem, state = batch["grid"], self.problem, batch["state"]
+        stepped = tuple(batch["names"][state - states.shape[2] : state])
+        if stepped != tuple(problem.fields):
+            expected = f"the unknowns of {problem.name}, in their order: {list(problem.fields)}"
+            raise InvalidInput("data.fields", list(stepped), expected)
         p = problem.spectral_parameters(grid, self._given(batch, states.shape[1]), states.device)
         for initial in problem.initials:
             del p[initial]

@@ -36,6 +36,14 @@ def test_workers_are_forks_of_one_process_that_is_not_this_one() -> None:
     assert parents != {os.getpid()}
 
 
+def test_workers_have_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    with worker_processes.pool(1, "json") as pool:
+        assert pool.submit(os.getenv, "PDEFLOW_TEST_NOW").result() is None
+    monkeypatch.setenv("PDEFLOW_TEST_NOW", "1")
+    with worker_processes.pool(1, "json") as pool:
+        assert pool.submit(os.getenv, "PDEFLOW_TEST_NOW").result() == "1"
+
+
 def test_what_is_not_taken_is_ended() -> None:
     worker_processes.start_early(2, "time")
     worker_processes.discard()

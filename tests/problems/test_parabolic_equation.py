@@ -271,3 +271,14 @@ def test_conditions_are_for_equations_that_take_them() -> None:
     with pytest.raises(InvalidInput) as caught:
         problem.evolve(problem.grid(9), {"a": -1.0, "u0": torch.zeros(1, 9)}, 1.0)
     assert caught.value.name == "parameter 'a'"
+
+
+def test_parameters_in_single_precision_conserve_what_is_there() -> None:
+    """Insulated all round, a constant stays what it is, however the coefficient is rounded."""
+    problem = HeatConduction(1, conditions={"x-": Neumann(), "x+": Neumann()})
+    grid = problem.grid(65)
+    drawn = problem.sample([0], grid, seed=1)
+    single = {name: values.to(torch.float32) for name, values in drawn.items()}
+    single["u0"], single["f"] = torch.ones(1, 65), torch.zeros(1)
+    path = problem.evolve(grid, single, 0.5, rtol=1e-6)
+    torch.testing.assert_close(path.u, torch.ones_like(path.u), rtol=0, atol=1e-10)

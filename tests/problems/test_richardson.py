@@ -117,3 +117,53 @@ def test_what_does_not_settle_says_so() -> None:
     )
     assert int(found.status[0]) == int(Status.MAX_ITERATIONS)
     assert float(found.error[0]) > 1e-9
+
+
+def run_of(value) -> Extrapolated:
+    """One sample whose solution with n steps is this."""
+    return extrapolated(
+        lambda rows, n: torch.full((len(rows), 1), value(n), dtype=torch.float64),
+        lambda d, u: d.abs().amax(1),
+        torch.full((1, 1), torch.nan, dtype=torch.float64),
+        torch.ones(1, dtype=torch.float64),
+        first=1.0,
+        most=2**12,
+        order=4,
+        rtol=1e-3,
+    )
+
+
+@pytest.mark.parametrize("power", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("factor", [0.003, 0.05, 1.0, 10.0])
+def test_a_lower_order_than_is_said_is_noticed(power: int, factor: float) -> None:
+    found = run_of(lambda n: 1 + factor / n**power)
+    assert int(found.status[0]) == int(Status.CONVERGED)
+    assert abs(float(found.u[0, 0]) - 1) < (1e-3 if power >= 4 else 2e-3 if power == 3 else 4e-3)
+
+
+@pytest.mark.parametrize("guess", [40.0, 64.0, 100.0, 1e9])
+def test_there_is_room_for_a_second_run(guess: float) -> None:
+    runs = []
+
+    def run(rows: Tensor, n: int) -> Tensor:
+        runs.append(n)
+        return torch.full((len(rows), 1), 1 + 1e-9 / n, dtype=torch.float64)
+
+    found = extrapolated(
+        run,
+        lambda d, u: d.abs().amax(1),
+        torch.full((1, 1), torch.nan, dtype=torch.float64),
+        torch.tensor([guess], dtype=torch.float64),
+        first=1.0,
+        most=64,
+        order=4,
+        rtol=1e-6,
+    )
+    assert int(found.status[0]) == int(Status.CONVERGED)
+    assert max(runs) <= 64
+
+
+def test_a_solution_after_one_that_blew_up_is_not_lost() -> None:
+    found = run_of(lambda n: math.nan if n < 2**12 else 1.0)
+    assert int(found.status[0]) == int(Status.MAX_ITERATIONS)
+    assert float(found.u[0, 0]) == 1.0

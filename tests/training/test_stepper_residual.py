@@ -86,6 +86,22 @@ def test_several_unknowns() -> None:
     assert float(objective(batch["target"], batch)) < 1e-6
     with pytest.raises(InvalidInput, match="unknowns of gray_scott"):
         objective(batch["target"][:, :, :1], batch)
+    with pytest.raises(InvalidInput, match="in their order"):  # u and v change places
+        objective(batch["target"], batch | {"names": ("v", "u")})
+
+
+def test_a_validation_before_leaves_nothing_that_training_cannot_use() -> None:
+    problem = GrayScott(feed=Constant(0.04), kill=Constant(0.06))
+    grid = Grid(("x", "y"), problem.domain.lower, problem.domain.upper, (14, 14), (True, True))
+    states = torch.rand(1, 3, 2, 14, 14, dtype=torch.float64)
+    batch = batch_of(states, 0.01, problem.fields) | {"grid": grid}
+    objective = StepperResidual(problem, steps=1)
+    with torch.inference_mode():
+        objective(batch["target"], batch)
+    guess = batch["target"].clone().requires_grad_()
+    objective(guess, batch).backward()
+    assert guess.grad is not None
+    assert bool(guess.grad.isfinite().all())
 
 
 def test_the_gradient_goes_through_the_stepper() -> None:

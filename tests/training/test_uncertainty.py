@@ -213,3 +213,22 @@ def test_evaluator_has_scores_where_there_is_a_variance() -> None:
     evaluator.reset()
     evaluator.update(mean, target, toy_grid(10))
     assert set(evaluator.compute()) == {"l2"}
+
+
+def test_a_prediction_that_is_no_number_shows_in_the_scores() -> None:
+    target, mean, variance = some_gaussians()
+    mean = mean.clone()
+    mean[0] = torch.nan
+    found = scores(target, mean, variance)
+    assert math.isnan(float(found["nll"]))
+    assert float(found["coverage"][-1]) < 1
+
+
+def test_the_mixture_of_members_in_half_precision_is_in_single() -> None:
+    members = [fno(seed, 1).bfloat16() for seed in (0, 1)]
+    for member, value in zip(members, (1.0, 1.0078125)):
+        member.forward = lambda x, value=value: torch.full((1, 1, 4, 4), value, dtype=torch.bfloat16)
+    mean, variance = Ensemble(members).distribution(torch.zeros(1, 1, 4, 4))
+    assert mean.dtype == variance.dtype == torch.float32
+    assert mean[0, 0, 0, 0].item() == 1.00390625  # between two numbers of bfloat16
+    assert variance[0, 0, 0, 0].item() == pytest.approx(0.00390625**2)
