@@ -151,7 +151,7 @@ def generation() -> str:
         "",
         "From the command to a closed file, start included and code compiled before, to the same residual "
         "(1e-8) or the same error in time; ours is compressed, verified and recorded. "
-        f"Two processes over one: {told} times. GPU: not measured.",
+        f"Two processes over one: {told} times. GPU: not measured. {held.get('note', '')}".rstrip(),
     ]
     return "\n".join(lines)
 
