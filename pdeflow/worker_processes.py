@@ -45,15 +45,14 @@ def discard() -> None:
     while _early:
         _, waiting = _early.popitem()
         waiting.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
+        for child in () if _FORKS else multiprocessing.active_children():
             child.kill()
 
 
 def keep_memory() -> None:
     """Have this process keep what it frees for its next arrays, where the C library is glibc.
 
-    By default large arrays are mapped and unmapped each time, and the system fills every new page with zeros:
-    up to a quarter of the time of generating.
+    By default large arrays are mapped and unmapped each time, and the system fills every new page with zeros.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if _FORKS else None
     if mallopt is not None:

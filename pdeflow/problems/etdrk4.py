@@ -28,13 +28,11 @@ from pdeflow.linalg import Status
 from pdeflow.problems.bandwidth import FULL, band_grid, highest_modes, resized
 from pdeflow.problems.compiled_etdrk4 import CompiledLook, CompiledSteps
 from pdeflow.problems.evolution import Evolution
+from pdeflow.problems.phi_functions import phi_functions
 from pdeflow.problems.richardson import extrapolated, next_number
 from pdeflow.problems.spectral_function import kept_modes, values_of
 from pdeflow.problems.spectral_rate import Rate
 from pdeflow.problems.unknowns import joined
-
-TAYLOR_TERMS = 18
-"""Of phi_3 within the unit circle, where 1 / 20! is below rounding."""
 
 ORDER = 4
 
@@ -181,24 +179,6 @@ def _begun(
     starts = [p.pop(name).varying().coefficients for name in problem.initials]
     start = joined([v.expand(batch, *v.shape[1:]) for v in starts])
     return Rate(problem, grid, p, start.device), start
-
-
-def phi_functions(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``phi_k(z) = (e^z - sum_{j<k} z^j / j!) / z^k`` for k = 1, 2, 3, of real or complex numbers.
-
-    Within the unit circle phi_3 by its Taylor series and the others by ``phi_k = 1 / k! + z phi_{k+1}``;
-    outside by that rule the other way round, where at most a few units of rounding are lost.
-    """
-    series = torch.full_like(z, 1 / math.factorial(TAYLOR_TERMS + 2))
-    for j in reversed(range(TAYLOR_TERMS - 1)):
-        series = series * z + 1 / math.factorial(j + 3)
-    near = z.abs() < 1
-    away = torch.where(near, 1.0, z)
-    one = (torch.exp(away) - 1) / away
-    two = (one - 1) / away
-    three = torch.where(near, series, (two - 0.5) / away)
-    two = torch.where(near, 0.5 + z * three, two)
-    return torch.where(near, 1.0 + z * two, one), two, three
 
 
 class _Step:

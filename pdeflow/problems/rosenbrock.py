@@ -314,7 +314,7 @@ def evolve(
     }
     (initial,) = problem.initials
     known = closed_grid(problem, grid)
-    functions = problem.parameters_on_grid(grid, parameters, torch.float64, _device(parameters))
+    functions = problem.parameters_on_grid(grid, parameters, torch.float64, device)
     check_values(problem, functions)
     n = batch_size(functions)
     start = functions[initial].values.expand(n, *grid.shape)[interior(known)].contiguous()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pdeflow.problems.etdrk4 import phi_functions
+from pdeflow.problems.phi_functions import phi_functions
 
 
 @pytest.mark.parametrize(
