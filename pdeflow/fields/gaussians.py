@@ -1,0 +1,118 @@
+r"""Physics-Informed Gaussians: sums of Gaussians with trainable centres and widths, mixed by a light network.
+
+N. Kang, J. Oh, Y. Hong, E. Park, "PIG: Physics-Informed Gaussians as Adaptive Parametric Mesh Representations",
+ICLR 2025.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pdeflow.errors import InvalidInput
+from pdeflow.fields.activations import ACTIVATIONS
+from pdeflow.fields.field import Field
+from pdeflow.fields.taylor_series import MultiIndex, Orders
+
+
+class Gaussians(Field):
+    r"""Features that are sums of Gaussians, and one hidden layer on top of them.
+
+    .. math:: f_k(x) = \sum_g w_{kg} \exp\Big(-\tfrac12 \sum_d \big((x_d - \mu_{kgd}) / \sigma_{kgd}\big)^2\Big),
+              \qquad u = W_2 \tanh(W_1 f + b_1) + b_2.
+
+    Derivatives are closed: those of a Gaussian along one axis are Hermite polynomials times it. On a product of
+    axes every derivative of a feature is one matrix product, ``(E_y * w) E_x^T``.
+
+    Parameters
+    ----------
+    lower, upper
+        Corners of the box in which the centres are drawn, uniformly.
+    components
+        As of `Field`.
+    gaussians
+        Of each feature.
+    features
+        How many there are.
+    sigma
+        Width at the start, along every axis.
+    hidden
+        Width of the network's layer; 0 for none, when u is an affine map of the features.
+    """
+
+    def __init__(
+        self,
+        lower: Sequence[float],
+        upper: Sequence[float],
+        components: int = 1,
+        gaussians: int = 200,
+        features: int = 4,
+        sigma: float = 0.1,
+        hidden: int = 16,
+    ) -> None:
+        super().__init__(len(lower), components)
+        for name, value, least in (("gaussians", gaussians, 1), ("features", features, 1), ("hidden", hidden, 0)):
+            if value < least:
+                raise InvalidInput(name, value, f"a whole number of at least {least}")
+        if not (math.isfinite(sigma) and sigma > 0):
+            raise InvalidInput("sigma", sigma, "a positive number")
+        low, high = torch.tensor(lower, device="cpu"), torch.tensor(upper, device="cpu")
+        shape = (features, gaussians, self.dim)
+        self.centres = nn.Parameter(low + (high - low) * torch.rand(shape))
+        self.log_sigma = nn.Parameter(torch.full(shape, math.log(sigma)))
+        self.weights = nn.Parameter(0.1 * torch.randn(features, gaussians))
+        widths = [features, hidden, components] if hidden else [features, components]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+
+    def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
+        """See :meth:`Field.derivatives`."""
+        self.check_points(points)
+        orders = Orders.of(wanted)
+        factors = [self._along(k, points[:, k], orders) for k in range(self.dim)]
+        series = []
+        for index in orders.indices:
+            product = self.weights[:, :, None]
+            for k, order in enumerate(index):
+                product = product * factors[k][order]
+            series.append(product.sum(1).T)
+        return orders.derivatives(self._mixed(orders, series))
+
+    def derivatives_on_product(self, axes: Sequence[Tensor], wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
+        """As :meth:`derivatives`, at all points of a product of axes, the last axis fastest."""
+        orders = Orders.of(wanted)
+        factors = [self._along(k, values, orders) for k, values in enumerate(axes)]
+        series = []
+        for index in orders.indices:
+            # (features, gaussians, points so far): the last axis is summed over the Gaussians.
+            product = self.weights[:, :, None]
+            for k, order in enumerate(index[:-1]):
+                product = (product[..., None] * factors[k][order][:, :, None, :]).flatten(2)
+            summed = product.transpose(1, 2) @ factors[-1][index[-1]]
+            series.append(summed.flatten(1).T)
+        return orders.derivatives(self._mixed(orders, series))
+
+    def _along(self, k: int, values: Tensor, orders: Orders) -> list[Tensor]:
+        """Taylor coefficients along one axis, of order 0 up, (features, gaussians, values) each."""
+        inverse = (-self.log_sigma[..., k, None]).exp()
+        z = (values - self.centres[..., k, None]) * inverse
+        found = [(-0.5 * z * z).exp()]
+        # c_{n+1} (n + 1) = -(z c_n + c_{n-1} / sigma) / sigma, from the derivative of exp(-z^2 / 2).
+        for n in range(max(index[k] for index in orders.indices)):
+            step = z * found[n] if n == 0 else z * found[n] + found[n - 1] * inverse
+            found.append(step * (-inverse / (n + 1)))
+        return found
+
+    def _mixed(self, orders: Orders, series: Sequence[Tensor]) -> list[Tensor]:
+        """The light network, of series of (N, features)."""
+        mixed = list(series)
+        for number, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.Linear)
+            if number:
+                mixed = orders.compose(ACTIVATIONS["tanh"], mixed)
+            stacked = torch.stack(mixed)
+            mixed = list((stacked @ layer.weight.T).unbind(0))
+            mixed[0] = mixed[0] + layer.bias
+        return mixed
