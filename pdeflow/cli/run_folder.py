@@ -25,6 +25,7 @@ class RunFolder:
         self.test = path / "test"
         self.metrics = self.test / "metrics.json"
         self.report = path / "report.html"
+        self.ended = path / "ended.json"
 
     def __str__(self) -> str:
         try:

@@ -153,6 +153,48 @@ def test_resume_goes_on_with_the_member_that_was_interrupted(pdeflow, fit):
     assert "more than the 2 epochs" in result.err
 
 
+STOPS_AT_ONCE = (
+    '--trainer.callbacks=[{"class_path": "lightning.pytorch.callbacks.EarlyStopping", '
+    '"init_args": {"monitor": "valid/l2", "stopping_threshold": 1000.0}}]'
+)
+
+
+@pytest.mark.parametrize("stopping", [(), (STOPS_AT_ONCE,)], ids=["by epochs", "early"])
+def test_a_member_that_has_ended_goes_on_where_more_epochs_are_asked_for(pdeflow, fit, stopping):
+    """The first member has ended, the second has not begun."""
+    epochs = 3 if stopping else 1
+    options = ("--objective=Supervised", "--lr_scheduler=null", "--trainer.callbacks=null", *stopping)
+    assert (
+        fit("darcy_fno_ensemble", "cut", "--ensemble=2", *options, f"--trainer.max_epochs={epochs}").code == 0
+    )
+
+    def cut() -> None:
+        shutil.rmtree("runs/cut/surrogate")
+        shutil.rmtree("runs/cut/members/2")
+
+    def lengths() -> list[int]:
+        return [
+            len(json.loads(path.read_text()))
+            for path in files("cut", *(f"members/{n}/history.json" for n in (1, 2)))
+        ]
+
+    cut()
+    result = pdeflow("fit", "--resume", "cut")
+    assert result.code == 0, result.err
+    assert "Member 1" not in result.out
+    assert "Member 2 of 2" in result.out
+    assert lengths() == [1, 1]
+    cut()
+    result = pdeflow("fit", "--resume", "cut", "--trainer.max_epochs=4", "--trainer.callbacks=null")
+    assert result.code == 0, result.err
+    assert lengths() == [4, 4]
+    surrogate = package.load("runs/cut")
+    parts = [package.load(f"runs/cut/members/{number}").model.state_dict() for number in (1, 2)]
+    for number, part in enumerate(parts):
+        found = surrogate.model.members[number].state_dict()
+        assert all(torch.equal(found[name], part[name]) for name in part)
+
+
 def test_what_ensembles_and_variances_refuse(pdeflow, fit, write_squares, darcy_file):
     for option, expected in (
         ("--ensemble=0", "ensemble"),
