@@ -133,14 +133,14 @@ def _epochs(path: Path) -> int:
 
 def _checkpoint(cli: TrainingCLI, folder: RunFolder) -> Path:
     """The last checkpoint, once it is known to be readable and to leave something to train."""
-    path = folder.checkpoint("last")
+    path, run = folder.checkpoint("last"), folder.ensemble or folder
     done, wanted = _epochs(path), cli.config.trainer.max_epochs
     if wanted is not None and 0 <= wanted <= done:
         raise InvalidInput(
             "trainer.max_epochs",
             wanted,
-            f"more than the {done} epochs that {folder} has done",
-            f"Run: pdeflow fit --resume {folder} --trainer.max_epochs={2 * done}",
+            f"more than the {done} epochs that {run} has done",
+            f"Run: pdeflow fit --resume {run} --trainer.max_epochs={2 * done}",
         )
     return path
 

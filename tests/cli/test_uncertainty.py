@@ -150,7 +150,8 @@ def test_resume_goes_on_with_the_member_that_was_interrupted(pdeflow, fit):
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     result = pdeflow("fit", "--resume", "cut")
     assert result.code != 0
-    assert "more than the 2 epochs" in result.err
+    assert "more than the 2 epochs that runs/cut has done" in result.err
+    assert "Run: pdeflow fit --resume runs/cut --trainer.max_epochs=4" in result.err
 
 
 STOPS_AT_ONCE = (
@@ -219,6 +220,11 @@ def test_what_ensembles_and_variances_refuse(pdeflow, fit, write_squares, darcy_
     result = pdeflow("test", "two")
     assert result.code != 0
     assert "members/2/checkpoints/best.ckpt" in result.err
+    assert "expected best or last, of every member.\nKnown: last.\n" in result.err
+    shutil.rmtree("runs/two/members/2")
+    result = pdeflow("test", "two")
+    assert result.code != 0
+    assert "Go on with: pdeflow fit --resume runs/two\n" in result.err
 
 
 @pytest.mark.slow
