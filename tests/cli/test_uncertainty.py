@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 import pdeflow as package
@@ -225,6 +226,45 @@ def test_what_ensembles_and_variances_refuse(pdeflow, fit, write_squares, darcy_
     result = pdeflow("test", "two")
     assert result.code != 0
     assert "Go on with: pdeflow fit --resume runs/two\n" in result.err
+
+
+FNO_ITSELF = {"class_path": "FNO", "init_args": {"modes": [8, 8], "width": 8}}
+
+
+@pytest.mark.parametrize(
+    ("model", "hint"),
+    [
+        ({"class_path": "Ensemble"}, "ensemble: 5"),
+        ({"class_path": "Ensemble", "init_args": {"members": [FNO_ITSELF] * 2}}, "ensemble: 5"),
+        ({"class_path": "pdeflow.operators.Ensemble", "init_args": {"modes": [8, 8]}}, "ensemble: 5"),
+        ({"class_path": "MeanVariance", "init_args": {"operator": FNO_ITSELF}}, "objective: GaussianNLL"),
+    ],
+)
+def test_what_is_made_of_operators_is_no_model(pdeflow, darcy_file, model, hint):
+    data = {
+        "class_path": "GridData",
+        "init_args": {"path": str(darcy_file), "inputs": ["a"], "targets": ["u"]},
+    }
+    Path("made.yaml").write_text(yaml.safe_dump({"model": model, "data": data}))
+    result = pdeflow("fit", "-c", "made.yaml")
+    assert result.code == 2
+    assert result.is_short, result.err
+    assert f"model.class_path: got '{model['class_path'].rpartition('.')[2]}'" in result.err
+    assert hint in result.err
+    result = pdeflow("fit", "-c", "darcy_fno", "--model=Ensembel")
+    assert result.code == 2
+    assert "Ensemble" not in result.err, result.err
+
+
+@pytest.mark.parametrize("objective", ["GaussianNLL", "Supervised"])
+def test_an_objective_of_pairs_refuses_trajectories_before_a_run_is_made(pdeflow, darcy_file, objective):
+    data = {"class_path": "TrajectoryData", "init_args": {"path": str(darcy_file), "fields": ["u"]}}
+    parts = {"model": FNO_ITSELF, "data": data, "objective": {"class_path": objective}}
+    Path("made.yaml").write_text(yaml.safe_dump(parts))
+    result = pdeflow("fit", "-c", "made.yaml")
+    assert result.code == 2
+    assert f"objective: got '{objective}', expected Rollout, for the data are trajectories" in result.err
+    assert not Path("runs").exists()
 
 
 @pytest.mark.slow
