@@ -1,6 +1,6 @@
 """Operators learned in the same seconds from the same samples: ours by our loop, and the peers' by theirs.
 
-Every operator on every case that it fits (``operators_cases.py``, ``operators_models.py``), beside
+Every operator but CODANO on every case that it fits (``operators_cases.py``, ``operators_models.py``), beside
 neuraloperator's Trainer with its FNO, TFNO and UNO, and PINA's with its FNO. All trainings of a case have the
 same seconds (``SECONDS``, from the first batch to the last step; reading and starting are not in them), the
 same batches, AdamW, the rate of the same one cycle over these seconds, and the relative H1 loss but where
