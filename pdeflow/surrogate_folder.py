@@ -143,7 +143,8 @@ def _find(folder: Path) -> Path:
             return candidate
     hint = "Give a folder that pdeflow.save or `pdeflow fit` wrote."
     if (folder / "checkpoints").is_dir() or (folder / "members").is_dir():
-        hint = f"Its training has not ended. Go on with: pdeflow fit --resume {folder}"
+        run = folder.parent.parent if folder.parent.name == "members" else folder
+        hint = f"Its training has not ended. Go on with: pdeflow fit --resume {run}"
     raise InvalidInput("folder", str(folder), "a folder that holds surrogate.json", hint)
 
 

@@ -7,6 +7,7 @@ import functools
 import json
 import sys
 
+import lightning
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -323,6 +324,18 @@ def test_a_refinement_is_summed_up(monkeypatch) -> None:
     made, refined = operators.refinement(operators.Plan("cpu", quick=False))
     assert refined == {"factor": 4.0, "seconds": 50.0}
     assert made[0]["case"] == "refiner"
+
+
+def test_a_refinement_that_fails_is_no_measurement(job_of, monkeypatch) -> None:
+    class Failing(lightning.Callback):
+        """Of the one trajectory that is refined."""
+
+        def __init__(self, *given, **more) -> None:
+            self.rows = [{"factor": 1.0, "failure": "left all bounds"}]
+
+    monkeypatch.setattr(operators_train, "REFINER", case_of(job_of("ns")))
+    monkeypatch.setattr(operators_train, "SpectralRefiner", Failing)
+    assert operators_train.main(job_of("ns") | {"model": "FNO"})["failure"] == "left all bounds"
 
 
 def test_the_table_has_every_operator_and_nothing_of_the_refiner(monkeypatch, tmp_path) -> None:
