@@ -83,6 +83,9 @@ class PointFunction(Function):
         if isinstance(other, PointFunction):
             values, differentiable = other.values, differentiable and other.differentiable
         elif isinstance(other, Tensor) and other.ndim:
+            if other.shape != self.points.shape[:1]:
+                expected = f"a number, ({len(self.points)},) values, or another such function"
+                raise InvalidInput("operand of a function on points", tuple(other.shape), expected)
             differentiable = False
         return PointFunction(operation(self.values, values), self.points, self.axes, differentiable)
 

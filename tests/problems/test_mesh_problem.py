@@ -30,8 +30,10 @@ from pdeflow.problems import (
     ThresholdedField,
     cos,
     exp,
+    log,
     manufacture,
     sin,
+    sqrt,
     triangulate,
 )
 from pdeflow.triangle_mesh import TriangleMesh
@@ -160,6 +162,7 @@ def test_conditions_on_loops_are_given_their_values(frames) -> None:
         ({"holes": Robin(-1.0)}, "Robin.coefficient", "at least 0"),
         ({"outer": Neumann(), "holes": Neumann()}, "conditions", "fixes the level"),
         ({"outer": Neumann(), "holes": Dirichlet()}, "conditions", "without holes"),
+        ({"outer": Dirichlet(1j)}, "Dirichlet.value", "a real number"),
     ],
 )
 def test_what_is_no_condition_on_loops_is_refused(conditions: dict, name: str, says: str) -> None:
@@ -167,6 +170,107 @@ def test_what_is_no_condition_on_loops_is_refused(conditions: dict, name: str, s
         PolygonDiffusion(conditions=conditions)
     assert caught.value.name == name
     assert says in str(caught.value)
+
+
+def test_conditions_on_holes_that_no_polygon_has_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="some polygon has") as caught:
+        PolygonDiffusion(RandomPolygon(holes=(0, 0)), conditions={"holes": Neumann()})
+    assert caught.value.name == "conditions.holes"
+
+
+class Stated(PolygonDiffusion):
+    """Written by hand: conditions as they are given, checked by nobody before."""
+
+    def __init__(self, *conditions, boundary_value=None, held=("outer", "hole", "base")) -> None:
+        super().__init__()
+        self.conditions, self.held, self.value = conditions, held, boundary_value
+
+    def boundary_value(self, at, p):
+        return p.g if self.value is None else self.value(at, p)
+
+
+def ones(n: int) -> torch.Tensor:
+    return torch.ones(n, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("problem", "name", "says"),
+    [
+        (Stated(Dirichlet(math.inf)), "Dirichlet.value", "finite"),
+        (Stated(Dirichlet(1j)), "Dirichlet.value", "a real number"),
+        (Stated(Dirichlet(lambda at: log(at.x))), "Dirichlet.value", "finite numbers on the boundary"),
+        (Stated(Dirichlet(lambda at: ones(3))), "Dirichlet.value", "got 'Tensor of shape (3,)'"),
+        (Stated(Dirichlet(lambda at: at.x * ones(3))), "operand of a function on points", "got (3,)"),
+        (Stated(Dirichlet(lambda at: None)), "Dirichlet.value", "got 'NoneType'"),
+        (Stated(boundary_value=lambda at, p: sqrt(at.x)), "Stated.boundary_value", "finite numbers"),
+        (Stated(boundary_value=lambda at, p: ones(7)), "Stated.boundary_value", "of shape (7,)"),
+        (Stated(Robin(math.nan)), "Robin.coefficient", "finite"),
+        (Stated(Robin(-2.0)), "Robin.coefficient", "at least 0"),
+        (Stated(Robin(lambda at, p: at.x)), "Robin.coefficient", "a positive c"),
+        (Stated(Robin(lambda at, p: 1 / (at.x - at.x))), "Robin.coefficient", "finite numbers"),
+        (Stated(Robin(1.0, lambda at, p: ones(5))), "Robin.value", "of shape (5,)"),
+        (Stated(Neumann(lambda at, p: log(at.x))), "Neumann.value", "finite numbers"),
+        (Stated(Neumann(lambda at, p: at.x * ones(3))), "operand of a function on a grid or mesh", "(3,)"),
+        (Stated(Dirichlet(on="hole")), "Dirichlet.on", "Nearest: holes"),
+        (Stated(Dirichlet(on=("outer", "x-"))), "Dirichlet.on", "got 'x-'"),
+        (Stated(3.0), "Stated.conditions", "Dirichlet, Neumann or Robin"),
+        (Stated(held=("bottom",)), "Stated.held", "Known: base, hole, outer"),
+        (Stated(held="base"), "Stated.held", 'Say ("base",)'),
+        (Stated(Neumann()), "Stated.conditions", "fixes the level of u"),
+        (Stated(Robin(lambda at, p: 0 * at.x, 1.0)), "Stated.conditions", "Robin with c > 0"),
+        (Stated(held=()), "Stated.conditions", "no held nodes"),
+    ],
+)
+def test_conditions_written_by_hand_are_checked(frames, problem: MeshProblem, name: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        problem.assemble(frames[0], {"a": 1.0, "f": 1.0, "g": 0.0})
+    assert caught.value.name == name
+    assert says in str(caught.value)
+
+
+def test_conditions_on_parts_without_nodes_are_refused(frames) -> None:
+    mesh, given = frames[0], {"a": 1.0, "f": 1.0, "g": 0.0}
+    unmarked = TriangleMesh(mesh.positions, mesh.triangles, np.zeros_like(mesh.boundary))
+    with pytest.raises(InvalidInput, match=r"TriangleMesh\.boundary") as caught:
+        Stated(Robin(1.0, on="outer")).assemble(unmarked, given)
+    assert caught.value.name == "Robin.on"
+    square = triangulate(Polygon((np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]),)), 0.2)
+    problem = Stated(Dirichlet(2.0, on="holes"))
+    problem.assemble(square, given)  # other samples have holes
+    problem.shape = RandomPolygon(holes=(0, 0))
+    with pytest.raises(InvalidInput, match=r"holes of at least \(0, 1\)"):
+        problem.assemble(square, given)
+
+
+def test_several_unknowns_take_no_conditions_of_one(frames) -> None:
+    problem = PolygonElasticity()
+    problem.conditions = (Dirichlet(0.0),)
+    with pytest.raises(InvalidInput, match="boundary_value"):
+        problem.assemble(frames[0], {"lam": 1.0, "mu": 1.0, "fx": 0.0, "fy": 0.0})
+
+
+def test_parameters_that_are_not_finite_are_left_to_the_solver(frames) -> None:
+    """A run records such a sample and goes on."""
+    problem = Stated(Robin(1.0, lambda at, p: p.g))
+    system = problem.assemble(frames[0], {"a": 1.0, "f": 1.0, "g": math.inf})
+    status = system.solve(on_failure="return").status
+    assert linalg.Status(int(status)) == linalg.Status.NONFINITE_INPUT
+
+
+def test_what_is_undetermined_without_values_may_be_determined_by_a_reaction(frames) -> None:
+    """-lap u + 9 u = 18 without a flux: u = 2."""
+    problem = Screened()
+    problem.conditions = (Neumann(),)
+    u = solved(problem, frames[0], {"a": 1.0, "f": 18.0, "g": 0.0})
+    np.testing.assert_allclose(u, 2.0, rtol=1e-10)
+
+
+def test_of_two_conditions_on_a_part_the_later_one_holds(frames) -> None:
+    given = {"a": 1.0, "f": 1.0, "g": 0.0}
+    for last in (Robin(2.0, 1.0, on="outer"), Dirichlet(1.0, on="outer"), Neumann(0.5, on="outer")):
+        alone = solved(Stated(last), frames[0], given)
+        for first in (Dirichlet(7.0, on="outer"), Robin(5.0, 3.0, on="outer"), Neumann(9.0, on=("outer",))):
+            np.testing.assert_allclose(solved(Stated(first, last), frames[0], given), alone, rtol=1e-12)
 
 
 class Displaced(PolygonElasticity):
