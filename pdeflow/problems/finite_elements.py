@@ -13,6 +13,7 @@ from pdeflow.errors import InvalidInput, MissingDependency
 from pdeflow.linalg import SparseOperator
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.conditions import Robin
+from pdeflow.problems.elastic_conditions import Traction
 from pdeflow.problems.element_function import ElementFunction, WeakResidual
 from pdeflow.problems.polygon_conditions import evaluated, placed, require_finite
 from pdeflow.problems.unknowns import components, named
@@ -76,11 +77,16 @@ def assemble(problem: MeshProblem, mesh: TriangleMesh, parameters: Mapping[str, 
 
     for condition, parts in placed(problem.conditions):
         facets = _facets(made, mesh.on(parts))
-        if isinstance(condition, Robin) and len(facets):
-            rim = skfem.FacetBasis(made, skfem.ElementTriP1(), facets=facets, intorder=ORDER)
+        if not len(facets):
+            continue
+        rim = skfem.FacetBasis(made, skfem.ElementTriP1(), facets=facets, intorder=ORDER)
+        if isinstance(condition, Robin):
             form = _BoundaryForm(problem, rim, mesh, parameters, condition)
             matrix = matrix + skfem.BilinearForm(form.bilinear(0, 0)).assemble(rim)
             sides[0] = sides[0] + skfem.LinearForm(form.linear(0)).assemble(rim)
+        elif isinstance(condition, Traction):
+            load = _Load(problem, rim, mesh, parameters, condition)
+            sides = [sides[k] + skfem.LinearForm(load.linear(k)).assemble(rim) for k in fields]
 
     boundary = problem.boundary_values(mesh, parameters)
     free = ~mesh.on(problem.held_parts)
@@ -118,6 +124,13 @@ class _WeakForm:
             values[name] = float(value) if isinstance(value, Tensor) else value
         self.p = Names("parameter", values)
         self.at_zero = self.residuals([self._nothing()] * len(problem.fields))
+
+    def _value(self, part: Any, name: str, parameters: Mapping[str, Any]) -> Tensor:
+        """Of a number or a formula in a condition."""
+        part = part(self.at, self.p) if callable(part) else part
+        values = evaluated(part, tuple(self.zero.shape), name)
+        require_finite(values, name, parameters)
+        return values
 
     def _nothing(self) -> ElementFunction:
         return ElementFunction(self.zero, dict.fromkeys(AXES, self.zero))
@@ -193,13 +206,6 @@ class _BoundaryForm(_WeakForm):
         self.condition = (c, self._value(condition.value, f"{kind}.value", parameters))
         self.at_zero = self.residuals([self._nothing()])
 
-    def _value(self, part: Any, name: str, parameters: Mapping[str, Any]) -> Tensor:
-        """Of a number or a formula in a condition."""
-        part = part(self.at, self.p) if callable(part) else part
-        values = evaluated(part, tuple(self.zero.shape), name)
-        require_finite(values, name, parameters)
-        return values
-
     def residuals(self, functions: list[ElementFunction]) -> list[WeakResidual]:
         """The residual of functions whose normal derivatives are those of the condition."""
         if self.condition is None:  # not known before the parameters are
@@ -217,6 +223,30 @@ class _BoundaryForm(_WeakForm):
         return (through * _tensor(v)).numpy()
 
 
+class _Load(_WeakForm):
+    """The work of a traction on facets."""
+
+    def __init__(
+        self,
+        problem: MeshProblem,
+        basis: Any,
+        mesh: TriangleMesh,
+        parameters: Mapping[str, Any],
+        condition: Traction,
+    ) -> None:
+        super().__init__(problem, basis, mesh, parameters)
+        x, y, pressure = (
+            self._value(getattr(condition, part), f"Traction.{part}", parameters)
+            for part in ("x", "y", "pressure")
+        )
+        normals = np.asarray(basis.normals)
+        self.force = [part - pressure * _tensor(normals[k]) for k, part in enumerate((x, y))]
+
+    def linear(self, row: int) -> Any:
+        """The right-hand side of one equation, as scikit-fem calls it."""
+        return lambda v, w: (self.force[row] * _tensor(v)).numpy()
+
+
 def _check_determined(problem: MeshProblem, matrix: Any, free: np.ndarray) -> None:
     """Raise InvalidInput if every node is held, or none and the matrix maps a constant unknown to 0."""
     if not free.any():
@@ -227,8 +257,10 @@ def _check_determined(problem: MeshProblem, matrix: Any, free: np.ndarray) -> No
         constant = (np.arange(len(free) * n) % n == k).astype(float)
         if (abs(matrix @ constant) <= _ROUNDING * (abs(matrix) @ constant)).all():
             key = f"{type(problem).__name__}.conditions"
-            got = "none but Neumann on this polygon" if problem.conditions else "no held nodes"
+            got = "none that does, and no held nodes" if problem.conditions else "no held nodes"
             hint = "Dirichlet, or Robin with c > 0, on outer does, which every polygon has; or held parts do."
+            if n > 1:
+                hint = "Displacement on outer does, which every polygon has; or held parts do."
             raise InvalidInput(key, got, f"something that fixes the level of {name}", hint)
 
 

@@ -26,17 +26,18 @@ from pdeflow.linalg import (
 )
 from pdeflow.problems import point_function
 from pdeflow.problems.calculus import Names
-from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conditions import Condition, Dirichlet
 from pdeflow.problems.domain import Box
+from pdeflow.problems.elastic_conditions import Displacement
 from pdeflow.problems.grid_function import GridFunction
 from pdeflow.problems.point_function import PointFunction
 from pdeflow.problems.polygon import Polygon, RandomPolygon
 from pdeflow.problems.polygon_conditions import (
     check_stated,
+    default_parts,
     evaluated,
     held_parts,
     loops_of,
-    parts_of,
     placed,
     require_finite,
 )
@@ -121,8 +122,9 @@ class MeshProblem(Problem):
     ``conditions``
         Of one unknown, what :func:`~pdeflow.problems.polygon_conditions.conditions_on_loops` gives: it holds
         in place of `boundary_value` or of no flux. ``du/dn`` of Robin and Neumann is the derivative of u.
-        Stated by hand, each says where it holds, ``Robin(2.0, on="outer")`` or ``on="holes"``, by default on
-        both.
+        Of two, a displacement, what ``conditions_on_body`` gives: a :class:`Displacement` holds in place of
+        `boundary_value`, a :class:`Traction` acts where no displacement is given. Stated by hand, each says
+        where it holds, ``Robin(2.0, on="outer")`` or ``on="holes"``, by default on both.
     ``tags``
         What is known of the matrices; None to compare each with its transpose.
     """
@@ -229,17 +231,15 @@ class MeshProblem(Problem):
         given = components(self.fields, self.boundary_value(at, Names("parameter", p)), name)
         columns = torch.stack([evaluated(value, places, name) for value in given], dim=1)
         values = torch.zeros_like(columns)
-        stated = placed(self.conditions)
-        named = {part for _, parts in stated for part in parts}
-        own = torch.from_numpy(mesh.on(tuple(part for part in self.held if part not in named)))
+        own = torch.from_numpy(mesh.on(default_parts(self.held, self.conditions)))
         values[own] = columns[own]
         require_finite(values, name, parameters)
-        for condition, parts in stated:
-            if isinstance(condition, Dirichlet):
-                value = condition.value(at) if callable(condition.value) else condition.value
-                here = torch.from_numpy(mesh.on(parts))
-                values[here] = evaluated(value, places, "Dirichlet.value")[here, None]
-                require_finite(values[here], "Dirichlet.value", parameters)
+        for condition, parts in placed(self.conditions):
+            here = torch.from_numpy(mesh.on(parts))
+            for k, (key, value) in enumerate(_given(condition).items()):
+                value = evaluated(value(at) if callable(value) else value, places, key)
+                require_finite(value[here], key, parameters)
+                values[here, k] = value[here]
         return values
 
     def statement(self) -> dict[str, Any]:
@@ -264,9 +264,8 @@ class MeshProblem(Problem):
         """What a data set's card says; see :meth:`Problem.describe`."""
         from pdeflow.problems import symbolic
 
-        named = {part for condition in self.conditions for part in parts_of(condition)}
-        left = [part for part in self.held if part not in named]
-        given = [f"given on: {', '.join(left)}; no flux elsewhere"] if left or not named else []
+        left = default_parts(self.held, self.conditions)
+        given = [f"given on: {', '.join(left)}; no flux elsewhere"] if left or not self.conditions else []
         return {
             "name": self.name,
             "equation": self.latex(),
@@ -286,3 +285,12 @@ class MeshProblem(Problem):
     def _no_grid(self) -> InvalidInput:
         hint = "Use mesh, sample_on_mesh and assemble."
         return InvalidInput(self.name, "a grid", "a mesh for each sample", hint)
+
+
+def _given(condition: Condition) -> dict[str, Any]:
+    """What a condition gives each unknown, a number or a formula of ``at``, by its key; maybe nothing."""
+    if isinstance(condition, Dirichlet):
+        return {"Dirichlet.value": condition.value}
+    if isinstance(condition, Displacement):
+        return {"Displacement.x": condition.x, "Displacement.y": condition.y}
+    return {}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.problems.calculus import Function
-from pdeflow.problems.conditions import Condition, Dirichlet, Robin, check_numbers, check_positive_robin
+from pdeflow.problems.conditions import Condition, Dirichlet, Robin, check_positive_robin
+from pdeflow.problems.elastic_conditions import Displacement, Traction
 from pdeflow.problems.polygon import RandomPolygon
 from pdeflow.triangle_mesh import BOUNDARY_PARTS, TriangleMesh
 
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 LOOPS = {"outer": ("outer", "base"), "holes": ("hole",)}
 """Names in recipes, to the parts of a mesh's boundary that they stand for."""
+VALUES = (Dirichlet, Displacement)
+"""Conditions that give the unknowns themselves."""
 
+_WORDS = {Dirichlet: "Dirichlet, Neumann or Robin", Displacement: "Displacement or Traction"}
 _NO_HOLES = "Take holes of at least (0, 1) in the shape, or leave the condition out."
 
 
@@ -37,24 +42,49 @@ def conditions_on_loops(
         holds, a number in it is not real and finite, a Robin coefficient is below 0, or nothing fixes the
         level of u on some polygon.
     """
-    found: list[Dirichlet | Robin] = []
+    found = _on_loops(named, shape, (Dirichlet, Robin))
+    floating = {c.on[0] for c in found if isinstance(c, Robin) and c.coefficient == 0}
+    if "outer" in floating and ("holes" in floating or not shape.holes[0]):
+        hint = "Give outer a Dirichlet or Robin condition, or shape at least one hole that fixes u."
+        got = "none on a polygon without holes" if "holes" not in floating else "none but Neumann"
+        raise InvalidInput("conditions", got, "something that fixes the level of u on every polygon", hint)
+    return found
+
+
+def conditions_on_body(
+    named: Mapping[str, Condition] | None, shape: RandomPolygon
+) -> tuple[Displacement | Traction, ...]:
+    """The same of an elastic body: ``{"outer": Displacement(), "holes": Traction(pressure=1.0)}``.
+
+    Raises
+    ------
+    InvalidInput
+        If a name is neither ``outer`` nor ``holes``, no polygon has holes, a condition says itself where it
+        holds, or a number in it is not real and finite.
+    """
+    return _on_loops(named, shape, (Displacement, Traction))
+
+
+_Kind = TypeVar("_Kind", bound="Dirichlet | Robin | Displacement | Traction")
+
+
+def _on_loops(
+    named: Mapping[str, Condition] | None, shape: RandomPolygon, kinds: tuple[type[_Kind], ...]
+) -> tuple[_Kind, ...]:
+    """Conditions of these kinds, each with the loop that it is named by."""
+    found: list[_Kind] = []
     for name, condition in (named or {}).items():
         key = f"conditions.{name}"
         if name not in LOOPS:
             raise InvalidInput(key, name, "a part of a polygon's boundary", choices=tuple(LOOPS))
-        if not isinstance(condition, (Dirichlet, Robin)):
-            raise InvalidInput(key, condition, "Dirichlet, Neumann or Robin")
+        if not isinstance(condition, kinds):
+            raise InvalidInput(key, condition, _WORDS[kinds[0]])
         if condition.on != "all":
             raise InvalidInput(f"{key}.on", condition.on, "nothing: the key says where it holds")
         if name == "holes" and not shape.holes[1]:
             raise InvalidInput(key, name, "a part that some polygon has", _NO_HOLES)
         _check_real(condition)
         found.append(replace(condition, on=(name,)))
-    floating = {c.on[0] for c in found if isinstance(c, Robin) and c.coefficient == 0}
-    if "outer" in floating and ("holes" in floating or not shape.holes[0]):
-        hint = "Give outer a Dirichlet or Robin condition, or shape at least one hole that fixes u."
-        got = "none on a polygon without holes" if "holes" not in floating else "none but Neumann"
-        raise InvalidInput("conditions", got, "something that fixes the level of u on every polygon", hint)
     return tuple(found)
 
 
@@ -81,8 +111,15 @@ def held_parts(held: Iterable[str], conditions: Sequence[Condition]) -> tuple[st
     """Where u is given: where it is by default, unless a condition says otherwise there."""
     parts = dict.fromkeys(held, True)
     for condition, here in placed(conditions):
-        parts |= dict.fromkeys(here, isinstance(condition, Dirichlet))
+        if not isinstance(condition, Traction):  # which is a force, and frees nothing
+            parts |= dict.fromkeys(here, isinstance(condition, VALUES))
     return tuple(part for part, given in parts.items() if given)
+
+
+def default_parts(held: Iterable[str], conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """Where u is given, but not by a condition."""
+    named = {part for c, here in placed(conditions) if isinstance(c, VALUES) for part in here}
+    return tuple(part for part in held_parts(held, conditions) if part not in named)
 
 
 def check_stated(problem: MeshProblem, mesh: TriangleMesh) -> None:
@@ -98,12 +135,12 @@ def check_stated(problem: MeshProblem, mesh: TriangleMesh) -> None:
     for part in problem.held:
         if part not in known:
             raise InvalidInput(f"{owner}.held", part, "parts of the boundary", choices=known)
+    kinds = {1: (Dirichlet, Robin), 2: (Displacement, Traction)}.get(len(problem.fields), ())
     for condition in problem.conditions:
-        if not isinstance(condition, (Dirichlet, Robin)):
-            raise InvalidInput(f"{owner}.conditions", condition, "Dirichlet, Neumann or Robin")
-        if len(problem.fields) > 1:
-            hint = "Give values by held and boundary_value."
-            raise InvalidInput(f"{owner}.conditions", str(condition), "none, with several unknowns", hint)
+        if not isinstance(condition, kinds):
+            expected = _WORDS[kinds[0]] if kinds else "none, with so many unknowns"
+            hint = "" if kinds else "Give values by held and boundary_value."
+            raise InvalidInput(f"{owner}.conditions", condition, expected, hint)
         _check_real(condition)
         key = f"{type(condition).__name__}.on"
         for name in loops_of(condition):
@@ -117,10 +154,10 @@ def check_stated(problem: MeshProblem, mesh: TriangleMesh) -> None:
 
 def _check_real(condition: Condition) -> None:
     """Raise InvalidInput unless the numbers in it are real and finite, a Robin coefficient not below 0."""
-    check_numbers(condition)
-    value = getattr(condition, "value", 0.0)
-    if isinstance(value, complex):
-        raise InvalidInput(f"{type(condition).__name__}.value", value, "a real number")
+    for part in ("value", "coefficient", "x", "y", "pressure"):
+        number = getattr(condition, part, 0.0)
+        if not callable(number) and not (isinstance(number, numbers.Real) and math.isfinite(number)):
+            raise InvalidInput(f"{type(condition).__name__}.{part}", number, "a real, finite number")
     check_positive_robin(condition)
 
 
