@@ -59,6 +59,20 @@ def test_fewer_nodes_than_burgers_takes_do_not_resolve_its_fronts() -> None:
     assert errors[1] < 0.02
 
 
+@pytest.mark.parametrize(
+    "family", [lambda u0: Burgers(Constant(0.001), u0), lambda u0: KortewegDeVries(50.0, u0)]
+)
+def test_the_average_of_an_initial_field_asks_for_no_nodes(family) -> None:
+    """It moves the solution on, as a whole."""
+    needed = []
+    for more in ({}, {"constant_mode": True}, {"constant_mode": True, "mean": 5.0}):
+        problem = family(GaussianField(alpha=2.0, tau=0.3, **more))
+        with pytest.raises(InvalidInput, match="resolution") as caught:
+            problem.check_resolution(problem.grid(2))
+        needed.append(caught.value.expected.split()[2])
+    assert len(set(needed)) == 1
+
+
 def test_fewer_nodes_than_korteweg_de_vries_takes_are_said() -> None:
     problem = KortewegDeVries(length=50.0, initial=GaussianField(std=2.0))
     needed = math.ceil(50 * math.sqrt(2 * 2.0) / 0.75)
