@@ -44,7 +44,7 @@ class InverseLaplacian(sympy.Function):
         if constant != 1:
             return constant * cls(rest, *axes)
         if isinstance(u, sympy.exp):
-            eigenvalue = sympy.simplify(sum(u.diff(axis, 2) for axis in axes) / u)
+            eigenvalue = sympy.cancel(sum(u.diff(axis, 2) for axis in axes) / u)
             if not eigenvalue.has(*axes):
                 return u / eigenvalue
         return None
@@ -223,5 +223,7 @@ def symbol(problem: Problem) -> sympy.Expr | sympy.Matrix:
     wave = sympy.exp(sympy.I * phase)
     rows = _linearised(problem, [wave] * len(problem.fields), here, parameter_symbols(problem, frozen=True))
     thawed = {frozen: coordinate(axis) for axis, frozen in here.items()}
-    entries = [[sympy.simplify(sympy.expand(value / wave).subs(thawed)) for value in row] for row in rows]
+    # simplify() would import all of sympy.physics.units, for half a second.
+    entries = [[sympy.cancel(sympy.expand(value / wave).subs(thawed)) for value in row] for row in rows]
+    entries = [[sympy.factor_terms(entry) for entry in row] for row in entries]
     return entries[0][0] if len(entries) == 1 else sympy.Matrix(entries)
