@@ -24,9 +24,10 @@ class Burgers(Evolution):
     A front between two values with the difference J is :math:`\tanh(J x / (4 \nu))` (J. D. Cole, Quart. Appl.
     Math. 9, 1951), about 8 nu wide over J. Its Fourier coefficients have fallen by
     :math:`2 \exp(-2 \pi^2 \nu / (J h))` where a grid of spacing h ends: to two thousandths at
-    h = 2 sqrt(2) nu / J. J is taken to be two standard deviations of the initial field: with so many nodes
-    the relative error of the FNO paper's fields at the worst of six instants is 0.2 percent in the median and
-    at most 2, with half as many 3 and at most 11 (measured, 16 samples, nu = 0.01).
+    h = 2 sqrt(2) nu / J. J is taken to be two standard deviations of the initial field about its average,
+    which moves fronts and does not steepen them: with so many nodes the relative error of the FNO paper's
+    fields at the worst of six instants is 0.2 percent in the median and at most 2, with half as many 3 and at
+    most 11 (measured, 16 samples, nu = 0.01).
 
     Parameters
     ----------
