@@ -62,7 +62,7 @@ class Burgers(Evolution):
         super().check_resolution(grid)
         least, jump = self.nu.distribution.bounds[0], 2 * self.u0.distribution.deviation(self.domain)
         if least > 0:  # else some front may be too thin for any grid
-            needed = math.ceil(jump / (2 * math.sqrt(2) * least) - 1e-9)
+            needed = jump / (2 * math.sqrt(2) * least)
             reason = f"for fronts of height {jump:.3g} at the viscosity {least:.3g}"
             hint = "Take a finer grid, a larger viscosity, or BurgersFronts, which has shocks instead."
             require_nodes(grid, needed, reason, hint)

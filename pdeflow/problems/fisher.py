@@ -69,6 +69,6 @@ class Fisher(Evolution):
         least, fastest = self.nu.distribution.bounds[0], self.rho.distribution.bounds[1]
         if least > 0 and fastest < math.inf:  # else some front may be too thin for any grid
             width = math.sqrt(least / fastest)
-            needed = math.ceil(1 / (WIDEST_SPACING * width) - 1e-9)
+            needed = 1 / (WIDEST_SPACING * width)
             reason = f"one for four lengths sqrt(nu / rho) = {width:.3g} of a front"
             require_nodes(grid, needed, reason, "Take a finer grid, a larger diffusivity, or slower growth.")

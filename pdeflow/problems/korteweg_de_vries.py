@@ -60,6 +60,6 @@ class KortewegDeVries(Evolution):
         """Raise InvalidInput unless the spacing is at most ``3 / (4 sqrt(M))``."""
         super().check_resolution(grid)
         height = 2 * self.u0.distribution.deviation(self.domain)
-        needed = math.ceil((grid.upper[0] - grid.lower[0]) * math.sqrt(height) / WIDEST_SPACING - 1e-9)
+        needed = (grid.upper[0] - grid.lower[0]) * math.sqrt(height) / WIDEST_SPACING
         reason = f"for solitons that come from fields of height {height:.3g}"
         require_nodes(grid, needed, reason, "Take a finer grid, a smaller length, or lower fields.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,10 +32,12 @@ Formula = Callable[[Any], Any]
 """A function of ``at``, written with the functions of :mod:`pdeflow.problems.calculus`."""
 
 
-def require_nodes(grid: Grid, needed: int, reason: str, hint: str) -> None:
+def require_nodes(grid: Grid, needed: float, reason: str, hint: str) -> None:
     """Raise InvalidInput unless there are so many nodes along each axis; see `Problem.check_resolution`."""
+    needed -= 1e-9
     if min(grid.points) < needed:
-        expected = f"at least {needed} nodes along each axis, {reason}"
+        told = math.ceil(needed) if needed < 1e9 else f"{needed:.2g}"
+        expected = f"at least {told} nodes along each axis, {reason}"
         raise InvalidInput("resolution", min(grid.points), expected, hint)
 
 

@@ -15,6 +15,7 @@ from pdeflow.problems import (
     Fisher,
     GaussianBumps,
     GaussianField,
+    Helmholtz,
     KortewegDeVries,
     NavierStokes,
     ShallowWater,
@@ -40,6 +41,20 @@ from pdeflow.problems.burgers import FNO_STD
 )
 def test_published_settings_are_taken(problem: Evolution, points: int) -> None:
     problem.check_resolution(problem.grid(points))
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (Helmholtz(wave_number=Constant(1e12)), "at least 1.6e+12 nodes"),
+        (Helmholtz(wave_number=Constant(1e308)), "at least inf nodes"),
+        (Burgers(Constant(1e-300)), "nodes along each axis, for fronts"),
+    ],
+)
+def test_numbers_beyond_all_grids_are_told(problem, told: str) -> None:
+    with pytest.raises(InvalidInput, match="resolution") as caught:
+        problem.check_resolution(problem.grid(64))
+    assert told in str(caught.value)
 
 
 def test_fewer_nodes_than_burgers_takes_do_not_resolve_its_fronts() -> None:
