@@ -153,11 +153,12 @@ def check_size(grid: Grid) -> None:
 
 def check_values(problem: Problem, functions: Mapping[str, GridFunction]) -> None:
     """Raise InvalidInput unless the parameters are finite, and positive where they have to be."""
+    hint = "If it was drawn, its distribution reaches beyond floating point: take a narrower one."
     for name, function in functions.items():
         if not bool(torch.isfinite(magnitude(function.values)).all()):
-            raise InvalidInput(f"parameter {name!r}", "NaN or Inf", "finite values")
+            raise InvalidInput(f"parameter {name!r}", "NaN or Inf", "finite values", hint)
         if problem.parameters[name].positive and not bool((function.values.flatten(1).amin(1) > 0).all()):
-            raise InvalidInput(f"parameter {name!r}", float(function.values.min()), "positive values")
+            raise InvalidInput(f"parameter {name!r}", float(function.values.min()), "positive values", hint)
 
 
 def batch_size(functions: Mapping[str, GridFunction]) -> int:
