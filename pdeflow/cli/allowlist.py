@@ -13,6 +13,7 @@ from pdeflow.cli.failure import UsageError
 # to `os.system`. Loggers are named one by one, because most of the others send data over the network.
 ALLOWED = (
     "pdeflow.data",
+    "pdeflow.fields",
     "pdeflow.linalg",
     "pdeflow.operators",
     "pdeflow.problems",

@@ -25,8 +25,10 @@ from pdeflow.cli.rewrite import instantiate, made_of_operators, usage_error
 from pdeflow.data.mesh_data import MeshData
 from pdeflow.data.trajectory_data import TrajectoryData
 from pdeflow.errors import InvalidInput
+from pdeflow.fields import Field
 from pdeflow.operators import GraphOperator, MeanVariance, Operator
 from pdeflow.operators.gaussian_operator import on_grids
+from pdeflow.problems import Problem
 from pdeflow.training import GaussianNLL, Objective, Residual, Schedule, Supervised, TrainingTask
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
 
@@ -94,6 +96,9 @@ class TrainingCLI(LightningCLI):
             for name, text in self.options.items():
                 flag = {"action": "store_true"} if name in FLAGS else {"metavar": name.strip("-").upper()}
                 group.add_argument(name, help=text, **flag)  # pyright: ignore[reportArgumentType]
+        parser.add_subclass_arguments(
+            Problem, "problem", required=False, help="the statement that objective and data are given"
+        )
         parser.add_subclass_arguments(Operator, "model", required=True, help="the operator, e.g. FNO, GNO")
         parser.add_subclass_arguments(Objective, "objective", help="what is minimised, e.g. Supervised")
         parser.set_defaults({"objective": {"class_path": "pdeflow.training.Supervised"}})
@@ -136,7 +141,7 @@ class TrainingCLI(LightningCLI):
         self._check_accelerator()
         if refused := made_of_operators(self.config.model.class_path):
             raise refused
-        self.datamodule = instantiate(self.parser, Namespace(data=self.config.data)).data
+        self.datamodule = instantiate(self.parser, Namespace(data=self._with_problem("data"))).data
         self.build_task()
         if self.verb == "fit":
             # Check the settings, the data, and that it fills a batch, now: before a run folder is made.
@@ -150,7 +155,7 @@ class TrainingCLI(LightningCLI):
 
     def build_task(self) -> None:
         """Build the model, with weights drawn from the generators as they are, and the task around it."""
-        objective = instantiate(self.parser, Namespace(objective=self.config.objective)).objective
+        objective = instantiate(self.parser, Namespace(objective=self._with_problem("objective"))).objective
         self._check_objective(objective)
         has_variance = isinstance(objective, GaussianNLL)
         self._fit_model_to_data(2 if has_variance else 1)
@@ -165,12 +170,21 @@ class TrainingCLI(LightningCLI):
             compile=self.config.compile,
         )
 
+    def _with_problem(self, key: str) -> Namespace:
+        """The config of a class, with the problem that stands beside it where the class takes one and has none."""
+        config, problem = self.config[key].clone(), self.config.get("problem")
+        if problem is not None and "problem" in config.init_args and config.init_args.problem is None:
+            config.init_args.problem = problem
+        return config
+
     def build_trainer(self, callbacks: list, **overrides: Any) -> None:
         """Build the trainer.
 
         ``overrides`` win over the config; a callback of the config over one of ``callbacks`` of its class.
         """
         config = {**instantiate(self.parser, Namespace(trainer=self.config.trainer)).trainer, **overrides}
+        if isinstance(self.task.model, Field) and "precision" not in (self.given.get("trainer") or {}):
+            config["precision"] = "64-true"  # derivatives of second order lose half the digits
         chosen = config.get("callbacks") or []
         chosen = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
         if not any(isinstance(callback, ProgressBar) for callback in chosen):
@@ -257,6 +271,9 @@ class TrainingCLI(LightningCLI):
         """
         channels_out = outputs * self.datamodule.out_channels
         wanted = {"in_channels": self.datamodule.in_channels, "out_channels": channels_out}
+        for key, value in getattr(self.datamodule, "model_arguments", {}).items():
+            if key in self.config.model.init_args:
+                self.config.model.init_args[key] = value
         names = {"in_channels": "inputs", "out_channels": "targets"}
         arguments = self.config.model.init_args
         given = (self.given.get("model") or Namespace()).get("init_args") or Namespace()

@@ -1,6 +1,8 @@
 """Fields: networks that are one solution, with their derivatives."""
 
 from pdeflow.fields.field import Field
+from pdeflow.fields.gaussians import Gaussians
+from pdeflow.fields.hard_conditions import HardConditions
 from pdeflow.fields.mlp import MLP
 
-__all__ = ["MLP", "Field"]
+__all__ = ["MLP", "Field", "Gaussians", "HardConditions"]

@@ -1,37 +1,49 @@
-"""A field: a function of position, and often of time, that solves one problem."""
+"""A field: a function of position, and often of time, that is one solution."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields.taylor_series import MultiIndex
+from pdeflow.operators import Operator
 
 
-class Field(nn.Module, abc.ABC):
-    """``u(points)``, with its derivatives in the cheapest exact way that it knows.
+class Field(Operator):
+    """A network of coordinates, with its derivatives in the cheapest exact way that it knows.
+
+    To the rest of the house it is an operator whose input channels are the coordinates of the nodes, so that
+    it is trained, tested and stored like any other: ``(batch, dim, *shape)`` to ``(batch, components, *shape)``.
 
     Parameters
     ----------
+    settings
+        As of `Operator`.
     dim
-        Numbers of a point.
+        Coordinates of a point, time among them.
     components
         Unknowns.
     """
 
-    def __init__(self, dim: int, components: int = 1) -> None:
-        super().__init__()
-        for name, value in (("dim", dim), ("components", components)):
-            if value < 1:
-                raise InvalidInput(name, value, "a whole number of at least 1")
-        self.dim, self.components = dim, components
+    def __init__(self, settings: Mapping[str, Any], *, dim: int, components: int = 1) -> None:
+        if dim < 1:
+            raise InvalidInput("model.dim", dim, "at least 1")
+        super().__init__(settings, dim=dim, in_channels=dim, out_channels=components)
 
-    def forward(self, points: Tensor) -> Tensor:
+    def evaluate(self, x: Tensor) -> Tensor:
+        """Values at nodes whose coordinates are the channels."""
+        points = x.movedim(1, -1)
+        values = self.at(points.reshape(-1, self.dim))
+        return values.reshape(*points.shape[:-1], -1).movedim(-1, 1)
+
+    def at(self, points: Tensor) -> Tensor:
         """Values (N, components) at points (N, dim)."""
-        return self.derivatives(points, [(0,) * self.dim])[(0,) * self.dim]
+        none = (0,) * self.dim
+        return self.derivatives(points, [none])[none]
 
     @abc.abstractmethod
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:

@@ -45,20 +45,29 @@ class Gaussians(Field):
 
     def __init__(
         self,
-        lower: Sequence[float],
-        upper: Sequence[float],
+        lower: Sequence[float] = (-1.0,),
+        upper: Sequence[float] = (1.0,),
         components: int = 1,
         gaussians: int = 200,
         features: int = 4,
         sigma: float = 0.1,
         hidden: int = 16,
     ) -> None:
-        super().__init__(len(lower), components)
+        settings = {
+            "lower": list(lower),
+            "upper": list(upper),
+            "components": components,
+            "gaussians": gaussians,
+            "features": features,
+            "sigma": sigma,
+            "hidden": hidden,
+        }
+        super().__init__(settings, dim=len(lower), components=components)
         for name, value, least in (("gaussians", gaussians, 1), ("features", features, 1), ("hidden", hidden, 0)):
             if value < least:
-                raise InvalidInput(name, value, f"a whole number of at least {least}")
+                raise InvalidInput(f"model.{name}", value, f"a whole number of at least {least}")
         if not (math.isfinite(sigma) and sigma > 0):
-            raise InvalidInput("sigma", sigma, "a positive number")
+            raise InvalidInput("model.sigma", sigma, "a positive number")
         low, high = torch.tensor(lower, device="cpu"), torch.tensor(upper, device="cpu")
         shape = (features, gaussians, self.dim)
         self.centres = nn.Parameter(low + (high - low) * torch.rand(shape))

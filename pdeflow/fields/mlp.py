@@ -2,47 +2,75 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields.activations import ACTIVATIONS
+from pdeflow.fields.activations import ACTIVATIONS, sin
 from pdeflow.fields.field import Field
 from pdeflow.fields.taylor_series import MultiIndex, Orders
 
 
 class MLP(Field):
-    """Layers of ``activation(W x + b)`` between affine maps.
+    """Layers of ``activation(W x + b)`` between affine maps, of coordinates scaled to [-1, 1].
+
+    Of an axis that wraps around, the network sees the sine and the cosine of the angle, and so is periodic.
 
     All derivatives come out of one pass that carries a truncated Taylor series through the layers
     (:mod:`~pdeflow.fields.taylor_series`), exact to round-off and without a tape of the coordinates.
 
     Parameters
     ----------
-    dim, components
+    lower, upper
+        Corners of the box that is scaled to [-1, 1] along every axis.
+    components
         As of `Field`.
+    periodic
+        For each axis whether it wraps around; none does by default.
     widths
         Of the hidden layers.
     activation
         ``"tanh"`` or ``"sin"``.
+
+    Raises
+    ------
+    InvalidInput
+        If a number is out of its range, or the activation is unknown.
     """
 
     def __init__(
         self,
-        dim: int,
+        lower: Sequence[float] = (-1.0,),
+        upper: Sequence[float] = (1.0,),
         components: int = 1,
-        widths: Sequence[int] = (64, 64),
+        periodic: Sequence[bool] = (),
+        widths: Sequence[int] = (32, 32),
         activation: str = "tanh",
     ) -> None:
-        super().__init__(dim, components)
+        settings = {
+            "lower": list(lower),
+            "upper": list(upper),
+            "components": components,
+            "periodic": list(periodic),
+            "widths": list(widths),
+            "activation": activation,
+        }
+        super().__init__(settings, dim=len(lower), components=components)
         if not widths or any(width < 1 for width in widths):
-            raise InvalidInput("widths", list(widths), "at least one number of at least 1")
+            raise InvalidInput("model.widths", list(widths), "at least one number of at least 1")
         if activation not in ACTIVATIONS:
-            raise InvalidInput("activation", activation, "a known one", choices=ACTIVATIONS)
+            raise InvalidInput("model.activation", activation, "a known one", choices=ACTIVATIONS)
+        if len(periodic) not in (0, len(lower)):
+            raise InvalidInput("model.periodic", list(periodic), f"{len(lower)} values, one an axis")
         self.activation = activation
-        sizes = [dim, *widths, components]
+        self.periodic = tuple(periodic) or (False,) * len(lower)
+        # Numbers and not buffers, which would be rounded to the precision in which the network is made.
+        self.centre = [(low + high) / 2 for low, high in zip(lower, upper)]
+        self.scale = [2 / (high - low) for low, high in zip(lower, upper)]
+        sizes = [self.dim + sum(self.periodic), *widths, components]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
@@ -55,15 +83,28 @@ class MLP(Field):
         orders, coefficients = Orders.of(wanted), ACTIVATIONS[self.activation]
         first, *others = self.layers
         assert isinstance(first, nn.Linear)
+        scaled = (points - points.new_tensor(self.centre)) * points.new_tensor(self.scale)
+        inputs = [self._input(k, scaled[:, k : k + 1], orders) for k in range(self.dim)]
+        columns = torch.split(first.weight, [features[0].shape[1] for features in inputs], dim=1)
         series: list[Tensor | None] = [None] * len(orders.indices)
         for index, place in orders.place.items():
-            if sum(index) == 1:
-                series[place] = first.weight[:, index.index(1)]
-        series[0] = first(points)
+            along = [k for k, order in enumerate(index) if order]
+            if len(along) == 1 and index[along[0]] < len(inputs[along[0]]):
+                series[place] = inputs[along[0]][index[along[0]]] @ columns[along[0]].T
+        series[0] = first(torch.cat([features[0] for features in inputs], dim=1))
         for layer in others:
             assert isinstance(layer, nn.Linear)
             stacked = torch.stack(orders.compose(coefficients, series))
             flat = stacked.flatten(0, 1) @ layer.weight.T
-            series = list(flat.reshape(*stacked.shape[:2], -1).unbind(0))
-            series[0] = series[0] + layer.bias
+            parts = list(flat.reshape(*stacked.shape[:2], -1).unbind(0))
+            series = [parts[0] + layer.bias, *parts[1:]]
         return orders.derivatives(series)  # pyright: ignore[reportArgumentType]
+
+    def _input(self, k: int, scaled: Tensor, orders: Orders) -> list[Tensor]:
+        """What the network sees of an axis, as Taylor coefficients along it: values (N, features), slopes, ..."""
+        if not self.periodic[k]:
+            return [scaled, scaled.new_full((1, 1), self.scale[k])]
+        highest = max(index[k] for index in orders.indices)
+        angle, rate = math.pi * scaled, math.pi * self.scale[k]
+        features = (sin(angle, highest), sin(angle + math.pi / 2, highest))
+        return [torch.cat(pair, dim=1) * rate**n for n, pair in enumerate(zip(*features))]

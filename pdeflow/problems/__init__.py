@@ -67,6 +67,7 @@ from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
 from pdeflow.problems.rosenbrock import ImplicitTrajectory
 from pdeflow.problems.shallow_water import ShallowWater
+from pdeflow.problems.sine_poisson import SinePoisson
 from pdeflow.problems.sine_waves import SineWaves
 from pdeflow.problems.stefan import Stefan
 from pdeflow.problems.thresholded_bumps import ThresholdedBumps
@@ -128,6 +129,7 @@ __all__ = [
     "RandomPolygon",
     "Robin",
     "ShallowWater",
+    "SinePoisson",
     "SineWaves",
     "Stefan",
     "System",

@@ -2,10 +2,13 @@
 
 from pdeflow.training.callbacks import Checkpoints, History, NonFiniteLoss, RandomState
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
+from pdeflow.training.collocation import Collocation
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.gaussian_nll import GaussianNLL
 from pdeflow.training.losses import H1, L2, Loss, RelativeL2, Sobolev, Spectral
 from pdeflow.training.objective import Objective
+from pdeflow.training.optimisers import LevenbergMarquardt
+from pdeflow.training.physics_informed import PhysicsInformed
 from pdeflow.training.residual import Residual
 from pdeflow.training.rollout import Rollout
 from pdeflow.training.schedules import Cosine, OneCycle, Schedule
@@ -17,14 +20,17 @@ __all__ = [
     "H1",
     "L2",
     "Checkpoints",
+    "Collocation",
     "Cosine",
     "Evaluator",
     "GaussianNLL",
     "History",
+    "LevenbergMarquardt",
     "Loss",
     "NonFiniteLoss",
     "Objective",
     "OneCycle",
+    "PhysicsInformed",
     "RandomState",
     "RelativeL2",
     "Residual",

@@ -26,6 +26,14 @@ class Objective(nn.Module, abc.ABC):
         """
         return step(batch["input"])
 
+    def counts(self, batch: dict[str, Any]) -> int:
+        """How many samples the loss of a batch is the mean of; 0 if it has none."""
+        return len(batch["index"])
+
+    def constrain(self, model: Any) -> Any:
+        """The model that is trained; here the one given."""
+        return model
+
     @abc.abstractmethod
     def forward(self, prediction: Any, batch: dict[str, Any]) -> Tensor:
         """A scalar to be made small.

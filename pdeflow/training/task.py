@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -20,6 +21,8 @@ from pdeflow.operators.operator import Operator
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.metrics import MeanLoss
 from pdeflow.training.objective import Objective
+from pdeflow.training.optimisers import ResidualOptimiser
+from pdeflow.training.physics_informed import BatchSquares
 from pdeflow.training.schedules import Schedule
 from pdeflow.training.supervised import Supervised
 
@@ -66,9 +69,9 @@ class TrainingTask(lightning.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        self.model = model
-        self.compiled = compile
         self.objective = objective if objective is not None else Supervised()
+        self.model = self.objective.constrain(model)
+        self.compiled = compile
         self.make_optimizer = optimizer
         self.make_scheduler = lr_scheduler
         self.normalisation = normalisation
@@ -127,7 +130,7 @@ class TrainingTask(lightning.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch."""
         loss = self.objective(self.objective.predict(self, batch), batch)
-        self.train_loss.update(loss, len(batch["index"]))
+        self.train_loss.update(loss, self.objective.counts(batch))
         if self.trainer.is_last_batch:
             # Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step.
             self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
@@ -136,8 +139,9 @@ class TrainingTask(lightning.LightningModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take a batch into the validation metrics; gives the prediction."""
         prediction = self.objective.predict(self, batch)
-        self.valid_loss.update(self.objective(prediction, batch), len(batch["index"]))
-        self.valid_evaluator.update(_mean(prediction), batch["target"], batch["grid"])
+        self.valid_loss.update(self.objective(prediction, batch), self.objective.counts(batch))
+        if "target" in batch:
+            self.valid_evaluator.update(_mean(prediction), batch["target"], batch["grid"])
         return _mean(prediction)
 
     def on_validation_epoch_end(self) -> None:
@@ -182,7 +186,7 @@ class TrainingTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and, where there is one, the schedule."""
-        optimizer = self.make_optimizer(self.model.parameters())
+        optimizer = self.make_optimizer([*self.model.parameters(), *self.objective.parameters()])
         if self.make_scheduler is None:
             return optimizer
         if isinstance(self.make_scheduler, Schedule):
@@ -206,6 +210,24 @@ class TrainingTask(lightning.LightningModule):
                 "monitor": "valid/loss",
             }
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # pyright: ignore[reportReturnType]
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Keep the batch for optimisers that see its residuals one by one."""
+        self._batch = batch
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """One step; a `ResidualOptimiser` is given the residuals of the batch."""
+        inner = optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer
+        if not isinstance(inner, ResidualOptimiser):
+            optimizer.step(closure=optimizer_closure)
+            return
+        squares = BatchSquares(self.objective, self.model, inner.parameters, self._batch)
+        optimizer.step(closure=optimizer_closure, least_squares=squares)
+        if inner.stalled:
+            self.trainer.should_stop = True
+            rank_zero_warn(f"{type(inner).__name__} found no step that makes the loss smaller: stopped.")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the epoch has measured: its validation, or its running loss if it is not over.

@@ -1,0 +1,119 @@
+"""A field that meets conditions by its form: what they prescribe, plus a distance times a network.
+
+I. E. Lagaris, A. Likas, D. I. Fotiadis, "Artificial neural networks for solving ordinary and partial differential
+equations", IEEE Trans. Neural Netw. 9 (1998).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import sympy
+import torch
+from torch import Tensor
+
+from pdeflow.fields.field import Field
+from pdeflow.fields.taylor_series import MultiIndex
+from pdeflow.problems.compiled_statement import CompiledStatement
+
+
+class HardConditions(Field):
+    """``lift + distance * network``, component by component.
+
+    Parameters
+    ----------
+    network
+        The field that is trained.
+    lift, distance
+        For each component an expression of the coordinates: one that meets the conditions, and one that
+        vanishes where they hold, to the order that they need.
+    coordinates
+        The symbols, in the order of the columns of points.
+    """
+
+    def __init__(
+        self,
+        network: Field,
+        lift: Sequence[sympy.Expr],
+        distance: Sequence[sympy.Expr],
+        coordinates: Mapping[str, sympy.Symbol],
+    ) -> None:
+        super().__init__(network.settings, dim=network.dim, components=network.out_channels)
+        self.network = network
+        self.coordinates = dict(coordinates)
+        axes = list(coordinates.values())
+        self._unknowns = [sympy.Function(f"N{k}")(*axes) for k in range(self.out_channels)]
+        self._expressions = [a + b * u for a, b, u in zip(lift, distance, self._unknowns)]
+        self._compiled: dict[tuple[MultiIndex, ...], CompiledStatement] = {}
+
+    def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
+        """See :meth:`Field.derivatives`; the product rule is SymPy's."""
+        indices = tuple(dict.fromkeys(wanted))
+        if indices not in self._compiled:
+            self._compiled[indices] = self._compile(indices)
+        statement = self._compiled[indices]
+        values = statement(points, self.network.derivatives(points, statement.wanted), {})
+        return dict(zip(indices, torch.split(values, self.out_channels, dim=1)))
+
+    def _compile(self, indices: Sequence[MultiIndex]) -> CompiledStatement:
+        axes = list(self.coordinates.values())
+        expressions = []
+        for index in indices:
+            counts = [(axis, order) for axis, order in zip(axes, index) if order]
+            expressions += [e.diff(*counts) if counts else e for e in self._expressions]
+        return CompiledStatement(expressions, self._unknowns, self.coordinates, {})
+
+
+def box_distance(
+    coordinates: Mapping[str, sympy.Symbol], sides: Mapping[str, tuple[float, int]], lengths: Mapping[str, float]
+) -> sympy.Expr:
+    """A product that vanishes on sides of a box, and is of order one inside.
+
+    Parameters
+    ----------
+    coordinates
+        Axis to symbol.
+    sides
+        Side, such as ``"x-"``, to where it lies and to the order in which to vanish.
+    lengths
+        Of the axes: a factor is measured in them, twice where both of an axis's sides are there.
+    """
+    result: sympy.Expr = sympy.Integer(1)
+    for side, (place, order) in sides.items():
+        axis = side[:-1]
+        both = f"{axis}-" in sides and f"{axis}+" in sides
+        away = coordinates[axis] - place if side[-1] == "-" else place - coordinates[axis]
+        result *= (away * (2.0 if both else 1.0) / lengths[axis]) ** order
+    return result
+
+
+def transfinite_lift(
+    coordinates: Mapping[str, sympy.Symbol],
+    values: Mapping[str, tuple[float, Sequence[sympy.Expr]]],
+) -> sympy.Expr:
+    """An expression that takes given values on sides of a box, and time derivatives at its start.
+
+    Axis by axis what is still missing on the sides is blended in, linearly where both sides of an axis are given
+    (W. J. Gordon, "Blending-function methods of bivariate and multivariate interpolation", SIAM J. Numer. Anal. 8,
+    1971). Where the values agree in edges and corners, all of them are taken.
+
+    Parameters
+    ----------
+    coordinates
+        Axis to symbol.
+    values
+        Side to where it lies, and to the values there of the function and of its derivatives along the axis.
+    """
+    result: sympy.Expr = sympy.Integer(0)
+    for axis, x in coordinates.items():
+        here = [(side, *values[side]) for side in (f"{axis}-", f"{axis}+") if side in values]
+        correction: sympy.Expr = sympy.Integer(0)
+        for side, place, given in here:
+            others = [other for name, other, _ in here if name != side]
+            for order, value in enumerate(given):
+                missing = value - result.diff(x, order).subs(x, place) if order else value - result.subs(x, place)
+                blend = (x - others[0]) / (place - others[0]) if others else sympy.Integer(1)
+                correction += blend * missing * (x - place) ** order / math.factorial(order)
+        result = sympy.expand(result + correction)
+    return result

@@ -1,0 +1,210 @@
+"""Points at which a statement is to hold, as a Lightning data module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from lightning.pytorch import LightningDataModule
+from scipy.stats import qmc
+from torch import Tensor
+
+from pdeflow.data.normalisation import Normalisation
+from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
+from pdeflow.problems import Problem
+from pdeflow.problems.calculus import Names
+from pdeflow.problems.conditions import sides
+from pdeflow.training.physics_informed import INSIDE
+
+Sampler = Literal["sobol", "halton", "lhs", "uniform", "grid"]
+
+
+class Collocation(LightningDataModule):
+    """Points inside of a box and on its sides, the same in every step; others are held back for validation.
+
+    A batch is a dict: ``points``, the tensors (N, d) by ``"inside"`` and the names of the sides. Where the problem
+    knows its exact solution, validation and test also have it on a grid, as ``input`` (coordinates of the nodes),
+    ``target`` and ``grid``.
+
+    Parameters
+    ----------
+    problem
+        The statement.
+    inside
+        Points inside.
+    on_sides
+        Points on each side.
+    sampler
+        ``"sobol"``, ``"halton"``, ``"lhs"`` (Latin hypercube), ``"uniform"``; or ``"grid"``, centres of equal cells,
+        about as many along each axis.
+    steps
+        Steps of the optimiser in an epoch.
+    resample
+        Draw new points after so many epochs; never by default.
+    held_back
+        Points inside at which the residual is validated.
+    test_resolutions
+        Nodes along each axis at which the solution is compared with the exact one.
+    seed
+        Of the points.
+    """
+
+    def __init__(
+        self,
+        problem: Problem | None = None,
+        inside: int = 1000,
+        on_sides: int = 100,
+        sampler: Sampler = "sobol",
+        steps: int = 10,
+        resample: int | None = None,
+        held_back: int = 1000,
+        test_resolutions: Sequence[int] = (101,),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if problem is None:
+            hint = "Give the key problem: {class_path: NAME}."
+            raise InvalidInput("data.problem", None, "the statement of an equation", hint)
+        counts = {"inside": inside, "on_sides": on_sides, "steps": steps, "held_back": held_back}
+        for name, value in (*counts.items(), ("resample", 1 if resample is None else resample)):
+            if value < 1:
+                raise InvalidInput(f"data.{name}", value, "at least 1")
+        if sampler not in get_args(Sampler):
+            raise InvalidInput("data.sampler", sampler, "a known one", choices=get_args(Sampler))
+        self.problem, self.counts, self.sampler = problem, counts, sampler
+        self.resample, self.seed = resample, seed
+        self.test_resolutions = tuple(test_resolutions)
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a point."""
+        return len(self.problem.coordinates)
+
+    @property
+    def in_channels(self) -> int:
+        """Coordinates of a point."""
+        return self.dim
+
+    @property
+    def out_channels(self) -> int:
+        """Unknowns."""
+        return len(self.problem.fields)
+
+    @property
+    def grid(self) -> Grid:
+        """The first test grid."""
+        return self.problem.grid(self.test_resolutions[0])
+
+    @property
+    def test_names(self) -> list[str]:
+        """Nodes of each test grid."""
+        return ["x".join([str(n)] * self.dim) for n in self.test_resolutions] if self._has_exact else []
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """None to speak of: coordinates and values are as they are."""
+        axes, fields = self.problem.coordinates, self.problem.fields
+        return Normalisation(
+            tuple(axes), tuple(fields), (0.0,) * len(axes), (1.0,) * len(axes), (0.0,) * len(fields), (1.0,) * len(fields)
+        )
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """What fields take from the problem."""
+        domain = self.problem.domain
+        return {
+            "lower": list(domain.lower),
+            "upper": list(domain.upper),
+            "periodic": list(domain.periodic),
+            "components": self.out_channels,
+        }
+
+    @property
+    def _has_exact(self) -> bool:
+        at = Names("coordinate", dict.fromkeys(self.problem.coordinates, torch.zeros(1)))
+        p = Names("parameter", dict.fromkeys(self.problem.parameters, 0.0))
+        return self.problem.exact(at, p) is not None
+
+    def points(self, draw: int, inside: int) -> dict[str, Tensor]:
+        """Points of one draw, float64."""
+        domain = self.problem.domain
+        low, high = torch.tensor(domain.lower, dtype=torch.float64), torch.tensor(domain.upper, dtype=torch.float64)
+        found = {INSIDE: low + (high - low) * self._unit(inside, self.dim, (draw, 0))}
+        for number, side in enumerate(sides(domain)):
+            k = domain.axes.index(side[:-1])
+            others = self._unit(self.counts["on_sides"], self.dim - 1, (draw, number + 1)) if self.dim > 1 else torch.zeros(1, 0)
+            unit = torch.cat([others[:, :k], torch.full((len(others), 1), float(side[-1] == "+")), others[:, k:]], dim=1)
+            found[side] = low + (high - low) * unit
+        return found
+
+    def _unit(self, n: int, dim: int, key: tuple[int, int]) -> Tensor:
+        """Points (n, dim) of the unit cube."""
+        import numpy as np
+
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+        if self.sampler == "grid":
+            each = max(1, round(n ** (1 / dim)))
+            centres = (torch.arange(each, dtype=torch.float64) + 0.5) / each
+            return torch.cartesian_prod(*[centres] * dim).reshape(-1, dim)
+        if self.sampler == "uniform":
+            return torch.from_numpy(rng.random((n, dim)))
+        kinds = {"sobol": qmc.Sobol, "halton": qmc.Halton, "lhs": qmc.LatinHypercube}
+        engine = kinds[self.sampler](dim, rng=rng)
+        if self.sampler == "sobol":  # balanced in powers of two: the first n of the next one
+            return torch.from_numpy(engine.random_base2(max(0, (n - 1).bit_length()))[:n].copy())
+        return torch.from_numpy(engine.random(n))
+
+    def on_grid(self, points: int) -> dict[str, Any]:
+        """The exact solution at the nodes of a grid."""
+        grid = self.problem.grid(points)
+        axes = torch.meshgrid(*[c.double() for c in grid.coordinates()], indexing="ij")
+        at = Names("coordinate", dict(zip(grid.axes, axes)))
+        p = Names("parameter", self.problem.complete_parameters({}))
+        exact = torch.as_tensor(self.problem.exact(at, p)).expand(grid.shape)
+        return {
+            "input": torch.stack(axes)[None],
+            "target": exact[None, None],
+            "index": torch.zeros(1, dtype=torch.int64),
+            "names": list(grid.axes),
+            "grid": grid,
+        }
+
+    def train_dataloader(self) -> Steps:
+        """The same points for each step of an epoch."""
+        return Steps(self)
+
+    def val_dataloader(self) -> list[dict[str, Any]]:
+        """Points that are held back, and the exact solution on the first test grid."""
+        held = {"points": self.points(-1 % 2**32, self.counts["held_back"])}
+        return [held, *([self.on_grid(self.test_resolutions[0])] if self._has_exact else [])]
+
+    def test_dataloader(self) -> list[list[dict[str, Any]]]:
+        """A loader for each test grid."""
+        if not self._has_exact:
+            hint = "Give the problem an `exact`."
+            raise InvalidInput("problem", self.problem.name, "an equation whose solution is known", hint)
+        return [[self.on_grid(points)] for points in self.test_resolutions]
+
+
+class Steps:
+    """The batches of an epoch; Lightning tells it which one by ``sampler.set_epoch``."""
+
+    def __init__(self, data: Collocation) -> None:
+        self.data, self.sampler, self.batch_sampler = data, self, None
+        self._epoch, self._draw, self._batch = 0, -1, {}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self.data.counts["steps"]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        draw = self._epoch // self.data.resample if self.data.resample else 0
+        if draw != self._draw:
+            self._draw, self._batch = draw, {"points": self.data.points(draw, self.data.counts["inside"])}
+        for _ in range(len(self)):
+            yield self._batch

@@ -1,0 +1,91 @@
+r"""The Levenberg-Marquardt method.
+
+K. Levenberg, "A method for the solution of certain non-linear problems in least squares", Quart. Appl. Math. 2
+(1944); D. W. Marquardt, SIAM J. Appl. Math. 11 (1963).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pdeflow.errors import InvalidInput
+from pdeflow.training.optimisers.least_squares import LeastSquares, ResidualOptimiser
+
+TRIES = 20
+"""Dampings that are tried in a step before it counts as stalled."""
+
+
+class LevenbergMarquardt(ResidualOptimiser):
+    r"""Steps :math:`-(J^T J + \lambda I)^{-1} J^T r` that are taken only if they make the loss smaller.
+
+    The damping falls after a step that is taken and grows until one is. It multiplies the identity and not the
+    diagonal of :math:`J^T J`: with the latter, parameters that nothing depends on (widths of Gaussians far away)
+    move without limit. With fewer residuals than parameters the system is
+    :math:`J^T (J J^T + \lambda I)^{-1} r`, the same step.
+
+    Parameters
+    ----------
+    params
+        The parameters.
+    damping
+        Lambda at the start, relative to the mean of the diagonal of :math:`J^T J`.
+    fall, grow
+        By what it is divided and multiplied.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        damping: float = 1e-3,
+        fall: float = 3.0,
+        grow: float = 4.0,
+    ) -> None:
+        if not damping > 0:
+            raise InvalidInput("optimizer.damping", damping, "a positive number")
+        for name, factor in (("fall", fall), ("grow", grow)):
+            if not factor > 1:
+                raise InvalidInput(f"optimizer.{name}", factor, "a number above 1")
+        super().__init__(params, {"damping": None, "relative": damping, "fall": fall, "grow": grow})
+
+    @torch.no_grad()
+    def step(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, closure: Callable[[], Any], least_squares: LeastSquares
+    ) -> Any:
+        """See `ResidualOptimiser.step`."""
+        with torch.enable_grad():
+            result = closure()
+        group = self.param_groups[0]
+        r, J = least_squares.linearised()
+        loss = r.square().sum()
+        wide = J.shape[0] < J.shape[1]
+        gram = J @ J.T if wide else J.T @ J
+        right = r if wide else J.T @ r
+        if group["damping"] is None:
+            group["damping"] = float(group["relative"] * gram.diagonal().sum() / J.shape[1])
+        smallest = float(torch.finfo(gram.dtype).eps * gram.diagonal().max())
+        damping = max(group["damping"], smallest)
+        start = self.vector()
+        for _ in range(TRIES):
+            direction = _solved(gram, right, damping)
+            if direction is not None:
+                direction = J.T @ direction if wide else direction
+                self.place(start - direction)
+                new = least_squares.residuals().square().sum()
+                if bool(new < loss):
+                    group["damping"] = max(damping / group["fall"], smallest)
+                    return result
+            damping *= group["grow"]
+        self.place(start)
+        self.stalled = True
+        return result
+
+
+def _solved(gram: Tensor, right: Tensor, damping: float) -> Tensor | None:
+    """The solution of the damped system; None where rounding has made it indefinite."""
+    damped = gram + damping * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    factor, info = torch.linalg.cholesky_ex(damped)
+    return None if int(info) else torch.cholesky_solve(right[:, None], factor)[:, 0]

@@ -1,0 +1,266 @@
+"""Learning a solution from its statement: residual and conditions at points.
+
+M. Raissi, P. Perdikaris, G. E. Karniadakis, "Physics-informed neural networks", J. Comput. Phys. 378 (2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, jacrev, vmap
+
+from pdeflow.errors import InvalidInput
+from pdeflow.fields import Field, HardConditions
+from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
+from pdeflow.problems import Dirichlet, Problem, Robin, symbolic
+from pdeflow.problems.calculus import Names
+from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
+from pdeflow.problems.conditions import Condition
+from pdeflow.problems.initial import Initial
+from pdeflow.training.objective import Objective
+
+INSIDE = "inside"
+
+
+class PhysicsInformed(Objective):
+    r"""Mean squares of the residual inside and of the conditions on the sides.
+
+    .. math:: \frac1N \sum_i |R(u)(x_i)|^2 + \text{weight} \sum_{\text{sides}} \frac1M \sum_j |B(u)(y_j)|^2.
+
+    Parameters
+    ----------
+    problem
+        The statement. Its parameters are numbers or fixed fields.
+    hard
+        Whether values that are given on sides are met by the form of the field
+        (:class:`~pdeflow.fields.HardConditions`) rather than learned. Conditions on derivatives across a side are
+        learned in any case.
+    weight
+        Of the conditions that are learned.
+    unknown
+        Names of parameters that are to be found too, with the numbers to start from.
+    """
+
+    def __init__(
+        self,
+        problem: Problem | None = None,
+        hard: bool = True,
+        weight: float = 10.0,
+        unknown: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        if problem is None:
+            hint = "Give the key problem: {class_path: NAME}."
+            raise InvalidInput("objective.problem", None, "the statement of an equation", hint)
+        if not weight > 0:
+            raise InvalidInput("objective.weight", weight, "a positive number")
+        self.problem, self.hard, self.weight = problem, hard, weight
+        for name in unknown or {}:
+            if name not in problem.parameters:
+                known = problem.parameters
+                raise InvalidInput("objective.unknown", name, f"a parameter of {problem.name}", choices=known)
+        self.unknown = nn.ParameterDict(
+            {name: nn.Parameter(torch.tensor(float(value))) for name, value in (unknown or {}).items()}
+        )
+        symbols = {name: sympy.Symbol(name, real=True) for name in self.unknown}
+        known = {
+            name: symbols[name] if name in symbols else value
+            for name, value in problem.complete_parameters(dict.fromkeys(self.unknown, 0.0)).items()
+        }
+        self._known = known
+        self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
+        held = given_values(problem, known) if hard else {}
+        self._held = held
+        for name, statement in condition_statements(problem, known).items():
+            if not (hard and name.partition(":")[0] in held and name.endswith(":value")):
+                self.statements[name] = statement
+
+    def constrain(self, network: Field) -> Field:
+        """The field that meets the values which are given, where ``hard``."""
+        if not self._held:
+            return network
+        at, domain = symbolic.coordinates(self.problem), self.problem.domain
+        lengths = {axis: high - low for axis, low, high in zip(domain.axes, domain.lower, domain.upper)}
+        lift = transfinite_lift(at, self._held)
+        distance = box_distance(at, {side: (p, len(v)) for side, (p, v) in self._held.items()}, lengths)
+        return HardConditions(network, [lift], [distance], at)
+
+    def piecewise(self, field: Field, points: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Residuals (N, parts) of each statement at its points, ``{"inside": (N, d), "x-": ...}``."""
+        return {
+            name: self._evaluate(field, name, points[name.partition(":")[0]])
+            for name in self.statements
+        }
+
+    def _evaluate(self, field: Field, name: str, points: Tensor) -> Tensor:
+        statement = self.statements[name]
+        return statement(points, field.derivatives(points, statement.wanted), dict(self.unknown))
+
+    def _share(self, name: str, points: Tensor) -> float:
+        """The factor that makes squares of residuals add up to the loss."""
+        return math.sqrt((1.0 if name == INSIDE else self.weight) / len(points))
+
+    def predict(self, step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Tensor:
+        """Weighted residuals (M,) at the points of a batch; of one on a grid, the values of the field."""
+        if "points" not in batch:
+            return step(batch["input"])
+        field: Any = getattr(step, "model")  # noqa: B009, a TrainingTask
+        return self.weighted(field, batch)
+
+    def weighted(self, field: Field, batch: dict[str, Any]) -> Tensor:
+        """Residuals (M,) of all statements, such that their squares add up to the loss."""
+        parts = self.piecewise(field, batch["points"])
+        return torch.cat([(part * self._share(name, part)).flatten() for name, part in parts.items()])
+
+    def counts(self, batch: dict[str, Any]) -> int:
+        """Points of a batch; none of one on a grid, which has no loss."""
+        return len(batch["points"][INSIDE]) if "points" in batch else 0
+
+    def forward(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
+        """The sum of squares of weighted residuals."""
+        return prediction.square().sum() if "points" in batch else prediction.new_zeros(())
+
+    def linearised(self, field: Field, parameters: Mapping[str, Tensor], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Weighted residuals (M,) and their Jacobian (M, P), point by point.
+
+        Parameters
+        ----------
+        field
+            The model.
+        parameters
+            By the names that they have in `Pointwise`, in the order of the Jacobian's columns.
+        batch
+            With ``points``.
+        """
+        pointwise = Pointwise(self, field)
+        residuals, rows = [], []
+        for name in self.statements:
+            points = batch["points"][name.partition(":")[0]]
+            share = self._share(name, points)
+
+            def at_point(given: dict[str, Tensor], point: Tensor, name: str = name) -> Tensor:
+                return functional_call(pointwise, given, (name, point[None]))[0]
+
+            with torch.no_grad():
+                values = self._evaluate(field, name, points)
+            if values.shape[1] == 1:
+                one = vmap(grad(lambda given, point: at_point(given, point)[0]), (None, 0))
+                slopes = {key: value[:, None] for key, value in one(dict(parameters), points).items()}
+            else:
+                slopes = vmap(jacrev(at_point), (None, 0))(dict(parameters), points)
+            flat = [slopes[key].flatten(2) for key in parameters]
+            rows.append(share * torch.cat(flat, dim=2).flatten(0, 1))
+            residuals.append((share * values).flatten())
+        return torch.cat(residuals).detach(), torch.cat(rows).detach()
+
+
+class Pointwise(nn.Module):
+    """An objective and its field as one module, so that their parameters can be replaced together."""
+
+    def __init__(self, objective: PhysicsInformed, field: Field) -> None:
+        super().__init__()
+        self.objective, self.field = objective, field
+
+    def forward(self, name: str, points: Tensor) -> Tensor:
+        """Residuals (N, parts) of a statement."""
+        return self.objective._evaluate(self.field, name, points)
+
+
+class BatchSquares:
+    """The residuals of a batch, as optimisers of second order see them.
+
+    Parameters
+    ----------
+    objective, model
+        `PhysicsInformed` and its field.
+    parameters
+        Those of the optimiser, in its order.
+    batch
+        With ``points``.
+    """
+
+    def __init__(self, objective: Objective, model: nn.Module, parameters: Sequence[Tensor], batch: Any) -> None:
+        if not isinstance(objective, PhysicsInformed) or not isinstance(model, Field):
+            name, hint = type(objective).__name__, "Take AdamW, or another optimiser of torch.optim."
+            raise InvalidInput("objective", name, "PhysicsInformed: the optimiser needs residuals", hint)
+        self.objective, self.field, self.batch = objective, model, batch
+        named = {id(p): name for name, p in Pointwise(objective, model).named_parameters()}
+        self.parameters = {named[id(p)]: p for p in parameters}
+
+    @torch.no_grad()
+    def residuals(self) -> Tensor:
+        """See `LeastSquares`."""
+        return self.objective.weighted(self.field, self.batch)
+
+    def linearised(self) -> tuple[Tensor, Tensor]:
+        """See `LeastSquares`."""
+        detached = {name: p.detach() for name, p in self.parameters.items()}
+        with torch.enable_grad():
+            return self.objective.linearised(self.field, detached, self.batch)
+
+
+def given_values(
+    problem: Problem, parameters: Mapping[str, Any]
+) -> dict[str, tuple[float, list[sympy.Expr]]]:
+    """Sides where values are given: where they lie, and what is given there, lower orders first."""
+    found: dict[str, tuple[float, list[sympy.Expr]]] = {}
+    for side, condition in in_order(problem):
+        if isinstance(condition, (Dirichlet, Initial)):
+            value = symbolic_value(problem, condition.value, parameters)
+            place, held = found.get(side, (side_place(problem, side), []))
+            order = condition.order if isinstance(condition, Initial) else 0
+            if order > len(held):
+                hint = "Give Initial(value) before Initial(slope, order=1)."
+                raise InvalidInput(f"conditions of {problem.name}", str(condition), "one on u itself too", hint)
+            found[side] = place, [*held[:order], value]
+    return found
+
+
+def in_order(problem: Problem) -> list[tuple[str, Condition]]:
+    """Each side with a condition that holds on it; of several on one side all, initial ones by order."""
+    pairs = [(side, c) for c in problem.conditions for side in c.sides(problem.domain)]
+    last = {(side, getattr(c, "order", 0)): c for side, c in pairs}
+    return [(side, c) for (side, _), c in sorted(last.items(), key=lambda item: item[0])]
+
+
+def side_place(problem: Problem, side: str) -> float:
+    """Where a side lies along its axis."""
+    k = problem.domain.axes.index(side[:-1])
+    return problem.domain.lower[k] if side[-1] == "-" else problem.domain.upper[k]
+
+
+def symbolic_value(problem: Problem, value: Any, parameters: Mapping[str, Any]) -> sympy.Expr:
+    """A number or formula of ``at``, or of ``at`` and the parameters, as an expression."""
+    at = Names("coordinate", symbolic.coordinates(problem))
+    if not callable(value):
+        return sympy.sympify(value)
+    return sympy.sympify(value(at))
+
+
+def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dict[str, CompiledStatement]:
+    """What vanishes on each side, by ``"x-:value"``, ``"x-:slope"`` or ``"t-:rate"``."""
+    at = symbolic.coordinates(problem)
+    (u,) = symbolic.unknowns(problem)
+    here = Names("coordinate", at)
+    p = Names("parameter", {n: v(here) if callable(v) else v for n, v in parameters.items()})
+    scalars = {name: v for name, v in parameters.items() if isinstance(v, sympy.Symbol)}
+    found = {}
+    for side, condition in in_order(problem):
+        axis = at[side[:-1]]
+        if isinstance(condition, Robin):
+            outwards = sympy.Derivative(u, axis) * (1 if side[-1] == "+" else -1)
+            c, g = (f(here, p) if callable(f) else f for f in (condition.coefficient, condition.value))
+            name, expression = f"{side}:slope", outwards + c * u - g
+        else:
+            assert isinstance(condition, (Dirichlet, Initial))
+            order = condition.order if isinstance(condition, Initial) else 0
+            value = symbolic_value(problem, condition.value, parameters)
+            left = sympy.Derivative(u, axis) if order else u
+            name, expression = f"{side}:{'rate' if order else 'value'}", left - value
+        found[name] = CompiledStatement([expression], [u], at, scalars)
+    return found
