@@ -1,0 +1,40 @@
+"""Convection of a sine wave, round and round."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pdeflow.problems.calculus import D, sin
+from pdeflow.problems.domain import Box
+from pdeflow.problems.initial import Initial
+from pdeflow.problems.problem import Problem
+
+
+class ConvectedSine(Problem):
+    r""":math:`u_t + \beta u_x = 0` on :math:`[0, 2 \pi] \times [0, T]`, which wraps around, from :math:`\sin x`.
+
+    The solution is :math:`\sin(x - \beta t)`. Networks fail for large :math:`\beta`: A. Krishnapriyan et al.,
+    "Characterizing possible failure modes in physics-informed neural networks", NeurIPS 2021.
+
+    Parameters
+    ----------
+    beta
+        Speed.
+    stop
+        T.
+    """
+
+    name = "convected_sine"
+    conditions = (Initial(lambda at: sin(at.x)),)
+
+    def __init__(self, beta: float = 40.0, stop: float = 1.0) -> None:
+        self.domain, self.beta = Box(x=(0.0, 2 * math.pi), t=(0.0, stop), periodic=["x"]), beta
+
+    def exact(self, at: Any, p: Any) -> Any:
+        """The wave, moved."""
+        return sin(at.x - self.beta * at.t)
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        """``u_t + beta u_x``."""
+        return D(u, "t") + self.beta * D(u, "x")
