@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,8 @@ def apply(extra: Sequence[str] = ()) -> None:
     """Restrict the names that jsonargparse may import to ``ALLOWED``, ``extra`` and ``PDEFLOW_ALLOW``.
 
     ``extra`` comes from ``--allow`` on the command line and ``PDEFLOW_ALLOW`` (a comma-separated list) from
-    the environment; a config cannot widen the list.
+    the environment; a config cannot widen the list. Modules of ``extra`` may lie in the current folder, as they
+    may for ``python -m``.
 
     Raises
     ------
@@ -66,6 +68,8 @@ def apply(extra: Sequence[str] = ()) -> None:
         config_read_mode_fsspec_enabled=False,
         config_read_mode_urls_enabled=False,
     )
+    if extra and not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
     _limit_short_names()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,10 @@ def _generate(given: argparse.Namespace, rest: list[str]) -> int:
     output = Path(given.output)
     with explain_write_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
+    if given.workers > recipe.chains and not given.quiet:
+        fewer = max(1, recipe.samples // given.workers)
+        chains = f"{recipe.chains} chain{'s' * (recipe.chains > 1)} of up to {recipe.chain} samples"
+        print(f"{chains}: workers beyond have nothing to do. Shorter chains: --chain {fewer}", file=sys.stderr)
     report = generate(
         recipe,
         output,

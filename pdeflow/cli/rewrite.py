@@ -10,7 +10,7 @@ from typing import Any
 
 from pdeflow.cli.allowlist import is_allowed
 from pdeflow.cli.failure import UsageError
-from pdeflow.errors import PdeflowError, nearest
+from pdeflow.errors import InvalidInput, PdeflowError, nearest
 
 _DENIED = re.compile(r"Importing '([^']+)' is not allowed, denied by the '([^']+)' entry")
 _NO_OPTION = re.compile(r"Option '([^']+)' is not accepted")
@@ -137,7 +137,27 @@ def instantiate(parser: Any, config: Any) -> Any:
             inner = inner.__cause__
         if inner is None or inner is error:
             raise
+        place = _place(config.as_dict(), inner) if isinstance(inner, InvalidInput) else ""
+        if isinstance(inner, InvalidInput) and place:
+            raise UsageError(f"{place}: {inner.name}", inner.got, inner.expected, inner.hint) from None
         raise inner from None
+
+
+def _place(config: Any, error: InvalidInput, path: str = "") -> str:
+    """The key of the only class in a config whose arguments are what an error is about; "" if it is not clear."""
+    found = []
+    if isinstance(config, dict):
+        arguments = config.get("init_args")
+        names = error.name.split(", ")
+        if path and isinstance(arguments, dict) and set(names) <= set(arguments):
+            values = tuple(arguments[name] for name in names)
+            if values == error.got or values == (error.got,):
+                found.append(path)
+        for key, value in config.items():
+            inside = path if key == "init_args" else f"{path}.{key}" if path else key
+            found.append(_place(value, error, inside))
+    places = {place for place in found if place}
+    return places.pop() if len(places) == 1 else ""
 
 
 def _unknown_class(name: str, keys: list[str], verb: str) -> UsageError:
@@ -190,7 +210,7 @@ def _missing(names: str, keys: list[str], classes: list[str], verb: str) -> Usag
     return UsageError(
         names,
         "nothing",
-        "a config that gives them",
+        f"a config that gives {'them' if ',' in names else 'it'}",
         f"For example: {EXAMPLES.get(verb, EXAMPLES['fit'])}",
     )
 
@@ -207,6 +227,8 @@ def _wrong_value(message: str, keys: list[str], listing: str) -> UsageError:
     nested = re.search(r"val='(.*)'\)$", got or "")
     if nested:
         got = nested[1]
+    if kinds == ["null"]:  # all else that fits are classes, and what is wrong with those is not said
+        kinds = ["a class, {class_path: NAME, init_args: {...}}", "null"]
     if kinds and got is not None:
         return UsageError(_join(keys, ""), got, " or ".join(kinds[:4]), listing)
     lines = [line.strip() for line in message.splitlines() if line.strip()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pdeflow.data.foreign import Wishes
 from pdeflow.data.hdf5_safety import open_checked
 from pdeflow.data.mesh_summary import MeshSummary, plot_meshes, summarise_meshes
 from pdeflow.data.open_samples import holds_meshes, is_hdf5
+from pdeflow.data.plain_equation import plain_equation
 from pdeflow.data.well_layout import FIELD_GROUPS
 from pdeflow.data.well_reader import WellReader
 from pdeflow.errors import InvalidInput
@@ -154,7 +154,7 @@ def plot(
     """Draw samples of a file in The Well's layout: rows samples, columns fields.
 
     By default these are the first three samples, or all of a file with fewer.
-    Fields that depend on time are drawn at the first and at the last instant; 1D as curves, 2D as images with
+    Fields that depend on time are drawn at the first, a middle and the last instant, where there are few; 1D as curves, 2D as images with
     one colour scale a column, 3D as the middle slice of the last axis.
 
     Raises
@@ -205,7 +205,10 @@ def plot(
 
 def _columns(reader: WellReader, rows: list[int]) -> Iterable[tuple[str, np.ndarray]]:
     """Channels to draw: title and values ``(rows, *S)``, cut to two dimensions."""
-    instants = {name: (-1,) if reader.steady else (0, -1) for name in reader.fields}
+    steps = reader.times.shape[-1]
+    few = 3 * len(reader.fields) + len(reader.constant_fields) <= _MOST_COLUMNS
+    drawn_at = (-1,) if reader.steady else (0, steps // 2, -1) if steps > 2 and few else (0, -1)
+    instants = dict.fromkeys(reader.fields, drawn_at)
     drawn = [
         (name, order, step)
         for name, order in {**reader.constant_fields, **reader.fields}.items()
@@ -348,7 +351,7 @@ def _grid_text(summary: Summary) -> str:
 
 def _time_text(summary: Summary) -> str:
     if summary.steady:
-        return "steady"
+        return "steady: of two instants, a guess of 0 and the solution, the second is shown"
     if not summary.times:
         return "instants of its own for each sample"
     return f"{len(summary.times)} instants from {summary.times[0]:g} to {summary.times[-1]:g}"
@@ -363,22 +366,6 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def plain_equation(latex: str) -> str:
-    """The LaTeX of a problem as text to read: ``- d/dx (a d/dx u) - d/dy (a d/dy u) = f``."""
-    text = re.sub(r"\s*\\\\\s*", "; ", latex)
-    text = re.sub(r"\^\{(\w+)\}", r"^\1", text)
-    text = re.sub(r"\^\{([^{}]+)\}", r"^(\1)", text)
-    text = re.sub(r"\\frac\{(?:\\partial|d)(\^\d)?\}\{((?:\\partial|d) [^{}]*)\}", _derivative, text)
-    text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1)/(\2)", text)
-    text = re.sub(r"\\(left|right)\b|\\", "", text)
-    return " ".join(text.split())
-
-
-def _derivative(found: re.Match[str]) -> str:
-    below = re.sub(r"(?:\\partial|\bd) ", "d", found[2])
-    return f"d{found[1] or ''}/{below}".replace("^", "")
 
 
 def size_text(size: float) -> str:
