@@ -15,7 +15,7 @@ from torch_geometric.data import Batch, Data
 import pdeflow
 from pdeflow.errors import InvalidInput
 from pdeflow.exported_program import export
-from pdeflow.operators import GNO, MKGN, GraphOperator
+from pdeflow.operators import GINO, GNO, MKGN, GraphOperator
 from pdeflow.surrogate import Surrogate
 
 
@@ -222,6 +222,26 @@ class TestMKGN(GraphOperatorContract):
         operator(mesh(60))
         with pytest.raises(InvalidInput, match="at least 30, the nodes of level 1"):
             operator(mesh(29))
+
+
+class TestGINO(GraphOperatorContract):
+    radius = "model.in_radius"
+
+    def make(self) -> GINO:
+        radii = {"in_radius": 0.25, "out_radius": 0.2}
+        box = {"lower": [0.0, 0.0], "upper": [1.0, 1.0]}
+        sizes = {"width": 6, "kernel_width": 8, "layers": 2}
+        return GINO(grid=[8, 9], modes=[4, 5], **radii, **box, **sizes, in_channels=2, out_channels=3)
+
+    def test_a_node_that_stands_alone(self, operator: GINO, meshes: list[Data]) -> None:
+        """What is far from the grid is so in a random part of the mesh too."""
+        graph = meshes[0]
+        graph.pos[7] = torch.tensor([9.0, 9.0])
+        for sampled in (False, True):
+            with pytest.raises(InvalidInput, match=r"nodes 7\)\.\nRaise model.in_radius"):
+                operator.connect(graph.pos.numpy(), sampled=sampled)
+        with pytest.raises(InvalidInput, match=r"nodes 7\)\.\nRaise model.in_radius"):
+            operator(graph)
 
 
 @pytest.mark.parametrize(
