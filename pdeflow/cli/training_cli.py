@@ -25,6 +25,7 @@ from pdeflow.cli.progress import progress_callbacks
 from pdeflow.cli.quiet import quiet
 from pdeflow.cli.rewrite import instantiate, usage_error
 from pdeflow.data.mesh_data import MeshData
+from pdeflow.data.sparse_trajectory_data import SparseTrajectoryData
 from pdeflow.errors import InvalidInput
 from pdeflow.operators import GraphOperator, MeanVariance, Operator
 from pdeflow.operators.gaussian_operator import on_grids
@@ -33,6 +34,8 @@ from pdeflow.training.checkpoint_io import SafeCheckpointIO
 
 SEED = 0
 FLAGS = ("--traceback",)
+GRAPHS = (MeshData, SparseTrajectoryData)
+"""What gives graphs."""
 OptimizerFactory = Callable[[Iterable], Optimizer]
 SchedulerFactory = Schedule | Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None
 
@@ -144,7 +147,7 @@ class TrainingCLI(LightningCLI):
             self._check_optimizer()
             self.datamodule.setup("fit")
             self.datamodule.train_dataloader()
-            if not isinstance(self.datamodule, MeshData):
+            if not isinstance(self.datamodule, GRAPHS):
                 self.task.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
 
     def build_task(self) -> None:
@@ -267,7 +270,7 @@ class TrainingCLI(LightningCLI):
     def _check_model(self, model: Operator) -> None:
         if self.config.ensemble > 1:
             on_grids(model, "ensemble")
-        on_meshes = isinstance(self.datamodule, MeshData)
+        on_meshes = isinstance(self.datamodule, GRAPHS)
         if isinstance(model, GraphOperator) != on_meshes:
             where, examples = ("meshes", "GNO or MKGN") if on_meshes else ("grids", "FNO or TFNO")
             raise InvalidInput(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
 from pdeflow.operators.fno import FNO
 from pdeflow.operators.graph_operator import (
     GraphOperator,
@@ -117,18 +118,19 @@ class GINO(GraphOperator):
         check_kernel_width(kernel_width)
         for name in ("grid", "lower", "upper"):
             if len(settings[name]) != dim:
-                raise InvalidInput(f"model.{name}", settings[name], f"{dim} numbers, as many as model.modes has")
+                raise InvalidInput(
+                    f"model.{name}", settings[name], f"{dim} numbers, as many as model.modes has"
+                )
         if grid and min(grid) < 2:
             raise InvalidInput("model.grid", list(grid), "at least 2 nodes along each axis")
         if not all(a < b for a, b in zip(lower, upper)):
             raise InvalidInput("model.upper", list(upper), f"a corner above model.lower, {list(lower)}")
         super().__init__(settings, dim=dim, in_channels=in_channels, out_channels=out_channels)
-        self.grid, self.lower, self.upper = list(grid), list(lower), list(upper)
+        self.latent = Grid(("x", "y", "z")[:dim], tuple(lower), tuple(upper), tuple(grid))
         self.in_radius, self.out_radius = in_radius, out_radius
         self.fourier = FNO(modes, width, layers, in_channels=width + 1, out_channels=width, padding=padding)
         self.fourier.check_resolution(grid)
-        spacing = [(b - a) / (n - 1) for a, b, n in zip(lower, upper, grid)]
-        if out_radius < (least := math.hypot(*spacing) / 2):
+        if out_radius < (least := math.hypot(*self.latent.spacing) / 2):
             raise InvalidInput(
                 "model.out_radius",
                 out_radius,
@@ -161,7 +163,7 @@ class GINO(GraphOperator):
                 raise InvalidInput(
                     radius,
                     self.settings[name],
-                    f"a radius in which every node has a node of the grid from {self.lower} to {self.upper}; "
+                    f"a radius in which every node has a node of the grid from {self.latent.lower} to {self.latent.upper}; "
                     f"{len(alone)} of {len(positions)} have none (nodes {nodes})",
                     f"Raise {radius}, let model.lower and model.upper hold all meshes, take a finer "
                     "model.grid, or take nodes that stand alone out of the mesh.",
@@ -182,7 +184,7 @@ class GINO(GraphOperator):
         queries: Iterable[Query] | None = None,
     ) -> Tensor:
         """Encode, the Fourier layers, decode at the nodes or at the points of the queries."""
-        encode, size = edges["encode"], math.prod(self.grid)
+        encode, size = edges["encode"], math.prod(self.latent.shape)
         batch = encode.row.shape[0] // size
         places = self._places(x.dtype, x.device).repeat(batch, 1)
         # There are no inputs at the nodes of the grid.
@@ -190,7 +192,7 @@ class GINO(GraphOperator):
         features = edge_features(self.in_radius, encode, latent, (positions, x))
         v = self.encode(self.encode.basis(features, encode), self._read(self.lift, positions, x), encode)
         seen = torch.zeros_like(v[:, :1]).index_fill(0, encode.target, 1.0)
-        functions = torch.cat((v, seen), dim=1).view(batch, *self.grid, -1).movedim(-1, 1)
+        functions = torch.cat((v, seen), dim=1).view(batch, *self.latent.shape, -1).movedim(-1, 1)
         w = self.fourier.evaluate(functions).movedim(1, -1).reshape(batch * size, -1)
         if queries is None:
             queries = [(x, positions, edges)]
@@ -212,8 +214,4 @@ class GINO(GraphOperator):
 
         They are made for each call: a module that is built without memory has nowhere to keep them.
         """
-        axes = [
-            torch.linspace(a, b, n, dtype=dtype, device=device)
-            for a, b, n in zip(self.lower, self.upper, self.grid)
-        ]
-        return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
+        return torch.stack([*self.latent.mesh(dtype, device).values()], dim=-1).flatten(0, -2)

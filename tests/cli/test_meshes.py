@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 SIZES = [9, 11, 10, 12, 9, 11, 10, 12, 9, 11]
+BOX = {"grid": [8, 8], "lower": [0.0, 0.0], "upper": [1.0, 1.0], "modes": [4, 4]}
 MODELS = {
+    "GINO": {**BOX, "in_radius": 0.3, "out_radius": 0.2, "width": 6, "kernel_width": 8, "layers": 1},
     "GNO": {"radius": 0.3, "width": 6, "kernel_width": 8, "layers": 2},
     "MKGN": {"coarse": [20], "inner": [0.3, 1.0], "inter": [0.4], "width": 6, "kernel_width": 8, "layers": 1},
 }
