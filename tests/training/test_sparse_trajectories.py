@@ -169,8 +169,8 @@ def step_of(name: str) -> GraphOperator:
     if name == "GINO":
         return gino(grid=[32, 32], modes=[12, 12], in_radius=0.08, out_radius=0.06, in_channels=1)
     if name == "GNO":
-        return GNO(radius=0.12, width=8, kernel_width=8, layers=2)
-    return MKGN(coarse=[200, 50], inner=[0.12, 0.3, 1.0], inter=[0.2, 0.4], width=8, kernel_width=8, layers=1)
+        return GNO(radius=0.1, width=8, kernel_width=8, layers=2)
+    return MKGN(coarse=[200, 50], inner=[0.1, 0.3, 1.0], inter=[0.1, 0.4], width=8, kernel_width=8, layers=1)
 
 
 @pytest.mark.parametrize("name", ["GINO", "GNO", "MKGN"])
