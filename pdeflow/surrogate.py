@@ -247,8 +247,8 @@ class Surrogate:
         Parameters
         ----------
         state
-            What the call takes: the states, the oldest first, then the constants. Of an operator on meshes one
-            mesh, or a few nodes of it.
+            What the call takes: the states, the oldest first, then the constants. Of an operator on
+            meshes one mesh, or a few nodes of it.
         steps
             How many of the model's steps, ``time_step`` each.
         batch_size
@@ -257,8 +257,8 @@ class Surrogate:
         Returns
         -------
         numpy.ndarray or Tensor
-            ``(steps, *S)``, ``(batch, steps, *S)`` or ``(batch, steps, out_channels, *S)``, as the input; on a mesh
-            (steps, nodes, out_channels); NaN from where a sample has diverged.
+            ``(steps, *S)``, ``(batch, steps, *S)`` or ``(batch, steps, out_channels, *S)``, as the input;
+            on a mesh (steps, nodes, out_channels); NaN from where a sample has diverged.
 
         Raises
         ------
@@ -280,8 +280,8 @@ class Surrogate:
     def rollout_at(self, graph: Data, steps: int, points: Tensor) -> Tensor:
         """March on the nodes of a mesh, and give the last state at any points: evolve sparse, query dense.
 
-        All steps but the last are those of ``rollout``, whose cost does not depend on the points; the last one is
-        a ``query``, whose time grows with the number of points, and whose memory does not.
+        All steps but the last are those of ``rollout``, whose cost does not depend on the points; the last
+        one is a ``query``, whose time grows with the number of points, and whose memory does not.
 
         Parameters
         ----------

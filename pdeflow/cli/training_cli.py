@@ -272,7 +272,7 @@ class TrainingCLI(LightningCLI):
             on_grids(model, "ensemble")
         on_meshes = isinstance(self.datamodule, GRAPHS)
         if isinstance(model, GraphOperator) != on_meshes:
-            where, examples = ("meshes", "GNO or MKGN") if on_meshes else ("grids", "FNO or TFNO")
+            where, examples = ("meshes", "GNO or GINO") if on_meshes else ("grids", "FNO or TFNO")
             raise InvalidInput(
                 "model.class_path",
                 type(model).__name__,

@@ -96,7 +96,7 @@ class BatchOrder:
 
 
 class BatchLoader:
-    """Iterates over batches of `GridSamples`, `MeshSamples` or `SparseSamples`; Lightning saves and restores where it is.
+    """Iterates over batches of samples; Lightning saves and restores where it is.
 
     Samples in memory are indexed directly, with no worker processes between. The position in the epoch counts
     batches that were delivered (or that the trainer finished, if ``finished`` is given), not those that

@@ -19,15 +19,15 @@ from pdeflow.errors import InvalidInput
 class SparseTrajectoryData(TrajectoryData):
     """Pairs of a state and the next one at random nodes of their grid, as graphs, for a model of one step.
 
-    A batch is as that of ``MeshData``: ``input``, a torch-geometric ``Batch`` with ``x`` (nodes, in_channels),
-    ``history`` states and then the constants, and ``pos`` (nodes, dim), and the neighbours that the operator
-    reads; ``target`` (nodes, channels), the next state; ``index``; ``grid``, a
+    A batch is as that of ``MeshData``: ``input``, a torch-geometric ``Batch`` with ``x``
+    (nodes, in_channels), ``history`` states and then the constants, with ``pos`` (nodes, dim), and with the
+    neighbours that the operator reads; ``target`` (nodes, channels), the next state; ``index``; ``grid``, a
     :class:`~pdeflow.mesh_nodes.MeshNodes` in which all nodes count the same; ``time_step``.
 
     What is learned marches on so many nodes and answers at any point (``Surrogate.rollout``,
-    ``Surrogate.rollout_at``). Every window is a sample. In training its nodes are drawn anew in every epoch; in
-    validation and test they stay, and the errors are those of one step. Axes that wrap around do so for no
-    operator on meshes: nodes at their ends are not neighbours.
+    ``Surrogate.rollout_at``). Every window is a sample. In training its nodes are drawn anew in every
+    epoch; in validation and test they stay, and the errors are those of one step. Axes that wrap around
+    do so for no operator on meshes: nodes at their ends are not neighbours.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ class SparseTrajectoryData(TrajectoryData):
 
     References
     ----------
-    Viswanath, Chang, Panas, Berner, Chen, Bera: Reduced-order neural operators: learning Lagrangian dynamics on
-    highly sparse graphs (GIOROM). 2024. arXiv:2407.03925.
+    Viswanath, Chang, Panas, Berner, Chen, Bera: Reduced-order neural operators: learning Lagrangian
+    dynamics on highly sparse graphs (GIOROM). 2024. arXiv:2407.03925.
     """
 
     def __init__(

@@ -220,7 +220,11 @@ def test_what_cannot_be_marched(file: Path) -> None:
     [({"nodes": 1}, "data.nodes"), ({"nodes": 400}, "data.nodes"), ({"history": 7}, "data.horizon")],
 )
 def test_settings_that_cannot_be_used(file: Path, changes: dict[str, Any], key: str) -> None:
+    def prepare() -> None:
+        module = data(file, **changes)
+        module.setup("fit")
+        module.train_dataloader()
+
     with pytest.raises(InvalidInput) as error:
-        data(file, **changes).setup("fit")
-        data(file, **changes).train_dataloader()
+        prepare()
     assert error.value.name == key
