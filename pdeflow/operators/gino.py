@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
@@ -26,23 +25,24 @@ from pdeflow.operators.neighbours import Edges, Neighbours, edges_within
 
 
 class GINO(GraphOperator):
-    r"""Geometry-informed neural operator: from the mesh to a regular grid, an FNO there, and back to any point.
+    r"""Geometry-informed neural operator: from the mesh to a regular grid, an FNO there, back to any point.
 
-    - Encode: ``v(g) = K_in P(position, a)``, at each node g of a latent grid a mean over the nodes of the mesh
-      within ``in_radius``, 0 where there are none.
-    - ``w = FNO(v, s)``, on the grid; s is 1 where a grid node sees the mesh and 0 elsewhere, which tells
-      the shape of the domain.
-    - Decode: ``u(x) = Q(act(R(x, a(x)) + K_out w))``, at each node x of the mesh, or at any other point, a mean
-      over the grid nodes within ``out_radius``.
+    - Encode: ``v(g) = K_in P(position, a)``, at each node g of a latent grid a mean over the nodes of the
+      mesh within ``in_radius``, 0 where there are none.
+    - ``w = FNO(v, s)``, on the grid; s is 1 where a grid node sees the mesh and 0 elsewhere: it tells the
+      shape of the domain, as the signed distance does in the paper.
+    - Decode: ``u(x) = Q(K_out w)``, at each node x of the mesh, or at any other point, a mean over the grid
+      nodes within ``out_radius``.
 
-    Each ``K`` has a kernel of its own, a matrix-valued network of both positions and, where there is one, of the
-    input (``KernelIntegral``). P and R are linear, Q has one hidden layer. The Fourier layers are
+    Each ``K`` has a kernel of its own, a matrix-valued network of both positions, and in ``K_in`` of the
+    input (``KernelIntegral``). P is linear, Q has one hidden layer. The Fourier layers are
     neuraloperator's, as in ``FNO``; its own GINO takes one geometry a batch and looks for neighbours in a
-    dense table. Unlike the paper's, the decoder also reads the input at the point: it knows what is
-    finer than the grid, and s stands for the signed distance.
+    dense table.
 
-    The latent grid is the same for all meshes, so that the cost of the middle does not depend on them, and the
-    weights do not depend on the grid: a mesh may be finer than those of the training.
+    The decoder reads the grid alone: inputs at the points of a query are not used, and the answer there is
+    as good as at the nodes. What is finer than the grid is lost. The grid is the same for all meshes, so that
+    the cost of the Fourier layers does not depend on them, and no weight depends on the number of nodes: a
+    mesh may be finer than those of the training.
 
     Input: a graph of torch-geometric with ``x`` (nodes, in_channels) and ``pos`` (nodes, dim), or a batch of
     such graphs; output (nodes, out_channels), float32 as made.
@@ -75,8 +75,8 @@ class GINO(GraphOperator):
     Raises
     ------
     InvalidInput
-        For settings out of range; on a call as ``GraphOperator``, and for a mesh with a node that no grid node
-        sees, or that sees none.
+        For settings out of range; on a call as ``GraphOperator``, and for a mesh with a node that no grid
+        node sees, or that sees none.
 
     References
     ----------
@@ -139,8 +139,7 @@ class GINO(GraphOperator):
             )
         self.lift = nn.Linear(dim + in_channels, width)
         self.encode = KernelIntegral(2 * dim + in_channels, width, kernel_width)
-        self.decode = KernelIntegral(2 * dim + in_channels, width, kernel_width)
-        self.local = nn.Linear(dim + in_channels, width)
+        self.decode = KernelIntegral(2 * dim, width, kernel_width)
         self.project = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, out_channels)
         )
@@ -163,7 +162,8 @@ class GINO(GraphOperator):
                 raise InvalidInput(
                     radius,
                     self.settings[name],
-                    f"a radius in which every node has a node of the grid from {self.latent.lower} to {self.latent.upper}; "
+                    "a radius in which every node has a node of the grid from "
+                    f"{self.latent.lower} to {self.latent.upper}; "
                     f"{len(alone)} of {len(positions)} have none (nodes {nodes})",
                     f"Raise {radius}, let model.lower and model.upper hold all meshes, take a finer "
                     "model.grid, or take nodes that stand alone out of the mesh.",
@@ -187,10 +187,10 @@ class GINO(GraphOperator):
         encode, size = edges["encode"], math.prod(self.latent.shape)
         batch = encode.row.shape[0] // size
         places = self._places(x.dtype, x.device).repeat(batch, 1)
-        # There are no inputs at the nodes of the grid.
-        latent = (places, places[:, :0])
+        latent = (places, _nothing(places))
         features = edge_features(self.in_radius, encode, latent, (positions, x))
-        v = self.encode(self.encode.basis(features, encode), self._read(self.lift, positions, x), encode)
+        lifted = self.lift(torch.cat((positions, x), dim=1))
+        v = self.encode(self.encode.basis(features, encode), lifted, encode)
         seen = torch.zeros_like(v[:, :1]).index_fill(0, encode.target, 1.0)
         functions = torch.cat((v, seen), dim=1).view(batch, *self.latent.shape, -1).movedim(-1, 1)
         w = self.fourier.evaluate(functions).movedim(1, -1).reshape(batch * size, -1)
@@ -199,15 +199,10 @@ class GINO(GraphOperator):
         return torch.cat([self._decoded(w, latent, query) for query in queries])
 
     def _decoded(self, w: Tensor, latent: tuple[Tensor, Tensor], query: Query) -> Tensor:
-        inputs, points, edges = query
+        _, points, edges = query
         decode = edges["decode"]
-        features = edge_features(self.out_radius, decode, (points, inputs), latent)
-        total = self.decode(self.decode.basis(features, decode), w, decode)
-        return self.project(F.gelu(self._read(self.local, points, inputs) + total))
-
-    @staticmethod
-    def _read(linear: nn.Linear, positions: Tensor, x: Tensor) -> Tensor:
-        return linear(torch.cat((positions, x), dim=1))
+        features = edge_features(self.out_radius, decode, (points, _nothing(points)), latent)
+        return self.project(self.decode(self.decode.basis(features, decode), w, decode))
 
     def _places(self, dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """The nodes of the grid, (nodes, dim), the last axis fastest.
@@ -215,3 +210,8 @@ class GINO(GraphOperator):
         They are made for each call: a module that is built without memory has nowhere to keep them.
         """
         return torch.stack([*self.latent.mesh(dtype, device).values()], dim=-1).flatten(0, -2)
+
+
+def _nothing(points: Tensor) -> Tensor:
+    """No inputs, at so many points."""
+    return points[:, :0]
