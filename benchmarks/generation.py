@@ -9,7 +9,7 @@ programs in its own, both filled before. ``compile_s`` says what that costs: the
 without one, less ``start_s``, the start with a full one; both are runs of two samples. The elliptic peers
 compile nothing. Every contender is run first on a few samples, to choose the fastest of its settings and to
 check its ``error``: the relative residual, or in time the error against a fine reference. Medians of rounds
-that go round all contenders.
+that go round all contenders; of a peer that takes more than twice the time of the fastest, the first round.
 
 ``two_process_speedup`` is our time on one process over that on two. ``solving_share`` is the time in drawing
 and solving, over both processes, as a share of two times the wall clock. ``generation_over_solving`` is what

@@ -19,6 +19,8 @@ from benchmarks.peers.worker import ONE_THREAD
 from benchmarks.result import NOT_MEASURED, ROOT, WORK
 
 FOLDER = WORK / "generation"
+FAR_BEHIND = 2.0
+"""Peers that take so many times as long as the fastest are timed in the first round only."""
 
 
 @dataclass
@@ -125,12 +127,14 @@ def measure(
         over_solving[2].append(2 * (ours.run.seconds[-1] - before) / ours.solving)
         alone.append(ours.generate(samples, workers=1))
         over_solving[1].append((alone[-1] - before) / ours.solving)
-        for peer in peers:
-            if not peer.run.failure:
-                try:
-                    peer.run.seconds.append(peer.generate(samples))
-                except RuntimeError as error:
-                    peer.run.failure = str(error)
+        for peer in (peer for peer in peers if not peer.run.failure):
+            fastest = min((min(p.run.seconds) for p in peers if p.run.seconds), default=0.0)
+            if peer.run.seconds and min(peer.run.seconds) > FAR_BEHIND * fastest:
+                continue
+            try:
+                peer.run.seconds.append(peer.generate(samples))
+            except RuntimeError as error:
+                peer.run.failure = str(error)
     if ours.run.failure:
         raise SystemExit(f"{case}: {ours.run.failure}")
     if ours.run.error == NOT_MEASURED:
@@ -148,6 +152,7 @@ def measure(
                 "pdeflow_value": samples / mine,
                 "ratio": took / mine if isinstance(took, float) else NOT_MEASURED,
                 "peer_s": took,
+                "rounds": len(run.seconds),
                 "start_s": run.start,
                 "compile_s": run.compiling,
                 "error": run.error,
@@ -165,6 +170,6 @@ def unmeasured(case: str, names: Sequence[str], samples: int) -> list[dict[str, 
     """The rows of a case on a device that is not there."""
     blank = ("peer_value", "pdeflow_value", "ratio", "peer_s", "start_s", "compile_s", "error", "setting")
     return [
-        {"case": case, "peer": name, "samples": samples, **dict.fromkeys(blank, NOT_MEASURED)}
+        {"case": case, "peer": name, "samples": samples, "rounds": 0, **dict.fromkeys(blank, NOT_MEASURED)}
         for name in names
     ]

@@ -1,13 +1,14 @@
 """Operators learned in the same seconds from the same samples: ours by our loop, and the peers' by theirs.
 
-Every operator on every case that it fits (``operators_cases.py``, ``operators_models.py``), beside
+Every operator but CODANO on every case that it fits (``operators_cases.py``, ``operators_models.py``), beside
 neuraloperator's Trainer with its FNO, TFNO and UNO, and PINA's with its FNO. All trainings of a case have the
 same seconds (``SECONDS``, from the first batch to the last step; reading and starting are not in them), the
-same batches, AdamW, the rate of the same one cycle over these seconds, and the H1 loss but where ``loss``
-says otherwise. Nothing is set aside and nothing chosen on the test set: ``error`` is the mean relative L2
-error on it after the last step, the mean of three seeds (of weights; for the peers also of the order of the
-samples). Two trainings run side by side, with one thread each. Trajectories (``ns``) are learned as single
-steps and tested as a march from the first state to the last.
+same batches, AdamW, the rate of the same one cycle over these seconds, and the relative H1 loss but where
+``loss`` says otherwise (in neuraloperator's Trainer of normalised values, in the others of physical ones).
+Nothing is set aside and nothing chosen on the test set: ``error`` is the mean relative L2 error on it after
+the last step, the mean of three seeds (of weights; for the peers also of the order of the samples). Two
+trainings run side by side, with one thread each. Trajectories (``ns``) are learned as single steps and tested
+as a march from the first state to the last.
 
 ``error_twice`` is that of the same weights at twice the training resolution: FNO by its modes, MgNO by
 interpolating to and from the mesh it was trained on, GNO (and MKGN) by means over the nodes in a radius, LNO

@@ -52,14 +52,14 @@ class Case:
         own = recipe | self.changes | {"samples": samples, "resolution": resolution}
         return own | ({} if seed is None else {"seed": seed})
 
-    def files(self, device: str = "cpu") -> list[Path]:
+    def files(self) -> list[Path]:
         """Made where they are not there; of meshes three: training, test, and the finer test."""
         if self.kind != "mesh":
-            return [generated(self.recipe(self.train + self.test, self.stored), device)]
+            return [generated(self.recipe(self.train + self.test, self.stored))]
         return [
-            generated(self.recipe(self.train, self.points), device),
-            generated(self.recipe(self.test, self.points, seed=TEST_SEED), device),
-            generated(self.recipe(self.test, self.stored, seed=TEST_SEED), device),
+            generated(self.recipe(self.train, self.points)),
+            generated(self.recipe(self.test, self.points, seed=TEST_SEED)),
+            generated(self.recipe(self.test, self.stored, seed=TEST_SEED)),
         ]
 
 
@@ -91,16 +91,27 @@ REFINER = dataclasses.replace(
 """As ``configs/navier_stokes_refined_fno.yaml``."""
 
 
-def generated(recipe: dict[str, Any], device: str) -> Path:
+def generated(recipe: dict[str, Any]) -> Path:
     """The file of a recipe, made by ``pdeflow generate`` if it is not there."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
     made = FOLDER / f"{recipe['name']}-{parse_recipe(['-c', str(path)]).fingerprint()[:12]}.h5"
     if not made.exists():
-        command = [sys.executable, "-m", "pdeflow", "generate", "-c", path, "-o", made, "--workers", "2"]
+        command = [
+            sys.executable,
+            "-m",
+            "pdeflow",
+            "generate",
+            "-c",
+            path,
+            "-o",
+            made,
+            "--workers",
+            "2",
+            "--quiet",
+        ]
         environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(ROOT)}
-        command += ["--quiet", "--device", device]
         subprocess.run([*map(str, command)], check=True, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     return made
 

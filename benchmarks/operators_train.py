@@ -102,7 +102,12 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
         test.test(task, datamodule=tested, verbose=False)
     # In the order of the test sets.
     told["errors"] = [float(found.compute()["l2"]) for found in task.test_evaluators.values()]
-    return told if refiner is None else told | {"refined": refiner.rows[0]}
+    if refiner is None:
+        return told
+    (refined,) = refiner.rows
+    # A refinement that failed is no measurement.
+    failure = {"failure": refined["failure"]} if "failure" in refined else {}
+    return told | {"refined": refined} | failure
 
 
 if __name__ == "__main__":

@@ -9,15 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pdeflow.surrogate import Surrogate, load, save
+    from pdeflow.surrogate import Surrogate
+    from pdeflow.surrogate_folder import load, save
 
 __version__ = "0.1.0"
 __all__ = ["Surrogate", "__version__", "load", "save"]
 
 _HOME = {
     "Surrogate": "pdeflow.surrogate",
-    "load": "pdeflow.surrogate",
-    "save": "pdeflow.surrogate",
+    "load": "pdeflow.surrogate_folder",
+    "save": "pdeflow.surrogate_folder",
 }
 
 

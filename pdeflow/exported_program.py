@@ -272,7 +272,11 @@ def _compile(program: ExportedProgram, stream: io.BytesIO, metadata: dict[str, s
             torch._inductor.aoti_compile_and_package(
                 program,
                 package_path=stream,
-                inductor_configs={"aot_inductor.metadata": metadata},
+                inductor_configs={
+                    "aot_inductor.metadata": metadata,
+                    # The checks of AOTI_RUNTIME_CHECK_INPUTS would refuse a batch of 1, which the code takes.
+                    "aot_inductor.check_lowerbound": False,
+                },
             )
     except Exception as error:  # likewise
         raise ExportFailed(f"AOTInductor cannot compile the program ({_first_line(error)}).") from error

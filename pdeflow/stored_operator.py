@@ -72,7 +72,11 @@ def _assembled(core: type[Operator], facts: dict[str, Any], tensors: int) -> Ope
         made = core(**facts["settings"])
         return MeanVariance(made) if facts.get("mean_variance", False) else made
 
-    return member() if count == 1 else Ensemble([member() for _ in range(count)])
+    first = member()
+    if count > 1 and count * len(first.state_dict()) != tensors:  # before so many are made
+        held = f"{tensors} stored tensors over {len(first.state_dict())} of a member"
+        raise InvalidInput("members", count, held)
+    return first if count == 1 else Ensemble([first, *(member() for _ in range(count - 1))])
 
 
 def operator_classes() -> dict[str, type[Operator]]:

@@ -16,15 +16,17 @@ import sys
 import threading
 from multiprocessing import forkserver
 
+GENERATING = ("pdeflow.generate.executors", "pdeflow.problems.symbolic")
+"""What those who generate import: the module of what they are told to call, and what describes a recipe."""
 _early: dict[int, concurrent.futures.ProcessPoolExecutor] = {}
 _FORKS = sys.platform == "linux"
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Parameters of glibc's ``mallopt``."""
 
 
-def start_early(workers: int, module: str) -> None:
-    """Start what imports a module, for the `pool` of so many workers that comes later."""
-    _early[workers] = pool = _new(workers, module)
+def start_early(workers: int, *modules: str) -> None:
+    """Start what imports modules, for the `pool` of so many workers that comes later."""
+    _early[workers] = pool = _new(workers, modules)
     if _FORKS:
         forkserver.ensure_running()
         return
@@ -32,9 +34,9 @@ def start_early(workers: int, module: str) -> None:
         pool.submit(int)  # a process is started when there is something for it to do
 
 
-def pool(workers: int, module: str) -> concurrent.futures.ProcessPoolExecutor:
+def pool(workers: int, *modules: str) -> concurrent.futures.ProcessPoolExecutor:
     """Those that were started early, or new ones; for the caller to shut down."""
-    return _early.pop(workers, None) or _new(workers, module)
+    return _early.pop(workers, None) or _new(workers, modules)
 
 
 def discard() -> None:
@@ -60,17 +62,17 @@ def keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def _new(workers: int, module: str) -> concurrent.futures.ProcessPoolExecutor:
+def _new(workers: int, modules: tuple[str, ...]) -> concurrent.futures.ProcessPoolExecutor:
     # Never a fork of this process: one that has run torch threads can deadlock. The server only imports.
     context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
     if _FORKS:
-        forkserver.set_forkserver_preload([module])
+        forkserver.set_forkserver_preload(list(modules))
     # The server has the environment of the moment when it was started; the workers are to have today's.
-    given = (module, dict(os.environ))
+    given = (modules, dict(os.environ))
     return concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_begin, initargs=given)
 
 
-def _begin(module: str, environment: dict[str, str]) -> None:
+def _begin(modules: tuple[str, ...], environment: dict[str, str]) -> None:
     """End this worker when the process that started it ends, however that happens (kill -9 included)."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -83,4 +85,5 @@ def _begin(module: str, environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     keep_memory()
-    importlib.import_module(module)
+    for module in modules:
+        importlib.import_module(module)

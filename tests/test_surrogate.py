@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import pdeflow
+from pdeflow import stored_operator
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.grid import Grid
@@ -281,6 +282,26 @@ def test_members_that_the_weights_do_not_have(folder: Path, members: Any) -> Non
     (folder / "surrogate.json").write_text(json.dumps(facts | {"members": members}))
     with pytest.raises(CorruptFile, match="do not fit"):
         pdeflow.load(folder)
+
+
+def test_members_are_made_only_where_there_are_weights_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensemble = Ensemble([model(), model()])
+    folder = pdeflow.save(ensemble, tmp_path)
+    facts = json.loads((folder / "surrogate.json").read_text())
+    tensors = len(ensemble.state_dict())
+    assert tensors > 4
+    (folder / "surrogate.json").write_text(json.dumps(facts | {"members": tensors}))
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        stored_operator,
+        "operator_classes",
+        lambda: {"FNO": lambda **given: made.append(given) or FNO(**given)},
+    )
+    with pytest.raises(CorruptFile, match=rf"members: got {tensors}, expected {tensors} stored tensors over"):
+        pdeflow.load(folder)
+    assert len(made) == 1
 
 
 def test_a_head_of_ones_own_is_not_stored_as_another() -> None:

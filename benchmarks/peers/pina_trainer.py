@@ -1,9 +1,9 @@
 """PINA's FNO, solver and Trainer: ``python -m benchmarks.peers.pina_trainer JOB.json``.
 
 The job is that of ``benchmarks.operators_train``. Its solver gives a loss only the difference of prediction
-and truth, so that the H1 norm of a sample is not divided by that of the truth. Inputs and outputs are
-normalised before, and the coordinates of the nodes are channels, as in the FNO paper: PINA leaves both to its
-user.
+and truth; a further channel, of zeros in the prediction, brings the size of the truth, and the loss is the
+relative H1 of ours. Inputs and outputs are normalised before, and the coordinates of the nodes are channels,
+as in the FNO paper: PINA leaves both to its user.
 """
 
 from __future__ import annotations
@@ -29,21 +29,45 @@ from benchmarks.operators_cases import Case, case_of
 from benchmarks.operators_clock import Clock
 from benchmarks.operators_models import count, model_of
 from benchmarks.operators_train import Pace
-from benchmarks.peers.operator_data import errors, samples
-from pdeflow.grid import Grid
+from benchmarks.peers.operator_data import Samples, errors, samples
 from pdeflow.training.norms import squared_h1
 
 
-class SizeOfResidual(_Loss):
-    """The H1 norm of each sample of what their solver gives, ``(batch, *grid, channels)``."""
+class WithSize(nn.Module):
+    """The model with a channel of zeros, where the target has minus the H1 norm of the truth."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.grid = grid
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, *grid, out_channels + 1)``."""
+        y = self.model(x)
+        return torch.cat((y, torch.zeros_like(y[..., :1])), dim=-1)
+
+
+def targets(held: Samples) -> Tensor:
+    """Normalised, with that channel: ``(samples, *grid, out_channels + 1)``."""
+    _, _, mean, std = held.statistics
+    size = squared_h1(held.y, held.grid).sqrt().view(-1, *(1,) * (held.y.ndim - 1))
+    return (
+        torch.cat(((held.y - mean) / std, -size.expand_as(held.y[:, :1])), dim=1).movedim(1, -1).contiguous()
+    )
+
+
+class RelativeH1(_Loss):
+    """H1 of each sample, in physical units, of what their solver gives: ``WithSize`` minus ``targets``."""
+
+    def __init__(self, held: Samples) -> None:
+        super().__init__()
+        self.grid = held.grid
+        self.register_buffer("std", held.statistics[3])
 
     def forward(self, residual: Tensor, zeros: Tensor) -> Tensor:
         """Of a batch."""
-        return squared_h1(residual.as_subclass(Tensor).movedim(-1, 1), self.grid).sqrt()
+        both = residual.as_subclass(Tensor).movedim(-1, 1)
+        size = both[:, -1].flatten(1)[:, 0]
+        return squared_h1(both[:, :-1] * self.std, self.grid).sqrt() / size
 
 
 class Rates(Pace):
@@ -91,15 +115,15 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(job["seed"])
     mean_x, std_x, mean_y, std_y = held.statistics
     wraps = case.positions == "periodic"
-    x, y = with_places((held.x - mean_x) / std_x, wraps), ((held.y - mean_y) / std_y).movedim(1, -1)
+    x = with_places((held.x - mean_x) / std_x, wraps)
     model = network(case, job, held.x.shape[1], held.y.shape[1])
     clock = Clock(job["seconds"], job["steps"], job["device"])
     solver = SupervisedSingleModelSolver(
-        SupervisedProblem(x, y.contiguous()),
-        model,
+        SupervisedProblem(x, targets(held)),
+        WithSize(model),
         TorchOptimizer(torch.optim.AdamW, lr=model_of(case, job["model"]).lr),
         TorchScheduler(LambdaLR, lr_lambda=clock.factor),
-        loss=SizeOfResidual(held.grid),
+        loss=RelativeH1(held),
         use_lt=False,
     )
     with contextlib.redirect_stdout(sys.stderr):

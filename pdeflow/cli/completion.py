@@ -33,6 +33,7 @@ COMMON_KEYS = (
     "trainer.precision",
     "trainer.fast_dev_run",
     "ensemble",
+    "compile",
     "seed_everything",
     "print_config",
 )

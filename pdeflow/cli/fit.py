@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pdeflow.atomic_file import write_json
 from pdeflow.cli import run_folder
 from pdeflow.cli.failure import Interrupted, UsageError
 from pdeflow.cli.own_options import Parser, take
@@ -79,6 +81,8 @@ def run(arguments: Sequence[str]) -> int:
             if cli.trainer.is_global_zero:
                 cli.save_config(folder.config)
             _train(cli, folder, start)
+            if members > 1 and cli.trainer.is_global_zero:
+                write_json(part.ended, _limits(cli))
             _say(f"Member {number + 1} of {members}: {_measured(cli)}" if members > 1 else _measured(cli))
         if members > 1 and _is_first_process():
             ensemble.join(folder, members)
@@ -91,22 +95,32 @@ def run(arguments: Sequence[str]) -> int:
 
 def _starts(cli: TrainingCLI, folder: RunFolder) -> list[str | None]:
     """For every member its last checkpoint, TRAINED, or, where its training has not begun, nothing."""
-    parts = folder.members(cli.config.ensemble)
+    parts, wanted = folder.members(cli.config.ensemble), cli.config.trainer.max_epochs or -1
     if len(parts) == 1:
         return [str(_checkpoint(cli, folder))]
-    joined = (folder.path / "surrogate" / "surrogate.json").is_file()
-    starts: list[str | None] = []
-    for part in parts:
-        begun = part.last.is_file()
-        # A member may end before its last epoch; it then has a surrogate, as the run has when all have ended.
-        ended = not joined and (part.path / "surrogate" / "surrogate.json").is_file()
-        if begun and (ended or 0 <= (cli.config.trainer.max_epochs or -1) <= _epochs(part.last)):
-            starts.append(TRAINED)
-        else:
-            starts.append(str(part.checkpoint("last")) if begun else None)
-    if joined and set(starts) == {TRAINED}:
-        _checkpoint(cli, parts[0])
-    return starts
+    begun = [part.last.is_file() for part in parts]
+    spent = [known and 0 <= wanted <= _epochs(part.last) for part, known in zip(parts, begun)]
+    # A callback may end a member before its last epoch: it is trained, unless it is given other limits.
+    ended = [known and _ended_by(part) == _limits(cli) for part, known in zip(parts, begun)]
+    trained = [any(both) for both in zip(spent, ended)]
+    if all(trained) and (folder.path / "surrogate" / "surrogate.json").is_file():
+        if all(spent):
+            _checkpoint(cli, parts[0])
+        trained = spent  # asked once more, all of them go on, as a single model does
+    return [
+        TRAINED if done else str(part.checkpoint("last")) if known else None
+        for part, known, done in zip(parts, begun, trained)
+    ]
+
+
+def _limits(cli: TrainingCLI) -> dict[str, str]:
+    """What ends a training at the latest."""
+    return {key: str(cli.config.trainer[key]) for key in ("max_epochs", "max_steps", "max_time")}
+
+
+def _ended_by(member: RunFolder) -> dict[str, str] | None:
+    """The limits under which the training of a member has ended, if it has."""
+    return json.loads(member.ended.read_text(encoding="utf-8")) if member.ended.is_file() else None
 
 
 def _epochs(path: Path) -> int:
@@ -119,14 +133,14 @@ def _epochs(path: Path) -> int:
 
 def _checkpoint(cli: TrainingCLI, folder: RunFolder) -> Path:
     """The last checkpoint, once it is known to be readable and to leave something to train."""
-    path = folder.checkpoint("last")
+    path, run = folder.checkpoint("last"), folder.ensemble or folder
     done, wanted = _epochs(path), cli.config.trainer.max_epochs
     if wanted is not None and 0 <= wanted <= done:
         raise InvalidInput(
             "trainer.max_epochs",
             wanted,
-            f"more than the {done} epochs that {folder} has done",
-            f"Run: pdeflow fit --resume {folder} --trainer.max_epochs={2 * done}",
+            f"more than the {done} epochs that {run} has done",
+            f"Run: pdeflow fit --resume {run} --trainer.max_epochs={2 * done}",
         )
     return path
 

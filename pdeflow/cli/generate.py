@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     worker_processes.keep_memory()
     try:
         if given.workers > 1 and given.executor == "processes" and not given.dry_run:
-            worker_processes.start_early(given.workers, "pdeflow.generate.executors")
+            worker_processes.start_early(given.workers, *worker_processes.GENERATING)
         return _generate(given, rest)
     finally:
         worker_processes.discard()

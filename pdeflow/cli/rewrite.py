@@ -53,6 +53,7 @@ _MARKS = {
         "lr_scheduler",
         "trainer",
         "ensemble",
+        "compile",
         "seed_everything",
     ),
     "generate": ("problem", "samples", "chain", "solver", "preconditioner", "resolution", "rtol"),
@@ -65,6 +66,9 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
     top = keys[0] if keys else ""
     classes = _CLASS.findall(message) or _CLASS_IN_VALUE.findall(message)[:1]
     listing = f"Run: pdeflow {verb} --help"
+    for name in classes if top == "model" else []:
+        if refused := made_of_operators(name):
+            return refused
     if found := _DENIED.search(message):
         name = found[1]
         advice = "It can run commands or reach files: do not use a config that names it."
@@ -109,6 +113,15 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
             "-c/--config", line, "YAML", f"{why.strip()}. Check the indentation, colons and brackets there."
         )
     return _wrong_value(message, keys, listing)
+
+
+def made_of_operators(class_path: str) -> UsageError | None:
+    """The `UsageError` for a model that pdeflow makes of the operator that a config names."""
+    name = class_path.rpartition(".")[2]
+    if name not in _MADE_BY:
+        return None
+    hint = f"Name the operator that it is made of, and set {_MADE_BY[name]}."
+    return UsageError("model.class_path", name, "an operator such as FNO", hint)
 
 
 def instantiate(parser: Any, config: Any) -> Any:
@@ -255,7 +268,8 @@ def _near_only(name: str, choices: Iterable[str]) -> list[str]:
 
 def _class_names(top: str) -> list[str]:
     """Short names of the classes that the config key ``top`` may name."""
-    return sorted({path.rpartition(".")[2] for path in _class_paths(top) if is_allowed(path)})
+    names = {path.rpartition(".")[2] for path in _class_paths(top) if is_allowed(path)}
+    return sorted(names - set(_MADE_BY))
 
 
 def _class_paths(top: str) -> list[str]:
@@ -273,6 +287,7 @@ def _class_paths(top: str) -> list[str]:
     return found
 
 
+_MADE_BY = {"Ensemble": "ensemble: 5", "MeanVariance": "objective: GaussianNLL"}
 _BASES = {
     "model": [("pdeflow.operators", "Operator")],
     "objective": [("pdeflow.training", "Objective"), ("pdeflow.training", "Loss")],

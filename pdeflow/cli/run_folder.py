@@ -14,17 +14,26 @@ SHARED = "PDEFLOW_RUN_FOLDER"
 
 
 class RunFolder:
-    """Paths inside ``runs/<name>``; see `claim` for a new one and `open` for one that exists."""
+    """Paths inside ``runs/<name>``; see `claim` for a new one and `open` for one that exists.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.config = path / "config.yaml"
+    Parameters
+    ----------
+    path
+        The folder.
+    ensemble
+        The folder of the run, where this one is of one of its members: the config is there.
+    """
+
+    def __init__(self, path: Path, ensemble: RunFolder | None = None) -> None:
+        self.path, self.ensemble = path, ensemble
+        self.config = ensemble.config if ensemble else path / "config.yaml"
         self.checkpoints = path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
         self.test = path / "test"
         self.metrics = self.test / "metrics.json"
         self.report = path / "report.html"
+        self.ended = path / "ended.json"
 
     def __str__(self) -> str:
         try:
@@ -59,7 +68,7 @@ class RunFolder:
         """Where each member of an ensemble of ``count`` has its checkpoints; itself for a single model."""
         if count == 1:
             return [self]
-        return [RunFolder(self.path / "members" / str(number)) for number in range(1, count + 1)]
+        return [RunFolder(self.path / "members" / str(number), self) for number in range(1, count + 1)]
 
     def discard_if_empty(self) -> None:
         """Remove the folder if nothing was written into it, so that a run that never began takes no name."""
@@ -96,15 +105,19 @@ class RunFolder:
         """
         path = {"best": self.best, "last": self.last}.get(which, Path(which))
         if not path.is_file():
-            present = sorted(str(file) for file in self.checkpoints.glob("*.ckpt"))
-            hint = (
-                "Give one of these."
-                if present
-                else f"Nothing was saved yet. Train again: pdeflow fit -c {self.config}"
-            )
-            raise UsageError("checkpoint", str(path), "best, last, or a .ckpt file", hint, choices=present)
+            here = sorted(self.checkpoints.glob("*.ckpt"))
+            # Of an ensemble no file can be given, for it would be one member's.
+            present = [file.stem if self.ensemble else str(file) for file in here]
+            expected = "best or last, of every member" if self.ensemble else "best, last, or a .ckpt file"
+            hint = "Give one of these." if present else self._nothing_saved()
+            raise UsageError("checkpoint", str(path), expected, hint, choices=present)
         if path.stat().st_size == 0:
             raise CorruptFile(
                 f"{path}: the checkpoint is empty.\nTry the other one: --ckpt last, or --ckpt best."
             )
         return path
+
+    def _nothing_saved(self) -> str:
+        if self.ensemble:
+            return f"The ensemble is not trained to its end. Go on with: pdeflow fit --resume {self.ensemble}"
+        return f"Nothing was saved yet. Train again: pdeflow fit -c {self.config}"

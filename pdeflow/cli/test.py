@@ -30,6 +30,9 @@ def run(arguments: Sequence[str]) -> int:
     page = write_report(folder.path)
     print(metrics_table(folder.path))
     print(f"Metrics  {folder.metrics}\nReport   {page}    (open it in a browser)")
-    if any(isinstance(callback, SpectralRefiner) for callback in cli.trainer.callbacks):  # pyright: ignore[reportAttributeAccessIssue]
-        print(f"Refined  {folder.path / 'refined.json'}")
+    for callback in cli.trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(callback, SpectralRefiner):
+            failed = sum("failure" in row for row in callback.rows)
+            told = f"    ({failed} of {len(callback.rows)} failed)" if failed else ""
+            print(f"Refined  {folder.path / 'refined.json'}{told}")
     return 0

@@ -16,20 +16,19 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-import pdeflow.data.datamodule
-import pdeflow.data.trajectory_data  # noqa: F401  a class has a short name only once it is imported
 from pdeflow.atomic_file import write_bytes
 from pdeflow.cli import allowlist
 from pdeflow.cli.failure import UsageError
 from pdeflow.cli.progress import progress_callbacks
 from pdeflow.cli.quiet import quiet
-from pdeflow.cli.rewrite import instantiate, usage_error
+from pdeflow.cli.rewrite import instantiate, made_of_operators, usage_error
 from pdeflow.data.mesh_data import MeshData
 from pdeflow.data.sparse_trajectory_data import SparseTrajectoryData
+from pdeflow.data.trajectory_data import TrajectoryData
 from pdeflow.errors import InvalidInput
 from pdeflow.operators import GraphOperator, MeanVariance, Operator
 from pdeflow.operators.gaussian_operator import on_grids
-from pdeflow.training import GaussianNLL, Objective, Schedule, TrainingTask
+from pdeflow.training import GaussianNLL, Objective, Residual, Rollout, Schedule, Supervised, TrainingTask
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
 
 SEED = 0
@@ -138,6 +137,8 @@ class TrainingCLI(LightningCLI):
     def build(self) -> None:
         """Build the datamodule, fit the model's channels to it, and build the task (both on the CPU)."""
         self._check_accelerator()
+        if refused := made_of_operators(self.config.model.class_path):
+            raise refused
         self.datamodule = instantiate(self.parser, Namespace(data=self.config.data)).data
         self.build_task()
         if self.verb == "fit":
@@ -153,6 +154,7 @@ class TrainingCLI(LightningCLI):
     def build_task(self) -> None:
         """Build the model, with weights drawn from the generators as they are, and the task around it."""
         objective = instantiate(self.parser, Namespace(objective=self.config.objective)).objective
+        self._check_objective(objective)
         has_variance = isinstance(objective, GaussianNLL)
         self._fit_model_to_data(2 if has_variance else 1)
         keys = ("model", "optimizer", "lr_scheduler")
@@ -229,6 +231,16 @@ class TrainingCLI(LightningCLI):
         if self.config.ensemble > 1 and refines:
             expected = "1, for the SpectralRefiner refines a single operator"
             raise InvalidInput("ensemble", self.config.ensemble, expected, "Leave one of them out.")
+
+    def _check_objective(self, objective: Objective) -> None:
+        sparse = isinstance(self.datamodule, SparseTrajectoryData)
+        if sparse and isinstance(objective, Rollout):
+            raise InvalidInput("objective", "Rollout", "Supervised, for each sample is a pair of states")
+        of_pairs = isinstance(objective, (GaussianNLL, Residual, Supervised))
+        if of_pairs and isinstance(self.datamodule, TrajectoryData) and not sparse:
+            raise InvalidInput(
+                "objective", type(objective).__name__, "Rollout, for the data are trajectories"
+            )
 
     def _check_optimizer(self) -> None:
         """Make the optimiser once: torch checks its numbers only then."""

@@ -17,6 +17,9 @@ from isal import isal_zlib
 # A sample a chunk, as long as the chunk can be read in one gulp.
 LARGEST_CHUNK = 32 << 20
 LEVEL = 1
+_BLOCK = 1 << 16
+_WEIGHTS = np.arange(_BLOCK, 0, -1, dtype=np.float64)
+"""Of a block's words in its second sum, which stays below 2^48: exact in double precision."""
 
 
 def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
@@ -90,13 +93,11 @@ def fletcher32(content: bytes) -> int:
 
     J. Fletcher, "An arithmetic checksum for serial transmissions", IEEE Trans. Commun. 30 (1982).
     """
-    words = np.frombuffer(content + bytes(len(content) % 2), ">u2").astype(np.uint64)
+    words = np.frombuffer(content + bytes(len(content) % 2), ">u2").astype(np.float64)
     first = second = 0
-    # A block's second sum stays below 2^64.
-    for start in range(0, len(words), 1 << 20):
-        block = words[start : start + (1 << 20)]
-        weights = np.arange(len(block), 0, -1, dtype=np.uint64)
-        second = _folded(second + first * len(block) + int(block @ weights))
+    for start in range(0, len(words), _BLOCK):
+        block = words[start : start + _BLOCK]
+        second = _folded(second + first * len(block) + int(block @ _WEIGHTS[-len(block) :]))
         first = _folded(first + int(block.sum()))
     return second << 16 | first
 

@@ -23,8 +23,6 @@ from pdeflow.generate.worker import cannot_import, pack, run_chain, solve, store
 
 ExecutorName = Literal["processes", "dask", "dask-slurm", "slurm"]
 _SLURM = ("dask-slurm", "slurm")
-WORKER = "pdeflow.generate.executors"
-"""What a process of its own imports: the module of what it is told to call."""
 
 
 def check_executor(
@@ -145,7 +143,7 @@ def _in_processes(
     plan: Plan, manifest: Manifest, chains: list[int], device: str, workers: int
 ) -> Iterator[dict[str, Any]]:
     packed = pack(plan)
-    with worker_processes.pool(workers, WORKER) as pool:
+    with worker_processes.pool(workers, *worker_processes.GENERATING) as pool:
         try:
             words = pool.submit(why_not, packed, plan.recipe.fingerprint()).result()
         except concurrent.futures.process.BrokenProcessPool as error:

@@ -14,6 +14,7 @@ import pdeflow.problems
 from pdeflow.errors import PdeflowError
 from pdeflow.problems import Box, Dirichlet, Distribution, Parameter, Problem, RandomPolygon, Robin
 from pdeflow.problems.conditions import Condition
+from pdeflow.problems.elastic_conditions import Displacement, Traction
 
 _Made = TypeVar("_Made")
 
@@ -92,8 +93,12 @@ def _conditions(recipe: dict[str, Any], problem: Problem) -> tuple[Condition, ..
         if isinstance(kept, (Dirichlet, Robin)):
             found.append(dataclasses.replace(kept, on=on))
             continue
-        value, *coefficient = [read_number(text) for text in parts]
-        found.append(Robin(coefficient[0], value, on) if coefficient else Dirichlet(value, on))
+        value, *more = [read_number(text) for text in parts]
+        if len(problem.fields) == 1:
+            found.append(Robin(more[0], value, on) if more else Dirichlet(value, on))
+        else:
+            x, y, *pressure = map(_real, (value, *more))
+            found.append(Traction(x, y, pressure[0], on) if pressure else Displacement(x, y, on))
     return tuple(found)
 
 
@@ -106,6 +111,12 @@ def read_number(text: str) -> complex:
         If it is none: a formula, say.
     """
     return _number(ast.parse(text, mode="eval").body)
+
+
+def _real(number: complex) -> float:
+    if isinstance(number, complex):
+        raise ValueError("a complex number, not a real one")
+    return number
 
 
 def _number(node: ast.expr) -> complex:

@@ -1,13 +1,14 @@
 """Shards, one a chain, and their union in The Well's layout.
 
-A shard on a grid is a NumPy archive of packed chunks, which go into the union as they are; on meshes it is a
-small file of the same layout as the union.
+A shard on a grid holds packed chunks, which go into the union as they are; on meshes it is a small file of
+the same layout as the union.
 """
 
 from __future__ import annotations
 
 import io
 import itertools
+import json
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -125,7 +126,11 @@ def write_alone(path: Path, recipe: Recipe, solved: SolvedChain) -> None:
 
 
 def _packed(recipe: Recipe, solved: SolvedChain) -> bytes:
-    """A NumPy archive: of each field its chunks, one after the other, with their lengths; and the numbers."""
+    """Of each field its chunks, one after the other, with their lengths; and the numbers.
+
+    A line of names in JSON, then as many arrays in NumPy's format. The manifest has the checksum of the
+    whole; an archive of NumPy would take its own of every array twice.
+    """
     outputs = Outputs.of(recipe)
     content: dict[str, np.ndarray] = {}
     for name in (*outputs.fields, *outputs.constant_fields):
@@ -136,15 +141,18 @@ def _packed(recipe: Recipe, solved: SolvedChain) -> bytes:
     for name in (*outputs.scalars, *DIAGNOSTICS):
         content[f"{_NUMBERS}/{name}"] = solved.arrays[name]
     stream = io.BytesIO()
-    np.savez(stream, **content)  # pyright: ignore[reportArgumentType]
+    stream.write(json.dumps(list(content)).encode() + b"\n")
+    for values in content.values():
+        np.save(stream, values, allow_pickle=False)
     return stream.getvalue()
 
 
 def _unpacked(shard: bytes) -> tuple[dict[str, list[list[bytes]]], dict[str, np.ndarray]]:
     """The chunks of each sample of each field, and the numbers."""
     packed: dict[str, list[list[bytes]]] = {}
-    with np.load(io.BytesIO(shard), allow_pickle=False) as archive:
-        content = {key: archive[key] for key in archive.files}
+    stream = io.BytesIO(shard)
+    names = json.loads(stream.readline())
+    content = {name: np.load(stream, allow_pickle=False) for name in names}
     numbers = {
         key.removeprefix(f"{_NUMBERS}/"): values
         for key, values in content.items()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pdeflow.linalg.algebraic_multigrid import AlgebraicMultigrid
 from pdeflow.linalg.arguments import check_instance
@@ -34,7 +35,7 @@ from pdeflow.linalg.preconditioner import Preconditioner
 from pdeflow.linalg.solver import Solver, check_method
 from pdeflow.linalg.sparse import SparseOperator
 from pdeflow.linalg.sparse_direct import SparseDirect
-from pdeflow.linalg.stencil import StencilOperator
+from pdeflow.linalg.stencil import StencilOperator, boxes
 
 # Those that are known to start every system of a sequence from nothing.
 FORGETFUL = (CG, FlexibleCG, MINRES, BiCGStab, GMRES, FGMRES, LGMRES)
@@ -133,8 +134,8 @@ def preparation_seconds(candidate: Candidate, A: LinearOperator) -> float:
 def default_candidates(A: LinearOperator) -> tuple[Candidate, ...]:
     """The methods that suit A; those that are hardly ever far off come first.
 
-    Where the coefficients of a symmetric or complex stencil are the same everywhere, fast transforms in its
-    own precision are the first, because they invert it.
+    Where the coefficients of a symmetric or complex stencil are the same everywhere, and those back and forth
+    along an axis equal, fast transforms in its own precision are the first, because they invert it.
     """
     definite, symmetric = Tag.POSITIVE_DEFINITE in A.tags, Tag.SYMMETRIC in A.tags
     made: list[Candidate] = []
@@ -182,11 +183,26 @@ def _is_plane(A: LinearOperator) -> bool:
 
 
 def _is_even(A: StencilOperator) -> bool:
-    """Whether the coefficients of each system are the same everywhere, so that fast transforms invert it.
+    """Whether fast transforms invert A: each system is ``alpha - sum_d beta_d D_dd`` with constants.
 
-    Not known, and so False, on the meta device.
+    So its coefficients are the same everywhere, couplings back and forth along an axis are equal, as those of
+    odd derivatives are not, and no others are there. Not known, and so False, on the meta device.
     """
     if A.device.type == "meta":
         return False
-    centre = A.coefficients[:, A.offsets.index((0,) * len(A.shape))].flatten(1)
-    return bool(((centre - centre[:, :1]).abs() <= 1e-9 * centre[:, :1].abs()).all())
+    # The centre comes first: a coefficient that varies nearly always shows there.
+    order = sorted(range(len(A.offsets)), key=lambda k: any(A.offsets[k]))
+    first = (slice(None), *(slice(0, 1) for _ in A.shape))
+    tolerance = 1e-9 * A.coefficients[:, order[0]][first].abs().flatten()
+    along: dict[tuple[int, ...], Tensor] = {}
+    for k in order:
+        offset = A.offsets[k]
+        steps = tuple(map(abs, offset))
+        paired = sum(steps) <= 1 and tuple(-step for step in offset) in A.offsets
+        for rows, _ in boxes(A.shape, offset, A.periodic):
+            used = A.coefficients[(slice(None), k, *rows)]
+            rest = used - (along.setdefault(steps, used[first]) if paired else 0.0)
+            parts = torch.view_as_real(rest) if rest.is_complex() else rest
+            if not bool((parts.abs_().flatten(1).amax(1) <= tolerance).all()):
+                return False
+    return True

@@ -32,6 +32,7 @@ from pdeflow.problems.disc import Disc
 from pdeflow.problems.discretise import NotLinear, System, discretise
 from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import Box
+from pdeflow.problems.elastic_conditions import Displacement, Traction
 from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.finite_volumes import CellTrajectory
@@ -88,6 +89,7 @@ __all__ = [
     "Darcy",
     "Dirichlet",
     "Disc",
+    "Displacement",
     "Distribution",
     "Evolution",
     "Fisher",
@@ -131,6 +133,7 @@ __all__ = [
     "System",
     "ThresholdedBumps",
     "ThresholdedField",
+    "Traction",
     "Trajectory",
     "Uniform",
     "cos",

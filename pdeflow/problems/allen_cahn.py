@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from pdeflow.grid import Grid
@@ -58,6 +57,6 @@ class AllenCahn(Evolution):
         super().check_resolution(grid)
         least = self.epsilon.distribution.bounds[0]
         if least > 0:  # else some front may be too thin for any grid
-            needed = max(math.ceil((high - low) / least - 1e-9) for low, high in zip(grid.lower, grid.upper))
+            needed = max((high - low) / least for low, high in zip(grid.lower, grid.upper))
             reason = f"one for each width epsilon = {least:.3g} of a front"
             require_nodes(grid, needed, reason, "Take a finer grid, or wider fronts.")

@@ -115,9 +115,9 @@ def check_operand(other: object) -> None:
     """Raise InvalidInput for a tensor of several numbers, which says nothing of where they belong."""
     if isinstance(other, Tensor) and other.ndim:
         raise InvalidInput(
-            "operand of a grid function",
+            "operand of a function on a grid or mesh",
             f"a tensor of shape {tuple(other.shape)}",
-            "a number or another function of the grid",
+            "a number or another such function",
             "Make it a Parameter of the problem and write p.NAME.",
         )
 

@@ -94,6 +94,6 @@ class ConvectionDiffusion(Problem):
         velocity = self.parameters[f"v{grid.axes[0]}"].distribution
         fastest, least = max(abs(bound) for bound in velocity.bounds), self.d.distribution.bounds[0]
         if fastest < math.inf and least > 0:  # else some sample may be too fast on any grid
-            needed = math.ceil(fastest / least / LARGEST_PECLET) + 1
+            needed = fastest / least / LARGEST_PECLET + 1
             reason = "so that the cell Peclet number stays below 2"
             require_nodes(grid, needed, reason, "Take a finer grid, more diffusion, or less wind.")

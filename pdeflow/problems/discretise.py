@@ -12,6 +12,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import StencilOperator, Tag
+from pdeflow.linalg.operator import magnitude
 from pdeflow.problems.closed_grid import cell_shares, closed_grid, interior, unknowns
 from pdeflow.problems.coloured_probing import largest, rough_function
 from pdeflow.problems.conditions import Dirichlet, by_side, check_conditions
@@ -152,11 +153,12 @@ def check_size(grid: Grid) -> None:
 
 def check_values(problem: Problem, functions: Mapping[str, GridFunction]) -> None:
     """Raise InvalidInput unless the parameters are finite, and positive where they have to be."""
+    hint = "If it was drawn, its distribution reaches beyond floating point: take a narrower one."
     for name, function in functions.items():
-        if not bool(torch.isfinite(function.values).all()):
-            raise InvalidInput(f"parameter {name!r}", "NaN or Inf", "finite values")
-        if problem.parameters[name].positive and not bool((function.values > 0).all()):
-            raise InvalidInput(f"parameter {name!r}", float(function.values.min()), "positive values")
+        if not bool(torch.isfinite(magnitude(function.values)).all()):
+            raise InvalidInput(f"parameter {name!r}", "NaN or Inf", "finite values", hint)
+        if problem.parameters[name].positive and not bool((function.values.flatten(1).amin(1) > 0).all()):
+            raise InvalidInput(f"parameter {name!r}", float(function.values.min()), "positive values", hint)
 
 
 def batch_size(functions: Mapping[str, GridFunction]) -> int:
@@ -302,7 +304,7 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
     if meta:
         operator = StencilOperator(offsets, stencil, grid.periodic)
     else:
-        if not bool(torch.isfinite(at_boundary).all()):
+        if not bool(torch.isfinite(magnitude(at_boundary)).all()):
             hint = "Either the equation is not linear in u, or a formula of `at` is singular at a node."
             residual = f"{type(problem).__name__}.residual of u = 0"
             raise InvalidInput(residual, "NaN or Inf", "finite values", hint)

@@ -57,7 +57,10 @@ class Distribution(abc.ABC):
         return tuple(math.floor(2 * w + 1e-9) + (1 if wraps else 2) if w else 1 for w, wraps in waves)
 
     def deviation(self, domain: Box) -> float:
-        """The standard deviation in space of a typical sample; 0 where it has none or none is known."""
+        """The standard deviation in space of a typical sample, about its own average, which does not count.
+
+        0 where it has none or none is known.
+        """
         return 0.0
 
     @abc.abstractmethod

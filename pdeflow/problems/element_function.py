@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.problems.calculus import Function, check_axis
+from pdeflow.problems.calculus import Function, check_axis, check_operand
 
 FLUX_HINT = "Write second derivatives in flux form, D(a * D(u, axis), axis), times numbers only."
 
@@ -52,6 +52,7 @@ class ElementFunction(Function):
     def _combine(self, other: Any, operation: Callable[[Any, Any], Any]) -> Function:
         if isinstance(other, WeakResidual):
             return WeakResidual(self.values, {})._combine(other, operation)
+        check_operand(other)
         values = other.values if isinstance(other, ElementFunction) else other
         return ElementFunction(operation(self.values, values))
 

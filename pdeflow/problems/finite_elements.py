@@ -13,8 +13,9 @@ from pdeflow.errors import InvalidInput, MissingDependency
 from pdeflow.linalg import SparseOperator
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.conditions import Robin
+from pdeflow.problems.elastic_conditions import Traction
 from pdeflow.problems.element_function import ElementFunction, WeakResidual
-from pdeflow.problems.polygon_conditions import parts_of
+from pdeflow.problems.polygon_conditions import evaluated, placed, require_finite
 from pdeflow.problems.unknowns import components, named
 from pdeflow.triangle_mesh import TriangleMesh
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ORDER = 3  # of the quadrature: exact for a linear coefficient times two linear elements
 AXES = ("x", "y")
+_ROUNDING = 1e-10  # of a row's sum, relative to the sum of its absolute values
 
 
 def scikit_fem() -> Any:
@@ -73,19 +75,22 @@ def assemble(problem: MeshProblem, mesh: TriangleMesh, parameters: Mapping[str, 
     order = np.arange(len(fields) * len(mesh.positions)).reshape(len(fields), -1).T.ravel()
     matrix = scipy.sparse.csr_array(scipy.sparse.block_array(blocks))[order][:, order]
 
-    for condition in problem.conditions:
-        facets = _facets(made, mesh.on(parts_of(condition)))
-        if isinstance(condition, Robin) and len(facets):
-            rim = skfem.FacetBasis(made, skfem.ElementTriP1(), facets=facets, intorder=ORDER)
+    for condition, parts in placed(problem.conditions):
+        facets = _facets(made, mesh.on(parts))
+        if not len(facets):
+            continue
+        rim = skfem.FacetBasis(made, skfem.ElementTriP1(), facets=facets, intorder=ORDER)
+        if isinstance(condition, Robin):
             form = _BoundaryForm(problem, rim, mesh, parameters, condition)
             matrix = matrix + skfem.BilinearForm(form.bilinear(0, 0)).assemble(rim)
             sides[0] = sides[0] + skfem.LinearForm(form.linear(0)).assemble(rim)
+        elif isinstance(condition, Traction):
+            load = _Load(problem, rim, mesh, parameters, condition)
+            sides = [sides[k] + skfem.LinearForm(load.linear(k)).assemble(rim) for k in fields]
 
     boundary = problem.boundary_values(mesh, parameters)
     free = ~mesh.on(problem.held_parts)
-    given = any(isinstance(condition, Robin) for condition in problem.conditions)
-    if (free.all() and not given) or not free.any():
-        raise InvalidInput("held nodes", int((~free).sum()), "some nodes that are held and some that are not")
+    _check_determined(problem, matrix, free)
     rhs = np.stack(sides, axis=1).ravel() - matrix @ boundary.numpy().ravel()
     unknowns = np.repeat(free, len(fields))
     inner = matrix[unknowns][:, unknowns]
@@ -119,6 +124,13 @@ class _WeakForm:
             values[name] = float(value) if isinstance(value, Tensor) else value
         self.p = Names("parameter", values)
         self.at_zero = self.residuals([self._nothing()] * len(problem.fields))
+
+    def _value(self, part: Any, name: str, parameters: Mapping[str, Any]) -> Tensor:
+        """Of a number or a formula in a condition."""
+        part = part(self.at, self.p) if callable(part) else part
+        values = evaluated(part, tuple(self.zero.shape), name)
+        require_finite(values, name, parameters)
+        return values
 
     def _nothing(self) -> ElementFunction:
         return ElementFunction(self.zero, dict.fromkeys(AXES, self.zero))
@@ -184,15 +196,15 @@ class _BoundaryForm(_WeakForm):
         condition: Robin,
     ) -> None:
         self.normals = [_tensor(np.asarray(basis.normals)[k]) for k in range(len(AXES))]
-        self.condition: tuple[Any, Any] | None = None
+        self.condition: tuple[Tensor, Tensor] | None = None
         super().__init__(problem, basis, mesh, parameters)
-        self.condition = (self._value(condition.coefficient), self._value(condition.value))
+        kind = type(condition).__name__
+        c = self._value(condition.coefficient, f"{kind}.coefficient", parameters)
+        if bool((c < 0).any()):
+            hint = "In du/dn + c u = g, n points out of the domain: a boundary that cools has a positive c."
+            raise InvalidInput(f"{kind}.coefficient", float(c.min()), "numbers of at least 0", hint)
+        self.condition = (c, self._value(condition.value, f"{kind}.value", parameters))
         self.at_zero = self.residuals([self._nothing()])
-
-    def _value(self, part: Any) -> Any:
-        """Of a number or a formula in a condition."""
-        part = part(self.at, self.p) if callable(part) else part
-        return part.values if isinstance(part, ElementFunction) else part
 
     def residuals(self, functions: list[ElementFunction]) -> list[WeakResidual]:
         """The residual of functions whose normal derivatives are those of the condition."""
@@ -209,6 +221,47 @@ class _BoundaryForm(_WeakForm):
         """What the integration by parts leaves at the boundary."""
         through = sum(residual.flux(a) * n for n, a in zip(self.normals, AXES))
         return (through * _tensor(v)).numpy()
+
+
+class _Load(_WeakForm):
+    """The work of a traction on facets."""
+
+    def __init__(
+        self,
+        problem: MeshProblem,
+        basis: Any,
+        mesh: TriangleMesh,
+        parameters: Mapping[str, Any],
+        condition: Traction,
+    ) -> None:
+        super().__init__(problem, basis, mesh, parameters)
+        x, y, pressure = (
+            self._value(getattr(condition, part), f"Traction.{part}", parameters)
+            for part in ("x", "y", "pressure")
+        )
+        normals = np.asarray(basis.normals)
+        self.force = [part - pressure * _tensor(normals[k]) for k, part in enumerate((x, y))]
+
+    def linear(self, row: int) -> Any:
+        """The right-hand side of one equation, as scikit-fem calls it."""
+        return lambda v, w: (self.force[row] * _tensor(v)).numpy()
+
+
+def _check_determined(problem: MeshProblem, matrix: Any, free: np.ndarray) -> None:
+    """Raise InvalidInput if every node is held, or none and the matrix maps a constant unknown to 0."""
+    if not free.any():
+        hint = "Take a smaller mesh size (raise the resolution)."
+        raise InvalidInput("held nodes", len(free), "some nodes whose values are unknown", hint)
+    n = len(problem.fields)
+    for k, name in enumerate(problem.fields) if free.all() else ():
+        constant = (np.arange(len(free) * n) % n == k).astype(float)
+        if (abs(matrix @ constant) <= _ROUNDING * (abs(matrix) @ constant)).all():
+            key = f"{type(problem).__name__}.conditions"
+            got = "none that does, and no held nodes" if problem.conditions else "no held nodes"
+            hint = "Dirichlet, or Robin with c > 0, on outer does, which every polygon has; or held parts do."
+            if n > 1:
+                hint = "Displacement on outer does, which every polygon has; or held parts do."
+            raise InvalidInput(key, got, f"something that fixes the level of {name}", hint)
 
 
 def _facets(made: Any, on: np.ndarray) -> np.ndarray:

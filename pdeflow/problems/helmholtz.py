@@ -68,6 +68,6 @@ class Helmholtz(Problem):
         super().check_resolution(grid)
         largest = max(abs(bound) for bound in self.k.distribution.bounds)
         if largest < math.inf:
-            needed = math.ceil(POINTS_PER_WAVELENGTH * largest / (2 * math.pi)) + 1
+            needed = POINTS_PER_WAVELENGTH * largest / (2 * math.pi) + 1
             reason = f"ten for each wavelength at k = {largest:g}"
             require_nodes(grid, needed, reason, "Take a finer grid, or smaller wave numbers.")

@@ -25,7 +25,8 @@ class KortewegDeVries(Evolution):
     none higher than A = 2 M, because the Schroedinger operator :math:`-d^2/dx^2 - u_0` has no eigenvalue
     below -M (C. S. Gardner, J. M. Greene, M. D. Kruskal, R. M. Miura, Phys. Rev. Lett. 19, 1967). Its Fourier
     coefficients fall as :math:`\exp(-\pi k / (2 \sqrt M))`: where a grid of spacing h = 3 / (4 sqrt(M))
-    ends, to two thousandths. M is taken to be two standard deviations of the initial field.
+    ends, to two thousandths. M is taken to be two standard deviations of the initial field about its average
+    m: in a frame that moves with 6 m, u - m solves the same equation.
 
     Parameters
     ----------
@@ -59,6 +60,6 @@ class KortewegDeVries(Evolution):
         """Raise InvalidInput unless the spacing is at most ``3 / (4 sqrt(M))``."""
         super().check_resolution(grid)
         height = 2 * self.u0.distribution.deviation(self.domain)
-        needed = math.ceil((grid.upper[0] - grid.lower[0]) * math.sqrt(height) / WIDEST_SPACING - 1e-9)
+        needed = (grid.upper[0] - grid.lower[0]) * math.sqrt(height) / WIDEST_SPACING
         reason = f"for solitons that come from fields of height {height:.3g}"
         require_nodes(grid, needed, reason, "Take a finer grid, a smaller length, or lower fields.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,20 +26,26 @@ from pdeflow.linalg import (
 )
 from pdeflow.problems import point_function
 from pdeflow.problems.calculus import Names
-from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.conditions import Condition, Dirichlet
 from pdeflow.problems.domain import Box
+from pdeflow.problems.elastic_conditions import Displacement
 from pdeflow.problems.grid_function import GridFunction
 from pdeflow.problems.point_function import PointFunction
 from pdeflow.problems.polygon import Polygon, RandomPolygon
-from pdeflow.problems.polygon_conditions import held_parts, parts_of
+from pdeflow.problems.polygon_conditions import (
+    check_stated,
+    default_parts,
+    evaluated,
+    held_parts,
+    loops_of,
+    placed,
+    require_finite,
+)
 from pdeflow.problems.polygon_mesh import triangulate
 from pdeflow.problems.problem import Problem, require_nodes
 from pdeflow.problems.random_fields import Field
 from pdeflow.problems.unknowns import check_names, components
 from pdeflow.triangle_mesh import TriangleMesh
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,9 @@ class MeshProblem(Problem):
     ``conditions``
         Of one unknown, what :func:`~pdeflow.problems.polygon_conditions.conditions_on_loops` gives: it holds
         in place of `boundary_value` or of no flux. ``du/dn`` of Robin and Neumann is the derivative of u.
+        Of two, a displacement, what ``conditions_on_body`` gives: a :class:`Displacement` holds in place of
+        `boundary_value`, a :class:`Traction` acts where no displacement is given. Stated by hand, each says
+        where it holds, ``Robin(2.0, on="outer")`` or ``on="holes"``, by default on both.
     ``tags``
         What is known of the matrices; None to compare each with its transpose.
     """
@@ -192,16 +201,25 @@ class MeshProblem(Problem):
         Raises
         ------
         InvalidInput
-            If a parameter is missing or unknown or has another shape, or the residual is not linear.
+            If a parameter is missing or unknown or has another shape, or the residual is not linear; if a
+            condition holds where no node is, has values that are not real and finite, or a Robin coefficient
+            below 0; or if nothing fixes the level of an unknown.
         MissingDependency
             If scikit-fem is not installed.
         """
         from pdeflow.problems.finite_elements import assemble
 
+        check_stated(self, mesh)
         return assemble(self, mesh, self.complete_parameters(parameters))
 
     def boundary_values(self, mesh: TriangleMesh, parameters: Mapping[str, Any]) -> Tensor:
-        """(nodes, fields) float64: `boundary_value`, or of a condition, at the held nodes, 0 elsewhere."""
+        """(nodes, fields) float64: `boundary_value`, or of a condition, at the held nodes, 0 elsewhere.
+
+        Raises
+        ------
+        InvalidInput
+            If a value is not real or not finite there, or there are not as many as nodes.
+        """
         points = torch.from_numpy(mesh.positions)
         at = Names("coordinate", point_function.coordinate_functions(points, ("x", "y")))
         p = {}
@@ -209,18 +227,19 @@ class MeshProblem(Problem):
             value = given(at) if callable(given) else given
             nodal = isinstance(value, Tensor) and value.ndim > 0
             p[name] = PointFunction(torch.as_tensor(value), points, ("x", "y"), False) if nodal else value
-        name = f"{type(self).__name__}.boundary_value"
+        name, places = f"{type(self).__name__}.boundary_value", (len(points),)
         given = components(self.fields, self.boundary_value(at, Names("parameter", p)), name)
-        columns = [value.values if isinstance(value, PointFunction) else value for value in given]
-        held = torch.from_numpy(mesh.on(self.held_parts))
-        zero = torch.zeros(len(points), dtype=torch.float64, device="cpu")
-        values = torch.stack([torch.where(held, zero + column, zero) for column in columns], dim=1)
-        for condition in self.conditions:
-            if isinstance(condition, Dirichlet):
-                value = condition.value(at) if callable(condition.value) else condition.value
-                value = zero + (value.values if isinstance(value, PointFunction) else value)
-                here = torch.from_numpy(mesh.on(parts_of(condition)))
-                values[here] = value[here, None]
+        columns = torch.stack([evaluated(value, places, name) for value in given], dim=1)
+        values = torch.zeros_like(columns)
+        own = torch.from_numpy(mesh.on(default_parts(self.held, self.conditions)))
+        values[own] = columns[own]
+        require_finite(values, name, parameters)
+        for condition, parts in placed(self.conditions):
+            here = torch.from_numpy(mesh.on(parts))
+            for k, (key, value) in enumerate(_given(condition).items()):
+                value = evaluated(value(at) if callable(value) else value, places, key)
+                require_finite(value[here], key, parameters)
+                values[here, k] = value[here]
         return values
 
     def statement(self) -> dict[str, Any]:
@@ -231,7 +250,9 @@ class MeshProblem(Problem):
 
         us, at = symbolic.unknowns(self), symbolic.coordinates(self)
         equations = symbolic.residuals(self, us, at, symbolic.parameter_symbols(self))
-        stated = [[list(c.on), *map(sympy.srepr, symbolic.condition_parts(self, c))] for c in self.conditions]
+        stated = [
+            [list(loops_of(c)), *map(sympy.srepr, symbolic.condition_parts(self, c))] for c in self.conditions
+        ]
         return {
             "residual": [sympy.srepr(part) for part in equations],
             "held": list(self.held),
@@ -243,9 +264,8 @@ class MeshProblem(Problem):
         """What a data set's card says; see :meth:`Problem.describe`."""
         from pdeflow.problems import symbolic
 
-        named = {part for condition in self.conditions for part in parts_of(condition)}
-        left = [part for part in self.held if part not in named]
-        given = [f"given on: {', '.join(left)}; no flux elsewhere"] if left or not named else []
+        left = default_parts(self.held, self.conditions)
+        given = [f"given on: {', '.join(left)}; no flux elsewhere"] if left or not self.conditions else []
         return {
             "name": self.name,
             "equation": self.latex(),
@@ -265,3 +285,12 @@ class MeshProblem(Problem):
     def _no_grid(self) -> InvalidInput:
         hint = "Use mesh, sample_on_mesh and assemble."
         return InvalidInput(self.name, "a grid", "a mesh for each sample", hint)
+
+
+def _given(condition: Condition) -> dict[str, Any]:
+    """What a condition gives each unknown, a number or a formula of ``at``, by its key; maybe nothing."""
+    if isinstance(condition, Dirichlet):
+        return {"Dirichlet.value": condition.value}
+    if isinstance(condition, Displacement):
+        return {"Displacement.x": condition.x, "Displacement.y": condition.y}
+    return {}

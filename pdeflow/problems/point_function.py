@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.problems.calculus import Function, check_axis
+from pdeflow.problems.calculus import Function, Names, check_axis
+from pdeflow.problems.unknowns import components, joined, named, parted
+
+if TYPE_CHECKING:
+    from pdeflow.problems.problem import Problem
 
 
 class PointFunction(Function):
@@ -83,6 +87,9 @@ class PointFunction(Function):
         if isinstance(other, PointFunction):
             values, differentiable = other.values, differentiable and other.differentiable
         elif isinstance(other, Tensor) and other.ndim:
+            if other.shape != self.points.shape[:1]:
+                expected = f"a number, ({len(self.points)},) values, or another such function"
+                raise InvalidInput("operand of a function on points", tuple(other.shape), expected)
             differentiable = False
         return PointFunction(operation(self.values, values), self.points, self.axes, differentiable)
 
@@ -90,3 +97,40 @@ class PointFunction(Function):
 def coordinate_functions(points: Tensor, axes: Sequence[str]) -> dict[str, PointFunction]:
     """Each axis name mapped to its coordinate at the points (N, d), as a function to compute with."""
     return {axis: PointFunction(points[:, k], points, axes) for k, axis in enumerate(axes)}
+
+
+def residual_at_points(
+    problem: Problem, u: Callable[[Tensor], Tensor], points: Tensor, parameters: Mapping[str, Any]
+) -> Tensor:
+    """The residual by automatic differentiation; see :meth:`Problem.residual_at_points`."""
+    if points.ndim != 2 or points.shape[1] != len(problem.coordinates):
+        raise InvalidInput("shape of points", tuple(points.shape), f"(N, {len(problem.coordinates)})")
+    axes, keep = problem.coordinates, torch.is_grad_enabled()
+    with torch.enable_grad():
+        if not points.requires_grad:
+            points = points.detach().requires_grad_()
+        at = Names("coordinate", coordinate_functions(points, axes))
+        values: dict[str, Any] = {}
+        for name, given in problem.complete_parameters(parameters).items():
+            value = given(at) if callable(given) else given
+            if isinstance(value, Tensor):
+                known = callable(given) or value.ndim == 0
+                value = PointFunction(value, points, axes, differentiable=known)
+            values[name] = value
+        value = u(points)
+        if not value.requires_grad:
+            raise InvalidInput(
+                "u",
+                "values without a gradient",
+                "values computed from the points by differentiable operations",
+                "Do not detach them; a constant is `0 * points[:, 0] + c`.",
+            )
+        columns = (len(points), len(problem.fields))
+        if len(problem.fields) > 1 and tuple(value.shape) != columns:
+            expected = f"{columns}, a column for each of {', '.join(problem.fields)}"
+            raise InvalidInput("shape of u(points)", tuple(value.shape), expected)
+        functions = [PointFunction(part, points, axes) for part in parted(problem.fields, value)]
+        residual = problem.residual(named(problem.fields, functions), at, Names("parameter", values))
+        parts = components(problem.fields, residual, f"{type(problem).__name__}.residual")
+    result = joined([part.values.expand(len(points)) for part in parts])
+    return result if keep else result.detach()

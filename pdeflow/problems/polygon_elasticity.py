@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pdeflow.linalg import Tag
 from pdeflow.problems.calculus import D
+from pdeflow.problems.conditions import Condition
 from pdeflow.problems.distributions import Distribution, LogUniform, Uniform
 from pdeflow.problems.mesh_problem import MeshProblem
 from pdeflow.problems.polygon import RandomPolygon
+from pdeflow.problems.polygon_conditions import conditions_on_body
 from pdeflow.problems.problem import Parameter
 
 
@@ -18,7 +21,8 @@ class PolygonElasticity(MeshProblem):
     :math:`\sigma = \lambda\, \mathrm{tr}(\varepsilon) I + 2 \mu\, \varepsilon` with the strain
     :math:`\varepsilon = (\nabla u + \nabla u^T) / 2`, u = (ux, uy) the displacement; plane strain. Lambda
     and mu are Lame's parameters, f the force on the area. The rest of the boundary, the holes with it, is
-    free of traction.
+    free of traction, unless `conditions` say otherwise. A displacement on ``outer`` moves the longest edge
+    too; nothing frees it.
 
     Parameters
     ----------
@@ -28,11 +32,15 @@ class PolygonElasticity(MeshProblem):
         Of lambda and mu, positive.
     force
         Of each component of f.
+    conditions
+        ``outer`` or ``holes`` to :class:`Displacement` or :class:`Traction`. Where the displacement is given,
+        along the longest edge too, a traction on ``outer`` has no effect.
 
     Raises
     ------
     InvalidInput
-        If the samples of lambda or mu may fail to be positive.
+        If the samples of lambda or mu may fail to be positive, or a part of the boundary is unknown or on no
+        polygon.
     """
 
     name = "polygon_elasticity"
@@ -47,8 +55,10 @@ class PolygonElasticity(MeshProblem):
         first: Distribution = LogUniform(0.5, 2.0),  # noqa: B008, immutable
         second: Distribution = LogUniform(0.5, 2.0),  # noqa: B008, immutable
         force: Distribution = Uniform(-1.0, 1.0),  # noqa: B008, immutable
+        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
         self.shape = shape
+        self.conditions = conditions_on_body(conditions, shape)
         self.lam = Parameter(first, positive=True, argument="first")
         self.mu = Parameter(second, positive=True, argument="second")
         self.fx = Parameter(force)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import scipy.spatial
 
 from pdeflow.errors import InvalidInput
 from pdeflow.problems.polygon import Polygon
@@ -88,7 +87,9 @@ def _lattice(points: np.ndarray, mesh_size: float) -> np.ndarray:
 
 def _delaunay(polygon: Polygon, nodes: np.ndarray, mesh_size: float) -> np.ndarray:
     """The Delaunay triangles inside the polygon, counterclockwise, in an order that the nodes decide."""
-    triangles = scipy.spatial.Delaunay(nodes).simplices.astype(np.int32)
+    from scipy.spatial import Delaunay  # slow to import, and most problems have no meshes
+
+    triangles = Delaunay(nodes).simplices.astype(np.int32)
     areas = signed_areas(nodes, triangles)
     triangles = np.where(areas[:, None] < 0, triangles[:, ::-1], triangles)
     triangles = triangles[np.abs(areas) > _FLAT * mesh_size**2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,8 +21,7 @@ from pdeflow.problems.domain import Box
 from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, residual_values
 from pdeflow.problems.natural_conditions import with_conditions
 from pdeflow.problems.parameter import Parameter
-from pdeflow.problems.point_function import PointFunction
-from pdeflow.problems.unknowns import components, joined, named, parted, stored_names
+from pdeflow.problems.unknowns import stored_names
 
 if TYPE_CHECKING:
     import sympy
@@ -32,10 +32,12 @@ Formula = Callable[[Any], Any]
 """A function of ``at``, written with the functions of :mod:`pdeflow.problems.calculus`."""
 
 
-def require_nodes(grid: Grid, needed: int, reason: str, hint: str) -> None:
+def require_nodes(grid: Grid, needed: float, reason: str, hint: str) -> None:
     """Raise InvalidInput unless there are so many nodes along each axis; see `Problem.check_resolution`."""
+    needed -= 1e-9
     if min(grid.points) < needed:
-        expected = f"at least {needed} nodes along each axis, {reason}"
+        told = math.ceil(needed) if needed < 1e9 else f"{needed:.2g}"
+        expected = f"at least {told} nodes along each axis, {reason}"
         raise InvalidInput("resolution", min(grid.points), expected, hint)
 
 
@@ -312,37 +314,7 @@ class Problem(abc.ABC):
             Shaped like the values, differentiable with respect to whatever ``u`` depends on unless gradients
             are switched off.
         """
-        if points.ndim != 2 or points.shape[1] != len(self.coordinates):
-            raise InvalidInput("shape of points", tuple(points.shape), f"(N, {len(self.coordinates)})")
-        axes, keep = self.coordinates, torch.is_grad_enabled()
-        with torch.enable_grad():
-            if not points.requires_grad:
-                points = points.detach().requires_grad_()
-            at = Names("coordinate", point_function.coordinate_functions(points, axes))
-            values: dict[str, Any] = {}
-            for name, given in self.complete_parameters(parameters).items():
-                value = given(at) if callable(given) else given
-                if isinstance(value, Tensor):
-                    known = callable(given) or value.ndim == 0
-                    value = PointFunction(value, points, axes, differentiable=known)
-                values[name] = value
-            value = u(points)
-            if not value.requires_grad:
-                raise InvalidInput(
-                    "u",
-                    "values without a gradient",
-                    "values computed from the points by differentiable operations",
-                    "Do not detach them; a constant is `0 * points[:, 0] + c`.",
-                )
-            columns = (len(points), len(self.fields))
-            if len(self.fields) > 1 and tuple(value.shape) != columns:
-                expected = f"{columns}, a column for each of {', '.join(self.fields)}"
-                raise InvalidInput("shape of u(points)", tuple(value.shape), expected)
-            functions = [PointFunction(part, points, axes) for part in parted(self.fields, value)]
-            residual = self.residual(named(self.fields, functions), at, Names("parameter", values))
-            parts = components(self.fields, residual, f"{type(self).__name__}.residual")
-        result = joined([part.values.expand(len(points)) for part in parts])
-        return result if keep else result.detach()
+        return point_function.residual_at_points(self, u, points, parameters)
 
     def discretise(self, grid: Grid, parameters: Mapping[str, Any]) -> System:
         """The linear systems whose solutions make :meth:`residual_on_grid` vanish.

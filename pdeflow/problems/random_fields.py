@@ -142,7 +142,7 @@ class GaussianField(Field):
     mean
         Added to every sample.
     std
-        Standard deviation averaged over the domain; c is chosen to give it. By default c = 1.
+        Standard deviation averaged over the domain, with mode 0; c is chosen to give it. By default c = 1.
     constant_mode
         Whether mode 0, the average of the sample, is random too. The published code leaves it out, and so
         do we: with it, one in twenty samples of the thresholded field has one colour only.
@@ -188,17 +188,18 @@ class GaussianField(Field):
         return (self.modes or 1,) * domain.dim
 
     def deviation(self, domain: Box) -> float:
-        """``std``, or what it is for c = 1."""
-        return self._unscaled(_shape(domain)) if self.std is None else self.std
+        """``std``, or what it is for c = 1, without mode 0: that is the average of a sample."""
+        box = _shape(domain)
+        return self._scale(box) * self._unscaled(box, constant_mode=False)
 
-    def _unscaled(self, box: tuple[tuple[float, bool], ...]) -> float:
-        """The standard deviation for c = 1."""
+    def _unscaled(self, box: tuple[tuple[float, bool], ...], constant_mode: bool) -> float:
+        """The standard deviation for c = 1, with or without what mode 0 adds to it."""
         modes = (self.modes or _REFERENCE_MODES[len(box)],) * len(box)
-        amplitudes = _amplitudes(box, modes, self.alpha, self.tau, self.constant_mode)
+        amplitudes = _amplitudes(box, modes, self.alpha, self.tau, constant_mode)
         return math.sqrt(float(np.sum(amplitudes**2)) / math.prod(length for length, _ in box))
 
     def _scale(self, box: tuple[tuple[float, bool], ...]) -> float:
-        return 1.0 if self.std is None else self.std / self._unscaled(box)
+        return 1.0 if self.std is None else self.std / self._unscaled(box, self.constant_mode)
 
     def _expansion(self, grid: Grid) -> tuple[tuple[int, ...], np.ndarray]:
         """Modes along each axis, and the standard deviation of every coefficient."""

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -147,7 +148,8 @@ def _own_symbol(
                 continue
             known = sorted(term.free_symbols, key=str)
             columns = [scalars[s].coefficients.flatten() for s in known]
-            numeric = sympy.lambdify(known, term, modules="numpy")
+            # The module, not its name, with which all of numpy.f2py would be imported.
+            numeric = sympy.lambdify(known, term, modules=[np])
             rows = zip(*(column.tolist() for column in torch.broadcast_tensors(*columns))) if known else [()]
             numbers = [complex(numeric(*row)) for row in rows]
             values = torch.tensor(numbers, dtype=torch.complex128, device=device)

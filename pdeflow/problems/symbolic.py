@@ -13,6 +13,7 @@ from sympy.printing.precedence import PRECEDENCE
 from pdeflow.errors import InvalidInput
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.conditions import Condition, Dirichlet, Robin
+from pdeflow.problems.elastic_conditions import Displacement, Traction
 from pdeflow.problems.unknowns import components, named
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class InverseLaplacian(sympy.Function):
         if constant != 1:
             return constant * cls(rest, *axes)
         if isinstance(u, sympy.exp):
-            eigenvalue = sympy.simplify(sum(u.diff(axis, 2) for axis in axes) / u)
+            eigenvalue = sympy.cancel(sum(u.diff(axis, 2) for axis in axes) / u)
             if not eigenvalue.has(*axes):
                 return u / eigenvalue
         return None
@@ -95,13 +96,21 @@ def residual(problem: Problem, u: sympy.Expr, at: dict[str, Any], parameters: di
 
 
 def condition_parts(problem: Problem, condition: Condition) -> tuple[sympy.Expr, ...]:
-    """What a condition is made of: its value and, of ``du/dn + c u = g``, the coefficient after it."""
+    """What a condition is made of.
+
+    Of Dirichlet its value, of ``du/dn + c u = g`` g and c, of a displacement and a traction what their
+    classes have, in that order.
+    """
     at, p = Names("coordinate", coordinates(problem)), Names("parameter", parameter_symbols(problem))
     if isinstance(condition, Robin):
         parts = [f(at, p) if callable(f) else f for f in (condition.value, condition.coefficient)]
+    elif isinstance(condition, Traction):
+        stated = (condition.x, condition.y, condition.pressure)
+        parts = [f(at, p) if callable(f) else f for f in stated]
     else:
-        assert isinstance(condition, Dirichlet)
-        parts = [condition.value(at) if callable(condition.value) else condition.value]
+        assert isinstance(condition, (Dirichlet, Displacement))
+        given = (condition.value,) if isinstance(condition, Dirichlet) else (condition.x, condition.y)
+        parts = [f(at) if callable(f) else f for f in given]
     return tuple(sympy.sympify(part) for part in parts)
 
 
@@ -114,6 +123,12 @@ def conditions(problem: Problem) -> list[str]:
             left = sympy.Symbol("du/dn") + coefficient * sympy.Symbol(problem.fields[0])
             left, right = (sympy.sstr(part, full_prec=False) for part in (left, value))
             lines.append(f"{left} = {right} {condition.where}")
+        elif isinstance(condition, (Displacement, Traction)):
+            parts = condition_parts(problem, condition)
+            x, y, *more = (sympy.sstr(part, full_prec=False) for part in parts)
+            left = "sigma n" if more else f"({', '.join(problem.fields)})"
+            push = f" - ({more[0]}) n" if more and not parts[2].is_zero else ""
+            lines.append(f"{left} = ({x}, {y}){push} {condition.where}")
         else:
             lines.append(str(condition))
     return lines
@@ -208,5 +223,7 @@ def symbol(problem: Problem) -> sympy.Expr | sympy.Matrix:
     wave = sympy.exp(sympy.I * phase)
     rows = _linearised(problem, [wave] * len(problem.fields), here, parameter_symbols(problem, frozen=True))
     thawed = {frozen: coordinate(axis) for axis, frozen in here.items()}
-    entries = [[sympy.simplify(sympy.expand(value / wave).subs(thawed)) for value in row] for row in rows]
+    # simplify() would import all of sympy.physics.units, for half a second.
+    entries = [[sympy.cancel(sympy.expand(value / wave).subs(thawed)) for value in row] for row in rows]
+    entries = [[sympy.factor_terms(entry) for entry in row] for row in entries]
     return entries[0][0] if len(entries) == 1 else sympy.Matrix(entries)

@@ -19,25 +19,28 @@ class Rollout(Objective):
     """The mean over the steps of the loss between predicted and true state, for `TrajectoryData`.
 
     The prediction for a batch marches from its input as far as its target reaches: ``horizon`` steps in
-    training, the whole trajectory in validation and test, where a sample that leaves all bounds is stopped
-    (see :func:`~pdeflow.operators.march.march`) and counts as ``diverged``.
+    training, the whole trajectory in validation and test. There a sample that leaves all bounds is stopped
+    (see :func:`~pdeflow.operators.march.march`) and counts as ``diverged``, and in the loss with its last
+    finite state.
 
     Parameters
     ----------
     loss
-        RelativeL2 (L2 for short) or H1, of one step; RelativeL2 where it is null.
+        Of one step, such as RelativeL2 (L2 for short), H1 or Sobolev; RelativeL2 where it is null.
     pushforward
-        In training no gradient goes through the steps before the last, which alone is weighed: the model
+        In training no gradient goes through the steps before the last, which alone is in the loss: the model
         learns from states that have its own errors (J. Brandstetter, D. Worrall, M. Welling, "Message
         passing neural PDE solvers", ICLR 2022). Otherwise the gradient goes through all steps.
     noise
-        Standard deviation of normal noise on the states that a training step starts from, in units of the
-        deviation of each of their channels (A. Sanchez-Gonzalez et al., ICML 2020).
+        Standard deviation of normal noise on the states of the input in training, not on those predicted from
+        them, in units of the deviation of each channel over the batch (A. Sanchez-Gonzalez et al., ICML
+        2020).
 
     Raises
     ------
     InvalidInput
-        For a negative noise, and for batches that are not trajectories.
+        For a negative noise, for batches that are not trajectories, and for a push forward in training of
+        one step.
     """
 
     def __init__(self, loss: Loss | None = None, pushforward: bool = False, noise: float = 0.0) -> None:

@@ -34,6 +34,23 @@ class Refinement:
     residuals: list[float]
 
 
+class RefinementFailed(NumericalFailure):
+    """The stepper did not stay finite; ``best`` is what there was before.
+
+    Parameters
+    ----------
+    message
+        What happened, and what to try.
+    best
+        The states with the smallest residual until then, with the residuals until then; what the operator
+        predicts, and no residual, if there was none.
+    """
+
+    def __init__(self, message: str, best: Refinement) -> None:
+        super().__init__(message)
+        self.best = best
+
+
 def check_limits(sweeps: int, iterations: int, tolerance: float) -> None:
     """Raise InvalidInput where one of them is out of range."""
     for name, value in (("sweeps", sweeps), ("iterations", iterations)):
@@ -97,8 +114,8 @@ def refine(
     ------
     InvalidInput
         For numbers out of range, more than one trajectory, and an operator without a spectral layer.
-    NumericalFailure
-        If the stepper does not stay finite.
+    RefinementFailed
+        If the stepper does not stay finite; it has the best states until then.
 
     References
     ----------
@@ -122,7 +139,8 @@ def refine(
 
         handle = layer.register_forward_hook(corrected)
         try:
-            return _swept(task, own, residual, inputs, first, bias, (sweeps, iterations, tolerance))
+            start = (inputs, first, marched[0])
+            return _swept(task, own, residual, start, bias, (sweeps, iterations, tolerance))
         finally:
             handle.remove()
 
@@ -131,13 +149,14 @@ def _swept(
     task: TrainingTask,
     batch: dict[str, Any],
     residual: StepperResidual,
-    inputs: Tensor,
-    first: Tensor,
+    start: tuple[Tensor, Tensor, Tensor],
     bias: Tensor,
     limits: tuple[int, int, float],
 ) -> Refinement:
+    """``start`` is what the operator reads at each step, the first state, and what it predicts."""
     sweeps, iterations, tolerance = limits
-    grid, residuals, best = batch["grid"], [], inputs
+    inputs, first, best = start
+    grid, residuals = batch["grid"], []
     while True:
         with torch.no_grad():
             states = task(inputs)
@@ -148,12 +167,14 @@ def _swept(
             return squared_sobolev(task(inputs) - target, grid, residual.order).sum() / size
 
         with torch.no_grad():
-            residuals.append(math.sqrt(float(missed())))
-        if not math.isfinite(residuals[-1]):
-            raise NumericalFailure(
-                f"the stepper of {residual.problem.name} has left all bounds in sweep {len(residuals)}.\n"
-                "Take more steps between two states, or refine an operator that is trained for longer."
+            relative = math.sqrt(float(missed()))
+        if not math.isfinite(relative):
+            raise RefinementFailed(
+                f"the stepper of {residual.problem.name} has left all bounds in sweep {len(residuals) + 1}.\n"
+                "Take more steps between two states, or refine an operator that is trained for longer.",
+                Refinement(best[None], residuals),
             )
+        residuals.append(relative)
         if residuals[-1] == min(residuals):
             best = states
         if len(residuals) > sweeps or residuals[-1] <= tolerance:

@@ -18,7 +18,7 @@ class Supervised(Objective):
     Parameters
     ----------
     loss
-        RelativeL2 (L2 for short) or H1; RelativeL2 where it is null.
+        Such as RelativeL2 (L2 for short), H1 or Sobolev; RelativeL2 where it is null.
     """
 
     def __init__(self, loss: Loss | None = None) -> None:

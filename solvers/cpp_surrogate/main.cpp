@@ -6,12 +6,14 @@
 // What the numbers mean stands in the package as JSON, under "pdeflow" in its metadata.
 
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <iostream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -33,11 +35,20 @@ void write(const std::string& path, const at::Tensor& values) {
   if (!file) throw std::runtime_error(path + ": cannot be written");
 }
 
+using Metadata = std::unordered_map<std::string, std::string>;
+
+// What `pdeflow export --aot` has written into the package under this key.
+std::string told(const Metadata& metadata, const std::string& key) {
+  const auto found = metadata.find(key);
+  if (found == metadata.end())
+    throw std::runtime_error("the package's metadata has no \"" + key +
+                             "\": it is not one of this version's `pdeflow export --aot`; export it again");
+  return found->second;
+}
+
 // The shape of one sample, (channels, *points), as the package gives it: "1 65 65".
-std::vector<std::int64_t> sample_shape(const std::unordered_map<std::string, std::string>& metadata) {
-  const auto found = metadata.find("pdeflow_shape");
-  if (found == metadata.end()) throw std::runtime_error("not a package of `pdeflow export --aot`");
-  std::istringstream words(found->second);
+std::vector<std::int64_t> sample_shape(const Metadata& metadata) {
+  std::istringstream words(told(metadata, "pdeflow_shape"));
   std::vector<std::int64_t> shape;
   for (std::int64_t n; words >> n;) shape.push_back(n);
   return shape;
@@ -49,9 +60,12 @@ int main(int count, char** arguments) {
     return 2;
   }
   try {
+    // The compiled code compares dtype, shape and strides with what it was made for only if this is set when it
+    // first runs; without, it reads past the end of an array of another shape.
+    setenv("AOTI_RUNTIME_CHECK_INPUTS", "1", 1);
     torch::inductor::AOTIModelPackageLoader model(arguments[1]);
     const auto metadata = model.get_metadata();
-    std::cout << metadata.at("pdeflow") << '\n';
+    std::cout << told(metadata, "pdeflow") << '\n';
 
     std::vector<float> input = read(arguments[2]);
     std::vector<std::int64_t> shape = sample_shape(metadata);

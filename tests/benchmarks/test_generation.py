@@ -218,7 +218,22 @@ def test_rounds_are_summed_up_by_their_medians() -> None:
             self.solving = 2 * seconds * next(self.shares)
             return seconds
 
-    (row,), numbers = measure("ks_256", Scripted(), [], 12, 3)
+    class Timed:
+        """Always takes the same time, and is ready."""
+
+        def __init__(self, name: str, seconds: float) -> None:
+            self.run, self.seconds = Run(name), seconds
+
+        def prepare(self, samples: int) -> None:
+            pass
+
+        def generate(self, samples: int) -> float:
+            return self.seconds
+
+    peers = [Timed("far behind", 21.0), Timed("fastest", 10.0), Timed("near", 20.0)]
+    (row, *others), numbers = measure("ks_256", Scripted(), peers, 12, 3)
+    assert [other["rounds"] for other in others] == [1, 3, 3]
+    assert [other["ratio"] for other in others] == [5.25, 2.5, 5.0]
     assert (row["peer_s"], row["start_s"], row["compile_s"], row["error"]) == (4.0, 2.0, 7.0, 1e-9)
     assert numbers == {"speedup": 2.0, "share": pytest.approx(0.8), "over_solving": pytest.approx(1.4)}
     summary = generation.summarise([row], {"ks_256": numbers, "ns_64": {**numbers, "over_solving": 1.1}})

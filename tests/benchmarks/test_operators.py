@@ -7,7 +7,10 @@ import functools
 import json
 import sys
 
+import lightning
 import pytest
+import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks import operators, operators_cases, operators_clock, operators_train, readme
 from benchmarks.operators_cases import CASES, REFINER, case_of, data
@@ -23,6 +26,7 @@ from benchmarks.operators_models import (
 )
 from benchmarks.peers import operator_data
 from pdeflow.cli.generate import parse_recipe
+from pdeflow.training import H1
 
 TINY = {
     "darcy": {"train": 8, "test": 4, "points": 17, "stored": 33},
@@ -109,7 +113,7 @@ def test_a_file_is_made_once_and_another_seed_is_another_file(job_of, monkeypatc
     monkeypatch.setattr(operators_cases.subprocess, "run", lambda *a, **k: pytest.fail("made again"))
     assert [str(path) for path in case.files()] == job_of("darcy")["files"]
     with pytest.raises(pytest.fail.Exception, match="made again"):
-        operators_cases.generated(case.recipe(3, 17, seed=5), "cpu")
+        operators_cases.generated(case.recipe(3, 17, seed=5))
 
 
 def numel(model) -> int:
@@ -198,6 +202,38 @@ def test_pinas_trainer_ends_with_its_seconds(job_of) -> None:
     told = peer.main(job_of("darcy") | {"model": "FNO"})
     assert 0.3 <= told["seconds"] < 5
     assert 0 < told["errors"][0] < 5
+
+
+def test_pinas_loss_is_the_relative_h1_of_ours(job_of) -> None:
+    pytest.importorskip("pina")
+    peer = pytest.importorskip("benchmarks.peers.pina_trainer")
+    held = operator_data.samples(case_of(job_of("darcy")), job_of("darcy")["files"])
+    _, _, mean, std = held.statistics
+    prediction = held.y + 0.1 * torch.randn(held.y.shape, generator=torch.Generator().manual_seed(0))
+    given = peer.WithSize(torch.nn.Identity())(((prediction - mean) / std).movedim(1, -1))
+    found = peer.RelativeH1(held)(given - peer.targets(held), None)
+    assert found.shape == (len(held.y),)
+    assert float(found.mean()) == pytest.approx(float(H1()(prediction, held.y, held.grid)), rel=1e-4)
+
+
+@pytest.mark.parametrize("worker", ["operators_train", "peers.neuralop_trainer", "peers.pina_trainer"])
+def test_the_rate_of_every_code_follows_the_clock(job_of, ticking, worker) -> None:
+    """Each step takes one second of twenty."""
+    train = pytest.importorskip(f"benchmarks.{worker}")
+    rates: list[float] = []
+
+    def step(optimiser: torch.optim.Optimizer, *given: object) -> None:
+        rates.append(optimiser.param_groups[0]["lr"])
+        ticking[0] += 1.0
+
+    job = job_of("darcy") | {"model": "FNO", "seconds": 20.0}
+    handle = register_optimizer_step_pre_hook(step)
+    try:
+        train.main(job)
+    finally:
+        handle.remove()
+    peak, factor = model_of(case_of(job), "FNO").lr, operators_clock.Clock(1.0).schedule.factor
+    assert rates == pytest.approx([peak * factor(n / 20) for n in range(20)], rel=1e-6)
 
 
 def test_a_peer_that_is_absent_says_so(monkeypatch) -> None:
@@ -290,13 +326,35 @@ def test_a_refinement_is_summed_up(monkeypatch) -> None:
     assert made[0]["case"] == "refiner"
 
 
-def test_the_table_names_the_best(monkeypatch, tmp_path) -> None:
-    held = {"rows": rows(), "summary": operators.summarise(rows(), {}) | {"quick": False}}
+def test_a_refinement_that_fails_is_no_measurement(job_of, monkeypatch) -> None:
+    class Failing(lightning.Callback):
+        """Of the one trajectory that is refined."""
+
+        def __init__(self, *given, **more) -> None:
+            self.rows = [{"factor": 1.0, "failure": "left all bounds"}]
+
+    monkeypatch.setattr(operators_train, "REFINER", case_of(job_of("ns")))
+    monkeypatch.setattr(operators_train, "SpectralRefiner", Failing)
+    assert operators_train.main(job_of("ns") | {"model": "FNO"})["failure"] == "left all bounds"
+
+
+def test_the_table_has_every_operator_and_nothing_of_the_refiner(monkeypatch, tmp_path) -> None:
+    failed = operators.row(CASES[0], "UNO", OURS, [{"failure": "Traceback ..."}])
+    refined = operators.row(REFINER, "FNO", OURS, [told(0.7, 0.7)])
+    made = [*rows(), failed, refined]
+    held = {"rows": made, "summary": operators.summarise(made, {}) | {"quick": False}}
     (tmp_path / "operators.json").write_text(json.dumps(held))
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
-    text = readme.operators()
-    assert "| `darcy` | 0.0200, neuraloperator FNO | 0.0400 | 0.0100, MgNO |" in text
-    assert "| `meshes` | not measured | - | 0.1000, MKGN |" in text
+    lines = readme.operators().splitlines()
+    assert lines[0] == "| relative L2 error | `darcy` | `meshes` |"
+    assert lines[1] == "|---|---|---|"
+    table = {line.split("|")[1].strip(): line for line in lines[2:] if line.startswith("|")}
+    assert list(table) == ["FNO", "MgNO", "UNet", "GNO", "MKGN", "UNO", "FNO of neuraloperator"]
+    assert table["FNO"] == "| FNO | 0.0400 | - |"
+    assert table["MKGN"] == "| MKGN | - | 0.1000 |"
+    assert table["UNO"] == "| UNO | failed | - |"
+    assert "1.10 (MgNO), 1.25 (FNO), 1.30 (GNO), 4.00 (MKGN), 10.00 (UNet)." in lines[-1]
+    assert "refiner" not in lines[-1]
 
 
 def test_every_quick_case_names_models_that_it_has() -> None:

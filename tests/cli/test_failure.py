@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pdeflow.cli.failure import explain
 from pdeflow.errors import CorruptFile, NumericalFailure
@@ -130,6 +131,15 @@ def test_the_config_of_another_verb(pdeflow, tmp_path):
     result = pdeflow("fit", "-c", ROOT / "datasets" / "darcy" / "recipe.yaml")
     assert (result.code, result.is_short) == (2, True)
     assert "pdeflow generate" in result.err
+
+
+def test_every_key_of_a_training_config_says_what_it_is_in_a_recipe(pdeflow, tmp_path):
+    keys = set(yaml.safe_load(pdeflow("fit", "-c", "darcy_fno", "--print_config").out))
+    assert {"model", "compile", "ensemble"} < keys
+    for key in sorted(keys):
+        (tmp_path / "fit.yaml").write_text(f"{key}: 1")
+        result = pdeflow("generate", "-c", "fit.yaml", "-o", "data/x.h5")
+        assert "a file with this key is a training config" in result.err, result.err
 
 
 def test_missing_files(pdeflow, tmp_path):

@@ -81,3 +81,10 @@ def test_operators_that_do_not_suit_the_data(pdeflow, write_squares, tmp_path, d
     assert result.code == 2
     assert "an operator on grids" in result.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_pairs_of_states_are_no_trajectories(pdeflow):
+    result = pdeflow("fit", "-c", "heat_conduction_sparse_gino", "--objective=Rollout")
+    assert result.code == 2
+    assert result.is_short
+    assert "objective: got 'Rollout', expected Supervised" in result.err

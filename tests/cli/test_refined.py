@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 
-def test_a_test_refines_what_the_config_says(pdeflow, tmp_path):
+from pdeflow.training.callbacks import spectral_refiner as callback
+from pdeflow.training.spectral_refiner import Refinement, RefinementFailed
+
+
+def test_a_test_refines_what_the_config_says_and_ends_where_it_cannot(pdeflow, tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     name, small = "data/navier_stokes_short.h5", ("--resolution", 16, "--stop", 1, "--instants", 3)
     recipe = "datasets/navier_stokes/recipe.yaml"
@@ -25,3 +30,14 @@ def test_a_test_refines_what_the_config_says(pdeflow, tmp_path):
     (row,) = json.loads((run / "refined.json").read_text())
     assert row["factor"] > 2, row
     assert pdeflow("validate", run).code == 0
+
+    def failing(task, batch, residual, **limits):
+        raise RefinementFailed("left all bounds", Refinement(task.predict(batch), []))
+
+    monkeypatch.setattr(callback, "refine", failing)
+    with pytest.warns(UserWarning, match="is not refined to the end: left all bounds"):
+        tested = pdeflow("test", run)
+    assert tested.code == 0, tested.err
+    assert "(1 of 1 failed)" in tested.out
+    (row,) = json.loads((run / "refined.json").read_text())
+    assert (row["failure"], row["residuals"]) == ("left all bounds", [])

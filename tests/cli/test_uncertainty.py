@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 import pdeflow as package
@@ -140,8 +141,9 @@ def test_resume_goes_on_with_the_member_that_was_interrupted(pdeflow, fit):
     shutil.copytree(whole / "members/1", cut / "members/1")
     shutil.rmtree(cut / "members/2/surrogate")
     shutil.rmtree(cut / "members/3")
-    with pytest.raises(InvalidInput, match="training has not ended"):
-        package.load(cut)
+    for folder in (cut, cut / "members/2"):
+        with pytest.raises(InvalidInput, match=r"training has not ended.* --resume runs/cut$"):
+            package.load(folder)
     result = pdeflow("fit", "--resume", "cut", "--trainer.max_epochs=2")
     assert result.code == 0, result.err
     assert "Member 1" not in result.out
@@ -150,7 +152,50 @@ def test_resume_goes_on_with_the_member_that_was_interrupted(pdeflow, fit):
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     result = pdeflow("fit", "--resume", "cut")
     assert result.code != 0
-    assert "more than the 2 epochs" in result.err
+    assert "more than the 2 epochs that runs/cut has done" in result.err
+    assert "Run: pdeflow fit --resume runs/cut --trainer.max_epochs=4" in result.err
+
+
+STOPS_AT_ONCE = (
+    '--trainer.callbacks=[{"class_path": "lightning.pytorch.callbacks.EarlyStopping", '
+    '"init_args": {"monitor": "valid/l2", "stopping_threshold": 1000.0}}]'
+)
+
+
+@pytest.mark.parametrize("stopping", [(), (STOPS_AT_ONCE,)], ids=["by epochs", "early"])
+def test_a_member_that_has_ended_goes_on_where_more_epochs_are_asked_for(pdeflow, fit, stopping):
+    """The first member has ended, the second has not begun."""
+    epochs = 3 if stopping else 1
+    options = ("--objective=Supervised", "--lr_scheduler=null", "--trainer.callbacks=null", *stopping)
+    assert (
+        fit("darcy_fno_ensemble", "cut", "--ensemble=2", *options, f"--trainer.max_epochs={epochs}").code == 0
+    )
+
+    def cut() -> None:
+        shutil.rmtree("runs/cut/surrogate")
+        shutil.rmtree("runs/cut/members/2")
+
+    def lengths() -> list[int]:
+        return [
+            len(json.loads(path.read_text()))
+            for path in files("cut", *(f"members/{n}/history.json" for n in (1, 2)))
+        ]
+
+    cut()
+    result = pdeflow("fit", "--resume", "cut")
+    assert result.code == 0, result.err
+    assert "Member 1" not in result.out
+    assert "Member 2 of 2" in result.out
+    assert lengths() == [1, 1]
+    cut()
+    result = pdeflow("fit", "--resume", "cut", "--trainer.max_epochs=4", "--trainer.callbacks=null")
+    assert result.code == 0, result.err
+    assert lengths() == [4, 4]
+    surrogate = package.load("runs/cut")
+    parts = [package.load(f"runs/cut/members/{number}").model.state_dict() for number in (1, 2)]
+    for number, part in enumerate(parts):
+        found = surrogate.model.members[number].state_dict()
+        assert all(torch.equal(found[name], part[name]) for name in part)
 
 
 def test_what_ensembles_and_variances_refuse(pdeflow, fit, write_squares, darcy_file):
@@ -177,6 +222,50 @@ def test_what_ensembles_and_variances_refuse(pdeflow, fit, write_squares, darcy_
     result = pdeflow("test", "two")
     assert result.code != 0
     assert "members/2/checkpoints/best.ckpt" in result.err
+    assert "expected best or last, of every member.\nKnown: last.\n" in result.err
+    shutil.rmtree("runs/two/members/2")
+    result = pdeflow("test", "two")
+    assert result.code != 0
+    assert "Go on with: pdeflow fit --resume runs/two\n" in result.err
+
+
+FNO_ITSELF = {"class_path": "FNO", "init_args": {"modes": [8, 8], "width": 8}}
+
+
+@pytest.mark.parametrize(
+    ("model", "hint"),
+    [
+        ({"class_path": "Ensemble"}, "ensemble: 5"),
+        ({"class_path": "Ensemble", "init_args": {"members": [FNO_ITSELF] * 2}}, "ensemble: 5"),
+        ({"class_path": "pdeflow.operators.Ensemble", "init_args": {"modes": [8, 8]}}, "ensemble: 5"),
+        ({"class_path": "MeanVariance", "init_args": {"operator": FNO_ITSELF}}, "objective: GaussianNLL"),
+    ],
+)
+def test_what_is_made_of_operators_is_no_model(pdeflow, darcy_file, model, hint):
+    data = {
+        "class_path": "GridData",
+        "init_args": {"path": str(darcy_file), "inputs": ["a"], "targets": ["u"]},
+    }
+    Path("made.yaml").write_text(yaml.safe_dump({"model": model, "data": data}))
+    result = pdeflow("fit", "-c", "made.yaml")
+    assert result.code == 2
+    assert result.is_short, result.err
+    assert f"model.class_path: got '{model['class_path'].rpartition('.')[2]}'" in result.err
+    assert hint in result.err
+    result = pdeflow("fit", "-c", "darcy_fno", "--model=Ensembel")
+    assert result.code == 2
+    assert "Ensemble" not in result.err, result.err
+
+
+@pytest.mark.parametrize("objective", ["GaussianNLL", "Supervised"])
+def test_an_objective_of_pairs_refuses_trajectories_before_a_run_is_made(pdeflow, darcy_file, objective):
+    data = {"class_path": "TrajectoryData", "init_args": {"path": str(darcy_file), "fields": ["u"]}}
+    parts = {"model": FNO_ITSELF, "data": data, "objective": {"class_path": objective}}
+    Path("made.yaml").write_text(yaml.safe_dump(parts))
+    result = pdeflow("fit", "-c", "made.yaml")
+    assert result.code == 2
+    assert f"objective: got '{objective}', expected Rollout, for the data are trajectories" in result.err
+    assert not Path("runs").exists()
 
 
 @pytest.mark.slow

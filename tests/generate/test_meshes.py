@@ -14,7 +14,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.generate import Recipe, generate, worker
 from pdeflow.generate.verify import verify
 from pdeflow.linalg import CG, Auto, Jacobi
-from pdeflow.problems import Dirichlet, PolygonDiffusion, PolygonElasticity, Robin
+from pdeflow.problems import Dirichlet, Displacement, PolygonDiffusion, PolygonElasticity, Robin, Traction
 
 pytest.importorskip("skfem", reason="needs scikit-fem: pip install 'pdeflow[meshes]'")
 
@@ -167,11 +167,32 @@ def test_conditions_are_stored_and_verified(tmp_path: Path) -> None:
     assert small(problem=problem).fingerprint() != small().fingerprint()
 
 
-def test_the_recipe_with_conditions_that_is_shipped_runs(tmp_path: Path) -> None:
+def test_conditions_on_bodies_are_stored_and_verified(tmp_path: Path) -> None:
+    loads = {"outer": Traction(0.5, -1.0, 0.25), "holes": Displacement(0.1, 0.0)}
+    problem, path = PolygonElasticity(conditions=loads), tmp_path / "c.h5"
+    assert generate(small(problem=problem), path, progress=False).failed == 0
+    assert found(path) == {"checksum": True, "parameters": True, "residual": True}, verify(path).text()
+    with MeshReader(path) as file:
+        mesh = file.mesh(1)
+        u = np.stack([file.read(name, 1) for name in ("ux", "uy")], axis=1)
+    assert (u[mesh.on(("base",))] == 0.0).all()
+    assert (u[mesh.on(("hole",))] == np.float32([0.1, 0.0])).all()
+    assert np.abs(u[mesh.on(("outer",))]).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("family", "recipe", "loops"),
+    [
+        ("polygon_diffusion", "recipe_holes.yaml", ("outer", "holes")),
+        ("polygon_elasticity", "recipe_pressure.yaml", ("outer", "holes")),
+    ],
+)
+def test_the_recipes_with_conditions_that_are_shipped_run(
+    tmp_path: Path, family: str, recipe: str, loops: tuple[str, ...]
+) -> None:
     from pdeflow.cli.generate import parse_recipe
 
-    root = Path(__file__).parents[2] / "datasets"
-    recipe = parse_recipe(["-c", str(root / "polygon_diffusion" / "recipe_holes.yaml")])
-    short = dataclasses.replace(recipe, samples=2, resolution=33)
+    shipped = parse_recipe(["-c", str(Path(__file__).parents[2] / "datasets" / family / recipe)])
+    short = dataclasses.replace(shipped, samples=2, resolution=33)
     assert generate(short, tmp_path / "s.h5", progress=False).failed == 0
-    assert [c.on for c in recipe.problem.conditions] == [("outer",), ("holes",)]
+    assert [c.on for c in shipped.problem.conditions] == [(loop,) for loop in loops]

@@ -22,12 +22,14 @@ from pdeflow.linalg import (
     FunctionOperator,
     Jacobi,
     Multigrid,
+    NestedDissection,
     Sequence,
     SolveError,
     Solver,
     SparseDirect,
     StencilOperator,
     Tag,
+    default_method,
     solve,
 )
 from pdeflow.linalg.candidates import default_candidates, preparation_seconds
@@ -223,14 +225,69 @@ def test_fast_transforms_come_first_where_they_are_exact(make) -> None:
     assert solution.iterations.max() == 1
 
 
+def stirred(wind: str) -> StencilOperator:
+    """-Laplace u + w . grad u - (40 + 4i) u by central differences: the diagonal does not see the wind w."""
+    A = damped()
+    values, x = A.coefficients.clone(), torch.linspace(0, 1, 12, dtype=torch.float64)
+    speeds = {"constant": 30 + 0 * x, "shear": 30 * x, "strain": 60 * (x - 0.5)[:, None]}
+    for step in (-1, 1):
+        values[:, A.offsets.index((step, 0))] += step * speeds[wind] * 13 / 2
+    return StencilOperator(A.offsets, values)
+
+
+def turned() -> StencilOperator:
+    """A Hermitian stencil, the same at every node, whose couplings along one axis have a phase."""
+    A = damped()
+    values = A.coefficients.real.to(torch.complex128)
+    turn = torch.polar(torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64))
+    for step, factor in ((-1, turn), (1, turn.conj())):
+        values[:, A.offsets.index((0, step))] *= factor
+    return StencilOperator(A.offsets, values, tags=HERMITIAN)
+
+
+def with_other_neighbours(*more: tuple[int, int]) -> StencilOperator:
+    """A stencil with constant coefficients and couplings that are not to the nearest nodes along an axis."""
+    A = damped()
+    extra = torch.full((A.batch, len(more), *A.shape), -9.0, dtype=A.dtype)
+    return StencilOperator((*A.offsets, *more), torch.cat([A.coefficients, extra], dim=1))
+
+
+def one_sided() -> StencilOperator:
+    """i u + u_x by backward differences."""
+    values = torch.empty(1, 2, 20, dtype=torch.complex128)
+    values[:, 0], values[:, 1] = 20 + 1j, -20
+    return StencilOperator([(0,), (-1,)], values)
+
+
 @pytest.mark.parametrize(
     "make",
-    [lambda: darcy(2, (20, 20)), lambda: waves(2, 20, 8.0), lambda: helmholtz(9, 0.0, 1).to(device="meta")],
+    [
+        lambda: darcy(2, (20, 20)),
+        lambda: waves(2, 20, 8.0),
+        lambda: helmholtz(9, 0.0, 1).to(device="meta"),
+        lambda: stirred("constant"),
+        lambda: stirred("shear"),
+        lambda: stirred("strain"),
+        turned,
+        lambda: with_other_neighbours((1, 1), (-1, -1)),
+        lambda: with_other_neighbours((2, 0), (-2, 0)),
+        one_sided,
+    ],
 )
 def test_fast_transforms_do_not_come_first_where_they_are_not(make) -> None:
     assert FastPoisson(dtype=None) not in [
         candidate.preconditioner for candidate in default_candidates(make())
     ]
+
+
+def test_the_default_method_of_a_varying_wind_is_not_fast_transforms() -> None:
+    """Leaving the wind out costs 26 iterations here, the elimination one."""
+    A = stirred("strain")
+    method = default_method(A)
+    assert isinstance(method.preconditioner, NestedDissection)
+    b = right_hand_side(A)
+    assert solve(A, b, solver=method.solver, preconditioner=method.preconditioner).iterations.max() <= 2
+    assert solve(A, b, solver=GMRES(), preconditioner=FastPoisson(dtype=None)).iterations.max() > 10
 
 
 def test_what_carries_over_is_given_time_also_inside_a_wrapper() -> None:

@@ -268,6 +268,14 @@ def test_meta_device():
     assert problem.residual_on_grid(u, grid, parameters).shape == (2, 7, 7)
 
 
+@pytest.mark.parametrize("mean", [800.0, -800.0])
+def test_what_floating_point_does_not_hold_says_what_to_try(mean: float) -> None:
+    problem = Darcy(2, LogNormalField(mean=mean))
+    grid = problem.grid(5)
+    with pytest.raises(InvalidInput, match=r"parameter 'a': .*\n.*narrower"):
+        problem.discretise(grid, problem.sample([0], grid, seed=0))
+
+
 class TestBadInput:
     problem = Darcy(2)
     grid = problem.grid(9)

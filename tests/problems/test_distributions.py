@@ -480,6 +480,8 @@ def test_the_fewest_nodes_are_those_that_tell_waves_apart(wraps: bool) -> None:
     [
         (GaussianField(alpha=2.0, tau=5.0), 0.1),
         (GaussianField(alpha=2.0, tau=5.0, std=0.3), 0.1),
+        (GaussianField(alpha=2.0, tau=5.0, mean=3.0, constant_mode=True), 0.1),
+        (GaussianField(alpha=2.0, tau=5.0, std=0.3, constant_mode=True), 0.1),
         (SineWaves(folded=0.0, windowed=0.0), 0.1),
         (SineWaves(highest=2, drawn=6, folded=0.0, windowed=0.0), 0.1),
         (PlaneWave(0.7, {"x": 2}), 1e-12),

@@ -17,6 +17,7 @@ from pdeflow.problems import (
     Constant,
     D,
     Dirichlet,
+    Displacement,
     GaussianField,
     LogNormalField,
     MeshProblem,
@@ -28,10 +29,14 @@ from pdeflow.problems import (
     RandomPolygon,
     Robin,
     ThresholdedField,
+    Traction,
     cos,
     exp,
+    log,
     manufacture,
     sin,
+    sqrt,
+    step,
     triangulate,
 )
 from pdeflow.triangle_mesh import TriangleMesh
@@ -160,6 +165,7 @@ def test_conditions_on_loops_are_given_their_values(frames) -> None:
         ({"holes": Robin(-1.0)}, "Robin.coefficient", "at least 0"),
         ({"outer": Neumann(), "holes": Neumann()}, "conditions", "fixes the level"),
         ({"outer": Neumann(), "holes": Dirichlet()}, "conditions", "without holes"),
+        ({"outer": Dirichlet(1j)}, "Dirichlet.value", "a real, finite number"),
     ],
 )
 def test_what_is_no_condition_on_loops_is_refused(conditions: dict, name: str, says: str) -> None:
@@ -167,6 +173,100 @@ def test_what_is_no_condition_on_loops_is_refused(conditions: dict, name: str, s
         PolygonDiffusion(conditions=conditions)
     assert caught.value.name == name
     assert says in str(caught.value)
+
+
+def test_conditions_on_holes_that_no_polygon_has_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="some polygon has") as caught:
+        PolygonDiffusion(RandomPolygon(holes=(0, 0)), conditions={"holes": Neumann()})
+    assert caught.value.name == "conditions.holes"
+
+
+class Stated(PolygonDiffusion):
+    """Written by hand: conditions as they are given, checked by nobody before."""
+
+    def __init__(self, *conditions, boundary_value=None, held=("outer", "hole", "base")) -> None:
+        super().__init__()
+        self.conditions, self.held, self.value = conditions, held, boundary_value
+
+    def boundary_value(self, at, p):
+        return p.g if self.value is None else self.value(at, p)
+
+
+def ones(n: int) -> torch.Tensor:
+    return torch.ones(n, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("problem", "name", "says"),
+    [
+        (Stated(Dirichlet(math.inf)), "Dirichlet.value", "finite"),
+        (Stated(Dirichlet(1j)), "Dirichlet.value", "a real, finite number"),
+        (Stated(Dirichlet(lambda at: log(at.x))), "Dirichlet.value", "finite numbers on the boundary"),
+        (Stated(Dirichlet(lambda at: ones(3))), "Dirichlet.value", "got 'Tensor of shape (3,)'"),
+        (Stated(Dirichlet(lambda at: at.x * ones(3))), "operand of a function on points", "got (3,)"),
+        (Stated(Dirichlet(lambda at: None)), "Dirichlet.value", "got 'NoneType'"),
+        (Stated(boundary_value=lambda at, p: sqrt(at.x)), "Stated.boundary_value", "finite numbers"),
+        (Stated(boundary_value=lambda at, p: ones(7)), "Stated.boundary_value", "of shape (7,)"),
+        (Stated(Robin(math.nan)), "Robin.coefficient", "finite"),
+        (Stated(Robin(-2.0)), "Robin.coefficient", "at least 0"),
+        (Stated(Robin(lambda at, p: at.x)), "Robin.coefficient", "a positive c"),
+        (Stated(Robin(lambda at, p: 1 / (at.x - at.x))), "Robin.coefficient", "finite numbers"),
+        (Stated(Robin(1.0, lambda at, p: ones(5))), "Robin.value", "of shape (5,)"),
+        (Stated(Neumann(lambda at, p: log(at.x))), "Neumann.value", "finite numbers"),
+        (Stated(Neumann(lambda at, p: at.x * ones(3))), "operand of a function on a grid or mesh", "(3,)"),
+        (Stated(Dirichlet(on="hole")), "Dirichlet.on", "Nearest: holes"),
+        (Stated(Dirichlet(on=("outer", "x-"))), "Dirichlet.on", "got 'x-'"),
+        (Stated(3.0), "Stated.conditions", "Dirichlet, Neumann or Robin"),
+        (Stated(held=("bottom",)), "Stated.held", "Known: base, hole, outer"),
+        (Stated(held="base"), "Stated.held", 'Say ("base",)'),
+        (Stated(Neumann()), "Stated.conditions", "fixes the level of u"),
+        (Stated(Robin(lambda at, p: 0 * at.x, 1.0)), "Stated.conditions", "Robin with c > 0"),
+        (Stated(held=()), "Stated.conditions", "no held nodes"),
+    ],
+)
+def test_conditions_written_by_hand_are_checked(frames, problem: MeshProblem, name: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        problem.assemble(frames[0], {"a": 1.0, "f": 1.0, "g": 0.0})
+    assert caught.value.name == name
+    assert says in str(caught.value)
+
+
+def test_conditions_on_parts_without_nodes_are_refused(frames) -> None:
+    mesh, given = frames[0], {"a": 1.0, "f": 1.0, "g": 0.0}
+    unmarked = TriangleMesh(mesh.positions, mesh.triangles, np.zeros_like(mesh.boundary))
+    with pytest.raises(InvalidInput, match=r"TriangleMesh\.boundary") as caught:
+        Stated(Robin(1.0, on="outer")).assemble(unmarked, given)
+    assert caught.value.name == "Robin.on"
+    square = triangulate(Polygon((np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]),)), 0.2)
+    problem = Stated(Dirichlet(2.0, on="holes"))
+    problem.assemble(square, given)  # other samples have holes
+    problem.shape = RandomPolygon(holes=(0, 0))
+    with pytest.raises(InvalidInput, match=r"holes of at least \(0, 1\)"):
+        problem.assemble(square, given)
+
+
+def test_parameters_that_are_not_finite_are_left_to_the_solver(frames) -> None:
+    """A run records such a sample and goes on."""
+    problem = Stated(Robin(1.0, lambda at, p: p.g))
+    system = problem.assemble(frames[0], {"a": 1.0, "f": 1.0, "g": math.inf})
+    status = system.solve(on_failure="return").status
+    assert linalg.Status(int(status)) == linalg.Status.NONFINITE_INPUT
+
+
+def test_what_is_undetermined_without_values_may_be_determined_by_a_reaction(frames) -> None:
+    """-lap u + 9 u = 18 without a flux: u = 2."""
+    problem = Screened()
+    problem.conditions = (Neumann(),)
+    u = solved(problem, frames[0], {"a": 1.0, "f": 18.0, "g": 0.0})
+    np.testing.assert_allclose(u, 2.0, rtol=1e-10)
+
+
+def test_of_two_conditions_on_a_part_the_later_one_holds(frames) -> None:
+    given = {"a": 1.0, "f": 1.0, "g": 0.0}
+    for last in (Robin(2.0, 1.0, on="outer"), Dirichlet(1.0, on="outer"), Neumann(0.5, on="outer")):
+        alone = solved(Stated(last), frames[0], given)
+        for first in (Dirichlet(7.0, on="outer"), Robin(5.0, 3.0, on="outer"), Neumann(9.0, on=("outer",))):
+            np.testing.assert_allclose(solved(Stated(first, last), frames[0], given), alone, rtol=1e-12)
 
 
 class Displaced(PolygonElasticity):
@@ -219,6 +319,153 @@ def test_a_free_boundary_has_no_traction() -> None:
     # E = 2 mu = 1: u_y'' = 1, u_y(0) = 0, u_y'(0.9) = 0.
     assert np.abs(u[:, 0]).max() < 0.02
     np.testing.assert_allclose(u[:, 1], y**2 / 2 - 0.9 * y, rtol=0, atol=2e-3)
+
+
+class Grounded(Displaced):
+    """The displacement is given along the longest edge, and by conditions."""
+
+    held = ("base",)
+
+    def __init__(self, displacement, *conditions) -> None:
+        super().__init__(displacement)
+        self.conditions = conditions
+
+
+def test_tractions_pass_the_patch_test() -> None:
+    """A bar that stands on its base, pulled and sheared on all other sides, with and without a pressure.
+
+    sigma is constant, sigma n another on each side.
+    """
+    bar = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 0.9], [0.0, 0.9]])
+    mesh = triangulate(Polygon((bar,)), 0.1)
+    lam, mu = 1.3, 0.7
+    sxx, syy, sxy = lam * 0.4, (lam + 2 * mu) * 0.4, mu * 0.3  # of u = (0.3 y, 0.4 y)
+
+    def right(at):
+        return step(at.x - 0.9999) - step(0.0001 - at.x)
+
+    def up(at):
+        return step(at.y - 0.8999)
+
+    y = mesh.positions[:, 1]
+    for pressure in (0.0, 2.0):
+        load = Traction(
+            lambda at, p, more=pressure: (sxx + more) * right(at) + sxy * up(at),
+            lambda at, p, more=pressure: sxy * right(at) + (syy + more) * up(at),
+            pressure,
+            on="outer",
+        )
+        problem = PolygonElasticity()
+        problem.conditions = (load,)
+        u = solved(problem, mesh, {"lam": lam, "mu": mu, "fx": 0.0, "fy": 0.0})
+        np.testing.assert_allclose(u, np.stack([0.3 * y, 0.4 * y], axis=1), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("pressed", ["outer", "holes"])
+def test_conditions_on_bodies_converge_with_order_two(frames, pressed: str) -> None:
+    """u = (sin x, sin y) has no shear: sigma n = s n on a square around 0, with an s symmetric in x and y."""
+    lam, mu = 1.3, 0.7
+
+    def exact(at):
+        return sin(at.x), sin(at.y)
+
+    side = 1.0 if pressed == "outer" else 0.4
+    push = Traction(
+        pressure=lambda at, p: -2 * mu * math.cos(side) - p.lam * (cos(at.x) + cos(at.y)), on=pressed
+    )
+    other = "holes" if pressed == "outer" else "outer"
+    problem = Grounded(exact, push, Displacement(lambda at: sin(at.x), lambda at: sin(at.y), on=other))
+    given = {"lam": lam, "mu": mu}
+    given |= {f"f{axis}": lambda at, axis=axis: (lam + 2 * mu) * sin(getattr(at, axis)) for axis in "xy"}
+    errors = []
+    for mesh in frames:
+        u = solved(problem, mesh, given)
+        errors.append(l2(mesh, u - np.sin(mesh.positions)))
+        held = mesh.on(("base", "outer") if other == "outer" else ("base", "hole"))
+        np.testing.assert_array_equal(problem.assemble(mesh, given).free.numpy(), ~held)
+    assert errors[1] < 2e-3
+    assert order(errors) > 1.7
+
+
+def test_nothing_frees_the_base_and_a_displacement_moves_it(frames) -> None:
+    mesh, given = frames[0], {"lam": 1.0, "mu": 0.5, "fx": 0.0, "fy": 0.0}
+    base, outer = mesh.on(("base",)), mesh.on(("outer", "base"))
+    pulled = PolygonElasticity(conditions={"outer": Traction(y=0.1), "holes": Displacement(0.0, 0.3)})
+    u = solved(pulled, mesh, given)
+    assert (u[base] == 0.0).all()
+    assert (u[mesh.on(("hole",))] == [0.0, 0.3]).all()
+    moved = PolygonElasticity(conditions={"outer": Displacement(0.2, -0.1)})
+    u = solved(moved, mesh, given)
+    assert (u[outer] == [0.2, -0.1]).all()
+    np.testing.assert_allclose(u, np.broadcast_to([0.2, -0.1], u.shape), atol=1e-11)  # as a whole
+
+
+@pytest.mark.parametrize(
+    ("conditions", "name", "says"),
+    [
+        ({"base": Traction()}, "conditions.base", "Known: holes, outer"),
+        ({"outer": Dirichlet(0.0)}, "conditions.outer", "Displacement or Traction"),
+        ({"holes": Traction(on="outer")}, "conditions.holes.on", "the key says"),
+        ({"outer": Displacement(y=math.inf)}, "Displacement.y", "a real, finite number"),
+        ({"holes": Traction(pressure=math.nan)}, "Traction.pressure", "a real, finite number"),
+    ],
+)
+def test_what_is_no_condition_on_a_body_is_refused(conditions: dict, name: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        PolygonElasticity(conditions=conditions)
+    assert caught.value.name == name
+    assert says in str(caught.value)
+    with pytest.raises(InvalidInput, match="some polygon has"):
+        PolygonElasticity(RandomPolygon(holes=(0, 0)), conditions={"holes": Traction(pressure=1.0)})
+
+
+class Afloat(Grounded):
+    """Held nowhere but by conditions."""
+
+    held = ()
+
+
+@pytest.mark.parametrize(
+    ("condition", "name", "says"),
+    [
+        (Dirichlet(0.0), "Afloat.conditions", "Displacement or Traction"),
+        (Traction(y=1.0), "Afloat.conditions", "fixes the level of ux"),
+        (Traction(lambda at, p: log(at.x)), "Traction.x", "finite numbers on the boundary"),
+        (Traction(pressure=lambda at, p: ones(3)), "Traction.pressure", "of shape (3,)"),
+        (Displacement(y=lambda at: sqrt(at.y)), "Displacement.y", "finite numbers on the boundary"),
+        (Displacement(on="base"), "Displacement.on", "Known: holes, outer"),
+    ],
+)
+def test_conditions_on_a_body_written_by_hand_are_checked(frames, condition, name: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Afloat(lambda at: (0.0, 0.0), condition).assemble(
+            frames[0], {"lam": 1.0, "mu": 1.0, "fx": 0.0, "fy": 0.0}
+        )
+    assert caught.value.name == name
+    assert says in str(caught.value)
+
+
+def test_three_unknowns_take_no_conditions(frames) -> None:
+    problem = Displaced(lambda at: (0.0, 0.0))
+    problem.fields, problem.conditions = ("ux", "uy", "uz"), (Displacement(),)
+    with pytest.raises(InvalidInput, match="held and boundary_value"):
+        problem.assemble(frames[0], {"lam": 1.0, "mu": 1.0, "fx": 0.0, "fy": 0.0})
+
+
+def test_conditions_on_a_body_describe_themselves() -> None:
+    loaded = {"outer": Traction(0.5, lambda at, p: p.fy * at.x), "holes": Displacement(y=lambda at: at.x)}
+    problem = PolygonElasticity(conditions=loaded)
+    assert problem.describe()["conditions"] == [
+        "sigma n = (0.5, fy*x) on outer",
+        "(ux, uy) = (0.0, x) on holes",
+        "given on: base; no flux elsewhere",
+    ]
+    pressed = PolygonElasticity(conditions={"holes": Traction(pressure=lambda at, p: 2 - at.y)})
+    assert pressed.describe()["conditions"][0] == "sigma n = (0.0, 0.0) - (2 - y) n on holes"
+    statements = [problem.statement(), PolygonElasticity().statement()]
+    other = {"outer": Traction(0.5, lambda at, p: p.fy * at.x, 1e-9), "holes": loaded["holes"]}
+    statements.append(PolygonElasticity(conditions=other).statement())
+    assert len({json.dumps(statement) for statement in statements}) == 3
 
 
 @pytest.mark.parametrize("problem", FAMILIES, ids=lambda p: p.name)

@@ -285,7 +285,7 @@ class TestBadInput:
             def residual(self, u, at, p):
                 return u * torch.zeros(9)
 
-        with pytest.raises(InvalidInput, match="operand of a grid function"):
+        with pytest.raises(InvalidInput, match="operand of a function on a grid"):
             Wrong().residual_on_grid(torch.zeros(1, 9), Wrong().grid(9), {})
 
     def test_shape_of_points(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pdeflow.data.normalisation import Normalisation
-from pdeflow.errors import InvalidInput, NumericalFailure
+from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.operators import CODANO, FNO, TFNO, UNO, LocalNO, MgNO, Operator
 from pdeflow.problems import NavierStokes
 from pdeflow.training import Rollout, StepperResidual, TrainingTask
 from pdeflow.training.callbacks import SpectralRefiner
-from pdeflow.training.spectral_refiner import refine
+from pdeflow.training.callbacks import spectral_refiner as callback
+from pdeflow.training.rollout_error import held
+from pdeflow.training.spectral_refiner import Refinement, RefinementFailed, refine
 
 SQUARE = Grid(("x", "y"), (0.0, 0.0), (1.0, 1.0), (16, 16), (True, True))
 FLOW = NavierStokes()
@@ -165,10 +168,34 @@ def test_what_is_refused() -> None:
             SpectralRefiner(FLOW, **{name: value})
     with pytest.raises(InvalidInput, match=r"SpectralRefiner\.trajectories"):
         SpectralRefiner(FLOW, trajectories=0)
-    wild = trajectory()
+
+
+def test_a_failure_has_the_best_states_until_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    residual = StepperResidual(FLOW, steps=1)
+    task, wild = task_of(fno()), trajectory()
     wild["input"] = 1e25 * wild["input"]
-    with pytest.raises(NumericalFailure, match="left all bounds in sweep 1"):
-        refine(task_of(fno()), wild, StepperResidual(FLOW, steps=1))
+    with pytest.raises(RefinementFailed, match="left all bounds in sweep 1") as caught:
+        refine(task, wild, residual)
+    torch.testing.assert_close(caught.value.best.states, held(task.predict(wild).detach()))
+    assert caught.value.best.residuals == []
+    fail_from(residual, monkeypatch, 3)
+    with pytest.raises(RefinementFailed, match="left all bounds in sweep 3") as caught:
+        refine(task, trajectory(), residual)
+    monkeypatch.undo()
+    best, residuals = caught.value.best.states, caught.value.best.residuals
+    assert len(residuals) == 2
+    with torch.no_grad():
+        assert float(residual(best, trajectory())) == pytest.approx(min(residuals), rel=1e-3)
+
+
+def fail_from(residual: StepperResidual, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """From this call on the stepper gives NaN."""
+    flow, calls = residual.flow, itertools.count(1)
+
+    def failing(states: Tensor, batch: dict[str, Any]) -> Tensor:
+        return flow(states, batch) * (torch.nan if next(calls) >= call else 1.0)
+
+    monkeypatch.setattr(residual, "flow", failing)
 
 
 class OneBatch(lightning.LightningDataModule):
@@ -180,8 +207,8 @@ class OneBatch(lightning.LightningDataModule):
         return batch | {"grid": SQUARE}
 
 
-def test_the_callback_refines_in_a_test_and_writes_what_that_gained(tmp_path: Path) -> None:
-    refiner = SpectralRefiner(FLOW, trajectories=2, order=0.0, sweeps=5, folder=tmp_path)
+def rows_of(refiner: SpectralRefiner) -> list[dict[str, Any]]:
+    """The rows of the file that a test writes."""
     trainer = lightning.Trainer(
         accelerator="cpu",
         logger=False,
@@ -191,10 +218,49 @@ def test_the_callback_refines_in_a_test_and_writes_what_that_gained(tmp_path: Pa
         callbacks=[refiner],
     )
     trainer.test(task_of(fno()), datamodule=OneBatch(), verbose=False)
-    rows = json.loads((tmp_path / "refined.json").read_text())
+    assert refiner.folder is not None
+    return json.loads(Path(refiner.folder, "refined.json").read_text())
+
+
+def test_the_callback_refines_in_a_test_and_writes_what_that_gained(tmp_path: Path) -> None:
+    rows = rows_of(SpectralRefiner(FLOW, trajectories=2, order=0.0, sweeps=5, folder=tmp_path))
     assert [row["index"] for row in rows] == [0, 1]
     for row in rows:
         assert row["factor"] == pytest.approx(row["l2"] / row["l2_refined"])
         assert row["factor"] > 10
         assert row["seconds"] > 0
         assert row["residuals"][-1] < row["residuals"][0]
+        assert "failure" not in row
+
+
+@pytest.mark.parametrize(("call", "factor"), [(1, 1.0), (3, None)])
+def test_a_failed_refinement_is_a_row_and_the_others_are_refined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, factor: float | None
+) -> None:
+    refiner = SpectralRefiner(FLOW, trajectories=2, order=0.0, sweeps=5, folder=tmp_path)
+    real, calls = callback.refine, itertools.count()
+
+    def first_fails(task: TrainingTask, batch: Any, residual: StepperResidual, **limits: Any) -> Refinement:
+        with monkeypatch.context() as patch:
+            if next(calls) == 0:
+                fail_from(residual, patch, call)
+            return real(task, batch, residual, **limits)
+
+    monkeypatch.setattr(callback, "refine", first_fails)
+    with pytest.warns(UserWarning, match="trajectory 0 is not refined to the end: the stepper of"):
+        failed, other = rows_of(refiner)
+    assert f"left all bounds in sweep {call}" in failed["failure"]
+    assert failed["factor"] == pytest.approx(factor) if factor else 1 < failed["factor"] < other["factor"]
+    assert len(failed["residuals"]) == call - 1
+    assert other["factor"] > 10
+    assert "failure" not in other
+
+
+def test_a_training_removes_what_an_earlier_test_has_refined(tmp_path: Path) -> None:
+    path = tmp_path / "refined.json"
+    refiner = SpectralRefiner(FLOW, folder=tmp_path)
+    for dry in (True, False):
+        path.write_text("[]")
+        trainer = lightning.Trainer(accelerator="cpu", logger=False, fast_dev_run=dry)
+        refiner.on_fit_start(trainer, task_of(fno()))
+        assert path.exists() == dry

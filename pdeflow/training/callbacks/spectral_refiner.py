@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from pdeflow.atomic_file import write_json
@@ -16,7 +17,7 @@ from pdeflow.problems import Evolution
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.norms import squared_l2
 from pdeflow.training.rollout_error import held
-from pdeflow.training.spectral_refiner import check_limits, refine, spectral_layers
+from pdeflow.training.spectral_refiner import RefinementFailed, check_limits, refine, spectral_layers
 from pdeflow.training.stepper_residual import StepperResidual
 from pdeflow.training.task import TrainingTask
 
@@ -28,7 +29,9 @@ class SpectralRefiner(Callback):
     the test stay as they are. Writes ``refined.json`` in the run's folder: a row for each refined trajectory
     of the first test set, with ``index``, the relative L2 error over all its states before and after (``l2``,
     ``l2_refined``) and how many times smaller it is (``factor``), ``seconds``, and the relative
-    ``residuals``, before the first sweep and after each.
+    ``residuals``, before the first sweep and after each. One that failed has ``failure``, which says why,
+    beside what was reached until then, and gives a warning. The file of an earlier test is removed when a
+    training or a test starts.
 
     Parameters
     ----------
@@ -72,13 +75,23 @@ class SpectralRefiner(Callback):
         self.rows: list[dict[str, Any]] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say early that there is nothing to refine, where that is so."""
+        """Say early if there is nothing to refine, and remove what is of other weights."""
         assert isinstance(pl_module, TrainingTask)
         spectral_layers(pl_module.model)
+        if not trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
+            self._remove_file(trainer)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start with nothing."""
         self.rows = []
+        self._remove_file(trainer)
+
+    def _remove_file(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero:
+            self._file(trainer).unlink(missing_ok=True)
+
+    def _file(self, trainer: Trainer) -> Path:
+        return run_folder(trainer, self.folder) / "refined.json"
 
     def on_test_batch_end(
         self,
@@ -95,8 +108,12 @@ class SpectralRefiner(Callback):
             return
         for i in range(min(len(batch["index"]), self.trajectories - len(self.rows))):
             one = {key: v[i : i + 1] if isinstance(v, Tensor) else v for key, v in batch.items()}
-            start = time.perf_counter()
-            found = refine(pl_module, one, self.residual, **self.limits)
+            start, failure = time.perf_counter(), {}
+            try:
+                found = refine(pl_module, one, self.residual, **self.limits)
+            except RefinementFailed as error:
+                found, failure = error.best, {"failure": str(error)}
+                rank_zero_warn(f"trajectory {int(one['index'])} is not refined to the end: {error}")
             seconds = time.perf_counter() - start
             before, after = (_error(u, one) for u in (held(outputs[i : i + 1]), found.states))
             self.rows.append(
@@ -107,13 +124,14 @@ class SpectralRefiner(Callback):
                     "factor": before / after,
                     "seconds": round(seconds, 3),
                     "residuals": found.residuals,
+                    **failure,
                 }
             )
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file, from one process."""
         if trainer.is_global_zero:
-            write_json(run_folder(trainer, self.folder) / "refined.json", self.rows)
+            write_json(self._file(trainer), self.rows)
 
 
 def _error(states: Tensor, batch: dict[str, Any]) -> float:

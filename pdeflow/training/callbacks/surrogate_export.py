@@ -14,7 +14,7 @@ from torch import Tensor
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.grid import Grid
 from pdeflow.stored_operator import components, is_storable
-from pdeflow.surrogate import save
+from pdeflow.surrogate_folder import save
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.checkpoint_io import load_checkpoint
 from pdeflow.training.task import TrainingTask

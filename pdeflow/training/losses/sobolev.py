@@ -18,8 +18,9 @@ class Sobolev(Loss):
 
     :math:`\|u\|_s^2 = (u, (I - \Delta_h)^s u)`, with the second differences of the grid, worked out by
     cosines, sines or Fourier modes as the sides are; the norm is taken over all channels together. A negative
-    order weighs long waves, a positive one short waves: 0 is L2, 1 is close to H1. Computed in float64. A
-    target that is zero everywhere gives no finite loss, as in RelativeL2.
+    order weighs long waves, a positive one short waves: 1 is close to H1, and 0 is L2 on axes that wrap; on
+    bounded ones the nodes on a side count half (``free``) or not at all (``zero``), and in L2 as all others.
+    Computed in float64. A target that is zero everywhere gives no finite loss, as in RelativeL2.
 
     Parameters
     ----------

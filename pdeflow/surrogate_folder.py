@@ -1,0 +1,165 @@
+"""A surrogate as a folder to keep: three files, written by ``save`` and read by ``load``.
+
+``model.safetensors`` holds the weights, ``surrogate.json`` what is needed to use them, ``README.md``
+the model card. Loading runs no code from the files: the weights are plain numbers, and the JSON names a
+class that has to be one of ``pdeflow.operators``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import pdeflow
+from pdeflow.atomic_file import write_bytes
+from pdeflow.data.normalisation import Normalisation
+from pdeflow.errors import CorruptFile, InvalidInput
+from pdeflow.grid import Grid
+from pdeflow.model_card import model_card
+from pdeflow.operators import Operator
+from pdeflow.stored_operator import components, is_storable, operator_classes, read_operator
+from pdeflow.surrogate import Surrogate
+
+FORMAT = 2
+"""2: the weights of Fourier operators on odd grids belong to the modes that they stand for."""
+
+
+def save(
+    model: Operator,
+    folder: str | Path,
+    normalisation: Normalisation | None = None,
+    *,
+    grid: Grid | None = None,
+    metrics: Mapping[str, float] | None = None,
+    time_step: float | None = None,
+) -> Path:
+    """Write a surrogate into a folder, made if need be; a surrogate that is there is replaced.
+
+    Parameters
+    ----------
+    model
+        The trained operator, of a class of ``pdeflow.operators``.
+    folder
+        Gets ``model.safetensors``, ``surrogate.json`` and ``README.md``.
+    normalisation
+        Statistics that the model was trained with; none if it was trained on physical values.
+    grid, metrics, time_step
+        What is known about training and quality; for the card and for ``Surrogate``.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InvalidInput
+        If the model is not of a class that ``load`` would accept, or a weight is not finite.
+    """
+    from safetensors.torch import save as serialise
+
+    core, head, members = components(model)
+    name = type(core).__name__
+    if not is_storable(model):
+        raise InvalidInput("model", name, "an operator of pdeflow.operators", choices=operator_classes())
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    for key, value in weights.items():
+        if not bool(torch.isfinite(torch.view_as_real(value) if value.is_complex() else value).all()):
+            hint = "The training diverged; use an earlier checkpoint."
+            raise InvalidInput("model", key, "finite weights", hint)
+    # Checks that normalisation and model agree before anything is written.
+    Surrogate(model, normalisation, grid=grid, metrics=metrics)
+    stored = serialise(weights)
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "operator": name,
+        "settings": core.settings,
+        "mean_variance": head,
+        "members": members,
+        "normalisation": normalisation.to_dict() if normalisation is not None else None,
+        "grid": asdict(grid) if grid is not None else None,
+        "metrics": {key: float(value) for key, value in (metrics or {}).items()},
+        "time_step": time_step,
+        "versions": {
+            "pdeflow": pdeflow.__version__,
+            "torch": torch.__version__,
+            "neuraloperator": metadata.version("neuraloperator"),
+        },
+        "sha256": hashlib.sha256(stored).hexdigest(),
+    }
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The JSON comes last: with it the folder is a surrogate, and its checksum tells mixed files.
+    write_bytes(folder / "model.safetensors", stored)
+    write_bytes(folder / "README.md", model_card(facts, weights).encode())
+    write_bytes(folder / "surrogate.json", json.dumps(facts, indent=1).encode())
+    return folder
+
+
+def load(folder: str | Path) -> Surrogate:
+    """Read a surrogate, from its folder or from the folder of the run that trained it.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no surrogate in the folder.
+    UnsafeFile
+        If it names a class that is not one of ``pdeflow.operators``.
+    CorruptFile
+        If a file is missing, damaged, or does not fit the others.
+    """
+    folder = _find(Path(folder))
+    facts = _read_facts(folder / "surrogate.json")
+    model = read_operator(folder, facts)
+    try:
+        normalisation, grid = facts["normalisation"], facts["grid"]
+        return Surrogate(
+            model,
+            Normalisation.from_dict(normalisation) if normalisation is not None else None,
+            grid=_grid(grid) if grid is not None else None,
+            metrics=facts["metrics"],
+            time_step=facts.get("time_step"),
+        )
+    except (InvalidInput, TypeError, KeyError, ValueError) as error:
+        raise CorruptFile(f"{folder / 'surrogate.json'}: {error}") from error
+
+
+def _grid(description: dict[str, Any]) -> Grid:
+    if not isinstance(description, dict):
+        raise InvalidInput("grid", description, "an object with axes, lower, upper, points and periodic")
+    return Grid(**{key: tuple(value) for key, value in description.items()})
+
+
+def _find(folder: Path) -> Path:
+    for candidate in (folder, folder / "surrogate"):
+        if (candidate / "surrogate.json").is_file():
+            return candidate
+    hint = "Give a folder that pdeflow.save or `pdeflow fit` wrote."
+    if (folder / "checkpoints").is_dir() or (folder / "members").is_dir():
+        run = folder.parent.parent if folder.parent.name == "members" else folder
+        hint = f"Its training has not ended. Go on with: pdeflow fit --resume {run}"
+    raise InvalidInput("folder", str(folder), "a folder that holds surrogate.json", hint)
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptFile(f"{path}: not JSON ({error}). Save the surrogate again.") from error
+    wanted = ("format", "operator", "settings", "normalisation", "grid", "metrics", "sha256")
+    missing = [key for key in wanted if not isinstance(facts, dict) or key not in facts]
+    if missing:
+        raise CorruptFile(f"{path}: has no {', '.join(missing)}. Save the surrogate again.")
+    if facts["format"] != FORMAT:
+        raise CorruptFile(
+            f"{path}: format {facts['format']!r}, expected {FORMAT}.\n"
+            "Update pdeflow, or save the surrogate again."
+        )
+    return facts
