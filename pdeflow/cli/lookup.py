@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pdeflow.cli.failure import UsageError
 
+LARGEST = 1 << 20
+"""Bytes of a config."""
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -57,13 +59,15 @@ def check_text(path: Path) -> None:
     """Refuse a config that is no text, such as a data file, no YAML, or has no keys."""
     import yaml
 
+    hint = "Is it a data file? Then: --data.path=FILE beside a config, or pdeflow inspect FILE"
     try:
-        with path.open(encoding="utf-8") as file:
-            text = "".join(file)  # line by line: a large data file is refused at its first
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if path.stat().st_size > LARGEST:
+            raise UsageError("-c/--config", str(path), "a YAML file; this one has over a megabyte", hint)
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except UnicodeDecodeError:
-        hint = "Is it a data file? Then: --data.path=FILE beside a config, or pdeflow inspect FILE"
         raise UsageError("-c/--config", str(path), "a YAML file; this one is no UTF-8 text", hint) from None
+    except RecursionError:
+        raise UsageError("-c/--config", str(path), "YAML that is not nested without end") from None
     except yaml.YAMLError as error:
         mark, why = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
@@ -75,6 +79,6 @@ def check_text(path: Path) -> None:
 
 
 def _short(shipped: str) -> str:
-    """``configs/darcy_fno.yaml`` -> ``darcy_fno``, ``datasets/darcy/recipe_pdebench.yaml`` -> ``darcy_pdebench``."""
+    """``configs/darcy_fno.yaml`` -> ``darcy_fno``, ``datasets/darcy/recipe_x.yaml`` -> ``darcy_x``."""
     path = Path(shipped)
     return path.parent.name + path.stem.removeprefix("recipe") if path.parent.name != "configs" else path.stem

@@ -24,6 +24,7 @@ _PARSER_KEY = re.compile(r'Parser key "([^"]+)"')
 _CLASS = re.compile(r"given class_path '([\w.]+)'")
 _CLASS_IN_VALUE = re.compile(r"Namespace\(class_path='([\w.]+)'")
 _EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|(.+?))(?:\.? Got value: (.+))?$", re.MULTILINE)
+_NO_CLASS = re.compile(r"Not a valid subclass of \w+\. Got value: (.+)")
 _NUMBER = re.compile(r"Expected an? <class '(int|float)'>")
 _GIVEN = re.compile(r"Given value: (.+)", re.DOTALL)
 _YAML = re.compile(r"line (\d+), column (\d+)")
@@ -117,17 +118,17 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
 
 def made_of_operators(class_path: str) -> UsageError | None:
     """The `UsageError` for a model that pdeflow makes of the operator that a config names."""
-    name = class_path.rpartition(".")[2]
-    if name not in _MADE_BY:
+    package, _, name = class_path.rpartition(".")
+    if name not in _MADE_BY or not (package + ".").startswith(("pdeflow.", ".")):
         return None
     hint = f"Name the operator that it is made of, and set {_MADE_BY[name]}."
     return UsageError("model.class_path", name, "an operator such as FNO", hint)
 
 
 def instantiate(parser: Any, config: Any) -> Any:
-    """``parser.instantiate(config)``; the error of a class that refuses its arguments is its own.
+    """``parser.instantiate(config)``; the error of a class that refuses its arguments is its own, with its key.
 
-    jsonargparse wraps it where the argument's type is a union, as that of every class argument is.
+    jsonargparse wraps it where the argument's type is a union.
     """
     try:
         return parser.instantiate(config)
@@ -135,16 +136,17 @@ def instantiate(parser: Any, config: Any) -> Any:
         inner: BaseException | None = error
         while inner is not None and not isinstance(inner, PdeflowError):
             inner = inner.__cause__
-        if inner is None or inner is error:
+        if inner is None:
             raise
         place = _place(config.as_dict(), inner) if isinstance(inner, InvalidInput) else ""
         if isinstance(inner, InvalidInput) and place:
-            raise UsageError(f"{place}: {inner.name}", inner.got, inner.expected, inner.hint) from None
+            key, choices = f"{place}: {inner.name}", inner.choices
+            raise UsageError(key, inner.got, inner.expected, inner.hint, choices=choices) from None
         raise inner from None
 
 
 def _place(config: Any, error: InvalidInput, path: str = "") -> str:
-    """The key of the only class in a config whose arguments are what an error is about; "" if it is not clear."""
+    """The key of the class whose arguments an error is about; "" where that is not clear."""
     found = []
     if isinstance(config, dict):
         arguments = config.get("init_args")
@@ -229,6 +231,7 @@ def _wrong_value(message: str, keys: list[str], listing: str) -> UsageError:
         got = nested[1]
     if kinds == ["null"]:  # all else that fits are classes, and what is wrong with those is not said
         kinds = ["a class, {class_path: NAME, init_args: {...}}", "null"]
+        got = next(iter(_NO_CLASS.findall(message)), got)
     if kinds and got is not None:
         return UsageError(_join(keys, ""), got, " or ".join(kinds[:4]), listing)
     lines = [line.strip() for line in message.splitlines() if line.strip()]

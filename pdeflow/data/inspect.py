@@ -24,6 +24,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 
 _MOST_COLUMNS = 6
+_WELL = "The Well (HDF5)"
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,9 @@ def plot(
     """Draw samples of a file in The Well's layout: rows samples, columns fields.
 
     By default these are the first three samples, or all of a file with fewer.
-    Fields that depend on time are drawn at the first, a middle and the last instant, where there are few; 1D as curves, 2D as images with
-    one colour scale a column, 3D as the middle slice of the last axis.
+    Fields that depend on time are drawn at the first, a middle and the last instant, or at two of them where
+    there are many fields; 1D as curves, 2D as images with one colour scale a column, 3D as the middle slice of
+    the last axis.
 
     Raises
     ------
@@ -206,7 +208,11 @@ def plot(
 def _columns(reader: WellReader, rows: list[int]) -> Iterable[tuple[str, np.ndarray]]:
     """Channels to draw: title and values ``(rows, *S)``, cut to two dimensions."""
     steps = reader.times.shape[-1]
-    few = 3 * len(reader.fields) + len(reader.constant_fields) <= _MOST_COLUMNS
+    changing, constant = (
+        sum(len(reader.axes) ** order for order in orders.values())
+        for orders in (reader.fields, reader.constant_fields)
+    )
+    few = 3 * changing + constant <= _MOST_COLUMNS
     drawn_at = (-1,) if reader.steady else (0, steps // 2, -1) if steps > 2 and few else (0, -1)
     instants = dict.fromkeys(reader.fields, drawn_at)
     drawn = [
@@ -261,7 +267,7 @@ def _summary_of_well(reader: WellReader, samples: int) -> Summary:
         grid = None
     return Summary(
         path=reader.path,
-        format="The Well (HDF5)",
+        format=_WELL,
         name=reader.name,
         n=reader.n,
         axes=reader.axes,
@@ -350,6 +356,8 @@ def _grid_text(summary: Summary) -> str:
 
 
 def _time_text(summary: Summary) -> str:
+    if summary.steady and summary.format != _WELL:
+        return "steady"
     if summary.steady:
         return "steady: of two instants, a guess of 0 and the solution, the second is shown"
     if not summary.times:

@@ -42,14 +42,14 @@ class GenerationReport:
         Time in drawing and solving (summed over workers); wall time of this run.
     iterations, residual
         Mean iterations and largest residual over the samples that converged; of an equation in time, mean
-        steps and the largest error in time, as estimated.
+        steps and the largest error, as estimated.
     statuses
         Samples by the name of their status.
     method
         Solver and preconditioner that a pilot chose; None where the recipe decided.
     measure
-        What ``residual`` is: ``"residual"``, or of equations in time ``"estimated error in time"``, where finite
-        volumes solve them ``"estimated error in space"``.
+        What ``residual`` is: ``"residual"``, or of equations in time ``"estimated error in time"``, where
+        finite volumes solve them ``"estimated error in space"``.
     """
 
     output: Path

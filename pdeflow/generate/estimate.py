@@ -81,11 +81,11 @@ class Estimate:
 
     def text(self) -> str:
         """The lines that the command line prints."""
-        plural = "s" * (self.samples != 1)
+        samples = f"{self.samples} sample{'s' * (self.samples != 1)}"
         working = "1 worker" if self.workers == 1 else f"{self.workers} workers at a time"
         return "\n".join(
             [
-                f"Estimate for {self.samples} sample{plural}, from a pilot of {self.pilot}; nothing was written.",
+                f"Estimate for {samples}, from a pilot of {self.pilot}; nothing was written.",
                 f"  time    {_duration(self.seconds)}, {self.rate:.3g} samples/s with {working}",
                 f"  disk    {size_text(self.bytes)}, and as much again for the shards until the end",
                 f"  memory  {size_text(self.memory)} at the peak of a worker",
@@ -153,6 +153,8 @@ def run_pilot(recipe: Recipe, device: str) -> Pilot:
         while samples < chain and more[0] < ENOUGH_SECONDS:
             samples = min(2 * samples, chain)
             more = _cost(plan, samples, device, shard)
+        if slow and more[0] < one[0]:  # it was the compiler that was slow
+            one = _cost(plan, 1, device, shard)
     return Pilot(samples, (one[0], more[0]), (one[1], more[1]), (one[2], more[2]), planning[0], planning[1])
 
 

@@ -86,11 +86,14 @@ def test_print_config_is_a_recipe(pdeflow, tmp_path):
             ["problem.wave_number: lower, upper: got (9.0, 8.0)", "lower < upper"],
         ),
         (["-c", "darcy", "-o", "x.h5", "--resolution=2"], ["resolution: got 2", "at least 3 nodes"]),
-        (["-c", "darcy", "-o", "x.h5", "--resolution=[9,9,9]"], ["resolution: got [9, 9, 9]", "each of x, y"]),
+        (
+            ["-c", "darcy", "-o", "x.h5", "--resolution=[9,9,9]"],
+            ["resolution: got [9, 9, 9]", "one for each of x, y"],
+        ),
         (["-c", "navier_stokes", "-o", "x.h5", "--resolution=4"], ["resolution: got 4", "at least 16"]),
         (["-c", "empty.yaml", "-o", "x.h5"], ["-c/--config: got 'empty.yaml'", "this file says nothing"]),
         (["-c", "recipe.txt", "-o", "x.h5"], ["-c/--config: got 'recipe.txt'", "keys with values"]),
-        (["-c", "broken.yaml", "-o", "x.h5"], ["broken.yaml, line 2, column", "brackets"]),
+        (["-c", "broken.yaml", "-o", "x.h5"], ["broken.yaml, line 3, column", "brackets"]),
         (
             ["-c", "number.yaml", "-o", "x.h5"],
             ["conditions", "got '1.0'", "a class, {class_path: NAME, init_args: {...}}"],

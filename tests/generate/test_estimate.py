@@ -56,6 +56,24 @@ def test_the_size_of_the_file_and_the_memory_are_right(tmp_path: Path) -> None:
     assert "nothing was written" in found.text()
 
 
+@pytest.mark.parametrize(("one", "again"), [(9.0, True), (3.0, False)])
+def test_of_a_slow_family_two_samples_are_solved_together(
+    monkeypatch: pytest.MonkeyPatch, one: float, again: bool
+) -> None:
+    """The first sample is solved once more only where it was slower than two: the compiler's time."""
+    asked: list[int] = []
+
+    def cost(plan, samples, device, shard):
+        asked.append(samples)
+        return (one if len(asked) == 1 else 2.0 * samples + 1.0), 10 * samples, 10
+
+    monkeypatch.setattr("pdeflow.generate.estimate._cost", cost)
+    pilot = run_pilot(Recipe(Darcy(), resolution=9, samples=100), "cpu")
+    assert asked == [1, 2, *[1] * again]
+    assert pilot.samples == 2
+    assert pilot.seconds == (3.0, 5.0)
+
+
 @pytest.mark.parametrize("changes", [{"solver": Auto()}, {"order": "similar"}, {"chain": 1}, {"samples": 1}])
 def test_every_kind_of_recipe_has_a_pilot(changes: dict) -> None:
     recipe = Recipe(**({"problem": Helmholtz(), "resolution": 17, "samples": 6, "chain": 4} | changes))
