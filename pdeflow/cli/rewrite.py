@@ -126,7 +126,7 @@ def made_of_operators(class_path: str) -> UsageError | None:
 
 
 def instantiate(parser: Any, config: Any) -> Any:
-    """``parser.instantiate(config)``; the error of a class that refuses its arguments is its own, with its key.
+    """``parser.instantiate(config)``; the error of a class that refuses its arguments is its own, with a key.
 
     jsonargparse wraps it where the argument's type is a union.
     """

@@ -155,9 +155,9 @@ def plot(
     """Draw samples of a file in The Well's layout: rows samples, columns fields.
 
     By default these are the first three samples, or all of a file with fewer.
-    Fields that depend on time are drawn at the first, a middle and the last instant, or at two of them where
-    there are many fields; 1D as curves, 2D as images with one colour scale a column, 3D as the middle slice of
-    the last axis.
+    Fields that depend on time are drawn at the first, a middle and the last instant, or without the middle
+    where there are many fields; 1D as curves, 2D as images with one colour scale a column, 3D as the middle
+    slice of the last axis.
 
     Raises
     ------

@@ -105,7 +105,9 @@ def placed(conditions: Sequence[Condition]) -> list[tuple[Condition, tuple[str, 
 
     A traction has no effect where the displacement is given, whichever comes last.
     """
-    given = {part for condition in conditions if isinstance(condition, VALUES) for part in parts_of(condition)}
+    given = {
+        part for condition in conditions if isinstance(condition, VALUES) for part in parts_of(condition)
+    }
     last = {
         part: k
         for k, condition in enumerate(conditions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_of_a_slow_family_two_samples_are_solved_together(
         asked.append(samples)
         return (one if len(asked) == 1 else 2.0 * samples + 1.0), 10 * samples, 10
 
-    monkeypatch.setattr("pdeflow.generate.estimate._cost", cost)
+    monkeypatch.setattr(sys.modules[run_pilot.__module__], "_cost", cost)
     pilot = run_pilot(Recipe(Darcy(), resolution=9, samples=100), "cpu")
     assert asked == [1, 2, *[1] * again]
     assert pilot.samples == 2
