@@ -128,7 +128,8 @@ def measure(
         alone.append(ours.generate(samples, workers=1))
         over_solving[1].append((alone[-1] - before) / ours.solving)
         for peer in (peer for peer in peers if not peer.run.failure):
-            fastest = min((min(p.run.seconds) for p in peers if p.run.seconds), default=0.0)
+            running = [p.run.seconds for p in peers if p.run.seconds and not p.run.failure]
+            fastest = min(map(min, running), default=0.0)
             if peer.run.seconds and min(peer.run.seconds) > FAR_BEHIND * fastest:
                 continue
             try:

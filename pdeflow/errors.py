@@ -44,10 +44,11 @@ class InvalidInput(PdeflowError, ValueError):
         self, name: str, got: object, expected: str, hint: str = "", *, choices: Iterable[str] = ()
     ) -> None:
         self.name, self.got, self.expected, self.hint = name, got, expected, hint
+        self.choices = tuple(choices)
         shown = repr(got)
         shown = shown if len(shown) <= 120 else shown[:117] + "..."
         lines = [f"{name}: got {shown}, expected {expected}."]
-        known = sorted(choices)
+        known = sorted(self.choices)
         near = nearest(str(got), known)
         if near:
             lines.append(f"Nearest: {', '.join(near)}.")

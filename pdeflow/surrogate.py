@@ -221,7 +221,7 @@ class Surrogate:
     def rollout(self, state: np.ndarray, steps: int, *, batch_size: int = 64) -> np.ndarray: ...
 
     @overload
-    def rollout(self, state: Tensor, steps: int, *, batch_size: int = 64) -> Tensor: ...
+    def rollout(self, state: Tensor | Data, steps: int, *, batch_size: int = 64) -> Tensor: ...
 
     def rollout(self, state: Any, steps: int, *, batch_size: int = 64) -> Any:
         """March in time, feeding every state back; see :func:`~pdeflow.operators.march.march`.
@@ -231,7 +231,8 @@ class Surrogate:
         Parameters
         ----------
         state
-            What the call takes: the states, the oldest first, then the constants.
+            What the call takes: the states, the oldest first, then the constants. Of an operator on
+            meshes one mesh, or a few nodes of it.
         steps
             How many of the model's steps, ``time_step`` each.
         batch_size
@@ -240,16 +241,18 @@ class Surrogate:
         Returns
         -------
         numpy.ndarray or Tensor
-            ``(steps, *S)``, ``(batch, steps, *S)`` or ``(batch, steps, out_channels, *S)``, as the input; NaN
-            from where a sample has diverged.
+            ``(steps, *S)``, ``(batch, steps, *S)`` or ``(batch, steps, out_channels, *S)``, as the input;
+            on a mesh (steps, nodes, out_channels); NaN from where a sample has diverged.
 
         Raises
         ------
         InvalidInput
-            As the call does, for no steps, and for a model whose answers are no inputs.
+            As the call does, for no steps, for a model whose answers are no inputs, and for several meshes.
         """
         if steps < 1:
             raise InvalidInput("steps", steps, "at least 1")
+        if isinstance(self.model, GraphOperator):
+            return self._on_nodes(state, steps)[0]
         channels, known = len(self.target_names), self.state_channels
 
         def predict(batch: Tensor) -> Tensor:
@@ -257,6 +260,71 @@ class Surrogate:
             return march(self._predict, x[:, :known], x[:, known:], steps, channels)
 
         return self._mapped(state, predict, (steps, channels), batch_size)
+
+    def rollout_at(self, graph: Data, steps: int, points: Tensor) -> Tensor:
+        """March on the nodes of a mesh, and give the last state at any points: evolve sparse, query dense.
+
+        All steps but the last are those of ``rollout``, whose cost does not depend on the points; the last
+        one is a ``query``, whose time grows with the number of points, and whose memory does not.
+
+        Parameters
+        ----------
+        graph
+            What ``rollout`` takes: a few nodes, such as a thousand.
+        steps
+            How many steps.
+        points
+            (points, dim), such as a hundred thousand.
+
+        Returns
+        -------
+        Tensor
+            (points, out_channels), NaN where the march has diverged.
+
+        Raises
+        ------
+        InvalidInput
+            As ``rollout`` and ``query``.
+
+        References
+        ----------
+        Viswanath, Chang, Panas, Berner, Chen, Bera: Reduced-order neural operators: learning Lagrangian
+        dynamics on highly sparse graphs (GIOROM). 2024. arXiv:2407.03925.
+        """
+        if steps < 1:
+            raise InvalidInput("steps", steps, "at least 1")
+        _, before = self._on_nodes(graph, steps - 1)
+        return self.query(before, points)
+
+    def _on_nodes(self, graph: Data, steps: int) -> tuple[Tensor, Data]:
+        """The states after each step, (steps, nodes, channels), and the graph that the next step reads."""
+        model = self.model
+        if not isinstance(model, GraphOperator):
+            raise InvalidInput("rollout_at", type(model).__name__, "an operator on meshes", "Take rollout.")
+        model.check(graph)
+        if getattr(graph, "num_graphs", 1) != 1:
+            raise InvalidInput("state", f"{graph.num_graphs} meshes", "one mesh", "March on them one by one.")
+        from torch_geometric.data import Data
+
+        known, channels = self.state_channels, len(self.target_names)
+        assert graph.x is not None
+        assert graph.pos is not None
+        # The neighbours are searched once.
+        found = model.connect(graph.pos.cpu().numpy())
+        current = model.connected([Data(x=graph.x, pos=graph.pos)], [found])
+
+        def with_values(x: Tensor) -> Data:
+            current.x = x[0].T
+            return current
+
+        x = graph.x.T[None]  # one sample, its channels, its nodes
+        past, constants = x[:, :known], x[:, known:]
+        if steps:
+            states = march(lambda x: self._on_mesh(with_values(x)).T[None], past, constants, steps, channels)
+            past = torch.cat([past, states.flatten(1, 2)], dim=1)[:, -known:]
+        else:
+            states = x.new_zeros(1, 0, channels, x.shape[2])
+        return states[0].transpose(1, 2), with_values(torch.cat([past, constants], dim=1))
 
     def query(self, graph: Data, points: Tensor, inputs: Tensor | None = None) -> Tensor:
         """The solution at points that are no nodes, of an operator on meshes; see ``GraphOperator.query``.

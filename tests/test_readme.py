@@ -11,8 +11,9 @@ import pytest
 
 import pdeflow
 from pdeflow.cli.main import VERBS
+from pdeflow.data import Normalisation
 from pdeflow.generate import Recipe, generate
-from pdeflow.operators import FNO
+from pdeflow.operators import FNO, GINO
 from pdeflow.problems import Darcy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +31,10 @@ def test_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     generate(Recipe(Darcy(), resolution=65, samples=8), _path("data/darcy.h5"), progress=False)
     pdeflow.save(FNO(modes=[4, 4], width=4, layers=1), "runs/darcy_fno")
+    latent = {"grid": [24, 24], "lower": [0.0, 0.0], "upper": [1.0, 1.0], "modes": [4, 4]}
+    step = GINO(**latent, in_radius=0.08, out_radius=0.06, width=4, kernel_width=4, layers=1, in_channels=2)
+    statistics = Normalisation(("u", "a"), ("u",), (0.0, 0.0), (1.0, 1.0), (0.0,), (1.0,))
+    pdeflow.save(step, "runs/heat_conduction_sparse_gino", statistics)
     shown = blocks("python")
     assert sum(SMALLER[0] in block for block in shown) == 1
     names: dict[str, object] = {"__name__": "readme"}
@@ -38,6 +43,8 @@ def test_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert names["solution"].x.shape == (8, 63, 63)  # type: ignore[attr-defined]
     assert names["u"].shape == (8, 65, 65)  # type: ignore[attr-defined]
     assert len(names["answers"]) == 8  # type: ignore[arg-type]
+    assert names["states"].shape == (10, 1000, 1)  # type: ignore[attr-defined]
+    assert names["everywhere"].shape == (100_000, 1)  # type: ignore[attr-defined]
 
 
 def _path(name: str) -> Path:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pdeflow.cli.failure import UsageError
@@ -40,7 +43,8 @@ def apply(extra: Sequence[str] = ()) -> None:
     """Restrict the names that jsonargparse may import to ``ALLOWED``, ``extra`` and ``PDEFLOW_ALLOW``.
 
     ``extra`` comes from ``--allow`` on the command line and ``PDEFLOW_ALLOW`` (a comma-separated list) from
-    the environment; a config cannot widen the list.
+    the environment; a config cannot widen the list. Modules of ``extra`` that are found nowhere else may lie
+    in the current folder.
 
     Raises
     ------
@@ -67,7 +71,17 @@ def apply(extra: Sequence[str] = ()) -> None:
         config_read_mode_fsspec_enabled=False,
         config_read_mode_urls_enabled=False,
     )
+    for prefix in extra:
+        _find_here(prefix.split(".")[0])
     _limit_short_names()
+
+
+def _find_here(module: str) -> None:
+    """Let a module be imported from the current folder, where it lies there and nowhere else."""
+    here = Path.cwd()
+    lies_here = (here / module).is_dir() or (here / f"{module}.py").is_file()
+    if lies_here and module not in sys.modules and importlib.util.find_spec(module) is None:
+        sys.path.append(str(here))
 
 
 def _limit_short_names() -> None:

@@ -53,7 +53,8 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> tuple[int, list
         return FAILURE, _describe_os(error)
     kind = type(error).__name__
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
-        return FAILURE, ["out of memory.", "Try a smaller batch (--data.batch_size), grid or model."]
+        smaller = "grid (--resolution) or chain" if _verb(arguments) == "generate" else "batch, grid or model"
+        return FAILURE, ["out of memory.", f"Try a smaller {smaller}."]
     if kind == "MisconfigurationException":  # Lightning's own word for options that cannot work together
         return USAGE, [*text.splitlines()[:3], f"Run: pdeflow {_verb(arguments)} --help"]
     first = text.splitlines()[0] if text else "no message"

@@ -80,6 +80,7 @@ def run(arguments: Sequence[str]) -> int:
             cli.build_trainer(default_callbacks(part.path), **_places(cli, part))
             if cli.trainer.is_global_zero:
                 cli.save_config(folder.config)
+                part.ended.unlink(missing_ok=True)
             _train(cli, folder, start)
             if members > 1 and cli.trainer.is_global_zero:
                 write_json(part.ended, _limits(cli))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,9 @@ def run(arguments: Sequence[str]) -> int:
         rest += [f"--samples={given.n}"]
     worker_processes.keep_memory()
     try:
-        if given.workers > 1 and given.executor == "processes" and not given.dry_run:
+        # Spawned workers get the import path of now, before --allow has added to it.
+        early = sys.platform == "linux" or not given.allow
+        if given.workers > 1 and given.executor == "processes" and early and not given.dry_run:
             worker_processes.start_early(given.workers, "pdeflow.generate.executors")
         return _generate(given, rest)
     finally:
@@ -100,6 +103,11 @@ def _generate(given: argparse.Namespace, rest: list[str]) -> int:
     output = Path(given.output)
     with explain_write_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
+    shorter = recipe.samples // given.workers
+    if given.workers > recipe.chains and 0 < shorter < recipe.chain and not given.quiet:
+        chains = f"{recipe.chains} chain{'s' * (recipe.chains > 1)} of up to {recipe.chain} samples"
+        text = f"{chains}: workers beyond have nothing to do. A new output may have --chain {shorter}."
+        print(text, file=sys.stderr)
     report = generate(
         recipe,
         output,

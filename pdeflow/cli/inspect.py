@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pdeflow.cli.failure import UsageError
 from pdeflow.cli.own_options import Parser
 
 
@@ -29,6 +30,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run the verb; see ``pdeflow inspect --help``."""
     given = parser().parse_args(list(arguments))
     if not given.file.exists():
+        parts = given.file.with_name(given.file.name + ".parts")
+        if parts.is_dir():
+            hint = "The same `pdeflow generate` command goes on."
+            raise UsageError("FILE", str(given.file), f"a finished file; {parts} holds what is done", hint)
         raise FileNotFoundError(2, "no such file", str(given.file))
     from pdeflow.data import inspect, open_samples, plot
     from pdeflow.data.inspect import check_picture_name

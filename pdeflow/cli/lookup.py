@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pdeflow.cli.failure import UsageError
 
+LARGEST = 1 << 20
+"""Bytes of a config."""
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -16,7 +18,7 @@ def roots() -> list[Path]:
 
 def known(kind: str) -> list[str]:
     """Names of the shipped files: ``kind`` is ``"configs"`` or ``"datasets"``."""
-    pattern = "*.yaml" if kind == "configs" else "*/recipe.yaml"
+    pattern = "*.yaml" if kind == "configs" else "*/recipe*.yaml"
     return sorted({str(path.relative_to(root)) for root in roots() for path in (root / kind).glob(pattern)})
 
 
@@ -25,7 +27,7 @@ def find(name: str, kind: str = "configs") -> Path:
 
     Tried in order: the path as given; the same relative path in the checkout; the same in the packaged copy.
     ``darcy_fno`` and ``darcy_fno.yaml`` alone mean ``configs/darcy_fno.yaml``; ``darcy`` as a recipe means
-    ``datasets/darcy/recipe.yaml``.
+    ``datasets/darcy/recipe.yaml``, and ``darcy_lognormal`` means ``datasets/darcy/recipe_lognormal.yaml``.
 
     Raises
     ------
@@ -35,7 +37,8 @@ def find(name: str, kind: str = "configs") -> Path:
     given = Path(name).expanduser()
     if given.is_file():
         return given
-    short = f"configs/{given.stem}.yaml" if kind == "configs" else f"datasets/{name}/recipe.yaml"
+    recipes = {_short(path): path for path in known("datasets")} if kind == "datasets" else {}
+    short = f"configs/{given.stem}.yaml" if kind == "configs" else recipes.get(name, name)
     if not given.is_absolute() and ".." not in given.parts:
         candidates = [name] if len(given.parts) > 1 else [name, short]
         for root in roots():
@@ -53,17 +56,29 @@ def find(name: str, kind: str = "configs") -> Path:
 
 
 def check_text(path: Path) -> None:
-    """Refuse a config that is no text, such as a data file."""
+    """Refuse a config that is no text, such as a data file, no YAML, or has no keys."""
+    import yaml
+
+    hint = "Is it a data file? Then: --data.path=FILE beside a config, or pdeflow inspect FILE"
     try:
-        with path.open(encoding="utf-8") as file:
-            for _ in file:
-                pass
+        if path.stat().st_size > LARGEST:
+            raise UsageError("-c/--config", str(path), "a YAML file; this one has over a megabyte", hint)
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except UnicodeDecodeError:
-        hint = "Is it a data file? Then: --data.path=FILE beside a config, or pdeflow inspect FILE"
         raise UsageError("-c/--config", str(path), "a YAML file; this one is no UTF-8 text", hint) from None
+    except RecursionError:
+        raise UsageError("-c/--config", str(path), "YAML that is not nested without end") from None
+    except yaml.YAMLError as error:
+        mark, why = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
+        hint = f"{why or error}. Check the indentation, colons and brackets there."
+        raise UsageError("-c/--config", place, "YAML", hint) from None
+    if not isinstance(root, yaml.MappingNode):
+        what = "says nothing" if root is None else "has none"
+        raise UsageError("-c/--config", str(path), f"keys with values; this file {what}")
 
 
 def _short(shipped: str) -> str:
-    """``configs/darcy_fno.yaml`` -> ``darcy_fno``; ``datasets/darcy/recipe.yaml`` -> ``darcy``."""
+    """``configs/darcy_fno.yaml`` -> ``darcy_fno``, ``datasets/darcy/recipe_x.yaml`` -> ``darcy_x``."""
     path = Path(shipped)
-    return path.parent.name if path.name == "recipe.yaml" else path.stem
+    return path.parent.name + path.stem.removeprefix("recipe") if path.parent.name != "configs" else path.stem

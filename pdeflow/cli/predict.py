@@ -100,7 +100,8 @@ def run(arguments: Sequence[str]) -> int:
         from pdeflow.cli.predict_meshes import predict_meshes
 
         if given.steps is not None:
-            raise InvalidInput("--steps", given.steps, "nothing for an operator on meshes: it does not march")
+            hint = "March in Python: pdeflow.load(RUN).rollout(graph, steps)"
+            raise InvalidInput("--steps", given.steps, "nothing for an operator on meshes", hint)
         count = predict_meshes(surrogate, given.file, given.output)
         print(f"Wrote {count} predictions to {given.output}")
         return 0

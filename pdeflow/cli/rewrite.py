@@ -10,7 +10,7 @@ from typing import Any
 
 from pdeflow.cli.allowlist import is_allowed
 from pdeflow.cli.failure import UsageError
-from pdeflow.errors import PdeflowError, nearest
+from pdeflow.errors import InvalidInput, PdeflowError, nearest
 
 _DENIED = re.compile(r"Importing '([^']+)' is not allowed, denied by the '([^']+)' entry")
 _NO_OPTION = re.compile(r"Option '([^']+)' is not accepted")
@@ -24,6 +24,7 @@ _PARSER_KEY = re.compile(r'Parser key "([^"]+)"')
 _CLASS = re.compile(r"given class_path '([\w.]+)'")
 _CLASS_IN_VALUE = re.compile(r"Namespace\(class_path='([\w.]+)'")
 _EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|(.+?))(?:\.? Got value: (.+))?$", re.MULTILINE)
+_NO_CLASS = re.compile(r"Not a valid subclass of \w+\. Got value: (.+)")
 _NUMBER = re.compile(r"Expected an? <class '(int|float)'>")
 _GIVEN = re.compile(r"Given value: (.+)", re.DOTALL)
 _YAML = re.compile(r"line (\d+), column (\d+)")
@@ -117,17 +118,17 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
 
 def made_of_operators(class_path: str) -> UsageError | None:
     """The `UsageError` for a model that pdeflow makes of the operator that a config names."""
-    name = class_path.rpartition(".")[2]
-    if name not in _MADE_BY:
+    package, _, name = class_path.rpartition(".")
+    if name not in _MADE_BY or not (package + ".").startswith(("pdeflow.", ".")):
         return None
     hint = f"Name the operator that it is made of, and set {_MADE_BY[name]}."
     return UsageError("model.class_path", name, "an operator such as FNO", hint)
 
 
 def instantiate(parser: Any, config: Any) -> Any:
-    """``parser.instantiate(config)``; the error of a class that refuses its arguments is its own.
+    """``parser.instantiate(config)``; the error of a class that refuses its arguments is its own, with a key.
 
-    jsonargparse wraps it where the argument's type is a union, as that of every class argument is.
+    jsonargparse wraps it where the argument's type is a union.
     """
     try:
         return parser.instantiate(config)
@@ -135,9 +136,30 @@ def instantiate(parser: Any, config: Any) -> Any:
         inner: BaseException | None = error
         while inner is not None and not isinstance(inner, PdeflowError):
             inner = inner.__cause__
-        if inner is None or inner is error:
+        if inner is None:
             raise
+        place = _place(config.as_dict(), inner) if isinstance(inner, InvalidInput) else ""
+        if isinstance(inner, InvalidInput) and place:
+            key, choices = f"{place}: {inner.name}", inner.choices
+            raise UsageError(key, inner.got, inner.expected, inner.hint, choices=choices) from None
         raise inner from None
+
+
+def _place(config: Any, error: InvalidInput, path: str = "") -> str:
+    """The key of the class whose arguments an error is about; "" where that is not clear."""
+    found = []
+    if isinstance(config, dict):
+        arguments = config.get("init_args")
+        names = error.name.split(", ")
+        if path and isinstance(arguments, dict) and set(names) <= set(arguments):
+            values = tuple(arguments[name] for name in names)
+            if values == error.got or values == (error.got,):
+                found.append(path)
+        for key, value in config.items():
+            inside = path if key == "init_args" else f"{path}.{key}" if path else key
+            found.append(_place(value, error, inside))
+    places = {place for place in found if place}
+    return places.pop() if len(places) == 1 else ""
 
 
 def _unknown_class(name: str, keys: list[str], verb: str) -> UsageError:
@@ -190,7 +212,7 @@ def _missing(names: str, keys: list[str], classes: list[str], verb: str) -> Usag
     return UsageError(
         names,
         "nothing",
-        "a config that gives them",
+        f"a config that gives {'them' if ',' in names else 'it'}",
         f"For example: {EXAMPLES.get(verb, EXAMPLES['fit'])}",
     )
 
@@ -207,6 +229,9 @@ def _wrong_value(message: str, keys: list[str], listing: str) -> UsageError:
     nested = re.search(r"val='(.*)'\)$", got or "")
     if nested:
         got = nested[1]
+    if kinds == ["null"]:  # all else that fits are classes, and what is wrong with those is not said
+        kinds = ["a class, {class_path: NAME, init_args: {...}}", "null"]
+        got = next(iter(_NO_CLASS.findall(message)), got)
     if kinds and got is not None:
         return UsageError(_join(keys, ""), got, " or ".join(kinds[:4]), listing)
     lines = [line.strip() for line in message.splitlines() if line.strip()]

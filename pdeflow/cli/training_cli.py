@@ -23,17 +23,20 @@ from pdeflow.cli.progress import progress_callbacks
 from pdeflow.cli.quiet import quiet
 from pdeflow.cli.rewrite import instantiate, made_of_operators, usage_error
 from pdeflow.data.mesh_data import MeshData
+from pdeflow.data.sparse_trajectory_data import SparseTrajectoryData
 from pdeflow.data.trajectory_data import TrajectoryData
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field
 from pdeflow.operators import GraphOperator, MeanVariance, Operator
 from pdeflow.operators.gaussian_operator import on_grids
 from pdeflow.problems import Problem
-from pdeflow.training import GaussianNLL, Objective, Residual, Schedule, Supervised, TrainingTask
+from pdeflow.training import GaussianNLL, Objective, Residual, Rollout, Schedule, Supervised, TrainingTask
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
 
 SEED = 0
 FLAGS = ("--traceback",)
+GRAPHS = (MeshData, SparseTrajectoryData)
+"""What gives graphs."""
 OptimizerFactory = Callable[[Iterable], Optimizer]
 SchedulerFactory = Schedule | Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None
 
@@ -150,7 +153,7 @@ class TrainingCLI(LightningCLI):
             self._check_optimizer()
             self.datamodule.setup("fit")
             self.datamodule.train_dataloader()
-            if not isinstance(self.datamodule, MeshData):
+            if not isinstance(self.datamodule, GRAPHS):
                 self.task.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
 
     def build_task(self) -> None:
@@ -244,8 +247,11 @@ class TrainingCLI(LightningCLI):
             raise InvalidInput("ensemble", self.config.ensemble, expected, "Leave one of them out.")
 
     def _check_objective(self, objective: Objective) -> None:
+        sparse = isinstance(self.datamodule, SparseTrajectoryData)
+        if sparse and isinstance(objective, Rollout):
+            raise InvalidInput("objective", "Rollout", "Supervised, for each sample is a pair of states")
         of_pairs = isinstance(objective, (GaussianNLL, Residual, Supervised))
-        if of_pairs and isinstance(self.datamodule, TrajectoryData):
+        if of_pairs and isinstance(self.datamodule, TrajectoryData) and not sparse:
             raise InvalidInput(
                 "objective", type(objective).__name__, "Rollout, for the data are trajectories"
             )
@@ -293,9 +299,9 @@ class TrainingCLI(LightningCLI):
     def _check_model(self, model: Operator) -> None:
         if self.config.ensemble > 1:
             on_grids(model, "ensemble")
-        on_meshes = isinstance(self.datamodule, MeshData)
+        on_meshes = isinstance(self.datamodule, GRAPHS)
         if isinstance(model, GraphOperator) != on_meshes:
-            where, examples = ("meshes", "GNO or MKGN") if on_meshes else ("grids", "FNO or TFNO")
+            where, examples = ("meshes", "GNO or GINO") if on_meshes else ("grids", "FNO or TFNO")
             raise InvalidInput(
                 "model.class_path",
                 type(model).__name__,

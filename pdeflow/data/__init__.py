@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pdeflow.data.datamodule import GridData
     from pdeflow.data.mesh_data import MeshData
     from pdeflow.data.mesh_graphs import MeshGraphs
+    from pdeflow.data.sparse_trajectory_data import SparseTrajectoryData
     from pdeflow.data.trajectory_data import TrajectoryData
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "MeshSummary",
     "MeshWriter",
     "Normalisation",
+    "SparseTrajectoryData",
     "Split",
     "Summary",
     "TrajectoryData",
@@ -59,6 +61,10 @@ def __getattr__(name: str) -> Any:
         from pdeflow.data.mesh_graphs import MeshGraphs
 
         return MeshGraphs
+    if name == "SparseTrajectoryData":
+        from pdeflow.data.sparse_trajectory_data import SparseTrajectoryData
+
+        return SparseTrajectoryData
     if name == "TrajectoryData":
         from pdeflow.data.trajectory_data import TrajectoryData
 

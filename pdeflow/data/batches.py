@@ -15,6 +15,7 @@ from pdeflow.grid import Grid
 
 if TYPE_CHECKING:
     from pdeflow.data.mesh_samples import MeshSamples
+    from pdeflow.data.sparse_samples import SparseSamples
 
 
 class BatchOrder:
@@ -95,7 +96,7 @@ class BatchOrder:
 
 
 class BatchLoader:
-    """Iterates over batches of `GridSamples` or `MeshSamples`; Lightning saves and restores where it is.
+    """Iterates over batches of samples; Lightning saves and restores where it is.
 
     Samples in memory are indexed directly, with no worker processes between. The position in the epoch counts
     batches that were delivered (or that the trainer finished, if ``finished`` is given), not those that
@@ -117,7 +118,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        samples: GridSamples | MeshSamples,
+        samples: GridSamples | MeshSamples | SparseSamples,
         order: BatchOrder,
         *,
         num_workers: int = 0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,14 @@ from pdeflow.data.foreign import Wishes
 from pdeflow.data.hdf5_safety import open_checked
 from pdeflow.data.mesh_summary import MeshSummary, plot_meshes, summarise_meshes
 from pdeflow.data.open_samples import holds_meshes, is_hdf5
+from pdeflow.data.plain_equation import plain_equation
 from pdeflow.data.well_layout import FIELD_GROUPS
 from pdeflow.data.well_reader import WellReader
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 
 _MOST_COLUMNS = 6
+_WELL = "The Well (HDF5)"
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,9 @@ def plot(
     """Draw samples of a file in The Well's layout: rows samples, columns fields.
 
     By default these are the first three samples, or all of a file with fewer.
-    Fields that depend on time are drawn at the first and at the last instant; 1D as curves, 2D as images with
-    one colour scale a column, 3D as the middle slice of the last axis.
+    Fields that depend on time are drawn at the first, a middle and the last instant, or without the middle
+    where there are many fields; 1D as curves, 2D as images with one colour scale a column, 3D as the middle
+    slice of the last axis.
 
     Raises
     ------
@@ -205,7 +207,14 @@ def plot(
 
 def _columns(reader: WellReader, rows: list[int]) -> Iterable[tuple[str, np.ndarray]]:
     """Channels to draw: title and values ``(rows, *S)``, cut to two dimensions."""
-    instants = {name: (-1,) if reader.steady else (0, -1) for name in reader.fields}
+    steps = reader.times.shape[-1]
+    changing, constant = (
+        sum(len(reader.axes) ** order for order in orders.values())
+        for orders in (reader.fields, reader.constant_fields)
+    )
+    few = 3 * changing + constant <= _MOST_COLUMNS
+    drawn_at = (-1,) if reader.steady else (0, steps // 2, -1) if steps > 2 and few else (0, -1)
+    instants = dict.fromkeys(reader.fields, drawn_at)
     drawn = [
         (name, order, step)
         for name, order in {**reader.constant_fields, **reader.fields}.items()
@@ -258,7 +267,7 @@ def _summary_of_well(reader: WellReader, samples: int) -> Summary:
         grid = None
     return Summary(
         path=reader.path,
-        format="The Well (HDF5)",
+        format=_WELL,
         name=reader.name,
         n=reader.n,
         axes=reader.axes,
@@ -347,8 +356,10 @@ def _grid_text(summary: Summary) -> str:
 
 
 def _time_text(summary: Summary) -> str:
-    if summary.steady:
+    if summary.steady and summary.format != _WELL:
         return "steady"
+    if summary.steady:
+        return "steady: of two instants, a guess of 0 and the solution, the second is shown"
     if not summary.times:
         return "instants of its own for each sample"
     return f"{len(summary.times)} instants from {summary.times[0]:g} to {summary.times[-1]:g}"
@@ -363,22 +374,6 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def plain_equation(latex: str) -> str:
-    """The LaTeX of a problem as text to read: ``- d/dx (a d/dx u) - d/dy (a d/dy u) = f``."""
-    text = re.sub(r"\s*\\\\\s*", "; ", latex)
-    text = re.sub(r"\^\{(\w+)\}", r"^\1", text)
-    text = re.sub(r"\^\{([^{}]+)\}", r"^(\1)", text)
-    text = re.sub(r"\\frac\{(?:\\partial|d)(\^\d)?\}\{((?:\\partial|d) [^{}]*)\}", _derivative, text)
-    text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1)/(\2)", text)
-    text = re.sub(r"\\(left|right)\b|\\", "", text)
-    return " ".join(text.split())
-
-
-def _derivative(found: re.Match[str]) -> str:
-    below = re.sub(r"(?:\\partial|\bd) ", "d", found[2])
-    return f"d{found[1] or ''}/{below}".replace("^", "")
 
 
 def size_text(size: float) -> str:

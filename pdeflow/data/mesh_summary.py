@@ -12,6 +12,7 @@ import numpy as np
 
 from pdeflow.data.colour_scale import add_colour_bar, colour_scale
 from pdeflow.data.mesh_reader import MeshReader
+from pdeflow.data.plain_equation import plain_equation
 from pdeflow.errors import InvalidInput
 from pdeflow.triangle_mesh import BOUNDARY_PARTS
 
@@ -43,7 +44,11 @@ class MeshSummary:
             ("samples", str(self.n)),
             ("nodes", f"{self.nodes.min()} to {self.nodes.max()} a sample, {self.nodes.sum()} in all"),
             ("triangles", f"{self.triangles.min()} to {self.triangles.max()} a sample"),
-            *((key, str(value)) for key, value in self.attributes.items() if key != "steady"),
+            *(
+                (key, plain_equation(str(value)) if key == "equation" else str(value))
+                for key, value in self.attributes.items()
+                if key != "steady"
+            ),
         ]
         width = max(len(label) for label, _ in lines)
         text = [f"{label:<{width}}  {value}" for label, value in lines]

@@ -94,12 +94,16 @@ class TrajectoryData(GridData):
             stride=self.stride,
         )
         if not training:
-            step = self._train.time_step  # pyright: ignore[reportAttributeAccessIssue]
-            if abs(samples.time_step - step) > 1e-4 * step:
-                raise InvalidInput(
-                    str(readers[0].path),
-                    f"states {samples.time_step:g} apart",
-                    f"the step of training, {step:g}",
-                    "Give a file with the same instants.",
-                )
+            self._check_step(samples)
         return samples
+
+    def _check_step(self, samples: TrajectorySamples) -> None:
+        """Raise InvalidInput for states as far apart as the model was not trained for."""
+        step = self._train.time_step  # pyright: ignore[reportAttributeAccessIssue]
+        if abs(samples.time_step - step) > 1e-4 * step:
+            raise InvalidInput(
+                str(samples.readers[0].path),
+                f"states {samples.time_step:g} apart",
+                f"the step of training, {step:g}",
+                "Give a file with the same instants.",
+            )

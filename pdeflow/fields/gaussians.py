@@ -68,9 +68,10 @@ class Gaussians(Field):
                 raise InvalidInput(f"model.{name}", value, f"a whole number of at least {least}")
         if not (math.isfinite(sigma) and sigma > 0):
             raise InvalidInput("model.sigma", sigma, "a positive number")
-        low, high = torch.tensor(lower, device="cpu"), torch.tensor(upper, device="cpu")
         shape = (features, gaussians, self.dim)
-        self.centres = nn.Parameter(low + (high - low) * torch.rand(shape))
+        drawn = torch.rand(shape)
+        low, high = drawn.new_tensor(list(lower)), drawn.new_tensor(list(upper))
+        self.centres = nn.Parameter(low + (high - low) * drawn)
         self.log_sigma = nn.Parameter(torch.full(shape, math.log(sigma)))
         self.weights = nn.Parameter(0.1 * torch.randn(features, gaussians))
         widths = [features, hidden, components] if hidden else [features, components]

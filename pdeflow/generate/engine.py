@@ -23,7 +23,7 @@ from pdeflow.generate.plan import Plan
 from pdeflow.generate.recipe import Recipe
 from pdeflow.generate.shards import merge
 from pdeflow.generate.slurm_array import check_folder
-from pdeflow.problems import Evolution
+from pdeflow.problems import CellEvolution, Evolution, Problem
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,14 @@ class GenerationReport:
         Time in drawing and solving (summed over workers); wall time of this run.
     iterations, residual
         Mean iterations and largest residual over the samples that converged; of an equation in time, mean
-        steps and the largest error in time, as estimated.
+        steps and the largest error, as estimated.
     statuses
         Samples by the name of their status.
     method
         Solver and preconditioner that a pilot chose; None where the recipe decided.
-    steady
-        Whether linear systems were solved, rather than steps taken in time.
+    measure
+        What ``residual`` is: ``"residual"``, or of equations in time ``"estimated error in time"``, where
+        finite volumes solve them ``"estimated error in space"``.
     """
 
     output: Path
@@ -61,16 +62,16 @@ class GenerationReport:
     residual: float
     statuses: dict[str, int]
     method: str | None = None
-    steady: bool = True
+    measure: str = "residual"
 
     def text(self) -> str:
         """The summary that the command line prints."""
-        count, residual = ("iterations", "residual") if self.steady else ("steps", "estimated error")
+        count = "iterations" if self.measure == "residual" else "steps"
         lines = [
-            f"{self.output}: {self.samples} samples, {self.seconds:.1f} s"
+            f"{self.output}: {self.samples} sample{'s' * (self.samples != 1)}, {self.seconds:.1f} s"
             + (f" ({self.resumed} were there already)" if self.resumed else ""),
             f"  solving {self.solve_seconds:.1f} s, {self.iterations:.1f} {count} a sample, "
-            f"largest {residual} {self.residual:.1e}",
+            f"largest {self.measure} {self.residual:.1e}",
         ]
         if self.method:
             lines.append(f"  {self.method}, which a pilot has chosen")
@@ -343,5 +344,11 @@ def _report(
         residual=max(row["residual"] for row in rows),
         statuses=statuses,
         method=method,
-        steady=not isinstance(recipe.problem, Evolution),
+        measure=_measure(recipe.problem),
     )
+
+
+def _measure(problem: Problem) -> str:
+    if not isinstance(problem, Evolution):
+        return "residual"
+    return f"estimated error in {'space' if isinstance(problem, CellEvolution) else 'time'}"

@@ -24,7 +24,8 @@ from pdeflow.generate.recipe import Recipe
 from pdeflow.generate.shards import write_alone, write_shard
 from pdeflow.worker_processes import keep_memory
 
-# The pilot grows to the whole first chain, or until it has solved for so many seconds.
+# The pilot grows to the whole first chain, or until it has solved for so many seconds. Where one sample takes
+# as long, it is solved once, and two together.
 FIRST, ENOUGH_SECONDS = 8, 2.0
 
 
@@ -80,10 +81,11 @@ class Estimate:
 
     def text(self) -> str:
         """The lines that the command line prints."""
+        samples = f"{self.samples} sample{'s' * (self.samples != 1)}"
         working = "1 worker" if self.workers == 1 else f"{self.workers} workers at a time"
         return "\n".join(
             [
-                f"Estimate for {self.samples} samples, from a pilot of {self.pilot}; nothing was written.",
+                f"Estimate for {samples}, from a pilot of {self.pilot}; nothing was written.",
                 f"  time    {_duration(self.seconds)}, {self.rate:.3g} samples/s with {working}",
                 f"  disk    {size_text(self.bytes)}, and as much again for the shards until the end",
                 f"  memory  {size_text(self.memory)} at the peak of a worker",
@@ -142,13 +144,17 @@ def run_pilot(recipe: Recipe, device: str) -> Pilot:
     planning = ((ordered - start) / chain, time.perf_counter() - ordered)
     with tempfile.TemporaryDirectory() as folder:
         shard = Path(folder, "pilot.h5")
-        _cost(plan, 1, device, shard)  # the first solve on a machine compiles loops and fills caches
         one = _cost(plan, 1, device, shard)
-        samples = min(FIRST, chain)
+        slow = one[0] > ENOUGH_SECONDS
+        if not slow:  # the first solve on a machine compiles loops and fills caches
+            one = _cost(plan, 1, device, shard)
+        samples = min(2 if slow else FIRST, chain)
         more = _cost(plan, samples, device, shard)
         while samples < chain and more[0] < ENOUGH_SECONDS:
             samples = min(2 * samples, chain)
             more = _cost(plan, samples, device, shard)
+        if slow and more[0] < one[0]:  # it was the compiler that was slow
+            one = _cost(plan, 1, device, shard)
     return Pilot(samples, (one[0], more[0]), (one[1], more[1]), (one[2], more[2]), planning[0], planning[1])
 
 

@@ -110,6 +110,7 @@ class Recipe:
         if self.outputs is not None:
             self._check_outputs(self.outputs)
         self._check_times()
+        self._check_nodes()
         if isinstance(self.problem, MeshProblem):
             self._check_meshes()
         self.problem.check_resolution(self.grid)
@@ -125,6 +126,16 @@ class Recipe:
         if not set(outputs) & set(unknowns):
             hint = "The parameters alone are drawn faster by problem.sample()."
             raise InvalidInput("outputs", outputs, f"at least one unknown: {', '.join(unknowns)}", hint)
+
+    def _check_nodes(self) -> None:
+        """One number, or one an axis, each enough for an inside and two ends."""
+        axes, given = self.problem.domain.axes, self.resolution
+        counts = [given] if isinstance(given, int) else list(given)
+        if not isinstance(given, int) and len(counts) != len(axes):
+            expected = f"one number, or {len(axes)}, one for each of {', '.join(axes)}"
+            raise InvalidInput("resolution", given, expected)
+        if min(counts) < 3:
+            raise InvalidInput("resolution", given, "at least 3 nodes along each axis")
 
     def _check_times(self) -> None:
         """Steady equations have no instants, equations in time no systems but those of implicit steps."""

@@ -151,7 +151,11 @@ def _unpacked(shard: bytes) -> tuple[dict[str, list[list[bytes]]], dict[str, np.
     """The chunks of each sample of each field, and the numbers."""
     packed: dict[str, list[list[bytes]]] = {}
     stream = io.BytesIO(shard)
-    names = json.loads(stream.readline())
+    try:
+        names = json.loads(stream.readline())
+    except ValueError as error:
+        text = "A shard was written by another version of pdeflow.\nDiscard what was done: overwrite=True."
+        raise CorruptFile(text) from error
     content = {name: np.load(stream, allow_pickle=False) for name in names}
     numbers = {
         key.removeprefix(f"{_NUMBERS}/"): values

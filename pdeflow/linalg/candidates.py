@@ -27,7 +27,7 @@ from pdeflow.linalg.incomplete_lu import ILU
 from pdeflow.linalg.jacobi import Jacobi
 from pdeflow.linalg.lgmres import LGMRES
 from pdeflow.linalg.minres import MINRES
-from pdeflow.linalg.multigrid import Multigrid
+from pdeflow.linalg.multigrid import Multigrid, coarsens
 from pdeflow.linalg.nested_dissection import NestedDissection
 from pdeflow.linalg.null_space import Projected
 from pdeflow.linalg.operator import LinearOperator, Tag
@@ -95,15 +95,17 @@ def names(candidates: tuple[Candidate, ...]) -> list[str]:
 def default_method(A: LinearOperator) -> Candidate:
     """A solver and a preconditioner that are seldom far from the fastest for A, by its kind and tags alone.
 
-    ``Auto`` finds better ones by measuring; this choice is the same every time.
+    ``Auto`` finds better ones by measuring; this choice is the same every time. Where `Multigrid` cannot
+    coarsen a grid, because a periodic axis has an odd number of nodes, fast transforms take its place.
     """
     definite, symmetric = Tag.POSITIVE_DEFINITE in A.tags, Tag.SYMMETRIC in A.tags
     if isinstance(A, StencilOperator):
+        cycle = Multigrid() if coarsens(A.shape, A.periodic) else FastPoisson()
         if definite:
-            return Candidate(CG(), Multigrid())
+            return Candidate(CG(), cycle)
         # Complex systems are those of waves, which Multigrid does not converge for.
         if not symmetric and not A.dtype.is_complex:
-            return Candidate(BiCGStab(), Multigrid())
+            return Candidate(BiCGStab(), cycle)
         if _is_plane(A) and A.size <= LARGEST_DIRECT[2] and not _is_even(A):
             return Candidate(GMRES(restart=10), NestedDissection())
         # In float32 it would miss what lies near an eigenvalue of A.

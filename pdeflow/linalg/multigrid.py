@@ -303,6 +303,17 @@ class MultigridCycle(LinearOperator):
         return MultigridCycle(self._A.to(dtype, device), self.settings)
 
 
+def coarsens(shape: Sequence[int], periodic: Sequence[bool]) -> bool:
+    """Whether `Multigrid` takes a grid: its periodic axes can be halved until few points are left."""
+    kept = _kept_axes(shape)
+    sizes, wraps = _pick(shape, kept), _pick(periodic, kept)
+    while math.prod(sizes) > _most_dense(sizes) and not any(w and n % 2 for n, w in zip(sizes, wraps)):
+        halves = tuple(n // 2 for n in sizes)
+        kept = _kept_axes(halves)
+        sizes, wraps = _pick(halves, kept), _pick(wraps, kept)
+    return math.prod(sizes) <= LARGEST_DENSE
+
+
 def _most_dense(shape: Sequence[int]) -> int:
     return COARSEST_THIN if min(shape) < 4 else COARSEST
 

@@ -5,6 +5,7 @@ from pdeflow.operators.deeponet import DeepONet
 from pdeflow.operators.ensemble import Ensemble
 from pdeflow.operators.fno import FNO
 from pdeflow.operators.gaussian_operator import Gaussian, GaussianOperator
+from pdeflow.operators.gino import GINO
 from pdeflow.operators.gno import GNO
 from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.lno import LNO
@@ -21,6 +22,7 @@ from pdeflow.operators.uno import UNO
 __all__ = [
     "CODANO",
     "FNO",
+    "GINO",
     "GNO",
     "LNO",
     "MKGN",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from pdeflow.operators.graph_operator import (
     GraphOperator,
+    Query,
     check_kernel_width,
     check_positive,
     check_reached,
@@ -99,7 +100,7 @@ class GNO(GraphOperator):
     def reach(self, points: np.ndarray, positions: np.ndarray) -> dict[str, Edges]:
         """The nodes within the radius of each point."""
         edges = edges_within(self.radius, points, positions)
-        check_reached("model.radius", self.radius, edges)
+        check_reached("model.radius", self.radius, points, edges)
         return {"inner": edges}
 
     def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]  a graph, not a tensor
@@ -107,24 +108,27 @@ class GNO(GraphOperator):
         x: Tensor,
         positions: Tensor,
         edges: Mapping[str, Neighbours],
-        query: tuple[Tensor, Tensor, Mapping[str, Neighbours]] | None = None,
+        queries: Iterable[Query] | None = None,
     ) -> Tensor:
-        """The layers; at the points of a query each layer reads the nodes, which do not read the points."""
+        """The layers; at the points of queries each layer reads the nodes, which do not read the points."""
         nodes = (positions, x)
         inner = edges["inner"]
         basis = self.integral.basis(edge_features(self.radius, inner, nodes, nodes), inner)
-        v = self._lifted(x, positions)
-        if query is None:
-            for _ in range(self.layers):
-                v = F.gelu(self.local(v) + self.integral(basis, v, inner))
-            return self.project(v)
-        at, points, reach = query
-        near = reach["inner"]
-        near_basis = self.integral.basis(edge_features(self.radius, near, (points, at), nodes), near)
-        there = self._lifted(at, points)
+        v = [self._lifted(x, positions)]
         for _ in range(self.layers):
-            there = F.gelu(self.local(there) + self.integral(near_basis, v, near))
-            v = F.gelu(self.local(v) + self.integral(basis, v, inner))
+            v.append(F.gelu(self.local(v[-1]) + self.integral(basis, v[-1], inner)))
+        if queries is None:
+            return self.project(v[-1])
+        return torch.cat([self._at(query, nodes, v) for query in queries])
+
+    def _at(self, query: Query, nodes: tuple[Tensor, Tensor], v: list[Tensor]) -> Tensor:
+        """The values at points, from what each layer reads at the nodes."""
+        inputs, points, edges = query
+        near = edges["inner"]
+        basis = self.integral.basis(edge_features(self.radius, near, (points, inputs), nodes), near)
+        there = self._lifted(inputs, points)
+        for read in v[:-1]:
+            there = F.gelu(self.local(there) + self.integral(basis, read, near))
         return self.project(there)
 
     def _lifted(self, x: Tensor, positions: Tensor) -> Tensor:

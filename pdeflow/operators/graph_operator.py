@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 CONNECTIONS = "connections"
+
+Query = tuple[Tensor, Tensor, Mapping[str, Neighbours]]
+"""Inputs at points (points, in_channels), the points (points, dim), and the edges to them."""
+
+AT_ONCE = 4096
+"""Points of a query that are read together: what is in memory does not grow with their number."""
 
 
 class GraphOperator(Operator):
@@ -65,9 +71,9 @@ class GraphOperator(Operator):
         x: Tensor,
         positions: Tensor,
         edges: Mapping[str, Neighbours],
-        query: tuple[Tensor, Tensor, Mapping[str, Neighbours]] | None = None,
+        queries: Iterable[Query] | None = None,
     ) -> Tensor:
-        """The map itself: values at the nodes, or, where there is a query, at its points.
+        """The map itself: values at the nodes, or, where there are queries, at the points of all of them.
 
         Parameters
         ----------
@@ -75,9 +81,8 @@ class GraphOperator(Operator):
             (nodes, in_channels), (nodes, dim).
         edges
             As ``connect`` gives them, joined.
-        query
-            Inputs at the points (points, in_channels), the points (points, dim), and the edges to them as
-            ``reach`` gives them, joined.
+        queries
+            With the edges that ``reach`` gives, joined. They are read one by one, once.
         """
 
     def connected(self, graphs: Sequence[Data], found: Sequence[Mapping[str, Edges]]) -> Data:
@@ -157,7 +162,9 @@ class GraphOperator(Operator):
     def query(self, graph: Data, points: Tensor, inputs: Tensor | None = None) -> Tensor:
         """Values at points that are no nodes, by the operator's integrals over the nodes around them.
 
-        At a node, with the inputs that the node has, it is the value that the operator gives there.
+        At a node, with the inputs that the node has, it is the value that the operator gives there. The nodes
+        are worked out once, then the points, ``AT_ONCE`` together: without gradients the memory is that for
+        so many, and the time grows with their number.
 
         Parameters
         ----------
@@ -191,8 +198,18 @@ class GraphOperator(Operator):
             inputs = interpolated(x, nodes, places)
         if inputs.shape != (len(points), self.in_channels):
             raise InvalidInput("inputs", tuple(inputs.shape), f"({len(points)}, {self.in_channels})")
-        reach = {name: joined([edges]).to(x.device) for name, edges in self.reach(places, nodes).items()}
-        return self.evaluate(x, positions, self._edges(graph), (inputs, points.to(positions), reach))
+        queries = self._queries(inputs, points.to(positions), places, nodes)
+        return self.evaluate(x, positions, self._edges(graph), queries)
+
+    def _queries(
+        self, inputs: Tensor, points: Tensor, places: np.ndarray, nodes: np.ndarray
+    ) -> Iterator[Query]:
+        # At least one, which may be empty.
+        for start in range(0, max(len(places), 1), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            found = self.reach(places[part], nodes)
+            edges = {name: joined([each]).to(points.device) for name, each in found.items()}
+            yield inputs[part], points[part], edges
 
     def _edges(self, graph: Data) -> Mapping[str, Neighbours]:
         edges = getattr(graph, CONNECTIONS, None)
@@ -248,13 +265,14 @@ def interpolated(x: Tensor, nodes: np.ndarray, points: np.ndarray) -> Tensor:
     return (x[torch.from_numpy(number).to(x.device)] * weight[:, :, None]).sum(dim=1)
 
 
-def check_reached(name: str, radius: float, edges: Edges) -> None:
+def check_reached(name: str, radius: float, points: np.ndarray, edges: Edges) -> None:
     """Raise InvalidInput for a point that has no node within the radius."""
     lost = np.flatnonzero(edges.counts == 0)
     if len(lost):
+        where = ", ".join(f"{value:g}" for value in points[lost[0]])
         raise InvalidInput(
             "points",
-            f"{len(lost)} of {edges.targets} points far from every node, the first is number {lost[0]}",
+            f"one at ({where}), far from every node",
             f"points with a node within {name} {radius:g}",
             "Leave out points that are not in the domain.",
         )

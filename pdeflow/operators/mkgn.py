@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from pdeflow.errors import InvalidInput
 from pdeflow.operators.graph_operator import (
     GraphOperator,
+    Query,
     check_kernel_width,
     check_positive,
     check_reached,
@@ -149,7 +150,7 @@ class MKGN(GraphOperator):
         """The nodes of levels 0 and 1 around each point."""
         self._check_size(len(positions))
         inner = edges_within(self.inner[0], points, positions)
-        check_reached("model.inner[0]", self.inner[0], inner)
+        check_reached("model.inner[0]", self.inner[0], points, inner)
         coarse = positions[random_order(positions)[: self.coarse[0]]]
         return {"inner0": inner, "up0": edges_within(self.inter[0], points, coarse)}
 
@@ -158,31 +159,36 @@ class MKGN(GraphOperator):
         x: Tensor,
         positions: Tensor,
         edges: Mapping[str, Neighbours],
-        query: tuple[Tensor, Tensor, Mapping[str, Neighbours]] | None = None,
+        queries: Iterable[Query] | None = None,
     ) -> Tensor:
-        """The V-cycles; at the points of a query they read levels 0 and 1, which do not read the points."""
+        """The V-cycles; the points of queries read levels 0 and 1, which do not read the points."""
         nodes = [(positions, x)]
         for level in range(1, len(self.inner)):
             source = edges[f"choice{level}"].source
             nodes.append((nodes[-1][0][source], nodes[-1][1][source]))
         bases = {name: self._basis(name, part, nodes) for name, part in edges.items() if "choice" not in name}
         v = [self.lift(torch.cat(points, dim=1)) for points in nodes]
-        there, near = None, {}
-        if query is not None:
-            at, points, reach = query
-            near = {name: self._basis(name, part, nodes, (points, at)) for name, part in reach.items()}
-            there = self.lift(torch.cat((points, at), dim=1))
+        read = []  # by the last step up of each V-cycle
         for _ in range(self.layers):
             for level, down in enumerate(self.down):
                 name = f"down{level}"
                 v[level + 1] = F.gelu(v[level + 1] + down(bases[name], v[level], edges[name]))
             for level in reversed(range(1, len(v))):
                 v[level] = self._ascended(level, v[level], v, edges, bases)
-            if there is not None:
-                assert query is not None
-                there = self._ascended(0, there, v, query[2], near)
+            read.append(v[:2])
             v[0] = self._ascended(0, v[0], v, edges, bases)
-        return self.project(v[0] if there is None else there)
+        if queries is None:
+            return self.project(v[0])
+        return torch.cat([self._at(query, nodes, read) for query in queries])
+
+    def _at(self, query: Query, nodes: list[tuple[Tensor, Tensor]], read: list[list[Tensor]]) -> Tensor:
+        """The values at points, from levels 0 and 1 as each V-cycle reads them."""
+        inputs, points, edges = query
+        bases = {name: self._basis(name, part, nodes, (points, inputs)) for name, part in edges.items()}
+        there = self.lift(torch.cat((points, inputs), dim=1))
+        for v in read:
+            there = self._ascended(0, there, v, edges, bases)
+        return self.project(there)
 
     def _ascended(
         self,

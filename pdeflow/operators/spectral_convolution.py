@@ -64,9 +64,10 @@ class SpectralConvolution(SpectralConv):
         """``R_k v^(k)``: ``(batch, in_channels, 2, *modes)`` to ``(batch, out_channels, 2, *modes)``."""
         if isinstance(self.weight, _RealProducts):
             return self.weight(low)
-        if torch.compiler.is_compiling():
-            # Inductor has no code for complex numbers, and the library's einsum breaks its graph.
-            return _multiplied(low, _real_matrices(self.weight.to_tensor()))
+        if torch.compiler.is_compiling() or low.dtype == torch.float64:
+            # Inductor has no code for complex numbers, and the library's einsum breaks its graph; and
+            # ``module.double()`` leaves complex weights in single precision.
+            return _multiplied(low, _real_matrices(self.weight.to_tensor()).to(low.dtype))
         low = torch.complex(low[:, :, 0], low[:, :, 1])
         low = self._contract(low, self.weight, separable=self.separable)
         return torch.stack((low.real, low.imag), dim=2)

@@ -89,5 +89,5 @@ class GrayScott(Evolution):
         if decay < math.inf and spread > 0:
             width = math.sqrt(spread / decay)
             needed = (grid.upper[0] - grid.lower[0]) / (WIDEST_SPACING * width)
-            reason = f"two for three lengths sqrt(Dv / (F + k)) = {width:.3g}"
-            require_nodes(grid, needed, reason, "Take a finer grid, or a smaller length.")
+            reason = f"two for three widths sqrt(Dv / (F + k)) = {width:.3g} of a spot"
+            require_nodes(grid, needed, reason, "Take a finer grid, or a smaller box (problem.length).")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D, inverse_laplacian
 from pdeflow.problems.distributions import Constant, Distribution
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.plane_wave import PlaneWave
-from pdeflow.problems.problem import Parameter
+from pdeflow.problems.problem import Parameter, require_nodes
 from pdeflow.problems.random_fields import GaussianField
 
 FNO_STD = 0.26196
 """Standard deviation of the field that the FNO paper's released code draws; see `NavierStokes`."""
+
+FEWEST_NODES = 16
 
 FNO_FORCING = PlaneWave(0.1 * math.sqrt(2), {"x": 1, "y": 1}, math.pi / 4)
 """0.1 (sin(2 pi (x + y)) + cos(2 pi (x + y)))."""
@@ -31,7 +34,8 @@ class NavierStokes(Evolution):
     The unknown is the vorticity w; the velocity v has no divergence and mean 0. The statement is not local,
     so it has no residual at scattered points. How thin its layers become, about sqrt(nu / |w|), depends on
     the forcing and the time, and no number of nodes that is enough follows from the parameters: a grid is
-    refused only where it does not carry the initial field and the forcing.
+    refused only where it does not carry the forcing or a band-limited initial field, or has fewer than 16
+    nodes along an axis, whose products have five waves free of aliasing and so no eddies.
 
     Parameters
     ----------
@@ -58,6 +62,12 @@ class NavierStokes(Evolution):
         self.nu = Parameter(viscosity, positive=True, argument="viscosity")
         self.f = Parameter(forcing)
         self.w0 = Parameter(initial)
+
+    def check_resolution(self, grid: Grid) -> None:
+        """Raise InvalidInput unless the grid carries eddies at all."""
+        super().check_resolution(grid)
+        hint = "Take a finer grid: 64 nodes for nu = 1e-3."
+        require_nodes(grid, FEWEST_NODES, "which have five waves free of aliasing", hint)
 
     def rate(self, u: Any, p: Any) -> Any:
         """``nu Laplace w + f - (psi_y w)_x + (psi_x w)_y``."""

@@ -101,8 +101,19 @@ def parts_of(condition: Condition) -> tuple[str, ...]:
 
 
 def placed(conditions: Sequence[Condition]) -> list[tuple[Condition, tuple[str, ...]]]:
-    """Each condition with the parts of a mesh's boundary where it is the last one."""
-    last = {part: k for k, condition in enumerate(conditions) for part in parts_of(condition)}
+    """Each condition with the parts of a mesh's boundary where it is the last one.
+
+    A traction has no effect where the displacement is given, whichever comes last.
+    """
+    given = {
+        part for condition in conditions if isinstance(condition, VALUES) for part in parts_of(condition)
+    }
+    last = {
+        part: k
+        for k, condition in enumerate(conditions)
+        for part in parts_of(condition)
+        if not (isinstance(condition, Traction) and part in given)
+    }
     parts = [tuple(part for part, j in last.items() if j == k) for k in range(len(conditions))]
     return [(condition, here) for condition, here in zip(conditions, parts) if here]
 

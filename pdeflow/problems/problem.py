@@ -33,7 +33,10 @@ Formula = Callable[[Any], Any]
 
 
 def require_nodes(grid: Grid, needed: float, reason: str, hint: str) -> None:
-    """Raise InvalidInput unless there are so many nodes along each axis; see `Problem.check_resolution`."""
+    """Raise InvalidInput unless there are so many nodes, less round-off, along each axis.
+
+    See `Problem.check_resolution`.
+    """
     needed -= 1e-9
     if min(grid.points) < needed:
         told = math.ceil(needed) if needed < 1e9 else f"{needed:.2g}"

@@ -36,7 +36,7 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
         result = pdeflow("fit", "-c", path.stem, "--trainer.fast_dev_run=true")
         assert result.code == 0, result.err
         return
-    if settings["data"]["class_path"] == "TrajectoryData":
+    if settings["data"]["class_path"] in ("TrajectoryData", "SparseTrajectoryData"):
         data["inputs"], data["targets"] = [*data["fields"], *data.get("constants", [])], data["fields"]
     # One more than a trajectory's window, so that there are several.
     instants = data["history"] + data["horizon"] + 1 if "horizon" in data else 2
@@ -69,7 +69,13 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
 
 @pytest.mark.parametrize(
     "name",
-    ["navier_stokes_refined_fno", "navier_stokes_rollout_fno", "darcy_fno_physics", "polygon_diffusion_gno"],
+    [
+        "navier_stokes_refined_fno",
+        "navier_stokes_rollout_fno",
+        "darcy_fno_physics",
+        "polygon_diffusion_gno",
+        "heat_conduction_sparse_gino",
+    ],
 )
 def test_short_names_are_known_to_a_process_that_has_imported_nothing_else(name):
     command = [sys.executable, "-m", "pdeflow", "fit", "-c", name, "--print_config"]

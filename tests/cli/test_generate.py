@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 import yaml
@@ -80,7 +81,24 @@ def test_print_config_is_a_recipe(pdeflow, tmp_path):
             ["-c", "allen_cahn", "-o", "x.h5", "--resolution=32"],
             ["resolution: got 32", "at least 34", "epsilon"],
         ),
-        (["-c", "helmholtz", "-o", "x.h5", "--problem.wave_number.lower=9"], ["(9.0, 8.0)", "lower < upper"]),
+        (
+            ["-c", "helmholtz", "-o", "x.h5", "--problem.wave_number.lower=9"],
+            ["problem.wave_number: lower, upper: got (9.0, 8.0)", "lower < upper"],
+        ),
+        (["-c", "darcy", "-o", "x.h5", "--resolution=2"], ["resolution: got 2", "at least 3 nodes"]),
+        (
+            ["-c", "darcy", "-o", "x.h5", "--resolution=[9,9,9]"],
+            ["resolution: got [9, 9, 9]", "one for each of x, y"],
+        ),
+        (["-c", "navier_stokes", "-o", "x.h5", "--resolution=4"], ["resolution: got 4", "at least 16"]),
+        (["-c", "empty.yaml", "-o", "x.h5"], ["-c/--config: got 'empty.yaml'", "this file says nothing"]),
+        (["-c", "recipe.txt", "-o", "x.h5"], ["-c/--config: got 'recipe.txt'", "keys with values"]),
+        (["-c", "broken.yaml", "-o", "x.h5"], ["broken.yaml, line 3, column", "brackets"]),
+        (
+            ["-c", "number.yaml", "-o", "x.h5"],
+            ["conditions", "got '1.0'", "a class, {class_path: NAME, init_args: {...}}"],
+        ),
+        (["-o", "x.h5"], ["problem: got 'nothing', expected a config that gives it"]),
         (
             ["-c", "darcy", "-o", "x.h5", "--problem.coefficient.low=-3"],
             ["coefficient: got", "low=-3.0", "all positive"],
@@ -92,12 +110,48 @@ def test_print_config_is_a_recipe(pdeflow, tmp_path):
 )
 def test_wrong_recipe(pdeflow, tmp_path, arguments, words):
     (tmp_path / "recipe.txt").write_text("a list\n")
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    (tmp_path / "broken.yaml").write_text("problem: {class_path: Darcy}\nsamples: [1\nseed: 0\n")
+    condition = "{conditions: {x-: 1.0}}"
+    (tmp_path / "number.yaml").write_text(f"problem: {{class_path: Darcy, init_args: {condition}}}\n")
     result = pdeflow("generate", *arguments)
     assert result.code == 2
     assert result.is_short, result.err
     for word in words:
         assert word in result.err
     assert not (tmp_path / "x.h5").exists()
+
+
+def test_a_class_of_ones_own_may_lie_in_the_current_folder(pdeflow, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", os.getcwd())])
+    lines = "from pdeflow.problems import Darcy\n\n\nclass Mine(Darcy):\n    pass\n"
+    (tmp_path / "own_equation.py").write_text(lines)
+    command = ["generate", "--problem", "own_equation.Mine", "-o", "x.h5", "-n", 2, "--resolution", 9]
+    refused = pdeflow(*command)
+    assert (refused.code, "own_equation" in refused.err) == (2, True)
+    result = pdeflow(*command, "--allow", "own_equation")
+    assert result.code == 0, result.err
+
+
+def test_a_recipe_beside_the_usual_one_has_a_name_too(pdeflow):
+    result = pdeflow("generate", "-c", "darcy_lognormal", "--print_config")
+    assert result.code == 0, result.err
+    assert "LogNormalField" in result.out
+
+
+def test_workers_without_work_are_told(pdeflow):
+    size = ["-c", "darcy", "-n", 4, "--resolution", 9, "--workers", 2]
+    result = pdeflow("generate", *size, "-o", "x.h5")
+    assert "1 chain of up to 32 samples: workers beyond have nothing to do" in result.err
+    assert "--chain 2" in result.err
+    assert "nothing to do" not in pdeflow("generate", *size, "-o", "y.h5", "--chain", 2).err
+
+
+def test_an_unfinished_output_is_called_so(pdeflow, tmp_path):
+    (tmp_path / "x.h5.parts").mkdir()
+    result = pdeflow("inspect", "x.h5")
+    assert (result.code, result.is_short) == (2, True)
+    assert "x.h5.parts holds what is done" in result.err
 
 
 def test_the_command_names_its_own_option(pdeflow, tmp_path):

@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 SIZES = [9, 11, 10, 12, 9, 11, 10, 12, 9, 11]
+BOX = {"grid": [8, 8], "lower": [0.0, 0.0], "upper": [1.0, 1.0], "modes": [4, 4]}
 MODELS = {
+    "GINO": {**BOX, "in_radius": 0.3, "out_radius": 0.2, "width": 6, "kernel_width": 8, "layers": 1},
     "GNO": {"radius": 0.3, "width": 6, "kernel_width": 8, "layers": 2},
     "MKGN": {"coarse": [20], "inner": [0.3, 1.0], "inter": [0.4], "width": 6, "kernel_width": 8, "layers": 1},
 }
@@ -79,3 +81,10 @@ def test_operators_that_do_not_suit_the_data(pdeflow, write_squares, tmp_path, d
     assert result.code == 2
     assert "an operator on grids" in result.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_pairs_of_states_are_no_trajectories(pdeflow):
+    result = pdeflow("fit", "-c", "heat_conduction_sparse_gino", "--objective=Rollout")
+    assert result.code == 2
+    assert result.is_short
+    assert "objective: got 'Rollout', expected Supervised" in result.err

@@ -15,7 +15,7 @@ from torch_geometric.data import Batch, Data
 import pdeflow
 from pdeflow.errors import InvalidInput
 from pdeflow.exported_program import export
-from pdeflow.operators import GNO, MKGN, GraphOperator
+from pdeflow.operators import GINO, GNO, MKGN, GraphOperator
 from pdeflow.surrogate import Surrogate
 
 
@@ -206,6 +206,19 @@ class GraphOperatorContract:
             operator.query(Batch.from_data_list(meshes), graph.pos)
 
 
+GINO_SETTINGS = {
+    "grid": [9, 9],
+    "modes": [4, 5],
+    "in_radius": 0.2,
+    "out_radius": 0.15,
+    "lower": [0.0, 0.0],
+    "upper": [1.0, 1.0],
+    "width": 6,
+    "kernel_width": 8,
+    "layers": 2,
+}
+
+
 class TestGNO(GraphOperatorContract):
     def make(self) -> GNO:
         return GNO(radius=0.35, width=6, kernel_width=8, layers=4, in_channels=2, out_channels=3)
@@ -222,6 +235,23 @@ class TestMKGN(GraphOperatorContract):
         operator(mesh(60))
         with pytest.raises(InvalidInput, match="at least 30, the nodes of level 1"):
             operator(mesh(29))
+
+
+class TestGINO(GraphOperatorContract):
+    radius = "model.in_radius"
+
+    def make(self) -> GINO:
+        return GINO(**(GINO_SETTINGS | {"in_radius": 0.25}), in_channels=2, out_channels=3)
+
+    def test_a_node_that_stands_alone(self, operator: GINO, meshes: list[Data]) -> None:
+        """What is far from the grid is so in a random part of the mesh too."""
+        graph = meshes[0]
+        graph.pos[7] = torch.tensor([9.0, 9.0])
+        for sampled in (False, True):
+            with pytest.raises(InvalidInput, match=r"nodes 7\)\.\nRaise model.in_radius"):
+                operator.connect(graph.pos.numpy(), sampled=sampled)
+        with pytest.raises(InvalidInput, match=r"nodes 7\)\.\nRaise model.in_radius"):
+            operator(graph)
 
 
 @pytest.mark.parametrize(
@@ -246,10 +276,47 @@ def test_settings_of_gno_out_of_range() -> None:
             GNO(**({"radius": 0.1} | {name: 0}))
 
 
-def test_finer_meshes_give_the_same_function() -> None:
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"in_radius": 0.0}, "model.in_radius"),
+        ({"out_radius": 0.08}, "model.out_radius"),  # half the diagonal of a cell is 0.088
+        ({"grid": [9]}, "model.grid"),
+        ({"grid": [9, 1]}, "model.grid"),
+        ({"lower": [0.0]}, "model.lower"),
+        ({"upper": [1.0, 0.0]}, "model.upper"),
+        ({"modes": [4, 12]}, "resolution of axis 1"),
+        ({"modes": [4, 1]}, "model.modes"),
+        ({"modes": [], "grid": [], "lower": [], "upper": []}, "model.modes"),
+        ({"padding": -0.1}, "model.padding"),
+        ({"kernel_width": 1}, "model.kernel_width"),
+        ({"layers": 0}, "model.layers"),
+    ],
+)
+def test_settings_of_gino_out_of_range(changes, key: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        GINO(**(GINO_SETTINGS | changes))
+    assert error.value.name == key
+
+
+def test_gino_takes_meshes_that_fill_a_part_of_the_box_and_says_what_is_not_in_it() -> None:
+    torch.manual_seed(0)
+    operator = GINO(**GINO_SETTINGS, in_channels=2)
+    corner = mesh(40)
+    corner.pos = corner.pos * 0.4
+    assert torch.isfinite(operator(corner)).all()
+    assert operator(mesh(1)).shape == (1, 1)
+    corner.pos[3] = torch.tensor([1.18, 0.2])  # a grid node is within 0.2, but not within 0.15
+    with pytest.raises(InvalidInput, match=r"nodes 3\)\.\nRaise model.out_radius"):
+        operator(corner)
+
+
+@pytest.mark.parametrize("name", ["GNO", "GINO"])
+def test_finer_meshes_give_the_same_function(name: str) -> None:
     """Discretisation convergence: means over more nodes come nearer to the integrals they stand for."""
     torch.manual_seed(0)
-    operator = GNO(radius=0.4, width=6, kernel_width=8, layers=2).double()
+    operator = GNO(radius=0.4, width=6, kernel_width=8, layers=2) if name == "GNO" else GINO(**GINO_SETTINGS)
+    operator = operator.double()
     points = torch.rand(20, 2, dtype=torch.float64) * 0.6 + 0.2
 
     def at(nodes: int, seed: int) -> Tensor:

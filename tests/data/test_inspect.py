@@ -10,7 +10,7 @@ import pytest
 
 from pdeflow.data import WellWriter, inspect, plot
 from pdeflow.data.colour_scale import add_colour_bar, colour_scale
-from pdeflow.data.inspect import plain_equation
+from pdeflow.data.plain_equation import plain_equation
 from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems import Darcy, GrayScott, Poisson, PorousMedium

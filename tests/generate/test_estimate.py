@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,24 @@ def test_the_size_of_the_file_and_the_memory_are_right(tmp_path: Path) -> None:
     assert 50e6 < found.memory < 2e9  # at least an interpreter with torch
     assert found.samples == 100
     assert "nothing was written" in found.text()
+
+
+@pytest.mark.parametrize(("one", "again"), [(9.0, True), (3.0, False)])
+def test_of_a_slow_family_two_samples_are_solved_together(
+    monkeypatch: pytest.MonkeyPatch, one: float, again: bool
+) -> None:
+    """The first sample is solved once more only where it was slower than two: the compiler's time."""
+    asked: list[int] = []
+
+    def cost(plan, samples, device, shard):
+        asked.append(samples)
+        return (one if len(asked) == 1 else 2.0 * samples + 1.0), 10 * samples, 10
+
+    monkeypatch.setattr(sys.modules[run_pilot.__module__], "_cost", cost)
+    pilot = run_pilot(Recipe(Darcy(), resolution=9, samples=100), "cpu")
+    assert asked == [1, 2, *[1] * again]
+    assert pilot.samples == 2
+    assert pilot.seconds == (3.0, 5.0)
 
 
 @pytest.mark.parametrize("changes", [{"solver": Auto()}, {"order": "similar"}, {"chain": 1}, {"samples": 1}])

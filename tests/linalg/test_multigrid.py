@@ -17,7 +17,7 @@ from pdeflow.linalg.chebyshev import ChebyshevPolynomial
 from pdeflow.linalg.chebyshev_smoother import RATIO, STEPS
 from pdeflow.linalg.colour_layout import Values, natural_strides
 from pdeflow.linalg.level import Level
-from pdeflow.linalg.multigrid import COARSEST, MultigridCycle
+from pdeflow.linalg.multigrid import COARSEST, MultigridCycle, coarsens
 
 from .systems import (
     SPD,
@@ -563,3 +563,25 @@ def test_errors() -> None:
     with pytest.raises(InvalidInput, match="diagonal"):
         Multigrid().init(darcy(1, (4, 4))).diagonal()
     assert COARSEST < 37 * 37
+
+
+@pytest.mark.parametrize(
+    ("shape", "periodic"),
+    [
+        ((40, 65), (False, True)),
+        ((40, 64), (False, True)),
+        ((33, 31), (True, True)),
+        ((32, 33), (True, True)),
+        ((1026, 3), (True, False)),
+        ((1025,), (True,)),
+        ((1023,), (True,)),
+    ],
+)
+def test_which_periodic_grids_are_taken(shape: tuple[int, ...], periodic: tuple[bool, ...]) -> None:
+    kinds = ["periodic" if wraps else "dirichlet" for wraps in periodic]
+    A = diffusion_stencil(torch.ones(1, *shape, dtype=torch.float64), 1.0, kinds, 1.0, points="cells")
+    if coarsens(shape, periodic):
+        assert Multigrid().init(A).shape == shape
+    else:
+        with pytest.raises(InvalidInput, match="can be halved"):
+            Multigrid().init(A)

@@ -68,3 +68,17 @@ def test_same_numbers_as_neuraloperator_where_it_is_right() -> None:
     theirs = SpectralConv(1, 1, (6, 6), bias=False)
     x = torch.randn(2, 1, 12, 9)
     torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_in_double_precision() -> None:
+    """``double()`` leaves the complex weights in single precision; the arithmetic is in double."""
+    operator = convolution((6, 5))
+    x = torch.randn(2, 1, 12, 9, dtype=torch.float64)
+    single = operator(x.float())
+    double = operator.double()(x)
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.float(), single, rtol=1e-4, atol=1e-6)
+    shifted = operator(x.roll((3, 1), (2, 3)))
+    torch.testing.assert_close(shifted, double.roll((3, 1), (2, 3)), rtol=1e-10, atol=1e-12)
+    double.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in operator.parameters())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pdeflow.errors import InvalidInput
-from pdeflow.linalg import Tag
+from pdeflow.linalg import Tag, default_method, solve
 from pdeflow.problems import (
     ComplexHelmholtz,
     ConvectionDiffusion,
@@ -186,3 +186,23 @@ def test_shares_are_halved_at_closed_ends_on_any_device() -> None:
     assert system.shares.tolist() == [[0.5, 1.0, 0.5]] * 4
     f = torch.zeros(1, 4, 3, dtype=torch.float64, device="meta")
     assert problem.discretise(grid, {"f": f}).made_solvable().rhs.device.type == "meta"
+
+
+@pytest.mark.parametrize("family", [Darcy, ConvectionDiffusion])
+def test_a_periodic_axis_may_have_any_number_of_nodes(family: type[Problem]) -> None:
+    """65 cannot be halved, which multigrid would have to."""
+    problem = family(periodic=["y"])
+    grid = problem.grid([33, 65])
+    parameters = problem.sample([0, 1], grid, seed=0)
+    system = problem.discretise(grid, parameters)
+    method = default_method(system.operator)
+    solution = solve(
+        system.operator,
+        system.rhs,
+        solver=method.solver,
+        preconditioner=method.preconditioner,
+        rtol=1e-10,
+    )
+    u = system.embed(solution.x)
+    residual = problem.residual_on_grid(u, grid, parameters)
+    assert residual.norm() <= 1e-9 * system.rhs.norm()

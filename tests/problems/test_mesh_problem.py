@@ -419,6 +419,20 @@ def test_what_is_no_condition_on_a_body_is_refused(conditions: dict, name: str, 
         PolygonElasticity(RandomPolygon(holes=(0, 0)), conditions={"holes": Traction(pressure=1.0)})
 
 
+def test_a_traction_has_no_effect_where_the_displacement_is_given(frames) -> None:
+    given = {"lam": 1.3, "mu": 0.7, "fx": 0.1, "fy": 0.0}
+    moved, pulled = Displacement(x=0.2, on=("outer",)), Traction(y=1.0)
+    found = []
+    for conditions in ((moved,), (moved, pulled), (pulled, moved)):
+        problem = PolygonElasticity()
+        problem.conditions = conditions
+        found.append(solved(problem, frames[0], given))
+    np.testing.assert_allclose(found[1], found[2], rtol=0, atol=1e-14)
+    outer = frames[0].on(("outer", "base"))
+    np.testing.assert_allclose(found[1][outer, 0], found[0][outer, 0], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(found[1][outer, 0], 0.2, rtol=0, atol=1e-14)
+
+
 class Afloat(Grounded):
     """Held nowhere but by conditions."""
 

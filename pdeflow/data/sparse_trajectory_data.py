@@ -1,0 +1,109 @@
+"""Trajectories at a few random nodes as a Lightning data module, for operators on meshes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pdeflow.data.batches import BatchLoader, BatchOrder
+from pdeflow.data.grid_samples import GridSamples
+from pdeflow.data.sparse_samples import SparseSamples
+from pdeflow.data.trajectory_data import TrajectoryData
+from pdeflow.data.trajectory_samples import TrajectorySamples
+from pdeflow.data.well_reader import WellReader
+from pdeflow.errors import InvalidInput
+
+
+class SparseTrajectoryData(TrajectoryData):
+    """Pairs of a state and the next one at random nodes of their grid, as graphs, for a model of one step.
+
+    A batch is as that of ``MeshData``: ``input``, a torch-geometric ``Batch`` with ``x``
+    (nodes, in_channels), ``history`` states and then the constants, with ``pos`` (nodes, dim), and with the
+    neighbours that the operator reads; ``target`` (nodes, channels), the next state; ``index``; ``grid``, a
+    :class:`~pdeflow.mesh_nodes.MeshNodes` in which all nodes count the same; ``time_step``.
+
+    What is learned marches on so many nodes and answers at any point (``Surrogate.rollout``,
+    ``Surrogate.rollout_at``). Every window is a sample. In training its nodes are drawn anew in every
+    epoch; in validation and test they stay, and the errors are those of one step. Axes that wrap around
+    do so for no operator on meshes: nodes at their ends are not neighbours.
+
+    Parameters
+    ----------
+    path, fields, constants, history, stride, batch_size, resolution, test_paths, split, seed
+        As for `TrajectoryData`.
+    nodes
+        How many nodes are drawn of each state.
+
+    Raises
+    ------
+    InvalidInput
+        As `TrajectoryData`; for more nodes than the grid has.
+
+    References
+    ----------
+    Viswanath, Chang, Panas, Berner, Chen, Bera: Reduced-order neural operators: learning Lagrangian
+    dynamics on highly sparse graphs (GIOROM). 2024. arXiv:2407.03925.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        fields: list[str],
+        nodes: int = 1000,
+        constants: list[str] | None = None,
+        history: int = 1,
+        stride: int = 1,
+        batch_size: int = 4,
+        resolution: int | list[int] | None = None,
+        test_paths: list[str] | None = None,
+        split: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        seed: int = 0,
+    ) -> None:
+        if nodes < 2:
+            raise InvalidInput("data.nodes", nodes, "at least 2")
+        super().__init__(
+            path,
+            fields,
+            constants,
+            history=history,
+            stride=stride,
+            batch_size=batch_size,
+            resolution=resolution,
+            test_paths=test_paths,
+            split=split,
+            seed=seed,
+        )
+        self.nodes = nodes
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Nothing: the batch has its nodes."""
+        return batch
+
+    def _loader(self, samples: GridSamples, *, shuffle: bool = False, finished: Any = None) -> BatchLoader:
+        assert isinstance(samples, TrajectorySamples)
+        trainer = self.trainer
+        order = BatchOrder(
+            len(samples),
+            self.batch_size,
+            shuffle=shuffle,
+            seed=self.order_seed,
+            rank=trainer.global_rank if trainer is not None else 0,
+            world=trainer.world_size if trainer is not None else 1,
+        )
+        # Only the operator knows which nodes it wants to see together.
+        operator: Any = trainer.lightning_module.model if trainer is not None else None
+        epoch = (lambda: order.epoch) if shuffle else None
+        sparse = SparseSamples(samples, self.nodes, self.seed, operator, epoch)
+        return BatchLoader(sparse, order, finished=finished)
+
+    def _chosen(
+        self, readers: list[WellReader], rows: np.ndarray, points: int | Sequence[int] | None, training: bool
+    ) -> GridSamples:
+        # One step everywhere.
+        samples = super()._chosen(readers, rows, points, True)
+        assert isinstance(samples, TrajectorySamples)
+        if not training:
+            self._check_step(samples)
+        return samples
