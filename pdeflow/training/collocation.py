@@ -168,24 +168,41 @@ class Collocation(LightningDataModule):
             "target": exact[None, None],
             "index": torch.zeros(1, dtype=torch.int64),
             "names": list(grid.axes),
-            "grid": grid,
+            "resolution": points,
         }
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Add the grid: Lightning's precision plug-ins refuse frozen dataclasses before this point."""
+        return {**batch, "grid": self.problem.grid(batch["resolution"])} if "resolution" in batch else batch
 
     def train_dataloader(self) -> Steps:
         """The same points for each step of an epoch."""
         return Steps(self)
 
-    def val_dataloader(self) -> list[dict[str, Any]]:
+    def val_dataloader(self) -> Fixed:
         """Points that are held back, and the exact solution on the first test grid."""
         held = {"points": self.points(-1 % 2**32, self.counts["held_back"])}
-        return [held, *([self.on_grid(self.test_resolutions[0])] if self._has_exact else [])]
+        return Fixed([*([self.on_grid(self.test_resolutions[0])] if self._has_exact else []), held])
 
-    def test_dataloader(self) -> list[list[dict[str, Any]]]:
+    def test_dataloader(self) -> list[Fixed]:
         """A loader for each test grid."""
         if not self._has_exact:
             hint = "Give the problem an `exact`."
             raise InvalidInput("problem", self.problem.name, "an equation whose solution is known", hint)
-        return [[self.on_grid(points)] for points in self.test_resolutions]
+        return [Fixed([self.on_grid(points)]) for points in self.test_resolutions]
+
+
+class Fixed:
+    """Batches that are always the same."""
+
+    def __init__(self, batches: Sequence[dict[str, Any]]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.batches)
 
 
 class Steps:

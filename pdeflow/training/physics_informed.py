@@ -153,7 +153,7 @@ class PhysicsInformed(Objective):
                 slopes = {key: value[:, None] for key, value in one(dict(parameters), points).items()}
             else:
                 slopes = vmap(jacrev(at_point), (None, 0))(dict(parameters), points)
-            flat = [slopes[key].flatten(2) for key in parameters]
+            flat = [slopes[key].reshape(*values.shape, -1) for key in parameters]
             rows.append(share * torch.cat(flat, dim=2).flatten(0, 1))
             residuals.append((share * values).flatten())
         return torch.cat(residuals).detach(), torch.cat(rows).detach()

@@ -69,7 +69,11 @@ def test_the_jacobian_is_that_of_the_residuals() -> None:
     from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 
     problem = ConvectionDiffusion(
-        dim=2, velocity=Constant(1.0), diffusivity=Constant(0.3), source=Constant(1.0), conditions={"x+": Robin(2.0, 0.5)}
+        dim=2,
+        velocity=Constant(1.0),
+        diffusion=Constant(0.3),
+        source=Constant(1.0),
+        conditions={"x+": Robin(2.0, 0.5)},
     )
     torch.manual_seed(0)
     objective = PhysicsInformed(problem, unknown={"d": 0.2}).double()

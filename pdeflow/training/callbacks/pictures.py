@@ -46,7 +46,7 @@ class Pictures(Callback):
     ) -> None:
         """Draw the first sample of the first batch, where it is due."""
         due = batch_idx == 0 and dataloader_idx == 0 and (trainer.current_epoch + 1) % self.every == 0
-        unseen = trainer.sanity_checking or isinstance(batch["grid"], MeshNodes)
+        unseen = trainer.sanity_checking or isinstance(batch.get("grid"), MeshNodes)
         if not due or unseen or not trainer.is_global_zero:
             return
         for logger in trainer.loggers:

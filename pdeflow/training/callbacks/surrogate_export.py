@@ -52,7 +52,8 @@ class SurrogateExport(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Any], batch_idx: int
     ) -> None:
         """Remember the grid of the training samples, if they are on one, and the step of trajectories."""
-        self._grid = batch["grid"] if isinstance(batch["grid"], Grid) else None
+        grid = batch.get("grid")
+        self._grid = grid if isinstance(grid, Grid) else None
         self._time_step = batch.get("time_step")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
