@@ -82,7 +82,7 @@ class GNO(GraphOperator):
         check_positive(settings, "radius", "width", "layers", "dim")
         check_kernel_width(kernel_width)
         super().__init__(settings, dim=dim, in_channels=in_channels, out_channels=out_channels)
-        self.radius, self.layers = radius, layers
+        self.radius, self.layers, self.query_radius = radius, layers, radius
         self.lift = nn.Linear(dim + in_channels, width)
         self.local = local_map(width)
         self.integral = KernelIntegral(2 * (dim + in_channels), width, kernel_width)

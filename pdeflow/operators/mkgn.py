@@ -113,6 +113,7 @@ class MKGN(GraphOperator):
                 raise InvalidInput(f"model.{name}", settings[name], f"{count} radii above 0", hint)
         super().__init__(settings, dim=dim, in_channels=in_channels, out_channels=out_channels)
         self.coarse, self.inner, self.inter, self.layers = list(coarse), list(inner), list(inter), layers
+        self.query_radius = self.inner[0]
 
         def integral(level: int) -> KernelIntegral:
             return KernelIntegral(2 * (dim + in_channels), width, max(kernel_width >> level, 4))
@@ -231,5 +232,6 @@ class MKGN(GraphOperator):
                 "input.pos",
                 f"{nodes} nodes",
                 f"at least {self.coarse[0]}, the nodes of level 1",
-                f"Take finer meshes, raise data.subsample, or let model.coarse start at {nodes} or less.",
+                "Take finer meshes, raise data.subsample (of SparseTrajectoryData: data.nodes), or let "
+                f"model.coarse start at {nodes} or less.",
             )
