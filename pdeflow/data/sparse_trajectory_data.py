@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from pdeflow.data.batches import BatchLoader, BatchOrder
 from pdeflow.data.grid_samples import GridSamples
+from pdeflow.data.mesh_samples import Connecting
 from pdeflow.data.sparse_samples import SparseSamples
 from pdeflow.data.trajectory_data import TrajectoryData
 from pdeflow.data.trajectory_samples import TrajectorySamples
@@ -83,6 +85,12 @@ class SparseTrajectoryData(TrajectoryData):
             seed=seed,
         )
         self.nodes = nodes
+
+    def probe(self, operator: Connecting) -> None:
+        """Raise InvalidInput where an operator cannot take so many random nodes."""
+        assert isinstance(self._loaded_train, TrajectorySamples)
+        samples = SparseSamples(self._loaded_train, self.nodes, self.seed, operator, None)
+        _ = samples[torch.tensor([0], device="cpu")]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Nothing: the batch has its nodes."""
