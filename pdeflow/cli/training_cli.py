@@ -258,7 +258,7 @@ class TrainingCLI(LightningCLI):
         elif isinstance(self.datamodule, TrajectoryData):
             if isinstance(objective, (GaussianNLL, Residual, Supervised)):
                 raise InvalidInput("objective", name, "Rollout, for the data are trajectories")
-        elif isinstance(self.datamodule, GridData) and isinstance(objective, (Rollout, StepperResidual)):
+        elif type(self.datamodule) is GridData and isinstance(objective, (Rollout, StepperResidual)):
             expected = f"Supervised, for {data} gives pairs"
             raise InvalidInput("objective", name, expected, "Use TrajectoryData for trajectories.")
 
@@ -267,9 +267,9 @@ class TrainingCLI(LightningCLI):
         if not self._refines():
             return
         spectral_layers(self.task.model)
-        if isinstance(self.datamodule, GridData) and not isinstance(self.datamodule, TrajectoryData):
-            name = type(self.datamodule).__name__
-            raise InvalidInput("data", name, "TrajectoryData, for the SpectralRefiner refines trajectories")
+        if type(self.datamodule) is GridData:
+            expected = "TrajectoryData, for the SpectralRefiner refines trajectories"
+            raise InvalidInput("data", "GridData", expected)
 
     def _check_optimizer(self) -> None:
         """Make the optimiser once: torch checks its numbers only then."""

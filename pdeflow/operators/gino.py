@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +25,9 @@ from pdeflow.operators.graph_operator import (
 )
 from pdeflow.operators.kernel_integral import KernelIntegral
 from pdeflow.operators.neighbours import Edges, Neighbours, edges_within
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 
 class GINO(GraphOperator):
@@ -155,9 +160,8 @@ class GINO(GraphOperator):
 
         A node far from the grid is refused in a random part of a mesh too: there it is as far from it.
         """
-        places = self._places(torch.float64, "cpu").numpy()
-        encode = edges_within(self.in_radius, places, positions)
-        decode = edges_within(self.out_radius, positions, places)
+        encode = edges_within(self.in_radius, self._tree.data, positions)
+        decode = edges_within(self.out_radius, positions, self._tree)
         for name, counts in (
             ("in_radius", np.bincount(encode.source, minlength=len(positions))),
             ("out_radius", decode.counts),
@@ -176,21 +180,20 @@ class GINO(GraphOperator):
                 )
         return {"encode": encode, "decode": decode}
 
-    def reach(self, points: np.ndarray, positions: np.ndarray) -> dict[str, Edges]:
+    def reach(self, points: np.ndarray, nodes: KDTree) -> dict[str, Edges]:
         """The grid nodes around each point, which must have a node of the mesh within ``in_radius``.
 
         The grid is everywhere in the box; where the mesh is not, it knows nothing.
         """
-        near = edges_within(self.in_radius, points, positions)
+        near = edges_within(self.in_radius, points, nodes)
         check_reached("model.in_radius", self.in_radius, points, near)
-        edges = edges_within(self.out_radius, points, self._places(torch.float64, "cpu").numpy())
+        edges = edges_within(self.out_radius, points, self._tree)
         check_reached("model.out_radius", self.out_radius, points, edges)
         return {"decode": edges}
 
     def answers(self, points: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """As ``GraphOperator.answers``, of the points that have a grid node within ``out_radius``."""
-        places = self._places(torch.float64, "cpu").numpy()
-        return super().answers(points, positions) & surely_within(self.out_radius, points, places)
+        return super().answers(points, positions) & surely_within(self.out_radius, points, self._tree)
 
     def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]  a graph, not a tensor
         self,
@@ -219,6 +222,13 @@ class GINO(GraphOperator):
         decode = edges["decode"]
         features = edge_features(self.out_radius, decode, (points, _nothing(points)), latent)
         return self.project(self.decode(self.decode.basis(features, decode), w, decode))
+
+    @functools.cached_property
+    def _tree(self) -> KDTree:
+        """Of the nodes of the grid, on the host."""
+        from scipy.spatial import KDTree
+
+        return KDTree(self._places(torch.float64, "cpu").numpy())
 
     def _places(self, dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """The nodes of the grid, (nodes, dim), the last axis fastest.

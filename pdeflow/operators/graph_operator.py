@@ -64,8 +64,15 @@ class GraphOperator(Operator):
         """
 
     @abc.abstractmethod
-    def reach(self, points: np.ndarray, positions: np.ndarray) -> dict[str, Edges]:
+    def reach(self, points: np.ndarray, nodes: KDTree) -> dict[str, Edges]:
         """The edges from one mesh to points that are no nodes, by name.
+
+        Parameters
+        ----------
+        points
+            (points, dim).
+        nodes
+            The tree of the positions of the nodes.
 
         Raises
         ------
@@ -209,20 +216,21 @@ class GraphOperator(Operator):
 
     def answers(self, points: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """(points,) at which of these points a query of a mesh with these nodes is answered."""
-        return surely_within(self.query_radius, points, positions)
+        from scipy.spatial import KDTree
+
+        return surely_within(self.query_radius, points, KDTree(positions))
 
     def _queries(
         self, x: Tensor, positions: Tensor, points: Tensor, inputs: Tensor | None
     ) -> Iterator[Query]:
         from scipy.spatial import KDTree
 
-        nodes = positions.cpu().numpy()
-        tree = KDTree(nodes)
+        tree = KDTree(positions.cpu().numpy())
         # At least one, which may be empty.
         for start in range(0, max(len(points), 1), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             places = points[part].detach().cpu().numpy()
-            found = self.reach(places, nodes)
+            found = self.reach(places, tree)
             edges = {name: joined([each]).to(positions.device) for name, each in found.items()}
             there = points[part].to(positions)
             if not self.reads_points:
@@ -287,11 +295,9 @@ def interpolated(x: Tensor, tree: KDTree, points: np.ndarray) -> Tensor:
     return (x[torch.from_numpy(number).to(x.device)] * weight[:, :, None]).sum(dim=1)
 
 
-def surely_within(radius: float, points: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+def surely_within(radius: float, points: np.ndarray, nodes: KDTree) -> np.ndarray:
     """(points,) which points have a node nearer than the radius, by more than round-off."""
-    from scipy.spatial import KDTree
-
-    return KDTree(nodes).query(points)[0] < (1 - 1e-6) * radius
+    return nodes.query(points)[0] < (1 - 1e-6) * radius
 
 
 def check_reached(name: str, radius: float, points: np.ndarray, edges: Edges) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 from itertools import pairwise
 
 import numpy as np
@@ -29,6 +30,9 @@ from pdeflow.operators.neighbours import (
     edges_within,
     random_order,
 )
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 
 class MKGN(GraphOperator):
@@ -147,12 +151,12 @@ class MKGN(GraphOperator):
             check_company("model.inner[0]", self.inner[0], edges["inner0"])
         return edges
 
-    def reach(self, points: np.ndarray, positions: np.ndarray) -> dict[str, Edges]:
+    def reach(self, points: np.ndarray, nodes: KDTree) -> dict[str, Edges]:
         """The nodes of levels 0 and 1 around each point."""
-        self._check_size(len(positions))
-        inner = edges_within(self.inner[0], points, positions)
+        self._check_size(nodes.n)
+        inner = edges_within(self.inner[0], points, nodes)
         check_reached("model.inner[0]", self.inner[0], points, inner)
-        coarse = positions[random_order(positions)[: self.coarse[0]]]
+        coarse = nodes.data[random_order(nodes.data)[: self.coarse[0]]]
         return {"inner0": inner, "up0": edges_within(self.inter[0], points, coarse)}
 
     def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]  a graph, not a tensor
