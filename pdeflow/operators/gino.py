@@ -61,7 +61,7 @@ class GINO(GraphOperator):
         Fourier modes kept along each axis; at most as many as there are nodes, padding included.
     in_radius
         Of the neighbourhoods in the mesh, in units of length: wide enough that a grid node in the domain has
-        several nodes of the mesh in it, those of a random part in training too, and at least half the diagonal
+        several nodes of the mesh in it, those of a random part in training too, and at least half a diagonal
         of its cells. A query is answered at points that have a node of the mesh so near.
     out_radius
         Of the neighbourhoods in the grid: at least half the diagonal of its cells, so that every point of the

@@ -315,7 +315,7 @@ def test_a_test_on_fewer_nodes_than_are_drawn_is_refused_before_training(file: P
 def test_an_operator_is_tried_on_the_nodes_before_training(file: Path) -> None:
     module = data(file)
     module.probe(gino())
-    with pytest.raises(InvalidInput, match="data.nodes"):
+    with pytest.raises(InvalidInput, match=r"data\.nodes"):
         module.probe(MKGN([100], inner=[0.2, 1.0], inter=[0.4], in_channels=2))
-    with pytest.raises(InvalidInput, match="model.lower and model.upper"):
+    with pytest.raises(InvalidInput, match=r"model\.lower and model\.upper"):
         module.probe(gino(upper=[0.8, 0.8]))
