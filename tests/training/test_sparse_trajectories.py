@@ -158,7 +158,7 @@ def test_history_moves_on(file: Path) -> None:
     torch.testing.assert_close(surrogate.rollout_at(graph, 2, graph.pos), second, rtol=1e-3, atol=1e-5)
 
 
-def tested(task: TrainingTask, module: SparseTrajectoryData, folder: Path) -> tuple[dict[str, float], Any]:
+def outcome(task: TrainingTask, module: SparseTrajectoryData, folder: Path) -> tuple[dict[str, float], Any]:
     """What the test writes: the metrics, and the arrays."""
     trainer = toy_trainer(folder, callbacks=[TestResults()])
     trainer.test(task, datamodule=module, verbose=False)
@@ -173,7 +173,7 @@ def test_the_test_marches_every_trajectory_and_asks_for_its_end_everywhere(
     torch.manual_seed(0)
     module = data(file, history=2, split=(0.6, 0.1, 0.3), batch_size=2)
     task = TrainingTask(gino(in_channels=3), normalisation=module.normalisation)
-    metrics, stored = tested(task, module, tmp_path)
+    metrics, stored = outcome(task, module, tmp_path)
     surrogate = Surrogate(task.model, module.normalisation)
     errors, ends, factor = [], [], math.exp(-RATE * 0.25)
     for batch in module.test_dataloader()[0]:
@@ -203,7 +203,7 @@ def test_what_leaves_all_bounds_is_nan_and_counted(file: Path, tmp_path: Path) -
     torch.manual_seed(0)
     module = data(file)
     wild = dataclasses.replace(module.normalisation, target_std=(1e9,))
-    metrics, stored = tested(TrainingTask(gino(), normalisation=wild), module, tmp_path)
+    metrics, stored = outcome(TrainingTask(gino(), normalisation=wild), module, tmp_path)
     assert (metrics["diverged"], metrics["l2_last_everywhere"]) == (1.0, 1.0)
     assert (stored["rollout_l2"] == 1.0).all()
     surrogate = Surrogate(gino(), wild)
@@ -249,7 +249,7 @@ def step_of(name: str) -> GraphOperator:
 @pytest.mark.parametrize("name", ["GINO", "GNO", "MKGN"])
 def test_a_hundred_thousand_points_from_a_thousand_nodes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No table of points and nodes (1e8 numbers) is made; only points and answers grow with their number."""
-    monkeypatch.setattr(graph_operator, "AT_ONCE", 512)
+    monkeypatch.setattr(graph_operator, "AT_ONCE", 1024)
     torch.manual_seed(0)
     statistics = Normalisation(("u", "a", "b"), ("u",), (0.0,) * 3, (1.0,) * 3, (0.0,), (1.0,))
     surrogate = Surrogate(step_of(name), statistics)

@@ -162,7 +162,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(InvalidInput, match="FNO, TFNO, UNO, LocalNO or CODANO"):
         refine(layerless, trajectory(), residual)
     box = {"grid": [9, 9], "modes": [4, 4], "lower": [0.0, 0.0], "upper": [1.0, 1.0]}
-    latent = task_of(GINO(**box, in_radius=0.2, out_radius=0.2, width=4, kernel_width=4, layers=1))
+    latent = TrainingTask(GINO(**box, in_radius=0.2, out_radius=0.2, width=4, kernel_width=4, layers=1))
     with pytest.raises(InvalidInput, match="on grids with spectral layers"):
         SpectralRefiner(FLOW).on_fit_start(None, latent)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidInput, match="one trajectory"):
