@@ -54,7 +54,7 @@ def read_operator(folder: Path, facts: dict[str, Any]) -> Operator:
         with torch.device("meta"):
             model = _assembled(classes[facts["operator"]], facts, len(weights))
         model.load_state_dict(weights, strict=True, assign=True)
-    except (SafetensorError, InvalidInput, TypeError, RuntimeError, ValueError) as error:
+    except (SafetensorError, InvalidInput, TypeError, RuntimeError, ValueError, OverflowError) as error:
         raise CorruptFile(
             f"{folder}: the settings in surrogate.json and the weights do not fit ({error}).\n"
             "Save the surrogate again."

@@ -100,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
         from pdeflow.cli.predict_meshes import predict_meshes
 
         if given.steps is not None:
-            hint = "March in Python: pdeflow.load(RUN).rollout(graph, steps)"
+            hint = "March in Python: pdeflow.load(RUN).rollout(graph, steps) or .rollout_at."
             raise InvalidInput("--steps", given.steps, "nothing for an operator on meshes", hint)
         count = predict_meshes(surrogate, given.file, given.output)
         print(f"Wrote {count} predictions to {given.output}")

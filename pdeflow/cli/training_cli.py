@@ -22,6 +22,7 @@ from pdeflow.cli.failure import UsageError
 from pdeflow.cli.progress import progress_callbacks
 from pdeflow.cli.quiet import quiet
 from pdeflow.cli.rewrite import instantiate, made_of_operators, usage_error
+from pdeflow.data.datamodule import GridData
 from pdeflow.data.mesh_data import MeshData
 from pdeflow.data.sparse_trajectory_data import SparseTrajectoryData
 from pdeflow.data.trajectory_data import TrajectoryData
@@ -30,8 +31,18 @@ from pdeflow.fields import Field
 from pdeflow.operators import GraphOperator, MeanVariance, Operator
 from pdeflow.operators.gaussian_operator import on_grids
 from pdeflow.problems import Problem
-from pdeflow.training import GaussianNLL, Objective, Residual, Rollout, Schedule, Supervised, TrainingTask
+from pdeflow.training import (
+    GaussianNLL,
+    Objective,
+    Residual,
+    Rollout,
+    Schedule,
+    StepperResidual,
+    Supervised,
+    TrainingTask,
+)
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
+from pdeflow.training.spectral_refiner import spectral_layers
 
 SEED = 0
 FLAGS = ("--traceback",)
@@ -150,10 +161,13 @@ class TrainingCLI(LightningCLI):
             # Check the settings, the data, and that it fills a batch, now: before a run folder is made.
             self._check_length()
             self._check_ensemble()
+            self._check_refiner()
             self._check_optimizer()
             self.datamodule.setup("fit")
             self.datamodule.train_dataloader()
-            if not isinstance(self.datamodule, GRAPHS):
+            if isinstance(self.datamodule, GRAPHS):
+                self.datamodule.probe(self.task.model)  # pyright: ignore[reportArgumentType]
+            else:
                 self.task.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
 
     def build_task(self) -> None:
@@ -238,23 +252,38 @@ class TrainingCLI(LightningCLI):
                     "To see whether a config works: --trainer.fast_dev_run=true",
                 )
 
-    def _check_ensemble(self) -> None:
+    def _refines(self) -> bool:
+        """Whether the config has a SpectralRefiner."""
         chosen = self.config.trainer.callbacks or []
         chosen = chosen if isinstance(chosen, list) else [chosen]
-        refines = any(one.class_path.rpartition(".")[2] == "SpectralRefiner" for one in chosen)
-        if self.config.ensemble > 1 and refines:
+        return any(one.class_path.rpartition(".")[2] == "SpectralRefiner" for one in chosen)
+
+    def _check_ensemble(self) -> None:
+        if self.config.ensemble > 1 and self._refines():
             expected = "1, for the SpectralRefiner refines a single operator"
             raise InvalidInput("ensemble", self.config.ensemble, expected, "Leave one of them out.")
 
     def _check_objective(self, objective: Objective) -> None:
-        sparse = isinstance(self.datamodule, SparseTrajectoryData)
-        if sparse and isinstance(objective, Rollout):
-            raise InvalidInput("objective", "Rollout", "Supervised, for each sample is a pair of states")
-        of_pairs = isinstance(objective, (GaussianNLL, Residual, Supervised))
-        if of_pairs and isinstance(self.datamodule, TrajectoryData) and not sparse:
-            raise InvalidInput(
-                "objective", type(objective).__name__, "Rollout, for the data are trajectories"
-            )
+        """Refuse an objective of trajectories for data that are pairs, and the other way round."""
+        name, data = type(objective).__name__, type(self.datamodule).__name__
+        if isinstance(self.datamodule, GRAPHS):
+            if isinstance(objective, (Residual, Rollout, StepperResidual)):
+                raise InvalidInput("objective", name, f"Supervised, for {data} gives pairs on meshes")
+        elif isinstance(self.datamodule, TrajectoryData):
+            if isinstance(objective, (GaussianNLL, Residual, Supervised)):
+                raise InvalidInput("objective", name, "Rollout, for the data are trajectories")
+        elif type(self.datamodule) is GridData and isinstance(objective, (Rollout, StepperResidual)):
+            expected = f"Supervised, for {data} gives pairs"
+            raise InvalidInput("objective", name, expected, "Use TrajectoryData for trajectories.")
+
+    def _check_refiner(self) -> None:
+        """Refuse a SpectralRefiner that has nothing to refine."""
+        if not self._refines():
+            return
+        spectral_layers(self.task.model)
+        if type(self.datamodule) is GridData:
+            expected = "TrajectoryData, for the SpectralRefiner refines trajectories"
+            raise InvalidInput("data", "GridData", expected)
 
     def _check_optimizer(self) -> None:
         """Make the optimiser once: torch checks its numbers only then."""
@@ -281,6 +310,8 @@ class TrainingCLI(LightningCLI):
             if key in self.config.model.init_args:
                 self.config.model.init_args[key] = value
         names = {"in_channels": "inputs", "out_channels": "targets"}
+        if isinstance(self.datamodule, TrajectoryData):
+            names = {"in_channels": "fields, history and constants", "out_channels": "fields"}
         arguments = self.config.model.init_args
         given = (self.given.get("model") or Namespace()).get("init_args") or Namespace()
         for key, channels in wanted.items():

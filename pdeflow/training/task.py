@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput
 from pdeflow.operators.gaussian_operator import Gaussian, GaussianOperator
+from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.operators.operator import Operator
 from pdeflow.training.evaluator import Evaluator
@@ -24,6 +25,7 @@ from pdeflow.training.objective import Objective
 from pdeflow.training.optimisers import ResidualOptimiser
 from pdeflow.training.physics_informed import BatchSquares
 from pdeflow.training.schedules import Schedule
+from pdeflow.training.sparse_march import errors_everywhere, marched
 from pdeflow.training.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -106,8 +108,18 @@ class TrainingTask(lightning.LightningModule):
         return Gaussian(self.normaliser.decode(mean), self.normaliser.decode_variance(variance))
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """What is compared with ``batch["target"]``: see `Objective.predict`; the mean of a `Gaussian`."""
+        """What is compared with ``batch["target"]``: see `Objective.predict`; the mean of a `Gaussian`.
+
+        Trajectories on a few nodes, which only tests have, are marched, whatever the objective.
+        """
+        if "everywhere" in batch:
+            return marched(self, batch)
         return _mean(self.objective.predict(self, batch))
+
+    def query(self, graph: Data, points: Tensor) -> Tensor:
+        """Physical values at points (points, dim) of one mesh, of an operator on meshes."""
+        assert isinstance(self.model, GraphOperator)
+        return self.normaliser.decode(self.model.query(self.normaliser.encode(graph), points))
 
     def setup(self, stage: str) -> None:
         """Take the normalisation of the training samples from the data module, where none was given."""
@@ -171,6 +183,9 @@ class TrainingTask(lightning.LightningModule):
         evaluator = list(self.test_evaluators.values())[dataloader_idx]
         assert isinstance(evaluator, Evaluator)
         evaluator.update(prediction, batch["target"], batch["grid"], variance)
+        if "everywhere" in batch:
+            assert isinstance(self.model, GraphOperator)
+            evaluator.update_everywhere(errors_everywhere(self.model, self.query, prediction, batch))
         return prediction
 
     def on_test_epoch_end(self) -> None:
