@@ -182,7 +182,7 @@ class Surrogate:
         self, given: Any, predict: Callable[[Tensor], Tensor], axes: tuple[int, ...], batch_size: int
     ) -> Any:
         """``predict`` of a batch, some samples at a time, to ``(batch, *axes, *S)``; given as it came."""
-        values = _as_tensor(given)
+        values = as_tensor(given)
         dtype = values.dtype if values.is_floating_point() else torch.float32
         batch, axes_added = self._with_channels(values)
         self.model.check(batch.shape)
@@ -384,7 +384,8 @@ class Surrogate:
         return (values.unsqueeze(1), 1) if missing == 1 else (values[None, None], 2)
 
 
-def _as_tensor(values: Any) -> Tensor:
+def as_tensor(values: Any) -> Tensor:
+    """An array of real numbers as a tensor of its own, a tensor without its graph; InvalidInput for others."""
     if isinstance(values, np.ndarray):
         if values.dtype.kind not in "biuf":
             raise InvalidInput("coefficient dtype", str(values.dtype), "real numbers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -21,6 +21,7 @@ from pdeflow.training.metrics import (
     RelativeL2Error,
     VarianceScaledRMSE,
 )
+from pdeflow.training.point_errors import PointErrors
 from pdeflow.training.rollout_error import RolloutError, held
 from pdeflow.training.spectral_error import SpectralError
 
@@ -55,6 +56,7 @@ class Evaluator(nn.Module):
         self.rollout = RolloutError()
         self.calibration = Calibration()
         self.everywhere = MeanLoss()
+        self.points = PointErrors()
 
     def update(
         self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes, variance: Tensor | None = None
@@ -81,6 +83,12 @@ class Evaluator(nn.Module):
         """Take in errors (batch,) of last states at all nodes: ``l2_last_everywhere``."""
         self.everywhere.update(errors.mean(), len(errors))
 
+    def update_points(
+        self, residual: Tensor, conditions: Mapping[str, Tensor], values: Tensor, exact: Tensor | None
+    ) -> None:
+        """Take in what `PointErrors` takes: what is left of a statement at points."""
+        self.points.update(residual, conditions, values, exact)
+
     def compute(self) -> dict[str, Tensor]:
         """Every metric, by name; ``frmse`` gives ``frmse_low``, ``frmse_mid`` and ``frmse_high``.
 
@@ -102,7 +110,7 @@ class Evaluator(nn.Module):
     def _others(self) -> dict[str, Tensor]:
         """What trajectories, variances and queries add."""
         found: dict[str, Tensor] = {}
-        for metric in (self.rollout, self.calibration):
+        for metric in (self.rollout, self.calibration, self.points):
             if metric.update_called:
                 found |= metric.compute()
         if self.everywhere.update_called:
@@ -123,7 +131,7 @@ class Evaluator(nn.Module):
 
     def reset(self) -> None:
         """Forget all samples."""
-        for metric in (*self._each(), self.rollout, self.calibration, self.everywhere):
+        for metric in (*self._each(), self.rollout, self.calibration, self.everywhere, self.points):
             metric.reset()
 
     def _each(self) -> list[Metric]:
