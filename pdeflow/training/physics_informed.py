@@ -45,7 +45,7 @@ class PhysicsInformed(Objective):
     weight
         Of the conditions that are learned.
     unknown
-        Names of parameters that are to be found too, with the numbers to start from.
+        Names of parameters that are to be found too, with the numbers to start from; logged as ``valid/<name>``.
     wanted_residual
         Training ends once the root of the loss at the points that are held back is this small; by default it
         ends with the epochs.
@@ -110,6 +110,10 @@ class PhysicsInformed(Objective):
     def satisfied(self, loss: float) -> bool:
         """Whether the validation loss is as small as is wanted."""
         return self.wanted_residual is not None and math.sqrt(loss) <= self.wanted_residual
+
+    def found(self) -> dict[str, Tensor]:
+        """The unknown parameters, as they are now."""
+        return {name: value.detach() for name, value in self.unknown.items()}
 
     def constrain(self, network: Field) -> Field:
         """The field that meets the values which are given, where ``hard``."""
@@ -267,8 +271,9 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
         known = problem.parameters
         if parameter not in known:
             raise InvalidInput("objective.unknown", parameter, f"a parameter of {name}", choices=known)
-        low, high = known[parameter].distribution.bounds
-        if not low <= start <= high:
+        distribution = known[parameter].distribution
+        low, high = distribution.bounds
+        if distribution.fixed is None and not low <= start <= high:
             bounds = f"a start from {low:g} to {high:g}, the bounds of {parameter}"
             raise InvalidInput(f"objective.unknown.{parameter}", start, bounds)
     for parameter, stated in problem.parameters.items():
@@ -287,8 +292,9 @@ def given_values(
     found: dict[str, tuple[float, list[sympy.Expr]]] = {}
     for side, condition in in_order(problem):
         if isinstance(condition, (Dirichlet, Initial)):
-            value = symbolic_value(problem, condition.value, parameters)
             place, held = found.get(side, (side_place(problem, side), []))
+            value = symbolic_value(problem, condition.value, parameters)
+            value = value.subs(symbolic.coordinate(side[:-1]), place)  # a formula may hold elsewhere too
             order = condition.order if isinstance(condition, Initial) else 0
             if order > len(held):
                 hint = "Give Initial(value) before Initial(slope, order=1)."
