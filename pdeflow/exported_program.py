@@ -1,7 +1,8 @@
 """A surrogate as one file that runs without pdeflow: a program of ``torch.export``, or one that is compiled.
 
 The program holds the normalisation too: physical values go in and come out, float32, for any number of
-samples on one grid or on one mesh; of a field points go in, any number of them, in the precision of its weights. Of Fourier operators the convolutions are products of real matrices
+samples on one grid or on one mesh; of a field points go in, any number of them, in the precision of its
+weights. Of Fourier operators the convolutions are products of real matrices
 (``SpectralConvolution.without_complex_numbers``).
 """
 

@@ -49,14 +49,14 @@ class FieldSurrogate(Surrogate):
         Returns
         -------
         numpy.ndarray or Tensor
-            (*S) for one unknown, (*S, components) for several; as the input: an array for an array, a tensor on
-            the same device for a tensor, of its floating-point dtype (that of the weights for integers).
+            (*S) for one unknown, (*S, components) for several; as the input: an array for an array, a tensor
+            on the same device for a tensor, of its floating-point dtype (that of the weights for integers).
 
         Raises
         ------
         InvalidInput
-            For another number of coordinates, values that are not finite, or points outside of the box; an axis
-            that wraps around has no outside.
+            For another number of coordinates, values that are not finite, or points outside of the box; an
+            axis that wraps around has no outside.
         """
         given = as_tensor(coefficient)
         dtype = given.dtype if given.is_floating_point() else self.dtype

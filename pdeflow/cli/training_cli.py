@@ -205,7 +205,7 @@ class TrainingCLI(LightningCLI):
             )
 
     def _with_problem(self, key: str) -> Namespace:
-        """The config of a class, with the problem that stands beside it where the class takes one and has none."""
+        """The config of a class, with the problem beside it where the class takes one and has none."""
         config, problem = self.config[key].clone(), self.config.get("problem")
         if problem is not None and "problem" in config.init_args and config.init_args.problem is None:
             config.init_args.problem = problem

@@ -25,9 +25,10 @@ _TABLE |= {"Abs": abs, "pi": math.pi, "I": 1j}
 
 
 class CompiledStatement:
-    """Expressions in unknown functions, their derivatives, coordinates and numbers, as one function of tensors.
+    """Expressions in unknown functions, their derivatives, coordinates and numbers, as a function of tensors.
 
-    Products under derivatives are expanded by SymPy, so that a flux form needs derivatives of the unknowns alone.
+    Products under derivatives are expanded by SymPy, so that a flux form needs derivatives of the unknowns
+    alone.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class CompiledStatement:
         replaced: dict[sympy.Basic, sympy.Dummy] = {}
         for number, u in enumerate(unknowns):
             for expression in expanded:
-                found = expression.atoms(sympy.Derivative) | {u}
+                found: set[Any] = expression.atoms(sympy.Derivative) | {u}
                 for atom in found:
                     if atom != u and atom.expr != u:
                         continue

@@ -100,7 +100,9 @@ def sample_panels(
                 if tested.target is None:
                     rows.append([_prediction_panel(guess, name, whose, pixels, tested.axes)])
                 else:
-                    rows.append(_solution_panels(tested.target[k][j], guess, name, whose, pixels, tested.axes))
+                    rows.append(
+                        _solution_panels(tested.target[k][j], guess, name, whose, pixels, tested.axes)
+                    )
             if tested.residual is not None:
                 residuals = tested.residual[k][:MAX_CHANNELS]
                 rows.append([_residual_panel(values, whose, pixels, tested.axes) for values in residuals])

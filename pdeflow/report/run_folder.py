@@ -35,8 +35,8 @@ class TestedResolution:
     ranks
         What the m samples kept as fields are, for example ``("best", "median", "worst")``.
     inputs, target, prediction, residual
-        (m, channels, \\*shape) fields in physical units; the last of models that are one solution, whose target
-        may be unknown.
+        (m, channels, \\*shape) fields in physical units; the last of models that are one solution, whose
+        target may be unknown.
     axes
         What the axes of the fields are.
     spectrum_error, spectrum_truth
@@ -274,7 +274,12 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
         shapes = {key: array.shape for key, array in fields.items() if array is not None}
         target, prediction = fields["target"], fields["prediction"]
         alone = target is None and fields["residual"] is not None
-        if (target is None and not alone) or prediction is None or not 3 <= prediction.ndim <= 5 or 0 in prediction.shape:
+        if (
+            (target is None and not alone)
+            or prediction is None
+            or not 3 <= prediction.ndim <= 5
+            or 0 in prediction.shape
+        ):
             raise CorruptFile(
                 f"{path}: fields {shapes}, expected target and prediction of shape (samples, channels, *S)."
             )

@@ -29,8 +29,9 @@ class Collocation(LightningDataModule):
     """Points inside of a box and on its sides, the same in every step; others are held back for validation.
 
     A batch is a dict: ``points``, the tensors (N, d) by ``"inside"`` and the names of the sides. Points of
-    validation and test are draws of their own. A batch of a grid has ``input`` (coordinates of the nodes), ``grid``,
-    and ``target`` where the problem knows its exact solution; test points then have ``exact`` (N, unknowns).
+    validation and test are draws of their own. A batch of a grid has ``input`` (coordinates of the nodes),
+    ``grid``, and ``target`` where the problem knows its exact solution; test points then have ``exact`` (N,
+    unknowns).
 
     Parameters
     ----------
@@ -41,8 +42,9 @@ class Collocation(LightningDataModule):
     on_sides
         Points on each side.
     sampler
-        ``"sobol"``, ``"halton"``, ``"lhs"`` (Latin hypercube), ``"uniform"``; or ``"grid"``, centres of equal cells,
-        about as many along each axis. Those held back are then of ``"sobol"``, for there is no other such grid.
+        ``"sobol"``, ``"halton"``, ``"lhs"`` (Latin hypercube), ``"uniform"``; or ``"grid"``, centres of equal
+        cells, about as many along each axis. Those held back are then of ``"sobol"``, for there is no other
+        such grid.
     steps
         Steps of the optimiser in an epoch.
     resample

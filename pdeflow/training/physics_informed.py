@@ -40,12 +40,13 @@ class PhysicsInformed(Objective):
         The statement. Its parameters are numbers or fixed fields.
     hard
         Whether values that are given on sides are met by the form of the field
-        (:class:`~pdeflow.fields.HardConditions`) rather than learned. Conditions on derivatives across a side are
-        learned in any case.
+        (:class:`~pdeflow.fields.HardConditions`) rather than learned. Conditions on derivatives across a side
+        are learned in any case.
     weight
         Of the conditions that are learned.
     unknown
-        Names of parameters that are to be found too, with the numbers to start from; logged as ``valid/<name>``.
+        Names of parameters that are to be found too, with the numbers to start from; logged as
+        ``valid/<name>``.
     wanted_residual
         Training ends once the root of the loss at the points that are held back is this small; by default it
         ends with the epochs.
@@ -53,9 +54,9 @@ class PhysicsInformed(Objective):
     Raises
     ------
     InvalidInput
-        If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate that
-        there is not, needs a parameter that has no one value, or gives values on two sides that contradict each
-        other where these meet (where ``hard``; else a warning).
+        If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate
+        that there is not, needs a parameter that has no one value, or gives values on two sides that
+        contradict each other where these meet (where ``hard``; else a warning).
     """
 
     monitor: ClassVar[str] = "valid/loss"
@@ -84,12 +85,12 @@ class PhysicsInformed(Objective):
         )
         symbols = {name: sympy.Symbol(name, real=True) for name in self.unknown}
         known = {
-            name: symbols[name] if name in symbols else value
+            name: symbols.get(name, value)
             for name, value in problem.complete_parameters(dict.fromkeys(self.unknown, 0.0)).items()
         }
         self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
         self.conditions = condition_statements(problem, known)
-        given = given_values(problem, known)
+        given = given_values(problem)
         self._check_corners(given)
         self._held = given if hard else {}
         for name, statement in self.conditions.items():
@@ -278,7 +279,9 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
             raise InvalidInput(f"objective.unknown.{parameter}", start, bounds)
     for parameter, stated in problem.parameters.items():
         if parameter not in unknown and stated.distribution.fixed is None:
-            hint = f"Give problem.init_args.{parameter} a Constant, or start a search: objective.init_args.unknown."
+            hint = (
+                f"Give problem.init_args.{parameter} a Constant, or a start in objective.init_args.unknown."
+            )
             raise InvalidInput(f"parameter {parameter!r} of {name}", stated.distribution, "one number", hint)
     domain = problem.domain
     middle = torch.tensor([[0.4 * low + 0.6 * high for low, high in zip(domain.lower, domain.upper)]])
@@ -293,7 +296,7 @@ def given_values(
     for side, condition in in_order(problem):
         if isinstance(condition, (Dirichlet, Initial)):
             place, held = found.get(side, (side_place(problem, side), []))
-            value = symbolic_value(problem, condition.value, parameters)
+            value = symbolic_value(problem, condition.value)
             value = value.subs(symbolic.coordinate(side[:-1]), place)  # a formula may hold elsewhere too
             order = condition.order if isinstance(condition, Initial) else 0
             if order > len(held):
@@ -318,12 +321,11 @@ def side_place(problem: Problem, side: str) -> float:
     return problem.domain.lower[k] if side[-1] == "-" else problem.domain.upper[k]
 
 
-def symbolic_value(problem: Problem, value: Any, parameters: Mapping[str, Any]) -> sympy.Expr:
-    """A number or formula of ``at``, or of ``at`` and the parameters, as an expression."""
+def symbolic_value(problem: Problem, value: Any) -> sympy.Expr:
+    """A number or a formula of ``at`` as an expression."""
     at = Names("coordinate", symbolic.coordinates(problem))
-    if not callable(value):
-        return sympy.sympify(value)
-    return sympy.sympify(value(at))
+    expression: Any = sympy.sympify(value(at) if callable(value) else value)
+    return expression
 
 
 def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dict[str, CompiledStatement]:
@@ -343,7 +345,7 @@ def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dic
         else:
             assert isinstance(condition, (Dirichlet, Initial))
             order = condition.order if isinstance(condition, Initial) else 0
-            value = symbolic_value(problem, condition.value, parameters)
+            value = symbolic_value(problem, condition.value)
             left = sympy.Derivative(u, axis) if order else u
             name, expression = f"{side}:{'rate' if order else 'value'}", left - value
         found[name] = CompiledStatement([expression], [u], at, scalars)

@@ -167,7 +167,11 @@ class TrainingTask(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics, of all processes together."""
-        values = {"loss": self.valid_loss.compute(), **self.valid_evaluator.compute(), **self.objective.found()}
+        values = {
+            "loss": self.valid_loss.compute(),
+            **self.valid_evaluator.compute(),
+            **self.objective.found(),
+        }
         self.valid_loss.reset()
         self.valid_evaluator.reset()
         if not self.trainer.sanity_checking and self.objective.satisfied(float(values["loss"])):

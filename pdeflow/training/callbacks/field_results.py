@@ -22,8 +22,8 @@ class FieldResults(Callback):
     ``metrics.json`` maps ``points``, the points that are held back, and the name of every test grid to its
     metrics. The ``.npz`` of a grid holds the solution at its nodes, ``prediction`` (1, unknowns, *shape);
     ``residual`` (1, equations, *shape); where the exact solution is known ``target``, of the shape of the
-    prediction, and the curves of the `Evaluator`; ``rank`` (1,) and ``axes``, the names of the axes. Those of an
-    earlier test are removed. ``statement.json`` is what the problem says of itself (`Problem.describe`).
+    prediction, and the curves of the `Evaluator`; ``rank`` (1,) and ``axes``, the names of the axes. Those of
+    an earlier test are removed. ``statement.json`` is what the problem says of itself (`Problem.describe`).
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ class TestResults(Callback):
 def write_npz(
     path: Path, arrays: dict[str, Tensor], ranks: Sequence[str] = RANKS, axes: Sequence[str] | None = None
 ) -> None:
-    """Write what the report shows of one test set: with what the samples kept as fields are, and their axes."""
+    """Write what the report shows of one test set, what the samples kept are, and their axes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = {name: value.cpu().numpy() for name, value in arrays.items()}
     if axes is not None:
