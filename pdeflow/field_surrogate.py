@@ -69,7 +69,9 @@ class FieldSurrogate(Surrogate):
         with torch.no_grad():
             parts = [self.model.at(part) for part in points.split(batch_size)] if len(points) else []
         values = torch.cat(parts) if parts else points.new_zeros(0, self.model.out_channels)
-        values = values.reshape(*given.shape[:-1], -1).to(device=given.device, dtype=dtype)
+        values = values.reshape(*given.shape[:-1], self.model.out_channels).to(
+            device=given.device, dtype=dtype
+        )
         if self.model.out_channels == 1:
             values = values.squeeze(-1)
         return values.numpy() if isinstance(coefficient, np.ndarray) else values

@@ -288,9 +288,7 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
     problem.residual_at_points(lambda x: x.sum(1).sin(), middle, dict(unknown))
 
 
-def given_values(
-    problem: Problem, parameters: Mapping[str, Any]
-) -> dict[str, tuple[float, list[sympy.Expr]]]:
+def given_values(problem: Problem) -> dict[str, tuple[float, list[sympy.Expr]]]:
     """Sides where values are given: where they lie, and what is given there, lower orders first."""
     found: dict[str, tuple[float, list[sympy.Expr]]] = {}
     for side, condition in in_order(problem):
