@@ -85,10 +85,10 @@ class FieldSurrogate(Surrogate):
             slack = OUTSIDE * (high - low)
             outside = (points[:, k] < low - slack) | (points[:, k] > high + slack)
             if not wraps and bool(outside.any()):
-                name, worst = self.input_names[k], float(points[outside, k][0])
+                name, first = self.input_names[k], float(points[outside, k][0])
                 expected = f"{name} from {low:g} to {high:g}, where the equation was stated"
                 hint = f"{int(outside.sum())} of {len(points)} points lie outside."
-                raise InvalidInput("points", f"{name} = {worst:g}", expected, hint)
+                raise InvalidInput("points", f"{name} = {first:g}", expected, hint)
 
     def rollout(self, state: Any, steps: int, *, batch_size: int = 64) -> Any:
         """There is nothing to march: time, where there is one, is a coordinate.
