@@ -134,8 +134,14 @@ optimizer: {class_path: LevenbergMarquardt}
     assert "residual of the equation" in page
     assert "u, truth" not in page
     assert not (tmp_path / "runs" / "poisson" / "report.png").exists()
-    result = pdeflow("fit", "--resume", "runs/poisson", "--trainer.max_epochs=3")
+    more = (
+        "--trainer.max_epochs=11",
+        "--objective.wanted_residual=null",
+        "--data.steps=1",
+    )  # the 10th is drawn
+    result = pdeflow("fit", "--resume", "runs/poisson", *more)
     assert result.code == 0, result.err
+    assert "Trained 11 epochs" in result.out
 
 
 @pytest.mark.parametrize(
@@ -144,6 +150,7 @@ optimizer: {class_path: LevenbergMarquardt}
         (("--problem=null",), "Give the key problem: {class_path: NAME}."),
         (("--objective=Supervised",), "objective: got 'Supervised', expected PhysicsInformed"),
         (("--ensemble=2",), "ensemble: got 2, expected 1 for a field"),
+        (("--compile=true",), "compile: got True, expected False for a field"),
         (
             ("--model.lower=[0,1]",),
             "model.init_args.lower: got [0.0, 1.0], expected [0.0, 0.0], as the problem has it",

@@ -111,6 +111,14 @@ def test_it_is_made_again_from_its_settings_and_runs_without_memory(name: str) -
     assert found[2, 0].device.type == "meta"
 
 
+def test_hard_conditions_run_without_memory() -> None:
+    with torch.device("meta"):
+        field = HardConditions(MLP(LOWER, UPPER), [X], [Y], AT)
+        found = field.derivatives(torch.zeros(5, 2), [(0, 0), (1, 0), (2, 0)])
+    assert {value.device.type for value in found.values()} == {"meta"}
+    assert {tuple(value.shape) for value in found.values()} == {(5, 1)}
+
+
 @pytest.mark.parametrize("name", ["periodic mlp", "periodic gaussians"])
 def test_a_periodic_field_wraps_around(name: str) -> None:
     field = FIELDS[name]().double()
