@@ -1,0 +1,109 @@
+"""A PINN of DeepXDE: ``python -m benchmarks.peers.deepxde_pinn JOB.json``.
+
+Its documented way: conditions by an output transform, Hammersley points, Adam at 1e-3, here for a fifth of the
+seconds, then L-BFGS, in float64, until the seconds are over or it says that it has converged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ["DDE_BACKEND"] = "pytorch"
+
+import deepxde
+import torch
+from deepxde.optimizers.config import LBFGS_options
+from torch import Tensor
+
+from benchmarks.peers.pinn_statement import STATEMENTS, Curve, Statement
+
+ADAM_SHARE, WEIGHT = 0.2, 10.0
+ITERATIONS_A_LOOK = 20
+
+
+class Found:
+    """`Derivatives`, by DeepXDE."""
+
+    def __init__(self, statement: Statement, x: Tensor, u: Tensor) -> None:
+        self.statement, self.x, self.u = statement, x, u
+
+    def at(self, axis: str) -> Tensor:
+        """The coordinate."""
+        return self.statement.coordinates(self.x)[axis]
+
+    def d(self, axis: str) -> Tensor:
+        """The first derivative."""
+        return deepxde.grad.jacobian(self.u, self.x, i=0, j=self.statement.axes.index(axis))
+
+    def d2(self, axis: str) -> Tensor:
+        """The second derivative along one axis."""
+        k = self.statement.axes.index(axis)
+        return deepxde.grad.hessian(self.u, self.x, i=k, j=k)
+
+
+class Look(deepxde.callbacks.Callback):
+    """Fills the curve, and ends the training when its share of the seconds is over."""
+
+    def __init__(self, curve: Curve, share: float) -> None:
+        super().__init__()
+        self.curve, self.share = curve, share
+
+    def on_epoch_end(self) -> None:
+        """After a step of Adam, or some of L-BFGS."""
+        self.curve.look(self.model.net)
+        if self.curve.taken >= self.share * self.curve.seconds:
+            self.model.stop_training = True
+
+
+def main(job: dict[str, Any]) -> dict[str, Any]:
+    """The curve, and what the final error is."""
+    torch.set_num_threads(1)
+    deepxde.config.set_default_float("float64")
+    deepxde.config.set_random_seed(job["seed"])
+    statement = STATEMENTS[job["case"]]()
+    low, high = ([ends[a] for a in statement.axes] for ends in (statement.lower, statement.upper))
+    box = deepxde.geometry.Hypercube(low, high)
+    conditions = []
+    for number, side in enumerate(statement.learned):
+        points = statement.on(side, 100 * job["seed"] + number)
+        values = statement.exact(statement.coordinates(points))
+        conditions.append(deepxde.icbc.PointSetBC(points.numpy(), values.numpy()))
+    data = deepxde.data.PDE(
+        box,
+        lambda x, u: statement.residual(Found(statement, x, u)),
+        conditions,
+        num_domain=statement.points,
+        train_distribution="Hammersley",
+    )
+    probe = torch.zeros(1, len(statement.axes), dtype=torch.float64)
+    fed = len(statement.inputs(statement.coordinates(probe)))
+    net = deepxde.nn.FNN([fed, *statement.hidden, 1], "tanh", "Glorot uniform")
+    net.apply_feature_transform(lambda x: torch.cat(statement.inputs(statement.coordinates(x)), dim=1))
+    net.apply_output_transform(lambda x, out: statement.form(statement.coordinates(x), out))
+    model = deepxde.Model(data, net)
+    weights = [1.0, *[WEIGHT] * len(conditions)]
+    with contextlib.redirect_stdout(sys.stderr):
+        model.compile("adam", lr=1e-3, loss_weights=weights)
+        curve = Curve(statement, job["seconds"])
+        model.train(iterations=10**9, display_every=10**9, callbacks=[Look(curve, ADAM_SHARE)], verbose=0)
+        deepxde.optimizers.set_LBFGS_options(maxcor=100, gtol=0, maxiter=10**9)
+        LBFGS_options["iter_per_step"] = ITERATIONS_A_LOOK
+        model.compile("L-BFGS", loss_weights=weights)
+        model.train(callbacks=[Look(curve, 1.0)], verbose=0)
+    ended = curve.taken
+    curve.look(net, always=True)
+    return {
+        "curve": curve.looks,
+        "seconds": ended,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "error": curve.looks[-1][1],
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(Path(sys.argv[1]).read_text()))))

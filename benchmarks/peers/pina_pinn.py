@@ -1,0 +1,155 @@
+"""A PINN of PINA: ``python -m benchmarks.peers.pina_pinn JOB.json``.
+
+Its documented way: conditions by the form of the model, Latin hypercube points, Adam at 1e-3, here for a fifth
+of the seconds, then a second Trainer with torch's L-BFGS, in float64, until the seconds are over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from pina import Condition, LabelTensor, Trainer
+from pina.domain import CartesianDomain
+from pina.equation import Equation
+from pina.operator import grad
+from pina.optim import TorchOptimizer
+from pina.problem import SpatialProblem
+from pina.solver import PhysicsInformedSingleModelSolver
+from pina.weighting import ScalarWeighting
+from torch import Tensor, nn
+
+from benchmarks.peers.deepxde_pinn import ADAM_SHARE, WEIGHT
+from benchmarks.peers.pinn_statement import STATEMENTS, Curve, Statement
+
+
+class Found:
+    """`Derivatives`, by PINA."""
+
+    def __init__(self, x: LabelTensor, u: LabelTensor) -> None:
+        self.x, self.labelled = x, u
+        self.u = u.as_subclass(Tensor)
+
+    def at(self, axis: str) -> Tensor:
+        """The coordinate."""
+        return self.x.extract([axis]).as_subclass(Tensor)
+
+    def _first(self, axis: str) -> LabelTensor:
+        return grad(self.labelled, self.x, components=["u"], d=[axis])
+
+    def d(self, axis: str) -> Tensor:
+        """The first derivative."""
+        return self._first(axis).as_subclass(Tensor)
+
+    def d2(self, axis: str) -> Tensor:
+        """The second derivative along one axis."""
+        first = self._first(axis)
+        return grad(first, self.x, components=list(first.labels), d=[axis]).as_subclass(Tensor)
+
+
+class Model(nn.Module):
+    """A tanh network whose form meets the conditions."""
+
+    def __init__(self, statement: Statement) -> None:
+        super().__init__()
+        self.statement = statement
+        probe = torch.zeros(1, len(statement.axes), dtype=torch.float64)
+        widths = [len(statement.inputs(statement.coordinates(probe))), *statement.hidden]
+        layers: list[nn.Module] = []
+        for before, after in zip(widths, widths[1:]):
+            layers += [nn.Linear(before, after), nn.Tanh()]
+        self.network = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
+        for layer in self.network:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 1) at points (N, d)."""
+        if isinstance(x, LabelTensor):  # their domains have the axes in an order of their own
+            x = x.extract(list(self.statement.axes))
+        at = self.statement.coordinates(x.as_subclass(Tensor))
+        return self.statement.form(at, self.network(torch.cat(self.statement.inputs(at), dim=1)))
+
+
+class Look(lightning.Callback):
+    """Fills the curve, and ends the training when its share of the seconds is over."""
+
+    def __init__(self, curve: Curve, model: Model, share: float) -> None:
+        self.curve, self.model, self.share = curve, model, share
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *given: Any) -> None:
+        """After a step."""
+        self.curve.look(self.model)
+        if self.curve.taken >= self.share * self.curve.seconds:
+            trainer.should_stop = True
+
+
+def problem_of(statement: Statement, seed: int) -> SpatialProblem:
+    """With the residual in the box, and values on the sides where they are learned."""
+    box = CartesianDomain({axis: [statement.lower[axis], statement.upper[axis]] for axis in statement.axes})
+    given: dict[str, Any] = {"D": Condition(domain="D", equation=Equation(lambda x, u: statement.residual(Found(x, u))))}
+    for number, side in enumerate(statement.learned):
+        points = statement.on(side, 100 * seed + number)
+        values = statement.exact(statement.coordinates(points))
+        given[side] = Condition(
+            input=LabelTensor(points, list(statement.axes)), target=LabelTensor(values, ["u"])
+        )
+
+    class Stated(SpatialProblem):
+        output_variables = ["u"]
+        spatial_domain = box
+        domains = {"D": box}
+        conditions = given
+
+    return Stated()
+
+
+def main(job: dict[str, Any]) -> dict[str, Any]:
+    """The curve, and what the final error is."""
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    lightning.seed_everything(job["seed"], verbose=False)
+    statement = STATEMENTS[job["case"]]()
+    problem = problem_of(statement, job["seed"])
+    problem.discretise_domain(statement.points, mode="lh", domains="D")
+    model = Model(statement)
+    weighting = ScalarWeighting({name: 1.0 if name == "D" else WEIGHT for name in problem.conditions})
+    curve = Curve(statement, job["seconds"])
+    stages = (
+        (ADAM_SHARE, TorchOptimizer(torch.optim.Adam, lr=1e-3)),
+        (1.0, TorchOptimizer(torch.optim.LBFGS, history_size=100, line_search_fn="strong_wolfe")),
+    )
+    with contextlib.redirect_stdout(sys.stderr):
+        for share, optimizer in stages:
+            solver = PhysicsInformedSingleModelSolver(problem, model, optimizer, weighting=weighting)
+            trainer = Trainer(
+                solver,
+                accelerator="cpu",
+                devices=1,
+                callbacks=[Look(curve, model, share)],
+                max_epochs=10**6,
+                precision="64-true",
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            trainer.train()
+    ended = curve.taken
+    curve.look(model, always=True)
+    return {
+        "curve": curve.looks,
+        "seconds": ended,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "error": curve.looks[-1][1],
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(Path(sys.argv[1]).read_text()))))

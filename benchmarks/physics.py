@@ -1,0 +1,166 @@
+"""Solutions from statements alone: ours, DeepXDE and PINA, the error against the seconds of training.
+
+Ours is ``pdeflow fit`` of the configs that ship, nothing else set but the seed and ``--trainer.max_time``; the
+error is that of the weights at the end, at the nodes of the first test grid, and its curve is what
+``history.json`` has, validation included in its seconds. The peers solve the same equation with conditions of
+the same kind (``peers/pinn_statement.py``) in the way that their documentation has it (``deepxde_pinn.py``,
+``pina_pinn.py``); they are not charged for taking errors. Reading and starting are in nobody's seconds.
+Float64, one thread, two trainings side by side; three seeds, whose mean is ``error``.
+
+``to_1e3_s`` are the seconds until the error is first below 1e-3, the median of the seeds (of the peers', with
+their failures as infinity); ``speedup_to_1e3`` is the faster peer's over ours, and where both have failed the
+seconds they were given over ours, marked ``>``. Peers end at the seconds of the row, or earlier, at twenty times
+what ours took to 1e-3 but after a minute at least.
+
+``python -m benchmarks.physics [--quick] [--rows A,B] [--json FILE]``
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pdeflow
+from benchmarks.generation_run import timed
+from benchmarks.physics_cases import CASES, QUICK, QUICK_SECONDS, Case
+from benchmarks.result import NOT_MEASURED, ROOT, WORK, finish, parser, write
+
+FOLDER = WORK / "physics"
+SEEDS = (0, 1, 2)
+PEERS = {"DeepXDE": ("deepxde", "deepxde_pinn"), "PINA": ("pina", "pina_pinn")}
+GOAL, BEYOND, LEAST_SECONDS = 1e-3, 20.0, 60.0
+
+Told = dict[str, Any]
+
+
+def ours(case: Case, seed: int, seconds: float) -> Told:
+    """Train by our command, and read what it has recorded."""
+    run = FOLDER / f"{case.name}_{seed}"
+    shutil.rmtree(run, ignore_errors=True)
+    limit = f"00:00:{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
+    command = [sys.executable, "-m", "pdeflow", "fit", "-c", ROOT / "configs" / f"{case.config}.yaml"]
+    command += ["--run", run, f"--seed_everything={seed}", f"--trainer.max_time={limit}"]
+    timed(command, {"PYTHONPATH": str(ROOT)})
+    rows = json.loads((run / "history.json").read_text())
+    curve = [(row["seconds"], row["valid/l2"]) for row in rows if "valid/l2" in row]
+    model = pdeflow.load(run).model
+    return {
+        "curve": curve,
+        "seconds": rows[-1]["seconds"],
+        "error": curve[-1][1],
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def peer(name: str, case: Case, seed: int, seconds: float) -> Told:
+    """Train by the peer's script; ``failure`` says if that did not work."""
+    package, module = PEERS[name]
+    if importlib.util.find_spec(package) is None:
+        return {"failure": "not installed"}
+    path = FOLDER / f"{module}_{case.name}_{seed}.json"
+    path.write_text(json.dumps({"case": case.name, "seed": seed, "seconds": seconds}))
+    try:
+        return json.loads(timed([sys.executable, "-m", f"benchmarks.peers.{module}", path], {"PYTHONPATH": str(ROOT)})[1])
+    except RuntimeError as error:
+        return {"failure": str(error)}
+
+
+def reached(told: Told) -> float:
+    """Seconds until the error is below the goal; infinity where it never is."""
+    return next((seconds for seconds, error in told.get("curve", ()) if error < GOAL), math.inf)
+
+
+def thinned(curve: Sequence[Sequence[float]], points: int = 24) -> list[list[float]]:
+    """A curve of few points, for the record: the last of each equal step of the logarithm of time."""
+    kept: dict[int, Sequence[float]] = {}
+    for seconds, error in curve:
+        kept[int(4 * math.log2(max(seconds, 0.1)))] = (seconds, error)
+    return [[round(s, 2), float(f"{e:.3g}")] for s, e in list(kept.values())[-points:]]
+
+
+def row(case: Case, name: str, found: list[Told]) -> dict[str, Any]:
+    """What one contender did on one problem."""
+    good = [told for told in found if "failure" not in told]
+    if not good:
+        blank = dict.fromkeys(("error", "worst", "seconds", "to_1e3_s", "parameters"), NOT_MEASURED)
+        return {"case": case.name, "by": name, "reach": case.reach, **blank, "failure": found[0]["failure"], "curve": []}
+    took = statistics.median(map(reached, good))
+    return {
+        "case": case.name,
+        "by": name,
+        "reach": case.reach,
+        "error": statistics.fmean(told["error"] for told in good),
+        "worst": max(told["error"] for told in good),
+        "seconds": max(told["seconds"] for told in good),
+        "to_1e3_s": took if math.isfinite(took) else "never",
+        "parameters": good[0]["parameters"],
+        "failure": "",
+        "curve": thinned(good[0]["curve"]),
+    }
+
+
+def speedup(rows: list[dict[str, Any]], case: str) -> tuple[float, bool] | None:
+    """The faster peer's seconds to the goal over ours, and whether that is a lower bound only."""
+    mine = next((r for r in rows if r["case"] == case and r["by"] == "pdeflow"), None)
+    theirs = [r for r in rows if r["case"] == case and r["by"] != "pdeflow" and not r["failure"]]
+    if mine is None or not theirs or not isinstance(mine["to_1e3_s"], float):
+        return None
+    reached_it = [r["to_1e3_s"] for r in theirs if isinstance(r["to_1e3_s"], float)]
+    seconds = min(reached_it) if reached_it else min(r["seconds"] for r in theirs)
+    return seconds / max(mine["to_1e3_s"], 1e-3), not reached_it
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The keys that are asked for; what has no row is not measured."""
+    mine = {r["case"]: r for r in rows if r["by"] == "pdeflow" and not r["failure"]}
+    summary: dict[str, Any] = {
+        "worst_reach": max((r["error"] / r["reach"] for r in mine.values()), default=NOT_MEASURED),
+    }
+    found = {case: value for case in mine if (value := speedup(rows, case)) is not None}
+    summary["min_speedup_to_1e3"] = min((v for v, _ in found.values()), default=NOT_MEASURED)
+    for case, (value, bound) in found.items():
+        summary[f"speedup_to_1e3_{case}"] = f"> {value:.3g}" if bound else value
+    summary["poisson_error"] = mine["poisson"]["error"] if "poisson" in mine else NOT_MEASURED
+    summary["helmholtz41_error"] = (
+        mine["helmholtz_4_1"]["error"] if "helmholtz_4_1" in mine else NOT_MEASURED
+    )
+    return summary
+
+
+def main() -> None:
+    options = parser(__doc__ or "", rows=[case.name for case in CASES]).parse_args()
+    more = {"load_average": os.getloadavg(), "quick": options.quick, "seeds": 1 if options.quick else len(SEEDS)}
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    seeds = SEEDS[:1] if options.quick else SEEDS
+    rows: list[dict[str, Any]] = []
+    with ThreadPoolExecutor(2) as pool:  # two trainings side by side, one thread each
+        for case in CASES:
+            if case.name not in (options.rows or (QUICK if options.quick else [c.name for c in CASES])):
+                continue
+            seconds = min(case.seconds, QUICK_SECONDS) if options.quick else case.seconds
+            mine = list(pool.map(lambda seed: ours(case, seed, seconds), seeds))
+            rows.append(row(case, "pdeflow", mine))
+            if case.peers:
+                took = statistics.median(map(reached, mine))
+                given = min(seconds, max(LEAST_SECONDS, BEYOND * took))
+                jobs = [(name, seed) for name in PEERS for seed in seeds]
+                told = list(pool.map(lambda job: peer(job[0], case, job[1], given), jobs))
+                for name in PEERS:
+                    rows.append(row(case, name, [t for t, (by, _) in zip(told, jobs) if by == name]))
+            if options.json is not None:  # what is measured is kept if a later case ends the run
+                write(options.json, rows, summarise(rows), **more)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    finish(options.json, rows, summarise(rows), **more)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The problems of ``benchmarks.physics``: which config of ours, how accurate, within how many seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row.
+
+    Parameters
+    ----------
+    name
+        Of the row; where `peers`, also of the peers' statement (``peers/pinn_statement.py``).
+    config
+        Ours, in ``configs/``.
+    reach
+        The relative L2 error that is asked for, within so many ``seconds``.
+    peers
+        Whether DeepXDE and PINA run it too.
+    """
+
+    name: str
+    config: str
+    reach: float
+    seconds: float
+    peers: bool = True
+
+
+CASES = (
+    Case("poisson", "sine_poisson_mlp", 1e-6, 60),
+    Case("heat", "heated_rod_mlp", 1e-6, 60),
+    Case("helmholtz_4_1", "sine_helmholtz_gaussians", 4.1e-5, 300),
+    Case("klein_gordon", "klein_gordon_gaussians", 2.4e-3, 600),
+    Case("convection_40", "convected_sine_mlp", 1e-3, 300),
+)
+QUICK = ("poisson", "heat")
+QUICK_SECONDS = 20.0
