@@ -17,6 +17,7 @@ what ours took to 1e-3 but after a minute at least.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import math
@@ -68,7 +69,9 @@ def peer(name: str, case: Case, seed: int, seconds: float) -> Told:
     path = FOLDER / f"{module}_{case.name}_{seed}.json"
     path.write_text(json.dumps({"case": case.name, "seed": seed, "seconds": seconds}))
     try:
-        return json.loads(timed([sys.executable, "-m", f"benchmarks.peers.{module}", path], {"PYTHONPATH": str(ROOT)})[1])
+        return json.loads(
+            timed([sys.executable, "-m", f"benchmarks.peers.{module}", path], {"PYTHONPATH": str(ROOT)})[1]
+        )
     except RuntimeError as error:
         return {"failure": str(error)}
 
@@ -91,7 +94,7 @@ def row(case: Case, name: str, found: list[Told]) -> dict[str, Any]:
     good = [told for told in found if "failure" not in told]
     if not good:
         blank = dict.fromkeys(("error", "worst", "seconds", "to_1e3_s", "parameters"), NOT_MEASURED)
-        return {"case": case.name, "by": name, "reach": case.reach, **blank, "failure": found[0]["failure"], "curve": []}
+        return {"case": case.name, "by": name, "reach": case.reach, **blank, "failure": found[0]["failure"]}
     took = statistics.median(map(reached, good))
     return {
         "case": case.name,
@@ -103,7 +106,6 @@ def row(case: Case, name: str, found: list[Told]) -> dict[str, Any]:
         "to_1e3_s": took if math.isfinite(took) else "never",
         "parameters": good[0]["parameters"],
         "failure": "",
-        "curve": thinned(good[0]["curve"]),
     }
 
 
@@ -129,33 +131,44 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for case, (value, bound) in found.items():
         summary[f"speedup_to_1e3_{case}"] = f"> {value:.3g}" if bound else value
     summary["poisson_error"] = mine["poisson"]["error"] if "poisson" in mine else NOT_MEASURED
-    summary["helmholtz41_error"] = (
-        mine["helmholtz_4_1"]["error"] if "helmholtz_4_1" in mine else NOT_MEASURED
-    )
+    summary["helmholtz41_error"] = mine["helmholtz_4_1"]["error"] if "helmholtz_4_1" in mine else NOT_MEASURED
     return summary
+
+
+def measured(
+    case: Case, seconds: float, seeds: Sequence[int], pool: ThreadPoolExecutor
+) -> dict[str, list[Told]]:
+    """What each contender did from each seed."""
+    found = {"pdeflow": list(pool.map(functools.partial(ours, case, seconds=seconds), seeds))}
+    if not case.peers:
+        return found
+    took = statistics.median(map(reached, found["pdeflow"]))
+    given = min(seconds, max(LEAST_SECONDS, BEYOND * took))
+    waiting = {name: [pool.submit(peer, name, case, seed, given) for seed in seeds] for name in PEERS}
+    return found | {name: [task.result() for task in tasks] for name, tasks in waiting.items()}
 
 
 def main() -> None:
     options = parser(__doc__ or "", rows=[case.name for case in CASES]).parse_args()
-    more = {"load_average": os.getloadavg(), "quick": options.quick, "seeds": 1 if options.quick else len(SEEDS)}
+    more: dict[str, Any] = {
+        "load_average": os.getloadavg(),
+        "quick": options.quick,
+        "seeds": 1 if options.quick else len(SEEDS),
+    }
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     seeds = SEEDS[:1] if options.quick else SEEDS
     rows: list[dict[str, Any]] = []
+    curves: dict[str, Any] = {}
+    more["curves"] = curves
     with ThreadPoolExecutor(2) as pool:  # two trainings side by side, one thread each
         for case in CASES:
             if case.name not in (options.rows or (QUICK if options.quick else [c.name for c in CASES])):
                 continue
             seconds = min(case.seconds, QUICK_SECONDS) if options.quick else case.seconds
-            mine = list(pool.map(lambda seed: ours(case, seed, seconds), seeds))
-            rows.append(row(case, "pdeflow", mine))
-            if case.peers:
-                took = statistics.median(map(reached, mine))
-                given = min(seconds, max(LEAST_SECONDS, BEYOND * took))
-                jobs = [(name, seed) for name in PEERS for seed in seeds]
-                told = list(pool.map(lambda job: peer(job[0], case, job[1], given), jobs))
-                for name in PEERS:
-                    rows.append(row(case, name, [t for t, (by, _) in zip(told, jobs) if by == name]))
+            for name, told in measured(case, seconds, seeds, pool).items():
+                rows.append(row(case, name, told))
+                curves[f"{case.name} {name}"] = thinned(told[0].get("curve", ()))
             if options.json is not None:  # what is measured is kept if a later case ends the run
                 write(options.json, rows, summarise(rows), **more)
     shutil.rmtree(FOLDER, ignore_errors=True)

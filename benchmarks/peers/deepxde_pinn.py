@@ -1,7 +1,7 @@
 """A PINN of DeepXDE: ``python -m benchmarks.peers.deepxde_pinn JOB.json``.
 
-Its documented way: conditions by an output transform, Hammersley points, Adam at 1e-3, here for a fifth of the
-seconds, then L-BFGS, in float64, until the seconds are over or it says that it has converged.
+Its documented way: conditions by an output transform, Hammersley points, Adam at 1e-3, here for a second,
+then L-BFGS, in float64, until the seconds are over or it says that it has converged.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import torch
 from deepxde.optimizers.config import LBFGS_options
 from torch import Tensor
 
-from benchmarks.peers.pinn_statement import STATEMENTS, Curve, Statement
+from benchmarks.peers.pinn_statement import ADAM_SECONDS, STATEMENTS, Curve, Statement
 
-ADAM_SHARE, WEIGHT = 0.2, 10.0
+WEIGHT = 10.0
 ITERATIONS_A_LOOK = 20
 
 
@@ -47,16 +47,16 @@ class Found:
 
 
 class Look(deepxde.callbacks.Callback):
-    """Fills the curve, and ends the training when its share of the seconds is over."""
+    """Fills the curve, and ends the training after so many seconds."""
 
-    def __init__(self, curve: Curve, share: float) -> None:
+    def __init__(self, curve: Curve, seconds: float) -> None:
         super().__init__()
-        self.curve, self.share = curve, share
+        self.curve, self.seconds = curve, seconds
 
     def on_epoch_end(self) -> None:
         """After a step of Adam, or some of L-BFGS."""
         self.curve.look(self.model.net)
-        if self.curve.taken >= self.share * self.curve.seconds:
+        if self.curve.taken >= self.seconds:
             self.model.stop_training = True
 
 
@@ -90,11 +90,11 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     with contextlib.redirect_stdout(sys.stderr):
         model.compile("adam", lr=1e-3, loss_weights=weights)
         curve = Curve(statement, job["seconds"])
-        model.train(iterations=10**9, display_every=10**9, callbacks=[Look(curve, ADAM_SHARE)], verbose=0)
+        model.train(iterations=10**9, display_every=10**9, callbacks=[Look(curve, ADAM_SECONDS)], verbose=0)
         deepxde.optimizers.set_LBFGS_options(maxcor=100, gtol=0, maxiter=10**9)
         LBFGS_options["iter_per_step"] = ITERATIONS_A_LOOK
         model.compile("L-BFGS", loss_weights=weights)
-        model.train(callbacks=[Look(curve, 1.0)], verbose=0)
+        model.train(callbacks=[Look(curve, curve.seconds)], verbose=0)
     ended = curve.taken
     curve.look(net, always=True)
     return {

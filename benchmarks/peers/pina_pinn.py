@@ -1,16 +1,17 @@
 """A PINN of PINA: ``python -m benchmarks.peers.pina_pinn JOB.json``.
 
-Its documented way: conditions by the form of the model, Latin hypercube points, Adam at 1e-3, here for a fifth
-of the seconds, then a second Trainer with torch's L-BFGS, in float64, until the seconds are over.
+Its documented way: conditions by the form of the model, Latin hypercube points, Adam at 1e-3, here for a
+second, then a second Trainer with torch's L-BFGS, in float64, until the seconds are over.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning
 import torch
@@ -24,8 +25,8 @@ from pina.solver import PhysicsInformedSingleModelSolver
 from pina.weighting import ScalarWeighting
 from torch import Tensor, nn
 
-from benchmarks.peers.deepxde_pinn import ADAM_SHARE, WEIGHT
-from benchmarks.peers.pinn_statement import STATEMENTS, Curve, Statement
+from benchmarks.peers.deepxde_pinn import WEIGHT
+from benchmarks.peers.pinn_statement import ADAM_SECONDS, STATEMENTS, Curve, Statement
 
 
 class Found:
@@ -61,7 +62,7 @@ class Model(nn.Module):
         probe = torch.zeros(1, len(statement.axes), dtype=torch.float64)
         widths = [len(statement.inputs(statement.coordinates(probe))), *statement.hidden]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:]):
+        for before, after in itertools.pairwise(widths):
             layers += [nn.Linear(before, after), nn.Tanh()]
         self.network = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
         for layer in self.network:
@@ -78,22 +79,24 @@ class Model(nn.Module):
 
 
 class Look(lightning.Callback):
-    """Fills the curve, and ends the training when its share of the seconds is over."""
+    """Fills the curve, and ends the training after so many seconds."""
 
-    def __init__(self, curve: Curve, model: Model, share: float) -> None:
-        self.curve, self.model, self.share = curve, model, share
+    def __init__(self, curve: Curve, model: Model, seconds: float) -> None:
+        self.curve, self.model, self.seconds = curve, model, seconds
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *given: Any) -> None:
         """After a step."""
         self.curve.look(self.model)
-        if self.curve.taken >= self.share * self.curve.seconds:
+        if self.curve.taken >= self.seconds:
             trainer.should_stop = True
 
 
 def problem_of(statement: Statement, seed: int) -> SpatialProblem:
     """With the residual in the box, and values on the sides where they are learned."""
     box = CartesianDomain({axis: [statement.lower[axis], statement.upper[axis]] for axis in statement.axes})
-    given: dict[str, Any] = {"D": Condition(domain="D", equation=Equation(lambda x, u: statement.residual(Found(x, u))))}
+    given: dict[str, Any] = {
+        "D": Condition(domain="D", equation=Equation(lambda x, u: statement.residual(Found(x, u))))
+    }
     for number, side in enumerate(statement.learned):
         points = statement.on(side, 100 * seed + number)
         values = statement.exact(statement.coordinates(points))
@@ -102,10 +105,10 @@ def problem_of(statement: Statement, seed: int) -> SpatialProblem:
         )
 
     class Stated(SpatialProblem):
-        output_variables = ["u"]
+        output_variables: ClassVar = ["u"]
         spatial_domain = box
-        domains = {"D": box}
-        conditions = given
+        domains: ClassVar = {"D": box}
+        conditions: ClassVar = given
 
     return Stated()
 
@@ -122,17 +125,17 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     weighting = ScalarWeighting({name: 1.0 if name == "D" else WEIGHT for name in problem.conditions})
     curve = Curve(statement, job["seconds"])
     stages = (
-        (ADAM_SHARE, TorchOptimizer(torch.optim.Adam, lr=1e-3)),
-        (1.0, TorchOptimizer(torch.optim.LBFGS, history_size=100, line_search_fn="strong_wolfe")),
+        (ADAM_SECONDS, TorchOptimizer(torch.optim.Adam, lr=1e-3)),
+        (curve.seconds, TorchOptimizer(torch.optim.LBFGS, history_size=100, line_search_fn="strong_wolfe")),
     )
     with contextlib.redirect_stdout(sys.stderr):
-        for share, optimizer in stages:
+        for seconds, optimizer in stages:
             solver = PhysicsInformedSingleModelSolver(problem, model, optimizer, weighting=weighting)
             trainer = Trainer(
                 solver,
                 accelerator="cpu",
                 devices=1,
-                callbacks=[Look(curve, model, share)],
+                callbacks=[Look(curve, model, seconds)],
                 max_epochs=10**6,
                 precision="64-true",
                 logger=False,
