@@ -1,16 +1,16 @@
 """Solutions from statements alone: ours, DeepXDE and PINA, the error against the seconds of training.
 
-Ours is ``pdeflow fit`` of the configs that ship, nothing else set but the seed and ``--trainer.max_time``; the
+Ours is ``pdeflow fit`` of the configs that ship, with nothing else set but the seed and the most time; the
 error is that of the weights at the end, at the nodes of the first test grid, and its curve is what
 ``history.json`` has, validation included in its seconds. The peers solve the same equation with conditions of
 the same kind (``peers/pinn_statement.py``) in the way that their documentation has it (``deepxde_pinn.py``,
 ``pina_pinn.py``); they are not charged for taking errors. Reading and starting are in nobody's seconds.
 Float64, one thread, two trainings side by side; three seeds, whose mean is ``error``.
 
-``to_1e3_s`` are the seconds until the error is first below 1e-3, the median of the seeds (of the peers', with
-their failures as infinity); ``speedup_to_1e3`` is the faster peer's over ours, and where both have failed the
-seconds they were given over ours, marked ``>``. Peers end at the seconds of the row, or earlier, at twenty times
-what ours took to 1e-3 but after a minute at least.
+``to_1e3_s`` are the seconds until the error is first below 1e-3, the median of the seeds; ``speedup_to_1e3`` is
+the faster peer's over ours, and where both have failed the seconds they were given over ours, marked ``>``.
+Peers end at the seconds of the row, or earlier, at twenty times what ours took to 1e-3 but after a minute at
+least. ``curves`` has those of the first seed.
 
 ``python -m benchmarks.physics [--quick] [--rows A,B] [--json FILE]``
 """

@@ -1,9 +1,10 @@
 """Equations as a user of another framework writes them: a residual, and a form that meets the conditions.
 
 Where DeepXDE's and PINA's documentation has soft conditions and hard ones, the hard ones are the better
-recipe (Poisson: 3e-6 against 8e-4 after 30 s), so that both are given those. Widths and the seconds of Adam are
-those with which DeepXDE came to 1e-3 first on Poisson and heat: (20, 20) of (20, 20), (32, 32), (64, 64) and
-(20, 20, 20), and about one of 0.04, 0.6, 2 and 4 s. What both share is here; how each differentiates is theirs.
+recipe (Poisson: 3e-6 against 8e-4 after 30 s), so that both are given those. Widths and the seconds of Adam
+are those with which DeepXDE came to 1e-3 first on Poisson and heat: (20, 20) of (20, 20), (32, 32), (64, 64)
+and (20, 20, 20), and about one of 0.04, 0.6, 2 and 4 s. What both share is here; how each differentiates is
+theirs.
 """
 
 from __future__ import annotations
