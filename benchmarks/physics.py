@@ -7,8 +7,8 @@ the same kind (``peers/pinn_statement.py``) in the way that their documentation 
 ``pina_pinn.py``); they are not charged for taking errors. Reading and starting are in nobody's seconds.
 Float64, one thread, two trainings side by side; three seeds, whose mean is ``error``.
 
-``to_1e3_s`` are the seconds until the error is first below 1e-3, the median of the seeds; ``speedup_to_1e3`` is
-the faster peer's over ours, and where both have failed the seconds they were given over ours, marked ``>``.
+``to_1e3_s`` are the seconds until the error is first below 1e-3, the median of the seeds; ``speedup_to_1e3``
+is the faster peer's over ours, and where both have failed the seconds they were given over ours, with ``>``.
 Peers end at the seconds of the row, or earlier, at twenty times what ours took to 1e-3 but after a minute at
 least. ``curves`` has those of the first seed.
 
