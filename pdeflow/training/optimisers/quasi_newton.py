@@ -67,6 +67,10 @@ class QuasiNewton(VectorOptimiser):
     def forget(self) -> None:
         """Make H the identity."""
 
+    def first_length(self, slope: float) -> float:
+        """The length that is tried first along -H g, where the loss has this derivative by it."""
+        return 1.0
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor]) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """So many iterations; gives the loss before them.
@@ -94,6 +98,7 @@ class QuasiNewton(VectorOptimiser):
             # Not where the search gave up and the loss is concave, nor where the product is rounding.
             if float(s @ y) > torch.finfo(x.dtype).eps * float(s.norm() * y.norm()):
                 self.learn(s, y, g, found.length)
+            self.memory["decrease"] = loss - found.loss
             x, loss, g = x + s, found.loss, found.gradient
         self.place(x)
         return first
@@ -112,6 +117,8 @@ class QuasiNewton(VectorOptimiser):
             return Trial(length, new_loss, gradient, float(gradient @ direction))
 
         start = Trial(0.0, loss, g, float(g @ direction))
-        # The gradient alone has no scale: the first step along it moves no parameter by more than one unit in sum.
-        length = 1.0 if self.has_learned() else min(1.0, 1.0 / float(g.abs().sum().clamp_min(1e-300)))
+        if self.has_learned():
+            length = self.first_length(start.slope)
+        else:  # the gradient alone has no scale: parameters move by no more than one unit in sum
+            length = min(1.0, 1.0 / float(g.abs().sum().clamp_min(1e-300)))
         return strong_wolfe(at, start, length)

@@ -30,6 +30,9 @@ class SSBroyden(QuasiNewton):
 
     with :math:`\tau` and :math:`\phi` of Al-Baali (:func:`self_scaling`). :math:`\tau = \phi = 1` would be BFGS.
 
+    What is kept is a factor Z of :math:`H = Z Z^T` (:func:`update`). H itself loses its small eigenvalues to rounding
+    after some hundreds of steps, and directions then lead uphill.
+
     Parameters
     ----------
     params
@@ -52,33 +55,45 @@ class SSBroyden(QuasiNewton):
 
     def has_learned(self) -> bool:
         """See `QuasiNewton`."""
-        return "H" in self.memory
+        return "Z" in self.memory
 
     def times_gradient(self, g: Tensor) -> Tensor:
         """See `QuasiNewton`."""
-        return self.memory["H"] @ g if self.has_learned() else g
+        if not self.has_learned():
+            return g
+        Z = self.memory["Z"]
+        return Z @ (Z.T @ g)
 
     def learn(self, s: Tensor, y: Tensor, g: Tensor, length: float) -> None:
         """See `QuasiNewton`."""
         if self.has_learned():
-            curvature = -length * float(s @ g)
+            a = -length * (self.memory["Z"].T @ g)  # Z a = s
         else:  # the identity is first scaled to what the step has shown
-            scale = float(s @ y) / float(y @ y)
-            self.memory["H"] = scale * torch.eye(len(s), dtype=s.dtype, device=s.device)
-            curvature = float(s @ s) / scale
-        update(self.memory["H"], s, y, curvature)
+            root = math.sqrt(float(s @ y) / float(y @ y))
+            self.memory["Z"] = root * torch.eye(len(s), dtype=s.dtype, device=s.device)
+            a = s / root
+        update(self.memory["Z"], a, y)
 
     def forget(self) -> None:
         """See `QuasiNewton`."""
-        self.memory.pop("H", None)
+        self.memory.pop("Z", None)
+
+    def first_length(self, slope: float) -> float:
+        """Where a parabola has fallen by as much as the loss in the last step, at most 1.
+
+        The scaling makes most steps too long; so there are 1.1 evaluations in a step, with 1 they are 1.8.
+        Nocedal & Wright, "Numerical Optimization", equation 3.60.
+        """
+        decrease = self.memory.get("decrease", math.inf)
+        return min(1.0, 2.02 * decrease / -slope) if decrease > 0 > slope else 1.0
 
 
-def self_scaling(b: float, h: float, size: int) -> tuple[float, float]:
-    r"""The factors :math:`\tau` and :math:`\phi`.
+def self_scaling(a: float, h: float, size: int) -> tuple[float, float]:
+    r"""The factors :math:`\tau` and :math:`\phi` of Al-Baali.
 
     .. math::
 
-        a = b h - 1, \quad \rho = \min(1, h (1 - \sqrt{a / (1 + a)})), \quad
+        b = \frac{1 + a}h, \quad \rho = \min\Big(1, h \Big(1 - \sqrt{\frac a{1 + a}}\Big)\Big), \quad
         \theta = \max\Big(\frac{\rho - 1}{a}, \min\Big(\frac1\rho, \frac{1 - b}{b}\Big)\Big), \quad
         \sigma = 1 + a \theta,
 
@@ -91,14 +106,14 @@ def self_scaling(b: float, h: float, size: int) -> tuple[float, float]:
 
     Parameters
     ----------
-    b
-        :math:`s^T H^{-1} s / y^T s`.
+    a
+        :math:`(s^T H^{-1} s) (y^T H y) / (y^T s)^2 - 1`, at least 0.
     h
-        :math:`y^T H y / y^T s`.
+        :math:`y^T H y / y^T s`; b is :math:`s^T H^{-1} s / y^T s`.
     size
         n, the number of parameters.
     """
-    a = max(b * h - 1.0, 0.0)  # below 0 by rounding alone, after Cauchy and Schwarz
+    b = (1.0 + a) / h
     low = min(1.0, h * (1.0 - math.sqrt(a / (1.0 + a))))
     theta = min(1.0 / low, (1.0 - b) / b)
     if a > 0:
@@ -110,24 +125,38 @@ def self_scaling(b: float, h: float, size: int) -> tuple[float, float]:
     return tau, (1.0 - theta) / sigma
 
 
-def update(H: Tensor, s: Tensor, y: Tensor, curvature: float) -> None:
-    """The update of `SSBroyden`, in place, as one product of rank two.
+def update(Z: Tensor, a: Tensor, y: Tensor) -> None:
+    r"""The update of `SSBroyden` in terms of a factor, in place.
+
+    With :math:`H = Z Z^T`, :math:`s = Z a` and :math:`c = Z^T y` it changes H in the plane of a and c alone. There, in
+    the basis q1 along c and q2, :math:`a = \alpha_1 (q_1 + \kappa q_2)`, and
+
+    .. math::
+
+        Z \leftarrow \frac1{\sqrt\tau} \big(Z + Z Q (L - I) Q^T\big), \qquad
+        L = \begin{pmatrix}
+            \sqrt{\tau \alpha_1 / |c|} & 0 \\ \kappa \sqrt{\tau \alpha_1 / |c|} & \sqrt{1 + \phi \kappa^2}
+        \end{pmatrix}.
 
     Parameters
     ----------
-    H
-        (P, P), symmetric positive definite.
-    s, y
-        (P,), with a positive product.
-    curvature
-        ``s^T H^-1 s``, which the caller knows without the inverse.
+    Z
+        (P, P), with an inverse.
+    a, y
+        (P,), with a positive product of s and y.
     """
-    Hy = H @ y
-    ys, yHy = float(y @ s), float(y @ Hy)
-    tau, phi = self_scaling(curvature / ys, yHy / ys, len(s))
-    # v v^T and the others in terms of s and H y.
-    ss = phi * yHy / (tau * ys**2) + 1.0 / ys
-    mixed = -phi / (tau * ys)
-    both = (phi - 1.0) / (tau * yHy)
-    left = torch.stack([ss * s + mixed * Hy, mixed * s + both * Hy], dim=1)
-    H.addmm_(left, torch.stack([s, Hy]), beta=1.0 / tau)
+    c = Z.T @ y
+    size = c.norm()
+    q1 = c / size
+    first = float(q1 @ a)
+    rest = a - first * q1
+    rest = rest - (q1 @ rest) * q1  # again: a and c may be almost parallel
+    second = float(rest.norm())
+    q2 = rest / second if second > 0 else rest
+    ratio = second / first
+    tau, phi = self_scaling(ratio**2, float(size) / first, len(a))
+    corner = math.sqrt(tau * first / float(size))
+    factor = [[corner - 1.0, 0.0], [ratio * corner, math.sqrt(1.0 + phi * ratio**2) - 1.0]]
+    Q = torch.stack([q1, q2], dim=1)
+    scaled = (Z @ Q) @ Z.new_tensor(factor) / math.sqrt(tau)
+    Z.addmm_(scaled, Q.T, beta=1.0 / math.sqrt(tau))
