@@ -27,6 +27,7 @@ from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
 from pdeflow.problems.conditions import Dirichlet, Neumann, Robin
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
+from pdeflow.problems.cosine_allen_cahn import CosineAllenCahn
 from pdeflow.problems.darcy import Darcy
 from pdeflow.problems.disc import Disc
 from pdeflow.problems.discretise import NotLinear, System, discretise
@@ -67,6 +68,7 @@ from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
 from pdeflow.problems.rosenbrock import ImplicitTrajectory
 from pdeflow.problems.shallow_water import ShallowWater
+from pdeflow.problems.sine_burgers import SineBurgers
 from pdeflow.problems.sine_poisson import SinePoisson
 from pdeflow.problems.sine_waves import SineWaves
 from pdeflow.problems.stefan import Stefan
@@ -86,6 +88,7 @@ __all__ = [
     "ConservationLaw",
     "Constant",
     "ConvectionDiffusion",
+    "CosineAllenCahn",
     "D",
     "Darcy",
     "Dirichlet",
@@ -129,6 +132,7 @@ __all__ = [
     "RandomPolygon",
     "Robin",
     "ShallowWater",
+    "SineBurgers",
     "SinePoisson",
     "SineWaves",
     "Stefan",
