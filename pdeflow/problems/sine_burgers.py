@@ -47,7 +47,9 @@ class SineBurgers(Problem):
     def exact(self, at: Any, p: Any) -> Any:
         """The quadrature, of tensors."""
         x, t = torch.broadcast_tensors(torch.as_tensor(at.x), torch.as_tensor(at.t))
-        nodes, weights = (torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in roots_hermite(NODES))
+        nodes, weights = (
+            torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in roots_hermite(NODES)
+        )
         y = math.pi * (x[..., None] - 2 * nodes * (self.nu * t[..., None]).sqrt())
         exponent = -torch.cos(y) / (2 * math.pi * self.nu)
         # The largest is taken out, as e^(1 / (2 pi nu)) soon overflows.

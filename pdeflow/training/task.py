@@ -191,6 +191,9 @@ class TrainingTask(lightning.LightningModule):
         optimizer = self.make_optimizer([*self.model.parameters(), *self.objective.parameters()])
         if self.make_scheduler is None:
             return optimizer
+        if any("lr" not in group for group in optimizer.param_groups):
+            expected = f"none, for {type(optimizer).__name__} has no learning rate"
+            raise InvalidInput("lr_scheduler", str(self.make_scheduler), expected, "Leave the key out.")
         if isinstance(self.make_scheduler, Schedule):
             if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
                 raise InvalidInput(
@@ -222,7 +225,7 @@ class TrainingTask(lightning.LightningModule):
     ) -> None:
         """One step; a `ResidualOptimiser` is given the residuals of the batch.
 
-        Training stops where the optimiser has ``stalled``. A model of the Hessian that was forgotten is told of.
+        Training stops where the optimiser has ``stalled``, or its last stage is over. A model of the Hessian that was forgotten is told of.
         """
         inner = optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer
         current = inner.current if isinstance(inner, Stages) else inner
@@ -235,6 +238,8 @@ class TrainingTask(lightning.LightningModule):
         if getattr(current, "restarts", 0) > before:
             name = type(current).__name__
             rank_zero_info(f"{name} stalled in step {self.global_step} and starts again from the gradient.")
+        if isinstance(inner, Stages) and inner.over:
+            self.trainer.should_stop = True
         if getattr(inner, "stalled", False):
             self.trainer.should_stop = True
             rank_zero_warn(f"{type(current).__name__} found no step that makes the loss smaller: stopped.")

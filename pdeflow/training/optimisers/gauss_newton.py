@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-TOLERANCE = 1e-6
+TOLERANCE = 1e-8
 """Relative residual at which conjugate gradients end."""
 
 ITERATIONS = 200
@@ -44,7 +44,9 @@ class NormalEquations:
 
     def solve(self, damping: float) -> Tensor | None:
         """d (P,); None where rounding has made the matrix indefinite."""
-        damped = self.gram + damping * torch.eye(len(self.gram), dtype=self.gram.dtype, device=self.gram.device)
+        damped = self.gram + damping * torch.eye(
+            len(self.gram), dtype=self.gram.dtype, device=self.gram.device
+        )
         factor, info = torch.linalg.cholesky_ex(damped)
         if int(info):
             return None

@@ -80,4 +80,3 @@ class LevenbergMarquardt(ResidualOptimiser):
         self.place(start)
         self.stalled = True
         return result
-

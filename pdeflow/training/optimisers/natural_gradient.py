@@ -90,7 +90,9 @@ class EnergyNaturalGradient(ResidualOptimiser):
         found = system.solve(max(group["damping"] * system.mean_square, system.rounding))
         return found if found is None or carried is None else found + carried
 
-    def _length(self, least_squares: LeastSquares, start: Tensor, direction: Tensor, loss: float) -> float | None:
+    def _length(
+        self, least_squares: LeastSquares, start: Tensor, direction: Tensor, loss: float
+    ) -> float | None:
         """The best of the lengths up to where the loss grows again; None if all of them make it larger."""
         best, best_loss, length = None, loss, 1.0
         for _ in range(HALVINGS):

@@ -32,7 +32,8 @@ class Stage:
 class Stages(Optimizer):
     """Adam and then SSBroyden, for instance: the next stage begins after so many steps, or when one stalls.
 
-    Each optimiser is made when its stage begins. A schedule of the learning rate moves that of whichever stage it is.
+    Each optimiser is made when its stage begins. A schedule of the learning rate moves that of whichever stage it is,
+    and means nothing to one without a learning rate.
 
     Parameters
     ----------
@@ -66,13 +67,19 @@ class Stages(Optimizer):
 
     def _show_current(self) -> None:
         # What the trainer and a schedule of the learning rate look at and change.
+        for group in self.current.param_groups:
+            group.setdefault("lr", 1.0)
         self.param_groups, self.state = self.current.param_groups, self.current.state
 
     @property
     def stalled(self) -> bool:
-        """Whether the last stage is over: it found no step that helps, or has made all of its own."""
-        last = self.number + 1 == len(self.stages)
-        return last and (getattr(self.current, "stalled", False) or self.taken == self.stages[-1].steps)
+        """Whether the last stage has found no step that makes the loss smaller."""
+        return self.number + 1 == len(self.stages) and getattr(self.current, "stalled", False)
+
+    @property
+    def over(self) -> bool:
+        """Whether the last stage has made all of its steps."""
+        return self.number + 1 == len(self.stages) and self.taken == self.stages[-1].steps
 
     def step(self, closure: Callable[[], Any], **further: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One step of the current stage; gives what that gives.
