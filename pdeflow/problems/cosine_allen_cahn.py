@@ -28,8 +28,9 @@ CHUNK = 8192
 class CosineAllenCahn(Problem):
     r""":math:`u_t = 10^{-4} u_{xx} + 5 u - 5 u^3` on :math:`[-1, 1] \times [0, T]`, which wraps around in x.
 
-    It starts from :math:`x^2 \cos \pi x`, whose slope jumps at the ends: u is smooth there only for t > 0. A benchmark
-    of physics-informed training since M. Raissi, P. Perdikaris, G. E. Karniadakis, J. Comput. Phys. 378 (2019).
+    It starts from :math:`x^2 \cos \pi x`, whose slope jumps at the ends: u is smooth there only for t > 0. A
+    benchmark of physics-informed training since M. Raissi, P. Perdikaris, G. E. Karniadakis, J. Comput. Phys.
+    378 (2019).
 
     Parameters
     ----------
@@ -71,9 +72,9 @@ class CosineAllenCahn(Problem):
 
 @functools.cache
 def cosine_coefficients(stop: float) -> tuple[Tensor, Tensor]:
-    """Coefficients (instants, modes) of ``cos(pi k (x + 1))`` at equidistant instants, and their rates, float64.
+    """Coefficients (instants, modes) of ``cos(pi k (x + 1))`` at equidistant instants, and rates.
 
-    What is solved is `AllenCahn` on the unit interval, whose time is 5 t.
+    float64. What is solved is `AllenCahn` on the unit interval, whose time is 5 t.
     """
     width = math.sqrt(DIFFUSIVITY / REACTION) / 2
     problem = AllenCahn(dim=1, width=Constant(width))
@@ -88,7 +89,7 @@ def cosine_coefficients(stop: float) -> tuple[Tensor, Tensor]:
 
 
 def _initial_coefficients(modes: int) -> Tensor:
-    """Those of the initial field, exact: its nodes alone would err by the square of their distance at the kink."""
+    """Those of the initial field, exact: taken from its nodes they would be wrong by the square of the spacing."""
     k = torch.arange(-1, modes + 1, dtype=torch.float64)
     square = 4.0 / (math.pi * torch.where(k == 0, 1.0, k)) ** 2
     square[1] = 2.0 / 3.0  # of x^2 cos(pi k x), up to its sign, which that of cos(pi k (x + 1)) takes away

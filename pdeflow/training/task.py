@@ -225,7 +225,8 @@ class TrainingTask(lightning.LightningModule):
     ) -> None:
         """One step; a `ResidualOptimiser` is given the residuals of the batch.
 
-        Training stops where the optimiser has ``stalled``, or its last stage is over. A model of the Hessian that was forgotten is told of.
+        Training stops where the optimiser has ``stalled``, or its last stage is over. A model of the Hessian
+        that was forgotten is told of.
         """
         inner = optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer
         current = inner.current if isinstance(inner, Stages) else inner

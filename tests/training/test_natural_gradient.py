@@ -60,7 +60,7 @@ def test_a_sketch_solves_the_same_system(shape: tuple[int, int], damping: float)
 
 
 class Curve:
-    """Exponentials that are to be 1, 2 and 3 at three places: residuals that are not linear in four parameters."""
+    """Exponentials that are to be 1, 2 and 3 at three places, with four parameters."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
         self.parameter, self.x = parameter, torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)

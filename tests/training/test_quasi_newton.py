@@ -1,4 +1,4 @@
-"""SSBroyden and L-BFGS against dense formulas and SciPy, their line search, and what they do when it fails."""
+"""SSBroyden and L-BFGS against dense formulas and SciPy, and their line search."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_without_curvature_left_to_learn_the_update_scales() -> None:
 
 
 def test_exact_steps_on_a_quadratic_end_after_as_many_as_it_has_dimensions() -> None:
-    """Whatever the scaling, the directions of Broyden's class are conjugate: Dixon, Math. Programming 2 (1972)."""
+    """Whatever the scaling, directions are conjugate: L. C. W. Dixon, Math. Programming 2 (1972)."""
     size = 8
     A, _ = quadratic(size, 1e3)
     x, Z = torch.ones(size, dtype=torch.float64), torch.eye(size, dtype=torch.float64)

@@ -93,7 +93,7 @@ def test_a_state_of_more_stages_is_refused() -> None:
     parameter, optimiser = parabola()
     for _ in range(3):
         step(parameter, optimiser)
-    with pytest.raises(InvalidInput, match="optimizer.stages"):
+    with pytest.raises(InvalidInput, match=r"optimizer\.stages"):
         Stages([parameter], [Stage(ADAM)]).load_state_dict(optimiser.state_dict())
 
 
@@ -129,7 +129,7 @@ def test_a_schedule_of_what_has_no_learning_rate_is_refused() -> None:
         optimizer=SSBroyden,
         lr_scheduler=Cosine(),
     )
-    with pytest.raises(InvalidInput, match="lr_scheduler.*SSBroyden has no learning rate"):
+    with pytest.raises(InvalidInput, match=r"lr_scheduler.*SSBroyden has no learning rate"):
         task.configure_optimizers()
 
 

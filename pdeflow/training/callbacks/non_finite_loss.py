@@ -72,7 +72,8 @@ class NonFiniteLoss(Callback):
 def _explain(trainer: Trainer, epoch: int, batch_idx: int, batch: dict[str, Any], loss: float) -> str:
     where = f"train/loss: got {loss} in epoch {epoch + 1}, batch {batch_idx + 1}, expected a finite number."
     if "points" in batch:
-        return f"{where}\nThe weights diverged, or the statement is not finite at some point.\nTry a smaller step."
+        what = "The weights diverged, or the statement is not finite at some point."
+        return f"{where}\n{what}\nTry a smaller learning rate, or other points."
     indices = batch["index"].tolist()
     for name in ("input", "target"):
         values = batch[name] if isinstance(batch[name], Tensor) else batch[name].x

@@ -1,7 +1,7 @@
-r"""The systems of Gauss-Newton methods, :math:`(J^T J + \lambda I)\, d = J^T r`, in whichever form is smaller.
+r"""The systems of Gauss-Newton methods, :math:`(J^T J + \lambda I)\, d = J^T r`, in the smaller form.
 
-With fewer residuals than parameters their solution is :math:`d = J^T (J J^T + \lambda I)^{-1} r`, by the formula of
-Woodbury: the parameter form has a matrix (P, P), the kernel form one (M, M).
+With fewer residuals than parameters their solution is :math:`d = J^T (J J^T + \lambda I)^{-1} r`, by the
+formula of Woodbury: the parameter form has a matrix (P, P), the kernel form one (M, M).
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class NormalEquations:
 
 
 class NystromEquations:
-    r"""The system by conjugate gradients, preconditioned by a randomised sketch of the matrix, which is not formed.
+    r"""The system by conjugate gradients, preconditioned by a randomised sketch of its matrix, never formed.
 
-    The sketch :math:`U \Lambda U^T`, of low rank, has the large eigenvalues of the matrix G; the preconditioner is
-    :math:`U (\Lambda + \lambda)^{-1} U^T + (\Lambda_{min} + \lambda)^{-1} (I - U U^T)`.
+    The sketch :math:`U \Lambda U^T`, of low rank, has the large eigenvalues; the preconditioner is :math:`U (\Lambda + \lambda)^{-1} U^T + (\Lambda_{min} + \lambda)^{-1} (I - U U^T)`.
 
-    Z. Frangella, J. A. Tropp, M. Udell, "Randomized Nystrom preconditioning", SIAM J. Matrix Anal. Appl. 44 (2023).
+    Z. Frangella, J. A. Tropp, M. Udell, "Randomized Nystrom preconditioning", SIAM J. Matrix Anal. Appl. 44
+    (2023).
 
     Parameters
     ----------

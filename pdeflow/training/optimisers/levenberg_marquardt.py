@@ -1,7 +1,7 @@
 r"""The Levenberg-Marquardt method.
 
-K. Levenberg, "A method for the solution of certain non-linear problems in least squares", Quart. Appl. Math. 2
-(1944); D. W. Marquardt, SIAM J. Appl. Math. 11 (1963).
+K. Levenberg, "A method for the solution of certain non-linear problems in least squares", Quart. Appl. Math.
+2 (1944); D. W. Marquardt, SIAM J. Appl. Math. 11 (1963).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ TRIES = 20
 class LevenbergMarquardt(ResidualOptimiser):
     r"""Steps :math:`-(J^T J + \lambda I)^{-1} J^T r` that are taken only if they make the loss smaller.
 
-    The damping falls after a step that is taken and grows until one is. It multiplies the identity and not the
-    diagonal of :math:`J^T J`: with the latter, parameters that nothing depends on (widths of Gaussians far away)
-    move without limit. The system is solved in the smaller of its two forms
+    The damping falls after a step that is taken and grows until one is. It multiplies the identity and not
+    the diagonal of :math:`J^T J`: with the latter, parameters that nothing depends on (widths of Gaussians
+    far away) move without limit. The system is solved in the smaller of its two forms
     (:mod:`~pdeflow.training.optimisers.gauss_newton`).
 
     Parameters

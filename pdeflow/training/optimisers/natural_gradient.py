@@ -1,9 +1,9 @@
 r"""Energy natural gradient descent.
 
-J. Muller, M. Zeinhofer, "Achieving high accuracy with PINNs via energy natural gradient descent", ICML 2023. Kernel
-form, momentum and sketches: A. Guzman-Cordero, F. Dangel, G. Goldshlager, M. Zeinhofer, "Improving energy natural
-gradient descent through Woodbury, momentum, and randomization", 2025; the momentum is SPRING's, G. Goldshlager,
-N. Abrahamsen, L. Lin, J. Comput. Phys. 516 (2024).
+J. Muller, M. Zeinhofer, "Achieving high accuracy with PINNs via energy natural gradient descent", ICML 2023.
+Kernel form, momentum and sketches: A. Guzman-Cordero, F. Dangel, G. Goldshlager, M. Zeinhofer, "Improving
+energy natural gradient descent through Woodbury, momentum, and randomization", 2025; the momentum is
+SPRING's, G. Goldshlager, N. Abrahamsen, L. Lin, J. Comput. Phys. 516 (2024).
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ HALVINGS = 30
 
 
 class EnergyNaturalGradient(ResidualOptimiser):
-    r"""Steps along the natural gradient of the energy, which of a sum of squares is the direction of Gauss-Newton:
+    r"""Steps along the natural gradient of the energy, of a sum of squares the direction of Gauss-Newton:
 
     .. math:: d_k = \mu d_{k-1} + (J^T J + \lambda I)^{-1} J^T (r - \mu J d_{k-1}), \qquad
               \theta \leftarrow \theta - \eta d_k.
 
-    The length :math:`\eta` is the best of 1, 1/2, 1/4, ... up to where the loss grows again. The damping is a fixed
-    share of the mean of the diagonal of :math:`J^T J`, unlike that of Levenberg-Marquardt, which follows success.
+    The length :math:`\eta` is the best of 1, 1/2, 1/4, ... up to where the loss grows again. The damping is a
+    fixed share of the mean of the diagonal of :math:`J^T J`, unlike that of Levenberg-Marquardt, which
+    follows success.
 
     Parameters
     ----------
@@ -40,8 +41,8 @@ class EnergyNaturalGradient(ResidualOptimiser):
     momentum
         Mu.
     rank
-        Of a sketch by which the system is solved iteratively, for thousands of parameters and of points; by default
-        it is solved by factors, in the parameter form or the kernel form.
+        Of a sketch by which the system is solved iteratively, for thousands of parameters and of points; by
+        default it is solved by factors, in the parameter form or the kernel form.
     """
 
     def __init__(

@@ -17,9 +17,9 @@ from pdeflow.training.optimisers.vector_optimiser import VectorOptimiser
 class QuasiNewton(VectorOptimiser):
     """Steps along :math:`-H g`, with a model H of the inverse Hessian that is learned from the steps.
 
-    The length of a step meets the strong Wolfe conditions. Where no length makes the loss smaller, H is forgotten and
-    the search goes on along the gradient; ``restarts`` counts how often. ``stalled`` says that this did not help
-    either: the loss is as small as its rounding allows, or is not smooth.
+    The length of a step meets the strong Wolfe conditions. Where no length makes the loss smaller, H is
+    forgotten and the search goes on along the gradient; ``restarts`` counts how often. ``stalled`` says that
+    this did not help either: the loss is as small as its rounding allows, or is not smooth.
 
     Parameters
     ----------
@@ -72,7 +72,9 @@ class QuasiNewton(VectorOptimiser):
         return 1.0
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, closure: Callable[[], Tensor]
+    ) -> float:
         """So many iterations; gives the loss before them.
 
         Parameters

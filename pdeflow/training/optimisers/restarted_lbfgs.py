@@ -14,10 +14,10 @@ from pdeflow.training.optimisers.quasi_newton import QuasiNewton
 
 
 class RestartedLBFGS(QuasiNewton):
-    """Quasi-Newton steps with the BFGS matrix of the last steps alone, which says when it starts again or stalls.
+    """Quasi-Newton steps with the BFGS matrix of the last steps, which say when they stall.
 
-    The matrix is never formed: the two-loop recursion applies it. It starts from ``(s.y / y.y) I`` of the last step.
-    ``torch.optim.LBFGS`` ends such a step without a word, and the same at every call after it.
+    The matrix is never formed: the two-loop recursion applies it. It starts from ``(s.y / y.y) I`` of the
+    last step. ``torch.optim.LBFGS`` ends such a step without a word, and the same at every call after it.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 r"""The self-scaled Broyden method.
 
-M. Al-Baali, "Numerical experience with a class of self-scaling quasi-Newton algorithms", J. Optim. Theory Appl. 96
-(1998); for networks J. F. Urban, P. Stefanou, J. A. Pons, "Unveiling the optimization process of physics informed
-neural networks: How accurate and competitive can PINNs be?", J. Comput. Phys. 523 (2025).
+M. Al-Baali, "Numerical experience with a class of self-scaling quasi-Newton algorithms", J. Optim. Theory
+Appl. 96 (1998); for networks J. F. Urban, P. Stefanou, J. A. Pons, "Unveiling the optimization process of
+physics informed neural networks: How accurate and competitive can PINNs be?", J. Comput. Phys. 523 (2025).
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ class SSBroyden(QuasiNewton):
 
     .. math::
 
-        H \leftarrow \frac1\tau \Big(H - \frac{(H y)(H y)^T}{y^T H y} + \phi\, v v^T\Big) + \frac{s s^T}{y^T s},
-        \qquad v = \sqrt{y^T H y}\, \Big(\frac{s}{y^T s} - \frac{H y}{y^T H y}\Big),
+        H \leftarrow \frac1\tau \Big(H - \frac{(H y)(H y)^T}{y^T H y} + \phi\, v v^T\Big)
+        + \frac{s s^T}{y^T s}, \qquad v = \sqrt{y^T H y}\, \Big(\frac{s}{y^T s} - \frac{H y}{y^T H y}\Big),
 
-    with :math:`\tau` and :math:`\phi` of Al-Baali (:func:`self_scaling`). :math:`\tau = \phi = 1` would be BFGS.
+    with :math:`\tau` and :math:`\phi` of Al-Baali (:func:`self_scaling`). :math:`\tau = \phi = 1` would be
+    BFGS.
 
-    What is kept is a factor Z of :math:`H = Z Z^T` (:func:`update`). H itself loses its small eigenvalues to rounding
-    after some hundreds of steps, and directions then lead uphill.
+    What is kept is a factor Z of :math:`H = Z Z^T` (:func:`update`). H itself loses its small eigenvalues to
+    rounding after some hundreds of steps, and directions then lead uphill.
 
     Parameters
     ----------
@@ -128,8 +129,8 @@ def self_scaling(a: float, h: float, size: int) -> tuple[float, float]:
 def update(Z: Tensor, a: Tensor, y: Tensor) -> None:
     r"""The update of `SSBroyden` in terms of a factor, in place.
 
-    With :math:`H = Z Z^T`, :math:`s = Z a` and :math:`c = Z^T y` it changes H in the plane of a and c alone. There, in
-    the basis q1 along c and q2, :math:`a = \alpha_1 (q_1 + \kappa q_2)`, and
+    With :math:`H = Z Z^T`, :math:`s = Z a` and :math:`c = Z^T y` it changes H in the plane of a and c alone.
+    There, in the basis q1 along c and q2, :math:`a = \alpha_1 (q_1 + \kappa q_2)`, and
 
     .. math::
 

@@ -32,8 +32,8 @@ class Stage:
 class Stages(Optimizer):
     """Adam and then SSBroyden, for instance: the next stage begins after so many steps, or when one stalls.
 
-    Each optimiser is made when its stage begins. A schedule of the learning rate moves that of whichever stage it is,
-    and means nothing to one without a learning rate.
+    Each optimiser is made when its stage begins. A schedule of the learning rate moves that of whichever
+    stage it is, and means nothing to one without a learning rate.
 
     Parameters
     ----------
@@ -81,7 +81,9 @@ class Stages(Optimizer):
         """Whether the last stage has made all of its steps."""
         return self.number + 1 == len(self.stages) and self.taken == self.stages[-1].steps
 
-    def step(self, closure: Callable[[], Any], **further: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, closure: Callable[[], Any], **further: Any
+    ) -> Any:
         """One step of the current stage; gives what that gives.
 
         Parameters

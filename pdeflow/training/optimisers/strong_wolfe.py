@@ -26,7 +26,7 @@ MARGIN = 0.1
 
 @dataclass(frozen=True)
 class Trial:
-    """What is known at one length along a direction: the loss, its gradient (P,) and its derivative by the length."""
+    """At one length along a direction the loss, its gradient (P,) and its derivative by the length."""
 
     length: float
     loss: float
@@ -45,8 +45,8 @@ def strong_wolfe(evaluate: Callable[[float], Trial], start: Trial, length: float
     .. math:: f(x + \alpha d) \le f(x) + c_1 \alpha\, g \cdot d, \qquad
               |g(x + \alpha d) \cdot d| \le c_2 |g \cdot d|.
 
-    Lengths grow until an interval is known to hold one; that is cut where a cubic through both ends has its minimum.
-    A loss that is not finite counts as too large.
+    Lengths grow until an interval is known to hold one; that is cut where a cubic through both ends has its
+    minimum. A loss that is not finite counts as too large.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def strong_wolfe(evaluate: Callable[[float], Trial], start: Trial, length: float
     Returns
     -------
     Trial or None
-        Where rounding or a kink leaves no such length, the best that meets the first condition; None if none does,
-        or if the loss does not fall along the direction at all.
+        Where rounding or a kink leaves no such length, the best that meets the first condition; None if none
+        does, or if the loss does not fall along the direction at all.
     """
     if not start.slope < 0:
         return None
