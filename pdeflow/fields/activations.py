@@ -14,7 +14,7 @@ from pdeflow.fields.taylor_series import Coefficients
 
 @functools.cache
 def _tanh_polynomials(highest: int) -> tuple[tuple[float, ...], ...]:
-    """Of ``tanh^(k) / k!`` the polynomial in tanh, without its factor 1 - tanh^2, lowest power first; k >= 1."""
+    """Of ``tanh^(k) / k!``, k >= 1, the polynomial in tanh over 1 - tanh^2, lowest power first."""
     whole, found = np.polynomial.Polynomial([1.0, 0.0, -1.0]), []
     rest = np.polynomial.Polynomial([1.0])
     for k in range(1, highest + 1):
@@ -48,6 +48,11 @@ def sin(z: Tensor, highest: int) -> list[Tensor]:
         value = c if k % 2 else s
         found.append(value * ((-1) ** (k // 2) / math.factorial(k)))
     return found
+
+
+def cos(z: Tensor, highest: int) -> list[Tensor]:
+    """Taylor coefficients of the cosine."""
+    return sin(z + math.pi / 2, highest)
 
 
 ACTIVATIONS: dict[str, Coefficients] = {"tanh": tanh, "sin": sin}

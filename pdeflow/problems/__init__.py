@@ -26,6 +26,7 @@ from pdeflow.problems.cell_evolution import CellEvolution
 from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
 from pdeflow.problems.conditions import Dirichlet, Neumann, Robin
 from pdeflow.problems.conservation_law import ConservationLaw
+from pdeflow.problems.convected_sine import ConvectedSine
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.cosine_allen_cahn import CosineAllenCahn
 from pdeflow.problems.darcy import Darcy
@@ -43,10 +44,13 @@ from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
 from pdeflow.problems.heat_conduction import HeatConduction
+from pdeflow.problems.heated_rod import HeatedRod
 from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.hyperbolic_system import HyperbolicSystem
 from pdeflow.problems.impedance_helmholtz import ImpedanceHelmholtz
+from pdeflow.problems.initial import Initial
 from pdeflow.problems.inviscid_burgers import InviscidBurgers
+from pdeflow.problems.klein_gordon import KleinGordon
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.manufactured import Manufactured, manufacture
@@ -69,6 +73,7 @@ from pdeflow.problems.random_fields import GaussianField, LogNormalField, Thresh
 from pdeflow.problems.rosenbrock import ImplicitTrajectory
 from pdeflow.problems.shallow_water import ShallowWater
 from pdeflow.problems.sine_burgers import SineBurgers
+from pdeflow.problems.sine_helmholtz import SineHelmholtz
 from pdeflow.problems.sine_poisson import SinePoisson
 from pdeflow.problems.sine_waves import SineWaves
 from pdeflow.problems.stefan import Stefan
@@ -87,6 +92,7 @@ __all__ = [
     "ComplexHelmholtz",
     "ConservationLaw",
     "Constant",
+    "ConvectedSine",
     "ConvectionDiffusion",
     "CosineAllenCahn",
     "D",
@@ -102,11 +108,14 @@ __all__ = [
     "GrayScott",
     "Heat",
     "HeatConduction",
+    "HeatedRod",
     "Helmholtz",
     "HyperbolicSystem",
     "ImpedanceHelmholtz",
     "ImplicitTrajectory",
+    "Initial",
     "InviscidBurgers",
+    "KleinGordon",
     "KortewegDeVries",
     "KuramotoSivashinsky",
     "LogNormalField",
@@ -133,6 +142,7 @@ __all__ = [
     "Robin",
     "ShallowWater",
     "SineBurgers",
+    "SineHelmholtz",
     "SinePoisson",
     "SineWaves",
     "Stefan",

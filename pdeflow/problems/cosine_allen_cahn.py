@@ -89,7 +89,7 @@ def cosine_coefficients(stop: float) -> tuple[Tensor, Tensor]:
 
 
 def _initial_coefficients(modes: int) -> Tensor:
-    """Those of the initial field, exact: taken from its nodes they would be wrong by the square of the spacing."""
+    """Those of the initial field, exact: from its nodes they would err by the square of the spacing."""
     k = torch.arange(-1, modes + 1, dtype=torch.float64)
     square = 4.0 / (math.pi * torch.where(k == 0, 1.0, k)) ** 2
     square[1] = 2.0 / 3.0  # of x^2 cos(pi k x), up to its sign, which that of cos(pi k (x + 1)) takes away

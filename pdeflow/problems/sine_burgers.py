@@ -21,8 +21,8 @@ NODES = 256
 class SineBurgers(Problem):
     r""":math:`u_t + u u_x = \nu u_{xx}` on :math:`[-1, 1] \times [0, T]`, 0 at the ends.
 
-    It starts from :math:`-\sin \pi x`. The transformation of Cole and Hopf makes it the heat equation, so that with
-    :math:`f(y) = \exp(-\cos(\pi y) / (2 \pi \nu))` and :math:`y = x - 2 z \sqrt{\nu t}`
+    It starts from :math:`-\sin \pi x`. The transformation of Cole and Hopf makes it the heat equation, so
+    that with :math:`f(y) = \exp(-\cos(\pi y) / (2 \pi \nu))` and :math:`y = x - 2 z \sqrt{\nu t}`
 
     .. math:: u = -\frac{\int \sin(\pi y) f(y) e^{-z^2} dz}{\int f(y) e^{-z^2} dz},
 

@@ -21,6 +21,7 @@ DEFINITIONS = {
     "frmse_high": "RMS of the error in wavenumbers 12 and up",
     "max_error": "largest absolute error of all samples and nodes",
     "l2_last": "of trajectories: relative L2 error of the last state",
+    "l2_last_everywhere": "marched on a few nodes: relative L2 error of the last state at all grid nodes",
     "drift_last": "of trajectories: error of the last state's spatial mean / RMS of that state",
     "diverged": "of trajectories: share of samples that left all bounds",
     "nll": "with a variance: negative log likelihood of a value, mean over all values",
@@ -28,6 +29,8 @@ DEFINITIONS = {
     "coverage_1std": "with a variance: share of values within 1 standard deviation (0.683 expected)",
     "coverage_2std": "with a variance: share of values within 2 standard deviations (0.954 expected)",
     "calibration": "with a variance: RMS over intervals of the share of values inside less the probability",
+    "residual": "RMS of the equation's residual at points that training has not seen",
+    "conditions": "RMS of what is left of all conditions on the sides",
     "loss": "the objective that was trained, on the test samples",
 }
 UNDEFINED = "no definition is known to the report"

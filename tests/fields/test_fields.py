@@ -1,4 +1,4 @@
-"""Every field: derivatives against automatic differentiation and against each other, shapes, storage, devices."""
+"""Every field: derivatives against automatic differentiation and each other, shapes, storage, devices."""
 
 from __future__ import annotations
 
@@ -115,14 +115,19 @@ def test_a_periodic_network_wraps_around() -> None:
     x = points()
     other = x + torch.tensor([2.0, 0.0], dtype=torch.float64)
     for index in ((0, 0), (1, 0), (2, 1)):
-        torch.testing.assert_close(field.derivatives(x, [index])[index], field.derivatives(other, [index])[index])
+        torch.testing.assert_close(
+            field.derivatives(x, [index])[index], field.derivatives(other, [index])[index]
+        )
 
 
 def test_a_product_of_axes_is_its_points() -> None:
     field = FIELDS["gaussians"]().double()
     assert isinstance(field, Gaussians)
     axes = [torch.linspace(-1, 1, 5, dtype=torch.float64), torch.linspace(0, 0.5, 7, dtype=torch.float64)]
-    product, scattered = field.derivatives_on_product(axes, WANTED), field.derivatives(torch.cartesian_prod(*axes), WANTED)
+    product, scattered = (
+        field.derivatives_on_product(axes, WANTED),
+        field.derivatives(torch.cartesian_prod(*axes), WANTED),
+    )
     for index in WANTED:
         torch.testing.assert_close(product[index], scattered[index], rtol=1e-12, atol=1e-12)
 

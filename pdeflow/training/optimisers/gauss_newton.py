@@ -57,7 +57,8 @@ class NormalEquations:
 class NystromEquations:
     r"""The system by conjugate gradients, preconditioned by a randomised sketch of its matrix, never formed.
 
-    The sketch :math:`U \Lambda U^T`, of low rank, has the large eigenvalues; the preconditioner is :math:`U (\Lambda + \lambda)^{-1} U^T + (\Lambda_{min} + \lambda)^{-1} (I - U U^T)`.
+    The sketch :math:`U \Lambda U^T`, of low rank, has the large eigenvalues; the preconditioner is :math:`U
+    (\Lambda + \lambda)^{-1} U^T + (\Lambda_{min} + \lambda)^{-1} (I - U U^T)`.
 
     Z. Frangella, J. A. Tropp, M. Udell, "Randomized Nystrom preconditioning", SIAM J. Matrix Anal. Appl. 44
     (2023).
