@@ -1,4 +1,4 @@
-"""Problems whose solutions physics-informed training is measured by: their references against statements and data."""
+"""References that physics-informed training is measured by, against their statements and published data."""
 
 from __future__ import annotations
 

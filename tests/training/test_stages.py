@@ -133,6 +133,28 @@ def test_a_schedule_of_what_has_no_learning_rate_is_refused() -> None:
         task.configure_optimizers()
 
 
+def test_soap_of_a_library_is_a_stage() -> None:
+    soap = pytest.importorskip("pytorch_optimizer", reason='pip install "pdeflow[soap]"').SOAP
+    torch.manual_seed(0)
+    field = MLP([0.0, 0.0], [1.0, 1.0], widths=(8,)).double()
+    stages = [Stage(partial(soap, lr=1e-2), 40), Stage(SSBroyden)]
+    optimiser = Stages(field.parameters(), stages)
+    x = torch.rand(50, 2, dtype=torch.float64)
+    losses = []
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = (field.at(x)[:, 0] - x.prod(1)).square().mean()
+        loss.backward()
+        losses.append(float(loss.detach()))
+        return loss
+
+    for _ in range(41):
+        optimiser.step(closure)
+    assert losses[40] < 0.1 * losses[0]
+    assert losses[-1] < 0.1 * losses[40]
+
+
 def test_adam_levenberg_marquardt_and_ssbroyden_solve_poissons_equation_in_one_run() -> None:
     torch.manual_seed(0)
     problem = SinePoisson()

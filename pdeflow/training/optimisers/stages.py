@@ -32,7 +32,9 @@ class Stage:
 class Stages(Optimizer):
     """Adam and then SSBroyden, for instance: the next stage begins after so many steps, or when one stalls.
 
-    Each optimiser is made when its stage begins. A schedule of the learning rate moves that of whichever
+    Any optimiser of torch, of this package or of another one can be a stage; `pip install "pdeflow[soap]"`
+    gives ``pytorch_optimizer.SOAP`` (N. Vyas et al., "SOAP: Improving and stabilizing Shampoo using Adam",
+    ICLR 2025). Each is made when its stage begins. A schedule of the learning rate moves that of whichever
     stage it is, and means nothing to one without a learning rate.
 
     Parameters
