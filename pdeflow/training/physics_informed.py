@@ -21,7 +21,7 @@ from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
 from pdeflow.problems import Dirichlet, MeshProblem, Problem, Robin, symbolic
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
-from pdeflow.problems.conditions import Condition
+from pdeflow.problems.conditions import Condition, check_numbers
 from pdeflow.problems.corners import contradictions
 from pdeflow.problems.initial import Initial
 from pdeflow.training.objective import Objective
@@ -283,6 +283,8 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
                 f"Give problem.init_args.{parameter} a Constant, or a start in objective.init_args.unknown."
             )
             raise InvalidInput(f"parameter {parameter!r} of {name}", stated.distribution, "one number", hint)
+    for condition in problem.conditions:
+        check_numbers(condition)
     domain = problem.domain
     middle = torch.tensor([[0.4 * low + 0.6 * high for low, high in zip(domain.lower, domain.upper)]])
     problem.residual_at_points(lambda x: x.sum(1).sin(), middle, dict(unknown))
