@@ -22,6 +22,8 @@ ALLOWED = (
     "pdeflow.problems",
     "pdeflow.training",
     "torch.optim",
+    "pytorch_optimizer.SOAP",
+    "pytorch_optimizer.optimizer.soap.SOAP",
     "lightning.pytorch.callbacks",
     "lightning.pytorch.cli.ReduceLROnPlateau",
     "lightning.pytorch.loggers.CSVLogger",

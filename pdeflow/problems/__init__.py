@@ -28,6 +28,7 @@ from pdeflow.problems.conditions import Dirichlet, Neumann, Robin
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convected_sine import ConvectedSine
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
+from pdeflow.problems.cosine_allen_cahn import CosineAllenCahn
 from pdeflow.problems.darcy import Darcy
 from pdeflow.problems.disc import Disc
 from pdeflow.problems.discretise import NotLinear, System, discretise
@@ -71,6 +72,7 @@ from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
 from pdeflow.problems.rosenbrock import ImplicitTrajectory
 from pdeflow.problems.shallow_water import ShallowWater
+from pdeflow.problems.sine_burgers import SineBurgers
 from pdeflow.problems.sine_helmholtz import SineHelmholtz
 from pdeflow.problems.sine_poisson import SinePoisson
 from pdeflow.problems.sine_waves import SineWaves
@@ -92,6 +94,7 @@ __all__ = [
     "Constant",
     "ConvectedSine",
     "ConvectionDiffusion",
+    "CosineAllenCahn",
     "D",
     "Darcy",
     "Dirichlet",
@@ -138,6 +141,7 @@ __all__ = [
     "RandomPolygon",
     "Robin",
     "ShallowWater",
+    "SineBurgers",
     "SineHelmholtz",
     "SinePoisson",
     "SineWaves",

@@ -7,7 +7,14 @@ from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.gaussian_nll import GaussianNLL
 from pdeflow.training.losses import H1, L2, Loss, RelativeL2, Sobolev, Spectral
 from pdeflow.training.objective import Objective
-from pdeflow.training.optimisers import LevenbergMarquardt
+from pdeflow.training.optimisers import (
+    EnergyNaturalGradient,
+    LevenbergMarquardt,
+    RestartedLBFGS,
+    SSBroyden,
+    Stage,
+    Stages,
+)
 from pdeflow.training.physics_informed import PhysicsInformed
 from pdeflow.training.residual import Residual
 from pdeflow.training.rollout import Rollout
@@ -22,6 +29,7 @@ __all__ = [
     "Checkpoints",
     "Collocation",
     "Cosine",
+    "EnergyNaturalGradient",
     "Evaluator",
     "GaussianNLL",
     "History",
@@ -34,11 +42,15 @@ __all__ = [
     "RandomState",
     "RelativeL2",
     "Residual",
+    "RestartedLBFGS",
     "Rollout",
+    "SSBroyden",
     "SafeCheckpointIO",
     "Schedule",
     "Sobolev",
     "Spectral",
+    "Stage",
+    "Stages",
     "StepperResidual",
     "Supervised",
     "TrainingTask",

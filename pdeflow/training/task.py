@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -23,7 +23,7 @@ from pdeflow.operators.operator import Operator
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.metrics import MeanLoss
 from pdeflow.training.objective import Objective
-from pdeflow.training.optimisers import ResidualOptimiser
+from pdeflow.training.optimisers import ResidualOptimiser, Stages
 from pdeflow.training.physics_informed import INSIDE, BatchSquares, PhysicsInformed
 from pdeflow.training.schedules import Schedule
 from pdeflow.training.sparse_march import errors_everywhere, marched
@@ -78,7 +78,7 @@ class TrainingTask(lightning.LightningModule):
         self.make_optimizer = optimizer
         self.make_scheduler = lr_scheduler
         self.normalisation = normalisation
-        self._fitting = False
+        self._fitting, self._first_of_batch = False, True
         self.normaliser = Normaliser(model.in_channels, model.out_channels)
         if normalisation is not None:
             self.normaliser.set(normalisation)
@@ -143,7 +143,9 @@ class TrainingTask(lightning.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch."""
         loss = self.objective(self.objective.predict(self, batch), batch)
-        self.train_loss.update(loss, self.objective.counts(batch))
+        if self._first_of_batch:  # an optimiser with a line search evaluates the batch again
+            self.train_loss.update(loss, self.objective.counts(batch))
+            self._first_of_batch = False
         if self.trainer.is_last_batch:
             self._log_train_loss()
         return loss
@@ -246,6 +248,9 @@ class TrainingTask(lightning.LightningModule):
         optimizer = self.make_optimizer([*self.model.parameters(), *self.objective.parameters()])
         if self.make_scheduler is None:
             return optimizer
+        if any("lr" not in group for group in optimizer.param_groups):
+            expected = f"none, for {type(optimizer).__name__} has no learning rate"
+            raise InvalidInput("lr_scheduler", str(self.make_scheduler), expected, "Leave the key out.")
         if isinstance(self.make_scheduler, Schedule):
             if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
                 raise InvalidInput(
@@ -270,21 +275,32 @@ class TrainingTask(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Keep the batch for optimisers that see its residuals one by one."""
-        self._batch = batch
+        self._batch, self._first_of_batch = batch, True
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
     ) -> None:
-        """One step; a `ResidualOptimiser` is given the residuals of the batch."""
+        """One step; a `ResidualOptimiser` is given the residuals of the batch.
+
+        Training stops where the optimiser has ``stalled``, or its last stage is over. A model of the Hessian
+        that was forgotten is told of.
+        """
         inner = optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer
-        if not isinstance(inner, ResidualOptimiser):
+        current = inner.current if isinstance(inner, Stages) else inner
+        before = getattr(current, "restarts", 0)
+        if isinstance(current, ResidualOptimiser):
+            squares = BatchSquares(self.objective, self.model, current.parameters, self._batch)
+            optimizer.step(closure=optimizer_closure, least_squares=squares)
+        else:
             optimizer.step(closure=optimizer_closure)
-            return
-        squares = BatchSquares(self.objective, self.model, inner.parameters, self._batch)
-        optimizer.step(closure=optimizer_closure, least_squares=squares)
-        if inner.stalled:
+        if getattr(current, "restarts", 0) > before:
+            name = type(current).__name__
+            rank_zero_info(f"{name} stalled in step {self.global_step} and starts again from the gradient.")
+        if isinstance(inner, Stages) and inner.over:
             self.trainer.should_stop = True
-            rank_zero_warn(f"{type(inner).__name__} found no step that makes the loss smaller: stopped.")
+        if getattr(inner, "stalled", False):
+            self.trainer.should_stop = True
+            rank_zero_warn(f"{type(current).__name__} found no step that makes the loss smaller: stopped.")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the epoch has measured: its validation, or its running loss if it is not over.

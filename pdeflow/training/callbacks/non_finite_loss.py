@@ -31,15 +31,22 @@ class NonFiniteLoss(Callback):
         self._pending: list[tuple[int, int, dict[str, Any], Tensor]] = []
         self._batch: dict[str, Any] = {}
         self._batch_idx = 0
+        self._seen = False
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Any], batch_idx: int
     ) -> None:
         """Remember which batch it is."""
-        self._batch, self._batch_idx = batch, batch_idx
+        self._batch, self._batch_idx, self._seen = batch, batch_idx, False
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Look at the loss, or put it aside to be looked at with others."""
+        """Look at the first loss of the batch, or put it aside to be looked at with others.
+
+        Further ones are trials of a line search, which knows what to do with them.
+        """
+        if self._seen:
+            return
+        self._seen = True
         self._pending.append((trainer.current_epoch, self._batch_idx, self._batch, loss.detach()))
         if loss.device.type == "cpu" or len(self._pending) >= self.every:
             self._look(trainer)
@@ -63,8 +70,11 @@ class NonFiniteLoss(Callback):
 
 
 def _explain(trainer: Trainer, epoch: int, batch_idx: int, batch: dict[str, Any], loss: float) -> str:
-    indices = batch["index"].tolist()
     where = f"train/loss: got {loss} in epoch {epoch + 1}, batch {batch_idx + 1}, expected a finite number."
+    if "points" in batch:
+        what = "The weights diverged, or the statement is not finite at some point."
+        return f"{where}\n{what}\nTry a smaller learning rate, or other points."
+    indices = batch["index"].tolist()
     for name in ("input", "target"):
         values = batch[name] if isinstance(batch[name], Tensor) else batch[name].x
         culprits = _culprits(~torch.isfinite(values), batch)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
-from torch.optim import Optimizer
+from torch import Tensor
+
+from pdeflow.training.optimisers.vector_optimiser import VectorOptimiser
 
 
 class LeastSquares(Protocol):
@@ -24,33 +23,11 @@ class LeastSquares(Protocol):
         ...
 
 
-class ResidualOptimiser(Optimizer, abc.ABC):
-    """An optimiser whose ``step`` is given a `LeastSquares` beside the closure.
-
-    All parameters are one vector to it.
-    """
-
-    def __init__(self, params: Iterable[nn.Parameter], defaults: dict[str, Any]) -> None:
-        super().__init__(params, defaults)
-        self.stalled = False
+class ResidualOptimiser(VectorOptimiser):
+    """An optimiser whose ``step`` is given a `LeastSquares` beside the closure."""
 
     @abc.abstractmethod
     def step(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, closure: Callable[[], Any], least_squares: LeastSquares
     ) -> Any:
-        """One step; gives what the closure gave. ``stalled`` says that there is none that helps."""
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """All of them."""
-        return [parameter for group in self.param_groups for parameter in group["params"]]
-
-    @torch.no_grad()
-    def place(self, vector: Tensor) -> None:
-        """Set all parameters from one vector (P,)."""
-        vector_to_parameters(vector, self.parameters)
-
-    @torch.no_grad()
-    def vector(self) -> Tensor:
-        """All parameters as one vector (P,), a copy."""
-        return parameters_to_vector(self.parameters).clone()
+        """One step; gives what the closure gave."""

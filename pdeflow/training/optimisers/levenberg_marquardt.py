@@ -1,7 +1,7 @@
 r"""The Levenberg-Marquardt method.
 
-K. Levenberg, "A method for the solution of certain non-linear problems in least squares", Quart. Appl. Math. 2
-(1944); D. W. Marquardt, SIAM J. Appl. Math. 11 (1963).
+K. Levenberg, "A method for the solution of certain non-linear problems in least squares", Quart. Appl. Math.
+2 (1944); D. W. Marquardt, SIAM J. Appl. Math. 11 (1963).
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pdeflow.errors import InvalidInput
+from pdeflow.training.optimisers.gauss_newton import NormalEquations
 from pdeflow.training.optimisers.least_squares import LeastSquares, ResidualOptimiser
 
 TRIES = 20
@@ -22,10 +23,10 @@ TRIES = 20
 class LevenbergMarquardt(ResidualOptimiser):
     r"""Steps :math:`-(J^T J + \lambda I)^{-1} J^T r` that are taken only if they make the loss smaller.
 
-    The damping falls after a step that is taken and grows until one is. It multiplies the identity and not the
-    diagonal of :math:`J^T J`: with the latter, parameters that nothing depends on (widths of Gaussians far away)
-    move without limit. With fewer residuals than parameters the system is
-    :math:`J^T (J J^T + \lambda I)^{-1} r`, the same step.
+    The damping falls after a step that is taken and grows until one is. It multiplies the identity and not
+    the diagonal of :math:`J^T J`: with the latter, parameters that nothing depends on (widths of Gaussians
+    far away) move without limit. The system is solved in the smaller of its two forms
+    (:mod:`~pdeflow.training.optimisers.gauss_newton`).
 
     Parameters
     ----------
@@ -61,18 +62,15 @@ class LevenbergMarquardt(ResidualOptimiser):
         group = self.param_groups[0]
         r, J = least_squares.linearised()
         loss = r.square().sum()
-        wide = J.shape[0] < J.shape[1]
-        gram = J @ J.T if wide else J.T @ J
-        right = r if wide else J.T @ r
+        system = NormalEquations(J, r)
         if group["damping"] is None:
-            group["damping"] = float(group["relative"] * gram.diagonal().sum() / J.shape[1])
-        smallest = float(torch.finfo(gram.dtype).eps * gram.diagonal().max())
+            group["damping"] = group["relative"] * system.mean_square
+        smallest = system.rounding
         damping = max(group["damping"], smallest)
         start = self.vector()
         for _ in range(TRIES):
-            direction = _solved(gram, right, damping)
+            direction = system.solve(damping)
             if direction is not None:
-                direction = J.T @ direction if wide else direction
                 self.place(start - direction)
                 new = least_squares.residuals().square().sum()
                 if bool(new < loss):
@@ -82,10 +80,3 @@ class LevenbergMarquardt(ResidualOptimiser):
         self.place(start)
         self.stalled = True
         return result
-
-
-def _solved(gram: Tensor, right: Tensor, damping: float) -> Tensor | None:
-    """The solution of the damped system; None where rounding has made it indefinite."""
-    damped = gram + damping * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    factor, info = torch.linalg.cholesky_ex(damped)
-    return None if int(info) else torch.cholesky_solve(right[:, None], factor)[:, 0]

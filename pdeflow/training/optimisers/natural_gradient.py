@@ -1,0 +1,107 @@
+r"""Energy natural gradient descent.
+
+J. Muller, M. Zeinhofer, "Achieving high accuracy with PINNs via energy natural gradient descent", ICML 2023.
+Kernel form, momentum and sketches: A. Guzman-Cordero, F. Dangel, G. Goldshlager, M. Zeinhofer, "Improving
+energy natural gradient descent through Woodbury, momentum, and randomization", 2025; the momentum is
+SPRING's, G. Goldshlager, N. Abrahamsen, L. Lin, J. Comput. Phys. 516 (2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pdeflow.errors import InvalidInput
+from pdeflow.training.optimisers.gauss_newton import NormalEquations, NystromEquations
+from pdeflow.training.optimisers.least_squares import LeastSquares, ResidualOptimiser
+
+HALVINGS = 30
+"""Lengths 1, 1/2, 1/4, ... that are tried in a step before it counts as stalled."""
+
+
+class EnergyNaturalGradient(ResidualOptimiser):
+    r"""Steps along the natural gradient of the energy, of a sum of squares the direction of Gauss-Newton:
+
+    .. math:: d_k = \mu d_{k-1} + (J^T J + \lambda I)^{-1} J^T (r - \mu J d_{k-1}), \qquad
+              \theta \leftarrow \theta - \eta d_k.
+
+    The length :math:`\eta` is the best of 1, 1/2, 1/4, ... up to where the loss grows again. The damping is a
+    fixed share of the mean of the diagonal of :math:`J^T J`, unlike that of Levenberg-Marquardt, which
+    follows success.
+
+    Parameters
+    ----------
+    params
+        The parameters.
+    damping
+        Lambda, relative to that mean.
+    momentum
+        Mu.
+    rank
+        Of a sketch by which the system is solved iteratively, for thousands of parameters and of points; by
+        default it is solved by factors, in the parameter form or the kernel form.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        damping: float = 1e-8,
+        momentum: float = 0.0,
+        rank: int | None = None,
+    ) -> None:
+        if not damping > 0:
+            raise InvalidInput("optimizer.damping", damping, "a positive number")
+        if not 0 <= momentum < 1:
+            raise InvalidInput("optimizer.momentum", momentum, "a number from 0 to below 1")
+        if rank is not None and rank < 1:
+            raise InvalidInput("optimizer.rank", rank, "at least 1, or null")
+        super().__init__(params, {"damping": damping, "momentum": momentum, "rank": rank})
+
+    @torch.no_grad()
+    def step(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, closure: Callable[[], Any], least_squares: LeastSquares
+    ) -> Any:
+        """See `ResidualOptimiser.step`."""
+        with torch.enable_grad():
+            result = closure()
+        r, J = least_squares.linearised()
+        start, loss = self.vector(), float(r.square().sum())
+        memory = self.memory
+        for before in (memory.get("direction"), None) if "direction" in memory else (None,):
+            direction = self._direction(r, J, before)
+            length = None if direction is None else self._length(least_squares, start, direction, loss)
+            if direction is not None and length is not None:
+                self.place(start - length * direction)
+                if self.param_groups[0]["momentum"]:
+                    memory["direction"] = direction
+                return result
+        self.place(start)
+        self.stalled = True
+        return result
+
+    def _direction(self, r: Tensor, J: Tensor, before: Tensor | None) -> Tensor | None:
+        """d (P,); None where rounding has made the system indefinite."""
+        group = self.param_groups[0]
+        carried = None if before is None else group["momentum"] * before
+        left = r if carried is None else r - J @ carried
+        system = NystromEquations(J, left, group["rank"]) if group["rank"] else NormalEquations(J, left)
+        found = system.solve(max(group["damping"] * system.mean_square, system.rounding))
+        return found if found is None or carried is None else found + carried
+
+    def _length(
+        self, least_squares: LeastSquares, start: Tensor, direction: Tensor, loss: float
+    ) -> float | None:
+        """The best of the lengths up to where the loss grows again; None if all of them make it larger."""
+        best, best_loss, length = None, loss, 1.0
+        for _ in range(HALVINGS):
+            self.place(start - length * direction)
+            new = float(least_squares.residuals().square().sum())
+            if new < best_loss:
+                best, best_loss = length, new
+            elif best is not None:
+                break
+            length /= 2
+        return best

@@ -1,0 +1,50 @@
+"""Optimisers to which all parameters are one vector."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class VectorOptimiser(Optimizer, abc.ABC):
+    """An optimiser that moves one vector, and knows when it cannot.
+
+    ``stalled`` says that it found no step that makes the loss smaller.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], defaults: dict[str, Any]) -> None:
+        super().__init__(params, defaults)
+        self.stalled = False
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """All of them."""
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What is remembered from step to step; kept in checkpoints, with the first parameter."""
+        return self.state[self.parameters[0]]
+
+    @torch.no_grad()
+    def place(self, vector: Tensor) -> None:
+        """Set all parameters from one vector (P,)."""
+        parts = vector.split([parameter.numel() for parameter in self.parameters])
+        for parameter, part in zip(self.parameters, parts):
+            parameter.copy_(part.view_as(parameter))
+
+    @torch.no_grad()
+    def vector(self) -> Tensor:
+        """All parameters as one vector (P,), a copy."""
+        return torch.cat([parameter.detach().flatten() for parameter in self.parameters])
+
+    @torch.no_grad()
+    def gradient(self) -> Tensor:
+        """All gradients as one vector (P,), a copy; 0 where there is none."""
+        gradients = (torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters)
+        return torch.cat([gradient.flatten() for gradient in gradients])

@@ -1,0 +1,86 @@
+"""References that physics-informed training is measured by, against their statements and published data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pdeflow.problems import CosineAllenCahn, Problem, SineBurgers
+from pdeflow.problems.calculus import Names
+from pdeflow.problems.cosine_allen_cahn import INSTANTS
+
+SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "burgers.npz"
+
+
+def exact(problem: Problem, points: Tensor) -> Tensor:
+    return problem.exact(Names("coordinate", {"x": points[:, 0], "t": points[:, 1]}), None)
+
+
+def points(problem: Problem, n: int, first: float) -> Tensor:
+    """From a time on."""
+    torch.manual_seed(0)
+    low, high = torch.tensor(problem.domain.lower), torch.tensor(problem.domain.upper)
+    drawn = low + (high - low) * torch.rand(n, 2)
+    drawn[:, 1] = first + (high[1] - first) * torch.rand(n)
+    return drawn.double()
+
+
+@pytest.mark.parametrize("viscosity", [0.01 / math.pi, 0.1])
+def test_the_quadrature_solves_burgers_equation(viscosity: float) -> None:
+    problem = SineBurgers(viscosity)
+    x = points(problem, 500, 0.01)
+    residual = problem.residual_at_points(lambda p: exact(problem, p), x, {})
+    steepest = 1 / viscosity  # u u_x is of this size in the front
+    assert float(residual.detach().abs().max()) <= 1e-9 * steepest
+
+
+def test_burgers_solution_starts_as_stated_and_keeps_its_ends() -> None:
+    problem = SineBurgers()
+    x = torch.linspace(-1, 1, 33, dtype=torch.float64)
+    start = exact(problem, torch.stack([x, torch.zeros_like(x)], dim=1))
+    torch.testing.assert_close(start, -torch.sin(math.pi * x))
+    ends = exact(problem, torch.tensor([[-1.0, 0.3], [1.0, 0.8], [0.0, 1.0]], dtype=torch.float64))
+    torch.testing.assert_close(ends, torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_burgers_solution_is_the_published_one() -> None:
+    if not SHARED.is_file():
+        pytest.skip(f"{SHARED.name} of the DeepXDE repository is not there")
+    data = {name: torch.as_tensor(value) for name, value in np.load(SHARED).items()}
+    x, t = torch.meshgrid(data["x"][:, 0], data["t"][:, 0], indexing="ij")
+    found = exact(SineBurgers(), torch.stack([x.flatten(), t.flatten()], dim=1)).reshape(x.shape)
+    assert float((found - data["usol"]).norm() / data["usol"].norm()) <= 1e-10
+
+
+def test_the_reference_solves_the_allen_cahn_equation() -> None:
+    """Between the instants, too, where it is cubic in time."""
+    problem = CosineAllenCahn()
+    x = points(problem, 400, 0.05)
+    residual = problem.residual_at_points(lambda p: exact(problem, p), x, {})
+    assert float(residual.detach().abs().max()) <= 1e-5
+    x[:, 1] = (x[:, 1] * (INSTANTS - 1)).round() / (INSTANTS - 1)
+    residual = problem.residual_at_points(lambda p: exact(problem, p), x, {})
+    assert float(residual.detach().abs().max()) <= 1e-6
+
+
+def test_the_allen_cahn_reference_starts_as_stated_wraps_around_and_is_even() -> None:
+    problem = CosineAllenCahn()
+    x = torch.linspace(-1, 1, 33, dtype=torch.float64)
+    start = exact(problem, torch.stack([x, torch.zeros_like(x)], dim=1))
+    torch.testing.assert_close(start, x**2 * torch.cos(math.pi * x))
+    soon = exact(problem, torch.stack([x, torch.full_like(x, 1e-6)], dim=1))
+    torch.testing.assert_close(soon, start, rtol=0, atol=1e-3)
+    there = points(problem, 20, 0.0)
+    for other in (there * torch.tensor([-1.0, 1.0]), there + torch.tensor([2.0, 0.0])):
+        torch.testing.assert_close(exact(problem, there), exact(problem, other), rtol=0, atol=1e-10)
+
+
+def test_allen_cahn_stays_between_its_phases() -> None:
+    values = exact(CosineAllenCahn(), points(CosineAllenCahn(), 500, 0.9))
+    assert -1 - 1e-9 <= float(values.min()) <= -0.999
+    assert 0.99 <= float(values.max()) <= 1 + 1e-9
