@@ -3,10 +3,12 @@
 from pdeflow.problems.advected_step import AdvectedStep
 from pdeflow.problems.advection import Advection
 from pdeflow.problems.allen_cahn import AllenCahn
+from pdeflow.problems.ball import Ball
 from pdeflow.problems.burgers import Burgers
 from pdeflow.problems.burgers_fronts import BurgersFronts
 from pdeflow.problems.calculus import (
     D,
+    atan,
     cos,
     cosh,
     erf,
@@ -27,11 +29,12 @@ from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
 from pdeflow.problems.conditions import Dirichlet, Neumann, Robin
 from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
+from pdeflow.problems.cylinder import Cylinder
 from pdeflow.problems.darcy import Darcy
 from pdeflow.problems.disc import Disc
 from pdeflow.problems.discretise import NotLinear, System, discretise
 from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUniform, Uniform
-from pdeflow.problems.domain import Box
+from pdeflow.problems.domain import Box, Domain
 from pdeflow.problems.elastic_conditions import Displacement, Traction
 from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
@@ -76,6 +79,7 @@ __all__ = [
     "AdvectedStep",
     "Advection",
     "AllenCahn",
+    "Ball",
     "Box",
     "Burgers",
     "BurgersFronts",
@@ -86,12 +90,14 @@ __all__ = [
     "ConservationLaw",
     "Constant",
     "ConvectionDiffusion",
+    "Cylinder",
     "D",
     "Darcy",
     "Dirichlet",
     "Disc",
     "Displacement",
     "Distribution",
+    "Domain",
     "Evolution",
     "Fisher",
     "GaussianBumps",
@@ -138,6 +144,7 @@ __all__ = [
     "Traction",
     "Trajectory",
     "Uniform",
+    "atan",
     "cos",
     "cosh",
     "discretise",
