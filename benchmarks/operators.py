@@ -11,9 +11,10 @@ trainings run side by side, with one thread each. Trajectories (``ns``) are lear
 as a march from the first state to the last.
 
 ``error_twice`` is that of the same weights at twice the training resolution: FNO by its modes, MgNO by
-interpolating to and from the mesh it was trained on, GNO (and MKGN) by means over the nodes in a radius, LNO
-by quadrature. ``mgno_over_fno_...`` is against the best of the three codes' FNOs. In ``mkgn_over_gkn`` MKGN
-is trained on all nodes of a mesh and GNO on a quarter as many, and both are tested on all.
+interpolating to and from the mesh it was trained on, GNO (and MKGN, GINO) by means over the nodes in a
+radius, LNO by quadrature. ``mgno_over_fno_...`` is against the best of the three codes' FNOs. In
+``mkgn_over_gkn`` MKGN is trained on all nodes of a mesh and GNO on a quarter as many, and both are tested on
+all.
 
 ``steps`` are medians of a step (batch, forward, backward, optimiser), one process at a time, rounds in turn.
 ``fno_step_ratio`` is neuraloperator's Trainer over our loop, with the same model and batch;

@@ -9,13 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pdeflow.field_surrogate import FieldSurrogate
     from pdeflow.surrogate import Surrogate
     from pdeflow.surrogate_folder import load, save
 
 __version__ = "0.1.0"
-__all__ = ["Surrogate", "__version__", "load", "save"]
+__all__ = ["FieldSurrogate", "Surrogate", "__version__", "load", "save"]
 
 _HOME = {
+    "FieldSurrogate": "pdeflow.field_surrogate",
     "Surrogate": "pdeflow.surrogate",
     "load": "pdeflow.surrogate_folder",
     "save": "pdeflow.surrogate_folder",

@@ -1,7 +1,7 @@
 """A surrogate as one file that runs without pdeflow: a program of ``torch.export``, or one that is compiled.
 
 The program holds the normalisation too: physical values go in and come out, float32, for any number of
-samples on one grid or on one mesh. Of Fourier operators the convolutions are products of real matrices
+samples on one grid or on one mesh; of a field points go in, any number of them, in the precision of its weights. Of Fourier operators the convolutions are products of real matrices
 (``SpectralConvolution.without_complex_numbers``).
 """
 
@@ -23,6 +23,8 @@ from torch.export import Dim, ExportedProgram
 import pdeflow
 from pdeflow.atomic_file import write_bytes
 from pdeflow.errors import InvalidInput, MissingDependency, PdeflowError
+from pdeflow.field_surrogate import FieldSurrogate
+from pdeflow.fields import Field
 from pdeflow.operators import GaussianOperator, GraphOperator, Operator
 from pdeflow.operators.neighbours import joined, repeated
 from pdeflow.operators.normaliser import Normaliser
@@ -58,6 +60,17 @@ class _MeanAndDeviation(nn.Module):
         mean, variance = self.model.distribution(self.normaliser.encode(x))
         std = self.normaliser.decode_variance(variance).sqrt()
         return torch.cat([self.normaliser.decode(mean), std], dim=1)
+
+
+class _AtPoints(nn.Module):
+    """A field, at any number of points."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.field.at(points)
 
 
 class _OnOneMesh(nn.Module):
@@ -105,7 +118,8 @@ def exported(
         Of one input ``(batch, in_channels, *points)`` and one output ``(batch, out_channels, *points)``; on a
         mesh ``(batch, nodes, in_channels)`` and ``(batch, nodes, out_channels)``. Physical values, float32,
         on the surrogate's device; any batch from 1 up. Where the surrogate knows a standard deviation, it
-        follows as ``out_channels`` further channels.
+        follows as ``out_channels`` further channels. Of a field the input is (points, dim) and the output
+        (points, out_channels), for any number of points from 2 up, of the dtype of its weights.
 
     Raises
     ------
@@ -121,6 +135,8 @@ def exported(
     if isinstance(model, GraphOperator):
         assert positions is not None
         program = _OnOneMesh(model, normaliser, positions)
+    elif isinstance(model, Field):
+        program = _AtPoints(model)
     elif isinstance(model, GaussianOperator):
         program = _MeanAndDeviation(model, normaliser)
     else:
@@ -129,7 +145,9 @@ def exported(
     for module in program.modules():
         if (turn := getattr(module, "without_complex_numbers", None)) is not None:
             turn()
-    example = torch.zeros(3, *shape, device=surrogate.device)
+    example = torch.zeros(
+        3, *shape, device=surrogate.device, dtype=getattr(surrogate, "dtype", torch.float32)
+    )
     try:
         return torch.export.export(
             program.eval(), (example,), dynamic_shapes=({0: Dim("batch", min=1)},), strict=False
@@ -211,7 +229,10 @@ def facts(
     """What a program is of, and what it takes and gives, in types that JSON knows."""
     shape, grid = _shape(surrogate, points, positions), surrogate.grid
     where: dict[str, Any] = {"nodes": shape[0]}
-    if positions is None:
+    if isinstance(surrogate, FieldSurrogate):
+        model = surrogate.model
+        where = {"lower": list(model.lower), "upper": list(model.upper), "periodic": list(model.periodic)}
+    elif positions is None:
         where = {"points": list(shape[1:]), "grid": asdict(replace(grid, points=shape[1:])) if grid else None}
     return {
         "operator": type(surrogate.model).__name__,
@@ -219,7 +240,9 @@ def facts(
         "outputs": [*surrogate.target_names, *surrogate.std_names],
         **where,
         "time_step": surrogate.time_step,
-        "dtype": "float32",
+        "dtype": str(surrogate.dtype).removeprefix("torch.")
+        if isinstance(surrogate, FieldSurrogate)
+        else "float32",
         "device": surrogate.device.type,
         "versions": {"pdeflow": pdeflow.__version__, "torch": torch.__version__},
     }
@@ -240,6 +263,10 @@ def _shape(
         if positions.ndim != 2 or positions.shape[1] != model.dim:
             raise InvalidInput("positions", positions.shape, f"(nodes, {model.dim})")
         return (len(positions), model.in_channels)
+    if isinstance(model, Field):
+        if points is not None or positions is not None:
+            raise InvalidInput("points", points, "none, because a field is not on a grid: any points go in")
+        return (model.dim,)
     if positions is not None:
         raise InvalidInput(
             "positions", positions.shape, f"none: {name} is an operator on grids", "Give points."

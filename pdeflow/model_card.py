@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+import pdeflow.fields
+
 
 def model_card(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
     """Markdown for a person who finds the folder.
@@ -22,15 +24,7 @@ def model_card(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
     lines = [
         f"# {facts['operator']} surrogate",
         "",
-        "Maps a physical input function to the physical solution on the same grid or mesh.",
-        "",
-        "```python",
-        "import pdeflow",
-        'surrogate = pdeflow.load("this folder")',
-        "# NumPy or torch: (*S), (batch, *S) or (batch, channels, *S); on meshes a graph of torch-geometric",
-        "solution = surrogate(coefficient)",
-        *["solution, deviation = surrogate.predict_with_std(coefficient)"] * _knows_std(facts),
-        "```",
+        *(_use_of_field(facts) if _is_field(facts) else _use(facts)),
         "",
         "| | |",
         "|---|---|",
@@ -42,7 +36,59 @@ def model_card(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
         lines.append("| output | a mean and a variance at every node |")
     lines += [f"| {name} | {_shown(value)} |" for name, value in facts["settings"].items()]
     lines += [f"| {name} version | {version} |" for name, version in facts["versions"].items()]
+    if _is_field(facts):
+        return "\n".join([*lines, "", *_domain(facts), *_quality(facts), *_limits_of_field()])
     return "\n".join([*lines, "", *_data(facts), *_quality(facts), *_limits(facts)])
+
+
+def _is_field(facts: Mapping[str, Any]) -> bool:
+    return facts["operator"] in pdeflow.fields.__all__
+
+
+def _use(facts: Mapping[str, Any]) -> list[str]:
+    return [
+        "Maps a physical input function to the physical solution on the same grid or mesh.",
+        "",
+        "```python",
+        "import pdeflow",
+        'surrogate = pdeflow.load("this folder")',
+        "# NumPy or torch: (*S), (batch, *S) or (batch, channels, *S); on meshes a graph of torch-geometric",
+        "solution = surrogate(coefficient)",
+        *["solution, deviation = surrogate.predict_with_std(coefficient)"] * _knows_std(facts),
+        "```",
+    ]
+
+
+def _use_of_field(facts: Mapping[str, Any]) -> list[str]:
+    return [
+        "The solution of one equation, learned from its statement; a function of position.",
+        "",
+        "```python",
+        "import pdeflow",
+        'u = pdeflow.load("this folder")',
+        f"values = u(points)  # NumPy or torch, (..., {len(_axes(facts))}): {', '.join(_axes(facts))} of each point",
+        "```",
+    ]
+
+
+def _axes(facts: Mapping[str, Any]) -> list[str]:
+    """The names of a field's coordinates."""
+    known = facts["normalisation"]
+    return (
+        known["input_names"]
+        if known
+        else [f"coordinate {k + 1}" for k in range(len(facts["settings"]["lower"]))]
+    )
+
+
+def _domain(facts: Mapping[str, Any]) -> list[str]:
+    lines, settings = ["## Where", ""], facts["settings"]
+    wrapping = settings["periodic"] or [False] * len(settings["lower"])
+    for axis, low, high, wraps in zip(_axes(facts), settings["lower"], settings["upper"], wrapping):
+        lines.append(f"- {axis} from {low:g} to {high:g}{', where it wraps around' * wraps}")
+    formulas = facts["hard_conditions"]
+    lines += ["- values on the sides are met by the form of the field"] * (formulas is not None)
+    return [*lines, ""]
 
 
 def _knows_std(facts: Mapping[str, Any]) -> bool:
@@ -82,6 +128,16 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
         "- inputs unlike those it was trained on: other ranges, other kinds of function, another box or",
         "  other boundary conditions; it gives an answer there too, and the answer is worth nothing;",
         "- decisions that need a guaranteed error: solve the equation instead, or check the residual.",
+        "",
+    ]
+
+
+def _limits_of_field() -> list[str]:
+    return [
+        "## Not for",
+        "",
+        "- points outside of the domain, other parameters or other conditions: train it again;",
+        "- decisions that need a guaranteed error: look at the residual, and solve by a classical method too.",
         "",
     ]
 

@@ -1,4 +1,4 @@
-"""An operator as what is stored of it: the name of its class, its settings, and its weights."""
+"""An operator or a field as what is stored of it: the name of its class, its settings, and its weights."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from typing import Any
 
 import torch
 
+import pdeflow.fields
 import pdeflow.operators
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
+from pdeflow.fields import Field, HardConditions
 from pdeflow.operators import Ensemble, GaussianOperator, GraphOperator, MeanVariance, Operator
 
 
 def is_storable(model: Operator) -> bool:
-    """Whether ``load`` would make the model again: it is of a class of ``pdeflow.operators``."""
+    """Whether ``load`` would make the model again: it is of a class of ``pdeflow.operators`` or ``.fields``."""
     core = type(components(model)[0])
     parts = [model, *(model.members if isinstance(model, Ensemble) else [])]
-    known = all(type(part) in (Ensemble, MeanVariance, core) for part in parts)
+    known = all(type(part) in (Ensemble, MeanVariance, HardConditions, core) for part in parts)
+    if isinstance(model, HardConditions):
+        try:
+            model.formulas()
+        except InvalidInput:
+            return False
     return known and operator_classes().get(core.__name__) is core
 
 
@@ -26,6 +33,7 @@ def components(model: Operator) -> tuple[Operator, bool, int]:
     first = model.members[0] if isinstance(model, Ensemble) else model
     members = len(model.members) if isinstance(model, Ensemble) else 1
     core = first.operator if isinstance(first, MeanVariance) else first
+    core = core.network if isinstance(core, HardConditions) else core
     assert isinstance(core, Operator)
     return core, isinstance(first, MeanVariance), members
 
@@ -39,7 +47,8 @@ def read_operator(folder: Path, facts: dict[str, Any]) -> Operator:
     if facts["operator"] not in classes:
         raise UnsafeFile(
             f"{folder / 'surrogate.json'}: operator {facts['operator']!r:.80}, expected one of "
-            f"{', '.join(sorted(classes))}.\nOnly classes of pdeflow.operators are made from a file."
+            f"{', '.join(sorted(classes))}.\n"
+            "Only classes of pdeflow.operators and pdeflow.fields are made from a file."
         )
     if not path.is_file():
         raise CorruptFile(f"{path}: not there, although surrogate.json is. Copy the whole folder.")
@@ -54,7 +63,7 @@ def read_operator(folder: Path, facts: dict[str, Any]) -> Operator:
         with torch.device("meta"):
             model = _assembled(classes[facts["operator"]], facts, len(weights))
         model.load_state_dict(weights, strict=True, assign=True)
-    except (SafetensorError, InvalidInput, TypeError, RuntimeError, ValueError) as error:
+    except (SafetensorError, InvalidInput, TypeError, RuntimeError, ValueError, OverflowError) as error:
         raise CorruptFile(
             f"{folder}: the settings in surrogate.json and the weights do not fit ({error}).\n"
             "Save the surrogate again."
@@ -70,6 +79,10 @@ def _assembled(core: type[Operator], facts: dict[str, Any], tensors: int) -> Ope
 
     def member() -> Operator:
         made = core(**facts["settings"])
+        if (formulas := facts.get("hard_conditions")) is not None:
+            if not isinstance(made, Field):
+                raise InvalidInput("hard_conditions", formulas, f"nothing, for {core.__name__} is no field")
+            made = HardConditions.from_formulas(made, **formulas)
         return MeanVariance(made) if facts.get("mean_variance", False) else made
 
     first = member()
@@ -80,8 +93,17 @@ def _assembled(core: type[Operator], facts: dict[str, Any], tensors: int) -> Ope
 
 
 def operator_classes() -> dict[str, type[Operator]]:
-    """Concrete operators by name."""
-    named = {name: getattr(pdeflow.operators, name) for name in pdeflow.operators.__all__}
-    made_of_others = (Operator, GraphOperator, GaussianOperator, MeanVariance, Ensemble)
+    """Concrete operators and fields by name."""
+    modules = (pdeflow.operators, pdeflow.fields)
+    named = {name: getattr(module, name) for module in modules for name in module.__all__}
+    made_of_others = (
+        Operator,
+        GraphOperator,
+        GaussianOperator,
+        MeanVariance,
+        Ensemble,
+        Field,
+        HardConditions,
+    )
     classes = {name: item for name, item in named.items() if issubclass(item, Operator)}
     return {name: item for name, item in classes.items() if item not in made_of_others}

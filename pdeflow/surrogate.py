@@ -14,7 +14,7 @@ from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.operators import GaussianOperator, GraphOperator, Operator
-from pdeflow.operators.march import march
+from pdeflow.operators.march import fed_back, in_bounds, march, march_on_nodes
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.stored_operator import components
 
@@ -182,7 +182,7 @@ class Surrogate:
         self, given: Any, predict: Callable[[Tensor], Tensor], axes: tuple[int, ...], batch_size: int
     ) -> Any:
         """``predict`` of a batch, some samples at a time, to ``(batch, *axes, *S)``; given as it came."""
-        values = _as_tensor(given)
+        values = as_tensor(given)
         dtype = values.dtype if values.is_floating_point() else torch.float32
         batch, axes_added = self._with_channels(values)
         self.model.check(batch.shape)
@@ -215,7 +215,9 @@ class Surrogate:
         for first in range(0, len(names), len(targets)):
             if names[first : first + len(targets)] == targets:
                 return first + len(targets)
-        raise InvalidInput("rollout", names, f"inputs with {targets} among them", "Train on TrajectoryData.")
+        sparse = "Sparse" * isinstance(self.model, GraphOperator)
+        hint = f"Train on {sparse}TrajectoryData."
+        raise InvalidInput("rollout", names, f"inputs with {targets} among them", hint)
 
     @overload
     def rollout(self, state: np.ndarray, steps: int, *, batch_size: int = 64) -> np.ndarray: ...
@@ -252,7 +254,7 @@ class Surrogate:
         if steps < 1:
             raise InvalidInput("steps", steps, "at least 1")
         if isinstance(self.model, GraphOperator):
-            return self._on_nodes(state, steps)[0]
+            return self._states(self._connected(state), steps).transpose(0, 1)
         channels, known = len(self.target_names), self.state_channels
 
         def predict(batch: Tensor) -> Tensor:
@@ -265,7 +267,8 @@ class Surrogate:
         """March on the nodes of a mesh, and give the last state at any points: evolve sparse, query dense.
 
         All steps but the last are those of ``rollout``, whose cost does not depend on the points; the last
-        one is a ``query``, whose time grows with the number of points, and whose memory does not.
+        one is a ``query``, whose time grows with the number of points, and whose memory grows with it by
+        the answer alone.
 
         Parameters
         ----------
@@ -279,7 +282,7 @@ class Surrogate:
         Returns
         -------
         Tensor
-            (points, out_channels), NaN where the march has diverged.
+            (points, out_channels), NaN where the march has diverged, in the last step too.
 
         Raises
         ------
@@ -293,38 +296,33 @@ class Surrogate:
         """
         if steps < 1:
             raise InvalidInput("steps", steps, "at least 1")
-        _, before = self._on_nodes(graph, steps - 1)
-        return self.query(before, points)
+        before = self._connected(graph)
+        states, known = self._states(before, steps - 1), self.state_channels
+        if not bool(torch.isfinite(states).all()):
+            return torch.full((len(points), len(self.target_names)), torch.nan, device=points.device)
+        start = before.x[:, :known]
+        before.x = fed_back(before.x, states, known)
+        last = self.query(before, points)
+        fine = in_bounds(last.T[None], start.T[None].to(last))
+        return torch.where(fine, last, torch.nan)
 
-    def _on_nodes(self, graph: Data, steps: int) -> tuple[Tensor, Data]:
-        """The states after each step, (steps, nodes, channels), and the graph that the next step reads."""
+    def _connected(self, graph: Any) -> Any:
+        """One mesh with its neighbours, which are then searched once for all steps."""
         model = self.model
         if not isinstance(model, GraphOperator):
             raise InvalidInput("rollout_at", type(model).__name__, "an operator on meshes", "Take rollout.")
-        model.check(graph)
+        self._check_mesh(graph)
         if getattr(graph, "num_graphs", 1) != 1:
             raise InvalidInput("state", f"{graph.num_graphs} meshes", "one mesh", "March on them one by one.")
         from torch_geometric.data import Data
 
-        known, channels = self.state_channels, len(self.target_names)
-        assert graph.x is not None
-        assert graph.pos is not None
-        # The neighbours are searched once.
         found = model.connect(graph.pos.cpu().numpy())
-        current = model.connected([Data(x=graph.x, pos=graph.pos)], [found])
+        return model.connected([Data(x=graph.x, pos=graph.pos)], [found])
 
-        def with_values(x: Tensor) -> Data:
-            current.x = x[0].T
-            return current
-
-        x = graph.x.T[None]  # one sample, its channels, its nodes
-        past, constants = x[:, :known], x[:, known:]
-        if steps:
-            states = march(lambda x: self._on_mesh(with_values(x)).T[None], past, constants, steps, channels)
-            past = torch.cat([past, states.flatten(1, 2)], dim=1)[:, -known:]
-        else:
-            states = x.new_zeros(1, 0, channels, x.shape[2])
-        return states[0].transpose(1, 2), with_values(torch.cat([past, constants], dim=1))
+    def _states(self, graph: Any, steps: int) -> Tensor:
+        """The states after each step on one mesh, (nodes, steps, channels)."""
+        channels = len(self.target_names)
+        return march_on_nodes(self._on_mesh, graph, 1, self.state_channels, steps, channels)
 
     def query(self, graph: Data, points: Tensor, inputs: Tensor | None = None) -> Tensor:
         """The solution at points that are no nodes, of an operator on meshes; see ``GraphOperator.query``.
@@ -332,14 +330,14 @@ class Surrogate:
         Raises
         ------
         InvalidInput
-            As there, and for an operator on grids.
+            As there, for values that are not finite, and for an operator on grids.
         """
         if not isinstance(self.model, GraphOperator):
             name = type(self.model).__name__
             raise InvalidInput(
                 "query", name, "an operator on meshes", "Interpolate between its grid's nodes."
             )
-        self.model.check(graph)
+        self._check_mesh(graph)
         encoded = self._encoded(graph)
         if inputs is not None:
             inputs = self.normaliser.encode(inputs.to(device=self.device, dtype=torch.float32))
@@ -348,13 +346,16 @@ class Surrogate:
             return self.normaliser.decode(found).to(points.device)
 
     def _on_mesh(self, graph: Any) -> Tensor:
+        self._check_mesh(graph)
+        with torch.no_grad():
+            result = self.normaliser.decode(self.model(self._encoded(graph)))
+        return result.to(graph.x.device)
+
+    def _check_mesh(self, graph: Any) -> None:
         assert isinstance(self.model, GraphOperator)
         self.model.check(graph)
         if not bool(torch.isfinite(graph.x).all()):
             raise InvalidInput("graph.x", "values that are NaN or infinite", "finite numbers")
-        with torch.no_grad():
-            result = self.normaliser.decode(self.model(self._encoded(graph)))
-        return result.to(graph.x.device)
 
     def _encoded(self, graph: Data) -> Data:
         moved: Any = copy.copy(graph).to(str(self.device))
@@ -383,7 +384,8 @@ class Surrogate:
         return (values.unsqueeze(1), 1) if missing == 1 else (values[None, None], 2)
 
 
-def _as_tensor(values: Any) -> Tensor:
+def as_tensor(values: Any) -> Tensor:
+    """An array of real numbers as a tensor of its own, a tensor without its graph; InvalidInput for others."""
     if isinstance(values, np.ndarray):
         if values.dtype.kind not in "biuf":
             raise InvalidInput("coefficient dtype", str(values.dtype), "real numbers")

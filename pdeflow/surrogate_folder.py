@@ -2,7 +2,8 @@
 
 ``model.safetensors`` holds the weights, ``surrogate.json`` what is needed to use them, ``README.md``
 the model card. Loading runs no code from the files: the weights are plain numbers, and the JSON names a
-class that has to be one of ``pdeflow.operators``.
+class that has to be one of ``pdeflow.operators`` or ``pdeflow.fields``; formulas of hard conditions are read by
+``fields/expression_text.py``, which evaluates nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import pdeflow
 from pdeflow.atomic_file import write_bytes
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput
+from pdeflow.field_surrogate import FieldSurrogate
+from pdeflow.fields import Field, HardConditions
 from pdeflow.grid import Grid
 from pdeflow.model_card import model_card
 from pdeflow.operators import Operator
@@ -45,7 +48,7 @@ def save(
     Parameters
     ----------
     model
-        The trained operator, of a class of ``pdeflow.operators``.
+        The trained operator, of a class of ``pdeflow.operators``, or field, of one of ``pdeflow.fields``.
     folder
         Gets ``model.safetensors``, ``surrogate.json`` and ``README.md``.
     normalisation
@@ -68,20 +71,23 @@ def save(
     core, head, members = components(model)
     name = type(core).__name__
     if not is_storable(model):
-        raise InvalidInput("model", name, "an operator of pdeflow.operators", choices=operator_classes())
+        raise InvalidInput(
+            "model", name, "one of pdeflow.operators or pdeflow.fields", choices=operator_classes()
+        )
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     for key, value in weights.items():
         if not bool(torch.isfinite(torch.view_as_real(value) if value.is_complex() else value).all()):
             hint = "The training diverged; use an earlier checkpoint."
             raise InvalidInput("model", key, "finite weights", hint)
     # Checks that normalisation and model agree before anything is written.
-    Surrogate(model, normalisation, grid=grid, metrics=metrics)
+    _made(model, normalisation, grid=grid, metrics=metrics)
     stored = serialise(weights)
     facts: dict[str, Any] = {
         "format": FORMAT,
         "operator": name,
         "settings": core.settings,
         "mean_variance": head,
+        "hard_conditions": model.formulas() if isinstance(model, HardConditions) else None,
         "members": members,
         "normalisation": normalisation.to_dict() if normalisation is not None else None,
         "grid": asdict(grid) if grid is not None else None,
@@ -106,12 +112,15 @@ def save(
 def load(folder: str | Path) -> Surrogate:
     """Read a surrogate, from its folder or from the folder of the run that trained it.
 
+    Of a field it is a `FieldSurrogate`, which is called with points.
+
     Raises
     ------
     InvalidInput
         If there is no surrogate in the folder.
     UnsafeFile
-        If it names a class that is not one of ``pdeflow.operators``.
+        If it names a class that is not one of ``pdeflow.operators`` or ``pdeflow.fields``, or holds a formula
+        of hard conditions that is none.
     CorruptFile
         If a file is missing, damaged, or does not fit the others.
     """
@@ -120,7 +129,7 @@ def load(folder: str | Path) -> Surrogate:
     model = read_operator(folder, facts)
     try:
         normalisation, grid = facts["normalisation"], facts["grid"]
-        return Surrogate(
+        return _made(
             model,
             Normalisation.from_dict(normalisation) if normalisation is not None else None,
             grid=_grid(grid) if grid is not None else None,
@@ -129,6 +138,11 @@ def load(folder: str | Path) -> Surrogate:
         )
     except (InvalidInput, TypeError, KeyError, ValueError) as error:
         raise CorruptFile(f"{folder / 'surrogate.json'}: {error}") from error
+
+
+def _made(model: Operator, normalisation: Normalisation | None, **facts: Any) -> Surrogate:
+    """What is called like the model: at points, or with functions."""
+    return (FieldSurrogate if isinstance(model, Field) else Surrogate)(model, normalisation, **facts)
 
 
 def _grid(description: dict[str, Any]) -> Grid:

@@ -21,7 +21,7 @@ def parser() -> Parser:
     made = Parser(
         "pdeflow export",
         description="Write a trained operator with its normalisation as a program of torch.export, or "
-        "compiled by AOTInductor: physical values in and out, any number of samples, one grid. Load only "
+        "compiled by AOTInductor: physical values in and out, any number of samples, one grid; of a field any points. Load only "
         "programs that you trust: torch reads them with pickle, and compiled ones are machine code.",
         epilog="Example: pdeflow export runs/darcy_fno -o darcy.pt2 --aot",
     )
@@ -59,6 +59,8 @@ def run(arguments: Sequence[str]) -> int:
 
     def function(side: str) -> str:
         channels = len(said[side])
+        if "lower" in said:
+            return f"(points, {channels}) of {', '.join(said[side])}"
         shape = [said["nodes"], channels] if "nodes" in said else [channels, *said["points"]]
         return f"(batch, {', '.join(map(str, shape))}) of {', '.join(said[side])}"
 

@@ -49,7 +49,7 @@ def parser() -> Parser:
         metavar="FILE",
         type=Path,
         help="a Well file (.h5), an .npz with the inputs by name, an .npy (samples, channels, *grid), "
-        "or a file of meshes (.h5)",
+        "or a file of meshes (.h5); for a field an .npz with the coordinates by name, or an .npy (points, dim)",
     )
     made.add_argument(
         "-o",
@@ -100,10 +100,19 @@ def run(arguments: Sequence[str]) -> int:
         from pdeflow.cli.predict_meshes import predict_meshes
 
         if given.steps is not None:
-            hint = "March in Python: pdeflow.load(RUN).rollout(graph, steps)"
+            hint = "March in Python: pdeflow.load(RUN).rollout(graph, steps) or .rollout_at."
             raise InvalidInput("--steps", given.steps, "nothing for an operator on meshes", hint)
         count = predict_meshes(surrogate, given.file, given.output)
         print(f"Wrote {count} predictions to {given.output}")
+        return 0
+    if isinstance(surrogate, pdeflow.FieldSurrogate):
+        from pdeflow.cli.predict_points import predict_points
+
+        if given.steps is not None:
+            hint = "Time, where there is one, is a coordinate of the points."
+            raise InvalidInput("--steps", given.steps, "nothing for a field", hint)
+        count = predict_points(surrogate, given.file, given.output)
+        print(f"Wrote {', '.join(surrogate.target_names)} at {count} points to {given.output}")
         return 0
     if given.steps is not None and given.output.suffix in WELL and surrogate.time_step is None:
         expected = "OUT.npz, because this model does not know the time of its step"
@@ -165,7 +174,7 @@ def open_inputs(path: Path, names: list[str], dim: int) -> Inputs:
         return _open_well(path, names)
     import numpy as np
 
-    loaded = _stacked(path, names, dim) if path.suffix == ".npz" else _mapped(path)
+    loaded = _stacked(path, names, dim) if path.suffix == ".npz" else mapped(path)
     # (*S), (n, *S) or (n, channels, *S)
     if loaded.ndim == dim or (loaded.ndim == dim + 1 and path.suffix == ".npz"):
         loaded = loaded[None]
@@ -193,8 +202,14 @@ def _stacked(path: Path, names: list[str], dim: int) -> np.ndarray:
     return np.stack([arrays[name] for name in names], axis=-dim - 1)
 
 
-def _mapped(path: Path) -> np.ndarray:
-    """The array of an .npy file, read from the disk as it is used."""
+def mapped(path: Path) -> np.ndarray:
+    """The array of an .npy file, read from the disk as it is used.
+
+    Raises
+    ------
+    CorruptFile
+        If it is not such a file, or holds objects.
+    """
     import numpy as np
 
     try:

@@ -30,6 +30,8 @@ def predict_meshes(surrogate: Surrogate, path: Path, output: Path) -> int:
     """
     if path.suffix not in (".h5", ".hdf5") or not isinstance(open_samples(path), MeshReader):
         hint = "This surrogate is of an operator on meshes; `pdeflow generate` makes such files for polygons."
+        if surrogate.time_step is not None:
+            hint = "This surrogate marches on nodes: in Python, pdeflow.load(RUN).rollout or .rollout_at."
         raise InvalidInput("FILE", str(path), "a file of meshes (.h5)", hint)
     if output.suffix not in (".h5", ".hdf5"):
         raise InvalidInput("-o/--output", str(output), "OUT.h5, which holds the meshes too")

@@ -118,8 +118,8 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
 
 def made_of_operators(class_path: str) -> UsageError | None:
     """The `UsageError` for a model that pdeflow makes of the operator that a config names."""
-    package, _, name = class_path.rpartition(".")
-    if name not in _MADE_BY or not (package + ".").startswith(("pdeflow.", ".")):
+    module, _, name = class_path.rpartition(".")
+    if name not in _MADE_BY or module.partition(".")[0] not in ("", "pdeflow"):
         return None
     hint = f"Name the operator that it is made of, and set {_MADE_BY[name]}."
     return UsageError("model.class_path", name, "an operator such as FNO", hint)

@@ -17,9 +17,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run the verb; see ``pdeflow test --help``."""
     cli, folder, checkpoint = prepare("test", arguments, DESCRIPTION)
     assert folder is not None
-    from pdeflow.training.callbacks import SpectralRefiner, TestResults
+    from pdeflow.training import PhysicsInformed
+    from pdeflow.training.callbacks import FieldResults, SpectralRefiner, TestResults
 
-    build_trainer(cli, folder, [TestResults(folder.path)])
+    results = FieldResults if isinstance(cli.task.objective, PhysicsInformed) else TestResults
+    build_trainer(cli, folder, [results(folder.path)])
     cli.trainer.test(
         cli.task, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False
     )

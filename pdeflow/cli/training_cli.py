@@ -22,6 +22,7 @@ from pdeflow.cli.failure import UsageError
 from pdeflow.cli.progress import progress_callbacks
 from pdeflow.cli.quiet import quiet
 from pdeflow.cli.rewrite import instantiate, made_of_operators, usage_error
+from pdeflow.data.datamodule import GridData
 from pdeflow.data.mesh_data import MeshData
 from pdeflow.data.sparse_trajectory_data import SparseTrajectoryData
 from pdeflow.data.trajectory_data import TrajectoryData
@@ -30,8 +31,20 @@ from pdeflow.fields import Field
 from pdeflow.operators import GraphOperator, MeanVariance, Operator
 from pdeflow.operators.gaussian_operator import on_grids
 from pdeflow.problems import Problem
-from pdeflow.training import GaussianNLL, Objective, Residual, Rollout, Schedule, Supervised, TrainingTask
+from pdeflow.training import (
+    Collocation,
+    GaussianNLL,
+    Objective,
+    PhysicsInformed,
+    Residual,
+    Rollout,
+    Schedule,
+    StepperResidual,
+    Supervised,
+    TrainingTask,
+)
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
+from pdeflow.training.spectral_refiner import spectral_layers
 
 SEED = 0
 FLAGS = ("--traceback",)
@@ -145,15 +158,22 @@ class TrainingCLI(LightningCLI):
         if refused := made_of_operators(self.config.model.class_path):
             raise refused
         self.datamodule = instantiate(self.parser, Namespace(data=self._with_problem("data"))).data
+        self._check_problem()
         self.build_task()
+        if isinstance(self.task.model, Field) and self.config.trainer.precision is None:
+            # Derivatives of second order lose half the digits.
+            self.config.trainer.precision = "64-true"
         if self.verb == "fit":
             # Check the settings, the data, and that it fills a batch, now: before a run folder is made.
             self._check_length()
             self._check_ensemble()
+            self._check_refiner()
             self._check_optimizer()
             self.datamodule.setup("fit")
             self.datamodule.train_dataloader()
-            if not isinstance(self.datamodule, GRAPHS):
+            if isinstance(self.datamodule, GRAPHS):
+                self.datamodule.probe(self.task.model)  # pyright: ignore[reportArgumentType]
+            else:
                 self.task.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
 
     def build_task(self) -> None:
@@ -173,6 +193,17 @@ class TrainingCLI(LightningCLI):
             compile=self.config.compile,
         )
 
+    def _check_problem(self) -> None:
+        """A problem that nothing is told of has no effect."""
+        if self.config.get("problem") is None:
+            return
+        if not any("problem" in self.config[key].get("init_args", {}) for key in ("data", "objective")):
+            names = [self.config[key].class_path.rpartition(".")[2] for key in ("objective", "data")]
+            hint = "Leave it out, or take PhysicsInformed and Collocation."
+            raise InvalidInput(
+                "problem", self.config.problem.class_path, f"none for {' and '.join(names)}", hint
+            )
+
     def _with_problem(self, key: str) -> Namespace:
         """The config of a class, with the problem that stands beside it where the class takes one and has none."""
         config, problem = self.config[key].clone(), self.config.get("problem")
@@ -186,8 +217,6 @@ class TrainingCLI(LightningCLI):
         ``overrides`` win over the config; a callback of the config over one of ``callbacks`` of its class.
         """
         config = {**instantiate(self.parser, Namespace(trainer=self.config.trainer)).trainer, **overrides}
-        if isinstance(self.task.model, Field) and "precision" not in (self.given.get("trainer") or {}):
-            config["precision"] = "64-true"  # derivatives of second order lose half the digits
         chosen = config.get("callbacks") or []
         chosen = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
         if not any(isinstance(callback, ProgressBar) for callback in chosen):
@@ -238,23 +267,44 @@ class TrainingCLI(LightningCLI):
                     "To see whether a config works: --trainer.fast_dev_run=true",
                 )
 
-    def _check_ensemble(self) -> None:
+    def _refines(self) -> bool:
+        """Whether the config has a SpectralRefiner."""
         chosen = self.config.trainer.callbacks or []
         chosen = chosen if isinstance(chosen, list) else [chosen]
-        refines = any(one.class_path.rpartition(".")[2] == "SpectralRefiner" for one in chosen)
-        if self.config.ensemble > 1 and refines:
+        return any(one.class_path.rpartition(".")[2] == "SpectralRefiner" for one in chosen)
+
+    def _check_ensemble(self) -> None:
+        if self.config.ensemble > 1 and self._refines():
             expected = "1, for the SpectralRefiner refines a single operator"
             raise InvalidInput("ensemble", self.config.ensemble, expected, "Leave one of them out.")
 
     def _check_objective(self, objective: Objective) -> None:
-        sparse = isinstance(self.datamodule, SparseTrajectoryData)
-        if sparse and isinstance(objective, Rollout):
-            raise InvalidInput("objective", "Rollout", "Supervised, for each sample is a pair of states")
-        of_pairs = isinstance(objective, (GaussianNLL, Residual, Supervised))
-        if of_pairs and isinstance(self.datamodule, TrajectoryData) and not sparse:
+        """Refuse an objective of trajectories for data that are pairs, and the other way round."""
+        name, data = type(objective).__name__, type(self.datamodule).__name__
+        if isinstance(self.datamodule, Collocation) != isinstance(objective, PhysicsInformed):
+            on_points = isinstance(self.datamodule, Collocation)
+            expected = "PhysicsInformed, for Collocation gives points" if on_points else f"one for {data}"
             raise InvalidInput(
-                "objective", type(objective).__name__, "Rollout, for the data are trajectories"
+                "objective", name, expected, "PhysicsInformed and Collocation belong together."
             )
+        if isinstance(self.datamodule, GRAPHS):
+            if isinstance(objective, (Residual, Rollout, StepperResidual)):
+                raise InvalidInput("objective", name, f"Supervised, for {data} gives pairs on meshes")
+        elif isinstance(self.datamodule, TrajectoryData):
+            if isinstance(objective, (GaussianNLL, Residual, Supervised)):
+                raise InvalidInput("objective", name, "Rollout, for the data are trajectories")
+        elif type(self.datamodule) is GridData and isinstance(objective, (Rollout, StepperResidual)):
+            expected = f"Supervised, for {data} gives pairs"
+            raise InvalidInput("objective", name, expected, "Use TrajectoryData for trajectories.")
+
+    def _check_refiner(self) -> None:
+        """Refuse a SpectralRefiner that has nothing to refine."""
+        if not self._refines():
+            return
+        spectral_layers(self.task.model)
+        if type(self.datamodule) is GridData:
+            expected = "TrajectoryData, for the SpectralRefiner refines trajectories"
+            raise InvalidInput("data", "GridData", expected)
 
     def _check_optimizer(self) -> None:
         """Make the optimiser once: torch checks its numbers only then."""
@@ -277,10 +327,11 @@ class TrainingCLI(LightningCLI):
         """
         channels_out = outputs * self.datamodule.out_channels
         wanted = {"in_channels": self.datamodule.in_channels, "out_channels": channels_out}
-        for key, value in getattr(self.datamodule, "model_arguments", {}).items():
-            if key in self.config.model.init_args:
-                self.config.model.init_args[key] = value
+        if isinstance(self.datamodule, Collocation):
+            self._fit_field_to_domain(self.datamodule.model_arguments)
         names = {"in_channels": "inputs", "out_channels": "targets"}
+        if isinstance(self.datamodule, TrajectoryData):
+            names = {"in_channels": "fields, history and constants", "out_channels": "fields"}
         arguments = self.config.model.init_args
         given = (self.given.get("model") or Namespace()).get("init_args") or Namespace()
         for key, channels in wanted.items():
@@ -296,7 +347,30 @@ class TrainingCLI(LightningCLI):
                 )
             arguments[key] = channels
 
+    def _fit_field_to_domain(self, wanted: dict[str, Any]) -> None:
+        """Give a field the problem's box where the config says nothing; refuse a contradiction."""
+        arguments = self.config.model.init_args
+        given = (self.given.get("model") or Namespace()).get("init_args") or Namespace()
+        for key, value in wanted.items():
+            if key in given and given[key] != value:
+                expected = f"{value}, as the problem has it"
+                raise InvalidInput(f"model.init_args.{key}", given[key], expected, f"Leave {key} out.")
+            if key in arguments:
+                arguments[key] = value
+
     def _check_model(self, model: Operator) -> None:
+        on_points = isinstance(self.datamodule, Collocation)
+        if isinstance(model, Field) != on_points:
+            expected = "a field such as MLP, for Collocation gives points" if on_points else "an operator"
+            hint = (
+                ""
+                if on_points
+                else "A field learns from a problem: objective PhysicsInformed, data Collocation."
+            )
+            raise InvalidInput("model.class_path", type(model).__name__, expected, hint)
+        if on_points and self.config.ensemble > 1:
+            hint = "Train again with another seed: --seed_everything."
+            raise InvalidInput("ensemble", self.config.ensemble, "1 for a field", hint)
         if self.config.ensemble > 1:
             on_grids(model, "ensemble")
         on_meshes = isinstance(self.datamodule, GRAPHS)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 
 from pdeflow.data.batches import BatchLoader, BatchOrder
 from pdeflow.data.datamodule import finished_batches
-from pdeflow.data.mesh_samples import MeshSamples
+from pdeflow.data.mesh_samples import Connecting, MeshSamples
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.data.split import Split, split_samples
 from pdeflow.errors import InvalidInput
@@ -119,6 +120,15 @@ class MeshData(LightningDataModule):
             _ = self._valid
         if stage in (TrainerFn.TESTING, TrainerFn.PREDICTING):
             _ = self._tests
+
+    def probe(self, operator: Connecting) -> None:
+        """Raise InvalidInput where an operator cannot take the first meshes of training and validation."""
+        parts = [self._train.for_operator(operator)]
+        if self.subsample is not None:
+            parts[0] = parts[0].sampled(self.subsample, self.seed, lambda: 0)
+            parts += [self._valid.for_operator(operator)] * (len(self._valid) > 0)
+        for samples in parts:
+            _ = samples[torch.tensor([0], device="cpu")]
 
     def train_dataloader(self) -> BatchLoader:
         """Training batches in the order of the epoch."""

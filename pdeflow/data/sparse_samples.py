@@ -10,32 +10,26 @@ import torch
 
 from pdeflow.data.mesh_samples import Connecting
 from pdeflow.data.trajectory_samples import TrajectorySamples
-from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.triangle_mesh import BOUNDARY_PARTS
 
 
 class SparseSamples:
-    """Windows of one step, each seen at random nodes of the grid.
+    """Windows of one step, or whole trajectories, each seen at random nodes of the grid.
 
     Parameters
     ----------
     samples
-        The windows, with a horizon of 1.
+        The windows, with a horizon of 1 or up to the end.
     nodes
-        How many nodes are drawn.
+        How many nodes are drawn, at most as many as the grid has.
     seed
         Root of the draws, which depend on nothing else but the epoch and the window's number.
     operator
         What finds the neighbours; none without it.
     epoch
         Asked for the number of the epoch; where it is None the nodes of a window stay the same.
-
-    Raises
-    ------
-    InvalidInput
-        If the grid has fewer nodes.
     """
 
     def __init__(
@@ -52,9 +46,6 @@ class SparseSamples:
         grid = samples.grid
         self.positions = torch.stack([*grid.mesh(device="cpu").values()], dim=-1).flatten(0, -2).float()
         self.boundary = _boundary(grid)
-        if nodes > len(self.positions):
-            expected = f"at most {len(self.positions)}, the nodes of the grid"
-            raise InvalidInput("data.nodes", nodes, expected, "Take fewer, or a finer data.resolution.")
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -64,7 +55,7 @@ class SparseSamples:
         from torch_geometric.data import Batch, Data
 
         windows = self.samples[index]
-        values, states = windows["input"].flatten(2), windows["target"][:, 0].flatten(2)
+        values, states = windows["input"].flatten(2), windows["target"].flatten(3)
         kept = [self._drawn(number) for number in index.tolist()]
         graphs: list[Any] = [
             Data(x=x[:, nodes].T.contiguous(), pos=self.positions[nodes]) for x, nodes in zip(values, kept)
@@ -75,15 +66,19 @@ class SparseSamples:
             found = [self.operator.connect(graph.pos.numpy(), sampled=True) for graph in graphs]
             batch = self.operator.connected(graphs, found)
         share = torch.full((len(graphs) * self.nodes,), 1 / self.nodes, device="cpu")
-        return {
+        target = torch.cat([state[:, :, nodes].permute(2, 0, 1) for state, nodes in zip(states, kept)])
+        made = {
             "input": batch,
-            "target": torch.cat([state[:, nodes].T for state, nodes in zip(states, kept)]),
             "index": windows["index"],
             "grid": MeshNodes(
                 batch.batch, share, torch.cat([self.boundary[nodes] for nodes in kept]), len(graphs)
             ),
             "time_step": windows["time_step"],
         }
+        if not self.samples.whole:
+            return made | {"target": target[:, 0]}
+        everywhere = {"points": self.positions, "last": states[:, -1]}
+        return made | {"target": target, "state": windows["state"], "everywhere": everywhere}
 
     def _drawn(self, window: int) -> torch.Tensor:
         turn = () if self.epoch is None else (self.epoch(),)

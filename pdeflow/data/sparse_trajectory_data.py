@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from pdeflow.data.batches import BatchLoader, BatchOrder
 from pdeflow.data.grid_samples import GridSamples
+from pdeflow.data.mesh_samples import Connecting
 from pdeflow.data.sparse_samples import SparseSamples
 from pdeflow.data.trajectory_data import TrajectoryData
 from pdeflow.data.trajectory_samples import TrajectorySamples
@@ -21,25 +24,31 @@ class SparseTrajectoryData(TrajectoryData):
 
     A batch is as that of ``MeshData``: ``input``, a torch-geometric ``Batch`` with ``x``
     (nodes, in_channels), ``history`` states and then the constants, with ``pos`` (nodes, dim), and with the
-    neighbours that the operator reads; ``target`` (nodes, channels), the next state; ``index``; ``grid``, a
-    :class:`~pdeflow.mesh_nodes.MeshNodes` in which all nodes count the same; ``time_step``.
+    neighbours that the operator reads; ``target`` (nodes, channels), the next state; ``index``, the
+    trajectory's number in its file; ``grid``, a :class:`~pdeflow.mesh_nodes.MeshNodes` in which all nodes
+    count the same; ``time_step``.
 
     What is learned marches on so many nodes and answers at any point (``Surrogate.rollout``,
-    ``Surrogate.rollout_at``). Every window is a sample. In training its nodes are drawn anew in every
-    epoch; in validation and test they stay, and the errors are those of one step. Axes that wrap around
-    do so for no operator on meshes: nodes at their ends are not neighbours.
+    ``Surrogate.rollout_at``). In training and validation every window is a sample, and errors are those of
+    one step. In training its nodes are drawn anew in every epoch; in validation and test they stay.
+
+    In the test every trajectory is a sample, to be marched from its first states to its end. ``target`` is
+    then (nodes, steps, channels), ``state`` how many channels of the input are states, and ``everywhere``
+    has the last state at all nodes of the grid, ``last`` (B, channels, points) at ``points`` (points, dim).
+
+    Axes that wrap around do so for no operator on meshes: nodes at their ends are not neighbours.
 
     Parameters
     ----------
     path, fields, constants, history, stride, batch_size, resolution, test_paths, split, seed
         As for `TrajectoryData`.
     nodes
-        How many nodes are drawn of each state.
+        How many nodes are drawn of each state or trajectory.
 
     Raises
     ------
     InvalidInput
-        As `TrajectoryData`; for more nodes than the grid has.
+        As `TrajectoryData`; for more nodes than a grid has, that of a test included.
 
     References
     ----------
@@ -77,6 +86,12 @@ class SparseTrajectoryData(TrajectoryData):
         )
         self.nodes = nodes
 
+    def probe(self, operator: Connecting) -> None:
+        """Raise InvalidInput where an operator cannot take so many random nodes."""
+        assert isinstance(self._loaded_train, TrajectorySamples)
+        samples = SparseSamples(self._loaded_train, self.nodes, self.seed, operator, None)
+        _ = samples[torch.tensor([0], device="cpu")]
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Nothing: the batch has its nodes."""
         return batch
@@ -98,12 +113,21 @@ class SparseTrajectoryData(TrajectoryData):
         sparse = SparseSamples(samples, self.nodes, self.seed, operator, epoch)
         return BatchLoader(sparse, order, finished=finished)
 
+    def _samples(self, part: str, points: int | Sequence[int] | None) -> GridSamples:
+        if part != "valid":
+            return super()._samples(part, points)
+        # One step, as in training.
+        samples = self._chosen(self._files[part], self._split.valid, points, True)
+        assert isinstance(samples, TrajectorySamples)
+        self._check_step(samples)
+        return samples
+
     def _chosen(
         self, readers: list[WellReader], rows: np.ndarray, points: int | Sequence[int] | None, training: bool
     ) -> GridSamples:
-        # One step everywhere.
-        samples = super()._chosen(readers, rows, points, True)
-        assert isinstance(samples, TrajectorySamples)
-        if not training:
-            self._check_step(samples)
+        samples = super()._chosen(readers, rows, points, training)
+        there = math.prod(samples.grid.points)
+        if self.nodes > there:
+            expected = f"at most {there}, the nodes of the grid of {readers[0].path}"
+            raise InvalidInput("data.nodes", self.nodes, expected, "Take fewer, or a finer grid.")
         return samples

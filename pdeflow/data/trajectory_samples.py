@@ -69,12 +69,14 @@ class TrajectorySamples(GridSamples):
         self.time_step = self._time_step()
         self.instants = min(-(-reader.times.shape[-1] // stride) for reader in self.readers)
         if self.instants < history + (horizon or 1):
+            unrolled = horizon is not None and horizon > 1
             raise InvalidInput(
-                "data.horizon" if horizon else "data.history",
-                horizon or history,
+                "data.horizon" if unrolled else "data.history",
+                horizon if unrolled else history,
                 f"windows that fit into {self.instants} instants (history {history}, stride {stride})",
-                "Generate more instants, or take a smaller horizon, history or stride.",
+                f"Generate more instants, or take a smaller {'horizon, ' * unrolled}history or stride.",
             )
+        self.whole = horizon is None  # a sample is a trajectory up to its end
         self.starts = self.instants - history - horizon + 1 if horizon else 1
         self.horizon = horizon or self.instants - history
         older = [f"{name}[{-k}]" for k in range(history - 1, 0, -1) for name in self.target_names]

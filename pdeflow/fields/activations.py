@@ -50,4 +50,9 @@ def sin(z: Tensor, highest: int) -> list[Tensor]:
     return found
 
 
+def cos(z: Tensor, highest: int) -> list[Tensor]:
+    """Taylor coefficients of the cosine."""
+    return sin(z + math.pi / 2, highest)
+
+
 ACTIVATIONS: dict[str, Coefficients] = {"tanh": tanh, "sin": sin}

@@ -23,16 +23,39 @@ class Field(Operator):
     ----------
     settings
         As of `Operator`.
-    dim
-        Coordinates of a point, time among them.
+    lower, upper
+        Corners of the box in which it is the solution, a number for each coordinate, time among them.
+    periodic
+        For each axis whether it wraps around; none does if empty.
     components
         Unknowns.
+
+    Raises
+    ------
+    InvalidInput
+        If the box is empty, or there are not as many numbers as axes.
     """
 
-    def __init__(self, settings: Mapping[str, Any], *, dim: int, components: int = 1) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        lower: Sequence[float],
+        upper: Sequence[float],
+        periodic: Sequence[bool] = (),
+        components: int = 1,
+    ) -> None:
+        dim = len(lower)
         if dim < 1:
-            raise InvalidInput("model.dim", dim, "at least 1")
+            raise InvalidInput("model.lower", list(lower), "at least one number, one for each coordinate")
+        if len(upper) != dim or any(not low < high for low, high in zip(lower, upper)):
+            expected = f"{dim} numbers, each above that of lower, {list(lower)}"
+            raise InvalidInput("model.upper", list(upper), expected)
+        if len(periodic) not in (0, dim):
+            raise InvalidInput("model.periodic", list(periodic), f"{dim} values, one an axis")
         super().__init__(settings, dim=dim, in_channels=dim, out_channels=components)
+        self.lower, self.upper = tuple(lower), tuple(upper)
+        self.periodic = tuple(periodic) or (False,) * dim
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Values at nodes whose coordinates are the channels."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields.activations import ACTIVATIONS
+from pdeflow.fields.activations import ACTIVATIONS, cos
 from pdeflow.fields.field import Field
 from pdeflow.fields.taylor_series import MultiIndex, Orders
 
@@ -27,11 +27,15 @@ class Gaussians(Field):
     Derivatives are closed: those of a Gaussian along one axis are Hermite polynomials times it. On a product of
     axes every derivative of a feature is one matrix product, ``(E_y * w) E_x^T``.
 
+    Along an axis of length L that wraps around, the factor is that of von Mises,
+    :math:`\exp\big((L / 2 \pi \sigma)^2 (\cos(2 \pi (x - \mu) / L) - 1)\big)`: periodic with all derivatives, and a
+    Gaussian where sigma is small beside L.
+
     Parameters
     ----------
     lower, upper
         Corners of the box in which the centres are drawn, uniformly.
-    components
+    components, periodic
         As of `Field`.
     gaussians
         Of each feature.
@@ -41,6 +45,11 @@ class Gaussians(Field):
         Width at the start, along every axis.
     hidden
         Width of the network's layer; 0 for none, when u is an affine map of the features.
+
+    Raises
+    ------
+    InvalidInput
+        As `Field`, and if a number is out of its range.
     """
 
     def __init__(
@@ -48,6 +57,7 @@ class Gaussians(Field):
         lower: Sequence[float] = (-1.0,),
         upper: Sequence[float] = (1.0,),
         components: int = 1,
+        periodic: Sequence[bool] = (),
         gaussians: int = 200,
         features: int = 4,
         sigma: float = 0.1,
@@ -57,13 +67,18 @@ class Gaussians(Field):
             "lower": list(lower),
             "upper": list(upper),
             "components": components,
+            "periodic": list(periodic),
             "gaussians": gaussians,
             "features": features,
             "sigma": sigma,
             "hidden": hidden,
         }
-        super().__init__(settings, dim=len(lower), components=components)
-        for name, value, least in (("gaussians", gaussians, 1), ("features", features, 1), ("hidden", hidden, 0)):
+        super().__init__(settings, lower=lower, upper=upper, periodic=periodic, components=components)
+        for name, value, least in (
+            ("gaussians", gaussians, 1),
+            ("features", features, 1),
+            ("hidden", hidden, 0),
+        ):
             if value < least:
                 raise InvalidInput(f"model.{name}", value, f"a whole number of at least {least}")
         if not (math.isfinite(sigma) and sigma > 0):
@@ -90,7 +105,9 @@ class Gaussians(Field):
             series.append(product.sum(1).T)
         return orders.derivatives(self._mixed(orders, series))
 
-    def derivatives_on_product(self, axes: Sequence[Tensor], wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
+    def derivatives_on_product(
+        self, axes: Sequence[Tensor], wanted: Sequence[MultiIndex]
+    ) -> dict[MultiIndex, Tensor]:
         """As :meth:`derivatives`, at all points of a product of axes, the last axis fastest."""
         orders = Orders.of(wanted)
         factors = [self._along(k, values, orders) for k, values in enumerate(axes)]
@@ -107,12 +124,29 @@ class Gaussians(Field):
     def _along(self, k: int, values: Tensor, orders: Orders) -> list[Tensor]:
         """Taylor coefficients along one axis, of order 0 up, (features, gaussians, values) each."""
         inverse = (-self.log_sigma[..., k, None]).exp()
-        z = (values - self.centres[..., k, None]) * inverse
+        away = values - self.centres[..., k, None]
+        highest = max(index[k] for index in orders.indices)
+        if self.periodic[k]:
+            return self._around(away, inverse, 2 * math.pi / (self.upper[k] - self.lower[k]), highest)
+        z = away * inverse
         found = [(-0.5 * z * z).exp()]
         # c_{n+1} (n + 1) = -(z c_n + c_{n-1} / sigma) / sigma, from the derivative of exp(-z^2 / 2).
-        for n in range(max(index[k] for index in orders.indices)):
+        for n in range(highest):
             step = z * found[n] if n == 0 else z * found[n] + found[n - 1] * inverse
             found.append(step * (-inverse / (n + 1)))
+        return found
+
+    @staticmethod
+    def _around(away: Tensor, inverse: Tensor, rate: float, highest: int) -> list[Tensor]:
+        """The same along an axis that wraps around, by the angle ``rate * away``."""
+        concentration = (inverse / rate).square()
+        waves = cos(rate * away, highest)
+        found = [(concentration * (waves[0] - 1)).exp()]
+        # (n + 1) c_{n+1} = sum_j (j + 1) h_{j+1} c_{n-j}, with h the series of the exponent.
+        exponent = [concentration * rate**j * waves[j] for j in range(highest + 1)]
+        for n in range(highest):
+            terms = [(j + 1) * exponent[j + 1] * found[n - j] for j in range(n + 1)]
+            found.append(torch.stack(terms).sum(0) / (n + 1))
         return found
 
     def _mixed(self, orders: Orders, series: Sequence[Tensor]) -> list[Tensor]:

@@ -13,9 +13,12 @@ import sympy
 import torch
 from torch import Tensor
 
+from pdeflow.errors import InvalidInput
+from pdeflow.fields.expression_text import expression_text, read_expression
 from pdeflow.fields.field import Field
 from pdeflow.fields.taylor_series import MultiIndex
 from pdeflow.problems.compiled_statement import CompiledStatement
+from pdeflow.problems.symbolic import coordinate
 
 
 class HardConditions(Field):
@@ -30,6 +33,11 @@ class HardConditions(Field):
         vanishes where they hold, to the order that they need.
     coordinates
         The symbols, in the order of the columns of points.
+
+    Raises
+    ------
+    InvalidInput
+        If there are not as many expressions as components, or symbols as coordinates.
     """
 
     def __init__(
@@ -39,13 +47,59 @@ class HardConditions(Field):
         distance: Sequence[sympy.Expr],
         coordinates: Mapping[str, sympy.Symbol],
     ) -> None:
-        super().__init__(network.settings, dim=network.dim, components=network.out_channels)
+        super().__init__(
+            network.settings,
+            lower=network.lower,
+            upper=network.upper,
+            periodic=network.periodic,
+            components=network.out_channels,
+        )
+        for name, given, count in (
+            ("lift", lift, self.out_channels),
+            ("distance", distance, self.out_channels),
+            ("coordinates", coordinates, self.dim),
+        ):
+            if len(given) != count:
+                raise InvalidInput(f"HardConditions.{name}", f"{len(given)} of them", str(count))
         self.network = network
         self.coordinates = dict(coordinates)
+        self.lift, self.distance = tuple(lift), tuple(distance)
         axes = list(coordinates.values())
         self._unknowns = [sympy.Function(f"N{k}")(*axes) for k in range(self.out_channels)]
         self._expressions = [a + b * u for a, b, u in zip(lift, distance, self._unknowns)]
         self._compiled: dict[tuple[MultiIndex, ...], CompiledStatement] = {}
+
+    def formulas(self) -> dict[str, list[str]]:
+        """``coordinates``, ``lift`` and ``distance`` as text, for `from_formulas`.
+
+        Raises
+        ------
+        InvalidInput
+            If one of them is made of more than elementary functions; see `expression_text`.
+        """
+        parts = {"lift": self.lift, "distance": self.distance}
+        texts = {name: [expression_text(e, self.coordinates) for e in part] for name, part in parts.items()}
+        return {"coordinates": list(self.coordinates), **texts}
+
+    @classmethod
+    def from_formulas(
+        cls, network: Field, coordinates: Sequence[str], lift: Sequence[str], distance: Sequence[str]
+    ) -> HardConditions:
+        """The field whose `formulas` these are; nothing in them is evaluated.
+
+        Raises
+        ------
+        UnsafeFile
+            If one is no formula of the coordinates.
+        InvalidInput
+            If there are not as many as the network has unknowns or coordinates.
+        """
+        for name in coordinates:
+            if not isinstance(name, str) or not name.isidentifier():
+                raise InvalidInput("HardConditions.coordinates", name, "the name of a coordinate")
+        at = {name: coordinate(name) for name in coordinates}
+        read = [[read_expression(text, at) for text in part] for part in (lift, distance)]
+        return cls(network, *read, at)
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`; the product rule is SymPy's."""
@@ -66,7 +120,9 @@ class HardConditions(Field):
 
 
 def box_distance(
-    coordinates: Mapping[str, sympy.Symbol], sides: Mapping[str, tuple[float, int]], lengths: Mapping[str, float]
+    coordinates: Mapping[str, sympy.Symbol],
+    sides: Mapping[str, tuple[float, int]],
+    lengths: Mapping[str, float],
 ) -> sympy.Expr:
     """A product that vanishes on sides of a box, and is of order one inside.
 
@@ -112,7 +168,9 @@ def transfinite_lift(
         for side, place, given in here:
             others = [other for name, other, _ in here if name != side]
             for order, value in enumerate(given):
-                missing = value - result.diff(x, order).subs(x, place) if order else value - result.subs(x, place)
+                missing = (
+                    value - result.diff(x, order).subs(x, place) if order else value - result.subs(x, place)
+                )
                 blend = (x - others[0]) / (place - others[0]) if others else sympy.Integer(1)
                 correction += blend * missing * (x - place) ** order / math.factorial(order)
         result = sympy.expand(result + correction)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields.activations import ACTIVATIONS, sin
+from pdeflow.fields.activations import ACTIVATIONS, cos, sin
 from pdeflow.fields.field import Field
 from pdeflow.fields.taylor_series import MultiIndex, Orders
 
@@ -26,10 +26,8 @@ class MLP(Field):
     ----------
     lower, upper
         Corners of the box that is scaled to [-1, 1] along every axis.
-    components
+    components, periodic
         As of `Field`.
-    periodic
-        For each axis whether it wraps around; none does by default.
     widths
         Of the hidden layers.
     activation
@@ -38,7 +36,7 @@ class MLP(Field):
     Raises
     ------
     InvalidInput
-        If a number is out of its range, or the activation is unknown.
+        As `Field`, and if a number is out of its range, or the activation is unknown.
     """
 
     def __init__(
@@ -58,15 +56,12 @@ class MLP(Field):
             "widths": list(widths),
             "activation": activation,
         }
-        super().__init__(settings, dim=len(lower), components=components)
+        super().__init__(settings, lower=lower, upper=upper, periodic=periodic, components=components)
         if not widths or any(width < 1 for width in widths):
             raise InvalidInput("model.widths", list(widths), "at least one number of at least 1")
         if activation not in ACTIVATIONS:
             raise InvalidInput("model.activation", activation, "a known one", choices=ACTIVATIONS)
-        if len(periodic) not in (0, len(lower)):
-            raise InvalidInput("model.periodic", list(periodic), f"{len(lower)} values, one an axis")
         self.activation = activation
-        self.periodic = tuple(periodic) or (False,) * len(lower)
         # Numbers and not buffers, which would be rounded to the precision in which the network is made.
         self.centre = [(low + high) / 2 for low, high in zip(lower, upper)]
         self.scale = [2 / (high - low) for low, high in zip(lower, upper)]
@@ -106,5 +101,5 @@ class MLP(Field):
             return [scaled, scaled.new_full((1, 1), self.scale[k])]
         highest = max(index[k] for index in orders.indices)
         angle, rate = math.pi * scaled, math.pi * self.scale[k]
-        features = (sin(angle, highest), sin(angle + math.pi / 2, highest))
+        features = (sin(angle, highest), cos(angle, highest))
         return [torch.cat(pair, dim=1) * rate**n for n, pair in enumerate(zip(*features))]

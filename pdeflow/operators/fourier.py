@@ -5,6 +5,8 @@ from __future__ import annotations
 import abc
 import contextlib
 import io
+import itertools
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -70,7 +72,9 @@ class FourierOperator(Operator):
         """
         for axis, (count, modes) in enumerate(zip(points, self.modes)):
             if self._padded(count) < modes:
-                least = next(n for n in range(1, modes + 1) if self._padded(n) >= modes)
+                # Rounding the padding adds at most a point: no fewer than these are enough.
+                fewest = max(1, math.floor((modes - 1) / (1 + 2 * self.padding)))
+                least = next(n for n in itertools.count(fewest) if self._padded(n) >= modes)
                 raise InvalidInput(
                     f"resolution of axis {axis}",
                     count,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,9 +21,13 @@ from pdeflow.operators.graph_operator import (
     check_positive,
     check_reached,
     edge_features,
+    surely_within,
 )
 from pdeflow.operators.kernel_integral import KernelIntegral
 from pdeflow.operators.neighbours import Edges, Neighbours, edges_within
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 
 class GINO(GraphOperator):
@@ -55,7 +61,8 @@ class GINO(GraphOperator):
         Fourier modes kept along each axis; at most as many as there are nodes, padding included.
     in_radius
         Of the neighbourhoods in the mesh, in units of length: wide enough that a grid node in the domain has
-        several nodes of the mesh in it, those of a random part in training too.
+        several nodes of the mesh in it, those of a random part in training too, and at least half a diagonal
+        of its cells. A query is answered at points that have a node of the mesh so near.
     out_radius
         Of the neighbourhoods in the grid: at least half the diagonal of its cells, so that every point of the
         box has a grid node in it.
@@ -83,6 +90,8 @@ class GINO(GraphOperator):
     Li, Kovachki, Choy, Li, Kossaifi, Otta, Nabian, Stadler, Hundt, Azizzadenesheli, Anandkumar:
     Geometry-informed neural operator for large-scale 3D PDEs. NeurIPS 2023. arXiv:2309.00583.
     """
+
+    reads_points = False
 
     def __init__(
         self,
@@ -127,16 +136,18 @@ class GINO(GraphOperator):
             raise InvalidInput("model.upper", list(upper), f"a corner above model.lower, {list(lower)}")
         super().__init__(settings, dim=dim, in_channels=in_channels, out_channels=out_channels)
         self.latent = Grid(("x", "y", "z")[:dim], tuple(lower), tuple(upper), tuple(grid))
-        self.in_radius, self.out_radius = in_radius, out_radius
+        self.in_radius, self.out_radius, self.query_radius = in_radius, out_radius, in_radius
         self.fourier = FNO(modes, width, layers, in_channels=width + 1, out_channels=width, padding=padding)
         self.fourier.check_resolution(grid)
-        if out_radius < (least := math.hypot(*self.latent.spacing) / 2):
-            raise InvalidInput(
-                "model.out_radius",
-                out_radius,
-                f"at least {least:.3g}, half the diagonal of a cell of the grid",
-                "Raise it, or take a finer model.grid; there are points between the nodes that see none.",
-            )
+        least = math.hypot(*self.latent.spacing) / 2
+        for name in ("in_radius", "out_radius"):
+            if settings[name] < least:
+                raise InvalidInput(
+                    f"model.{name}",
+                    settings[name],
+                    f"at least {least:.3g}, half the diagonal of a cell of the grid",
+                    "Raise it, or take a finer model.grid; there are points between the nodes that see none.",
+                )
         self.lift = nn.Linear(dim + in_channels, width)
         self.encode = KernelIntegral(2 * dim + in_channels, width, kernel_width)
         self.decode = KernelIntegral(2 * dim, width, kernel_width)
@@ -149,9 +160,8 @@ class GINO(GraphOperator):
 
         A node far from the grid is refused in a random part of a mesh too: there it is as far from it.
         """
-        places = self._places(torch.float64, "cpu").numpy()
-        encode = edges_within(self.in_radius, places, positions)
-        decode = edges_within(self.out_radius, positions, places)
+        encode = edges_within(self.in_radius, self._tree.data, positions)
+        decode = edges_within(self.out_radius, positions, self._tree)
         for name, counts in (
             ("in_radius", np.bincount(encode.source, minlength=len(positions))),
             ("out_radius", decode.counts),
@@ -170,11 +180,20 @@ class GINO(GraphOperator):
                 )
         return {"encode": encode, "decode": decode}
 
-    def reach(self, points: np.ndarray, positions: np.ndarray) -> dict[str, Edges]:
-        """The grid nodes around each point."""
-        edges = edges_within(self.out_radius, points, self._places(torch.float64, "cpu").numpy())
+    def reach(self, points: np.ndarray, nodes: KDTree) -> dict[str, Edges]:
+        """The grid nodes around each point, which must have a node of the mesh within ``in_radius``.
+
+        The grid is everywhere in the box; where the mesh is not, it knows nothing.
+        """
+        near = edges_within(self.in_radius, points, nodes)
+        check_reached("model.in_radius", self.in_radius, points, near)
+        edges = edges_within(self.out_radius, points, self._tree)
         check_reached("model.out_radius", self.out_radius, points, edges)
         return {"decode": edges}
+
+    def answers(self, points: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """As ``GraphOperator.answers``, of the points that have a grid node within ``out_radius``."""
+        return super().answers(points, positions) & surely_within(self.out_radius, points, self._tree)
 
     def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]  a graph, not a tensor
         self,
@@ -203,6 +222,13 @@ class GINO(GraphOperator):
         decode = edges["decode"]
         features = edge_features(self.out_radius, decode, (points, _nothing(points)), latent)
         return self.project(self.decode(self.decode.basis(features, decode), w, decode))
+
+    @functools.cached_property
+    def _tree(self) -> KDTree:
+        """Of the nodes of the grid, on the host."""
+        from scipy.spatial import KDTree
+
+        return KDTree(self._places(torch.float64, "cpu").numpy())
 
     def _places(self, dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """The nodes of the grid, (nodes, dim), the last axis fastest.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from pdeflow.operators.graph_operator import (
 )
 from pdeflow.operators.kernel_integral import KernelIntegral
 from pdeflow.operators.neighbours import Edges, Neighbours, check_company, edges_within
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 
 class GNO(GraphOperator):
@@ -82,7 +86,7 @@ class GNO(GraphOperator):
         check_positive(settings, "radius", "width", "layers", "dim")
         check_kernel_width(kernel_width)
         super().__init__(settings, dim=dim, in_channels=in_channels, out_channels=out_channels)
-        self.radius, self.layers = radius, layers
+        self.radius, self.layers, self.query_radius = radius, layers, radius
         self.lift = nn.Linear(dim + in_channels, width)
         self.local = local_map(width)
         self.integral = KernelIntegral(2 * (dim + in_channels), width, kernel_width)
@@ -97,9 +101,9 @@ class GNO(GraphOperator):
             check_company("model.radius", self.radius, edges)
         return {"inner": edges}
 
-    def reach(self, points: np.ndarray, positions: np.ndarray) -> dict[str, Edges]:
+    def reach(self, points: np.ndarray, nodes: KDTree) -> dict[str, Edges]:
         """The nodes within the radius of each point."""
-        edges = edges_within(self.radius, points, positions)
+        edges = edges_within(self.radius, points, nodes)
         check_reached("model.radius", self.radius, points, edges)
         return {"inner": edges}
 

@@ -16,15 +16,17 @@ from pdeflow.operators.neighbours import Edges, Neighbours, joined
 from pdeflow.operators.operator import Operator
 
 if TYPE_CHECKING:
+    from scipy.spatial import KDTree
     from torch_geometric.data import Data
 
 CONNECTIONS = "connections"
 
 Query = tuple[Tensor, Tensor, Mapping[str, Neighbours]]
-"""Inputs at points (points, in_channels), the points (points, dim), and the edges to them."""
+"""Inputs at points (points, in_channels), or (points, 0) for an operator that does not read them there; the
+points (points, dim); and the edges to them."""
 
 AT_ONCE = 4096
-"""Points of a query that are read together: what is in memory does not grow with their number."""
+"""Points of a query that are read together: what is worked out of them does not grow with their number."""
 
 
 class GraphOperator(Operator):
@@ -35,8 +37,14 @@ class GraphOperator(Operator):
     host for every call, unless the graph has it already (``connected``), as the graphs of ``MeshData`` do,
     which searches once a mesh.
 
-    A subclass writes ``connect``, ``reach`` and ``evaluate``. Parameters are those of ``Operator``.
+    A subclass writes ``connect``, ``reach`` and ``evaluate``, and sets ``query_radius``. Parameters are those
+    of ``Operator``.
     """
+
+    query_radius: float
+    """A query is answered at points that have a node at most so far away."""
+    reads_points = True
+    """Whether the inputs at the points of a query are read."""
 
     @abc.abstractmethod
     def connect(self, positions: np.ndarray, *, sampled: bool = False) -> dict[str, Edges]:
@@ -56,8 +64,15 @@ class GraphOperator(Operator):
         """
 
     @abc.abstractmethod
-    def reach(self, points: np.ndarray, positions: np.ndarray) -> dict[str, Edges]:
+    def reach(self, points: np.ndarray, nodes: KDTree) -> dict[str, Edges]:
         """The edges from one mesh to points that are no nodes, by name.
+
+        Parameters
+        ----------
+        points
+            (points, dim).
+        nodes
+            The tree of the positions of the nodes.
 
         Raises
         ------
@@ -164,7 +179,7 @@ class GraphOperator(Operator):
 
         At a node, with the inputs that the node has, it is the value that the operator gives there. The nodes
         are worked out once, then the points, ``AT_ONCE`` together: without gradients the memory is that for
-        so many, and the time grows with their number.
+        so many and for the answer, and the time grows with their number.
 
         Parameters
         ----------
@@ -174,7 +189,8 @@ class GraphOperator(Operator):
             (points, dim).
         inputs
             (points, in_channels), the inputs at the points. Where it is None they are averages of those at
-            the nearest three nodes, weighted by the inverse squared distance.
+            the nearest three nodes, weighted by the inverse squared distance. An operator that reads none
+            there (``reads_points``) takes any.
 
         Returns
         -------
@@ -192,24 +208,38 @@ class GraphOperator(Operator):
             raise InvalidInput("graph", f"{graph.num_graphs} meshes", "one mesh", "Query them one by one.")
         if points.ndim != 2 or points.shape[1] != self.dim:
             raise InvalidInput("points", tuple(points.shape), f"(points, {self.dim})")
-        x, positions = _tensors(graph)
-        places, nodes = points.detach().cpu().numpy(), positions.cpu().numpy()
-        if inputs is None:
-            inputs = interpolated(x, nodes, places)
-        if inputs.shape != (len(points), self.in_channels):
+        if inputs is not None and inputs.shape != (len(points), self.in_channels):
             raise InvalidInput("inputs", tuple(inputs.shape), f"({len(points)}, {self.in_channels})")
-        queries = self._queries(inputs, points.to(positions), places, nodes)
+        x, positions = _tensors(graph)
+        queries = self._queries(x, positions, points, inputs)
         return self.evaluate(x, positions, self._edges(graph), queries)
 
+    def answers(self, points: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """(points,) at which of these points a query of a mesh with these nodes is answered."""
+        from scipy.spatial import KDTree
+
+        return surely_within(self.query_radius, points, KDTree(positions))
+
     def _queries(
-        self, inputs: Tensor, points: Tensor, places: np.ndarray, nodes: np.ndarray
+        self, x: Tensor, positions: Tensor, points: Tensor, inputs: Tensor | None
     ) -> Iterator[Query]:
+        from scipy.spatial import KDTree
+
+        tree = KDTree(positions.cpu().numpy())
         # At least one, which may be empty.
-        for start in range(0, max(len(places), 1), AT_ONCE):
+        for start in range(0, max(len(points), 1), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            found = self.reach(places[part], nodes)
-            edges = {name: joined([each]).to(points.device) for name, each in found.items()}
-            yield inputs[part], points[part], edges
+            places = points[part].detach().cpu().numpy()
+            found = self.reach(places, tree)
+            edges = {name: joined([each]).to(positions.device) for name, each in found.items()}
+            there = points[part].to(positions)
+            if not self.reads_points:
+                given = there[:, :0]
+            elif inputs is None:
+                given = interpolated(x, tree, places)
+            else:
+                given = inputs[part]
+            yield given, there, edges
 
     def _edges(self, graph: Data) -> Mapping[str, Neighbours]:
         edges = getattr(graph, CONNECTIONS, None)
@@ -244,25 +274,30 @@ def edge_features(
     return torch.cat((here[edges.target], offset, x[edges.target], y[edges.source]), dim=1)
 
 
-def interpolated(x: Tensor, nodes: np.ndarray, points: np.ndarray) -> Tensor:
+def interpolated(x: Tensor, tree: KDTree, points: np.ndarray) -> Tensor:
     """Means of the values at the nearest three nodes, weighted by the inverse squared distance.
 
     Parameters
     ----------
     x
         (nodes, channels).
-    nodes, points
-        (nodes, dim), (points, dim).
+    tree
+        Of the positions of the nodes.
+    points
+        (points, dim).
     """
-    from scipy.spatial import KDTree
-
-    count = min(3, len(nodes))
-    distance, number = KDTree(nodes).query(points, k=count)
+    count = min(3, tree.n)
+    distance, number = tree.query(points, k=count)
     distance, number = (part.reshape(len(points), count) for part in (distance, number))
     # Far smaller than any distance between nodes: at a node its own value is all that counts.
     weight = 1.0 / (np.square(distance) + 1e-30)
     weight = torch.from_numpy(weight / weight.sum(axis=1, keepdims=True)).to(x)
     return (x[torch.from_numpy(number).to(x.device)] * weight[:, :, None]).sum(dim=1)
+
+
+def surely_within(radius: float, points: np.ndarray, nodes: KDTree) -> np.ndarray:
+    """(points,) which points have a node nearer than the radius, by more than round-off."""
+    return nodes.query(points)[0] < (1 - 1e-6) * radius
 
 
 def check_reached(name: str, radius: float, points: np.ndarray, edges: Edges) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +30,7 @@ def march(
     constants
         ``(batch, k, *shape)``, read at every step; k may be 0.
     steps
-        How many states are wanted.
+        How many states are wanted; there may be none.
     channels
         Of a state.
 
@@ -37,19 +39,80 @@ def march(
     Tensor
         ``(batch, steps, channels, *shape)``.
     """
-    size = _mean_square(past)
-    bound = torch.where(size > 0, LIMIT**2 * size, torch.inf)
-    alive = torch.ones_like(size, dtype=torch.bool)
+    start = past
+    alive = torch.ones(len(past), dtype=torch.bool, device=past.device)
     states = []
     for _ in range(steps):
         state = step(torch.cat([past, constants], dim=1))
-        square = _mean_square(state)
-        alive = alive & torch.isfinite(square) & (square <= bound)
+        alive = alive & in_bounds(state, start)
         rows = alive.view(-1, *(1,) * (state.ndim - 1))
         states.append(torch.where(rows, state, torch.nan))
         # A sample that has diverged stands still, so that nothing that is not finite goes through the model.
         past = torch.cat([past[:, channels:], torch.where(rows, state, past[:, -channels:])], dim=1)
-    return torch.stack(states, dim=1)
+    return torch.stack(states, dim=1) if states else past.new_empty(len(past), 0, channels, *past.shape[2:])
+
+
+def march_on_nodes(
+    step: Callable[[Any], Tensor], graph: Any, samples: int, known: int, steps: int, channels: int
+) -> Tensor:
+    """`march` on the nodes of graphs.
+
+    Parameters
+    ----------
+    step
+        A graph to (nodes, channels), in physical units.
+    graph
+        So many meshes, all with as many nodes; ``x`` (nodes, in_channels) holds the states, the oldest first,
+        and then the constants. It is not changed.
+    samples
+        How many meshes.
+    known
+        How many channels are states.
+    steps, channels
+        As for `march`.
+
+    Returns
+    -------
+    Tensor
+        (nodes, steps, channels).
+    """
+    current = copy.copy(graph)
+
+    def by_sample(u: Tensor) -> Tensor:
+        return u.unflatten(0, (samples, -1)).transpose(1, 2)
+
+    def stepped(x: Tensor) -> Tensor:
+        current.x = x.transpose(1, 2).flatten(0, 1)
+        return by_sample(step(current))
+
+    x = by_sample(graph.x)
+    states = march(stepped, x[:, :known], x[:, known:], steps, channels)
+    return states.permute(0, 3, 1, 2).flatten(0, 1)
+
+
+def fed_back(x: Tensor, states: Tensor, known: int) -> Tensor:
+    """What the next step reads after some states, (nodes, in_channels), as the first one read ``x``.
+
+    Parameters
+    ----------
+    x
+        (nodes, in_channels), the states, the oldest first, and then the constants.
+    states
+        (nodes, steps, channels), those that came after them.
+    known
+        How many channels of ``x`` are states.
+    """
+    past = torch.cat([x[:, :known], states.flatten(1)], dim=1)[:, -known:]
+    return torch.cat([past, x[:, known:]], dim=1)
+
+
+def in_bounds(state: Tensor, start: Tensor) -> Tensor:
+    """``(batch,)`` which samples are finite, and at most ``LIMIT`` times as large as what they started from.
+
+    Both are ``(batch, channels, *shape)``, of any channels and shapes; nothing bounds what started from zero.
+    """
+    size, square = _mean_square(start), _mean_square(state)
+    return torch.isfinite(square) & (square <= torch.where(size > 0, LIMIT**2 * size, torch.inf))
 
 
 def _mean_square(state: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,6 +30,9 @@ from pdeflow.operators.neighbours import (
     edges_within,
     random_order,
 )
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 
 class MKGN(GraphOperator):
@@ -113,6 +117,7 @@ class MKGN(GraphOperator):
                 raise InvalidInput(f"model.{name}", settings[name], f"{count} radii above 0", hint)
         super().__init__(settings, dim=dim, in_channels=in_channels, out_channels=out_channels)
         self.coarse, self.inner, self.inter, self.layers = list(coarse), list(inner), list(inter), layers
+        self.query_radius = self.inner[0]
 
         def integral(level: int) -> KernelIntegral:
             return KernelIntegral(2 * (dim + in_channels), width, max(kernel_width >> level, 4))
@@ -146,12 +151,12 @@ class MKGN(GraphOperator):
             check_company("model.inner[0]", self.inner[0], edges["inner0"])
         return edges
 
-    def reach(self, points: np.ndarray, positions: np.ndarray) -> dict[str, Edges]:
+    def reach(self, points: np.ndarray, nodes: KDTree) -> dict[str, Edges]:
         """The nodes of levels 0 and 1 around each point."""
-        self._check_size(len(positions))
-        inner = edges_within(self.inner[0], points, positions)
+        self._check_size(nodes.n)
+        inner = edges_within(self.inner[0], points, nodes)
         check_reached("model.inner[0]", self.inner[0], points, inner)
-        coarse = positions[random_order(positions)[: self.coarse[0]]]
+        coarse = nodes.data[random_order(nodes.data)[: self.coarse[0]]]
         return {"inner0": inner, "up0": edges_within(self.inter[0], points, coarse)}
 
     def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]  a graph, not a tensor
@@ -231,5 +236,6 @@ class MKGN(GraphOperator):
                 "input.pos",
                 f"{nodes} nodes",
                 f"at least {self.coarse[0]}, the nodes of level 1",
-                f"Take finer meshes, raise data.subsample, or let model.coarse start at {nodes} or less.",
+                "Take finer meshes, raise data.subsample (of SparseTrajectoryData: data.nodes), or let "
+                f"model.coarse start at {nodes} or less.",
             )

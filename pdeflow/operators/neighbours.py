@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 # More tables are fuller, and more products are made for them.
 TABLES = 6
@@ -79,7 +83,7 @@ class Neighbours:
         return Neighbours(*parts, tuple(map(moved, self.tables)), moved(self.row))
 
 
-def edges_within(radius: float, targets: np.ndarray, sources: np.ndarray) -> Edges:
+def edges_within(radius: float, targets: np.ndarray, sources: np.ndarray | KDTree) -> Edges:
     """All pairs of a target and a source at most ``radius`` apart, by k-d trees.
 
     Parameters
@@ -87,15 +91,15 @@ def edges_within(radius: float, targets: np.ndarray, sources: np.ndarray) -> Edg
     radius
         The distance.
     targets, sources
-        (points, dim) positions. A point that is in both is its own neighbour.
+        (points, dim) positions, of the sources also as a tree. A point that is in both is its own neighbour.
     """
     from scipy.spatial import KDTree
 
-    tree = KDTree(np.asarray(sources, np.float64))
+    tree = KDTree(np.asarray(sources, np.float64)) if isinstance(sources, np.ndarray) else sources
     near = KDTree(np.asarray(targets, np.float64)).sparse_distance_matrix(tree, radius, output_type="ndarray")
     order = np.lexsort((near["j"], near["i"]))
     source, target = (near[key][order].astype(np.int32) for key in ("j", "i"))
-    return Edges(source, target, len(sources), len(targets))
+    return Edges(source, target, tree.n, len(targets))
 
 
 def chosen(nodes: np.ndarray, sources: int) -> Edges:

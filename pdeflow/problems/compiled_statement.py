@@ -37,6 +37,11 @@ class CompiledStatement:
         Undefined functions of all coordinates.
     coordinates, scalars
         The symbols that there may be.
+
+    Raises
+    ------
+    InvalidInput
+        If there is anything else in them.
     """
 
     def __init__(
@@ -65,11 +70,11 @@ class CompiledStatement:
         used = set().union(*(expression.free_symbols for expression in ready))
         known = {*axes, *scalars.values(), *atoms.values()}
         for expression in ready:
-            strange = expression.atoms(AppliedUndef) | (expression.free_symbols - known)
+            strange = expression.atoms(AppliedUndef, sympy.Derivative) | (expression.free_symbols - known)
+            strange |= {f for f in expression.atoms(sympy.Function) if f.func.__name__ not in _TABLE}
             if strange:
-                raise InvalidInput(
-                    "residual", str(sorted(map(str, strange))), "unknowns, coordinates and parameters"
-                )
+                expected = "unknowns, coordinates, parameters, and functions that have derivatives at points"
+                raise InvalidInput("expression", ", ".join(sorted(map(str, strange))), expected)
         self.needs = tuple(key for key, symbol in atoms.items() if symbol in used)
         symbols = [atoms[key] for key in self.needs]
         self._function = sympy.lambdify(
@@ -91,12 +96,18 @@ class CompiledStatement:
             *(derivatives[index][:, number] for number, index in self.needs),
         )
         return torch.stack(
-            [torch.as_tensor(value, dtype=points.dtype).expand(len(points)) for value in values], dim=1
+            [torch.as_tensor(value, dtype=points.dtype).expand(points.shape[0]) for value in values], dim=1
         )
 
 
 def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> CompiledStatement:
-    """The residual of a problem; parameters are numbers, formulas of ``at``, or symbols that stay."""
+    """The residual of a problem; parameters are numbers, formulas of ``at``, or symbols that stay.
+
+    Raises
+    ------
+    InvalidInput
+        If an unknown does not appear in it, or something that points do not have.
+    """
     at = symbolic.coordinates(problem)
     scalars, values = {}, {}
     for name, value in parameters.items():
@@ -104,4 +115,13 @@ def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> Compile
             scalars[name] = value
         values[name] = value(Names("coordinate", at)) if callable(value) else value
     us = symbolic.unknowns(problem)
-    return CompiledStatement(symbolic.residuals(problem, us, at, values), us, at, scalars)
+    statement = CompiledStatement(symbolic.residuals(problem, us, at, values), us, at, scalars)
+    read = {number for number, _ in statement.needs}
+    for number, name in enumerate(problem.fields):
+        if number not in read:
+            key, hint = (
+                f"{type(problem).__name__}.residual",
+                "D by an axis that the box does not have gives 0.",
+            )
+            raise InvalidInput(key, f"an expression without {name}", f"one that depends on {name}", hint)
+    return statement

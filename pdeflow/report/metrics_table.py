@@ -21,6 +21,7 @@ DEFINITIONS = {
     "frmse_high": "RMS of the error in wavenumbers 12 and up",
     "max_error": "largest absolute error of all samples and nodes",
     "l2_last": "of trajectories: relative L2 error of the last state",
+    "l2_last_everywhere": "marched on a few nodes: relative L2 error of the last state at all grid nodes",
     "drift_last": "of trajectories: error of the last state's spatial mean / RMS of that state",
     "diverged": "of trajectories: share of samples that left all bounds",
     "nll": "with a variance: negative log likelihood of a value, mean over all values",

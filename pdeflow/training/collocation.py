@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning_utilities.core.apply_func import apply_to_collection
 from scipy.stats import qmc
 from torch import Tensor
 
@@ -19,14 +21,16 @@ from pdeflow.problems.conditions import sides
 from pdeflow.training.physics_informed import INSIDE
 
 Sampler = Literal["sobol", "halton", "lhs", "uniform", "grid"]
+VALIDATION, TEST = 2**32 - 1, 2**32 - 2
+"""Draws that training does not come to."""
 
 
 class Collocation(LightningDataModule):
     """Points inside of a box and on its sides, the same in every step; others are held back for validation.
 
-    A batch is a dict: ``points``, the tensors (N, d) by ``"inside"`` and the names of the sides. Where the problem
-    knows its exact solution, validation and test also have it on a grid, as ``input`` (coordinates of the nodes),
-    ``target`` and ``grid``.
+    A batch is a dict: ``points``, the tensors (N, d) by ``"inside"`` and the names of the sides. Points of
+    validation and test are draws of their own. A batch of a grid has ``input`` (coordinates of the nodes), ``grid``,
+    and ``target`` where the problem knows its exact solution; test points then have ``exact`` (N, unknowns).
 
     Parameters
     ----------
@@ -38,15 +42,15 @@ class Collocation(LightningDataModule):
         Points on each side.
     sampler
         ``"sobol"``, ``"halton"``, ``"lhs"`` (Latin hypercube), ``"uniform"``; or ``"grid"``, centres of equal cells,
-        about as many along each axis.
+        about as many along each axis. Those held back are then of ``"sobol"``, for there is no other such grid.
     steps
         Steps of the optimiser in an epoch.
     resample
         Draw new points after so many epochs; never by default.
     held_back
-        Points inside at which the residual is validated.
+        Points inside at which the residual is validated, and as many others at which it is tested.
     test_resolutions
-        Nodes along each axis at which the solution is compared with the exact one.
+        Nodes along each axis at which the solution is compared with the exact one, and drawn.
     seed
         Of the points.
     """
@@ -99,15 +103,20 @@ class Collocation(LightningDataModule):
 
     @property
     def test_names(self) -> list[str]:
-        """Nodes of each test grid."""
-        return ["x".join([str(n)] * self.dim) for n in self.test_resolutions] if self._has_exact else []
+        """The points that are held back, and the nodes of each test grid."""
+        return ["points", *("x".join([str(n)] * self.dim) for n in self.test_resolutions)]
 
     @property
     def normalisation(self) -> Normalisation:
         """None to speak of: coordinates and values are as they are."""
         axes, fields = self.problem.coordinates, self.problem.fields
         return Normalisation(
-            tuple(axes), tuple(fields), (0.0,) * len(axes), (1.0,) * len(axes), (0.0,) * len(fields), (1.0,) * len(fields)
+            tuple(axes),
+            tuple(fields),
+            (0.0,) * len(axes),
+            (1.0,) * len(axes),
+            (0.0,) * len(fields),
+            (1.0,) * len(fields),
         )
 
     @property
@@ -123,56 +132,83 @@ class Collocation(LightningDataModule):
 
     @property
     def _has_exact(self) -> bool:
-        at = Names("coordinate", dict.fromkeys(self.problem.coordinates, torch.zeros(1)))
-        p = Names("parameter", dict.fromkeys(self.problem.parameters, 0.0))
-        return self.problem.exact(at, p) is not None
+        middle = [
+            torch.tensor(0.5 * (a + b)) for a, b in zip(self.problem.domain.lower, self.problem.domain.upper)
+        ]
+        return self._formula(middle) is not None
+
+    def _formula(self, coordinates: Sequence[Tensor]) -> Any:
+        at = Names("coordinate", dict(zip(self.problem.coordinates, coordinates)))
+        numbers = {name: stated.distribution.fixed for name, stated in self.problem.parameters.items()}
+        if any(value is None for value in numbers.values()):
+            return None
+        p = Names(
+            "parameter", {name: value(at) if callable(value) else value for name, value in numbers.items()}
+        )
+        return self.problem.exact(at, p)
+
+    def _exact(self, coordinates: Sequence[Tensor]) -> Tensor:
+        """The exact solution (*S, unknowns) at coordinates (*S) each."""
+        value = self._formula(coordinates)
+        return torch.as_tensor(value, dtype=coordinates[0].dtype).expand(coordinates[0].shape)[..., None]
 
     def points(self, draw: int, inside: int) -> dict[str, Tensor]:
         """Points of one draw, float64."""
         domain = self.problem.domain
-        low, high = torch.tensor(domain.lower, dtype=torch.float64), torch.tensor(domain.upper, dtype=torch.float64)
+        low, high = (
+            torch.tensor(domain.lower, dtype=torch.float64),
+            torch.tensor(domain.upper, dtype=torch.float64),
+        )
         found = {INSIDE: low + (high - low) * self._unit(inside, self.dim, (draw, 0))}
         for number, side in enumerate(sides(domain)):
             k = domain.axes.index(side[:-1])
-            others = self._unit(self.counts["on_sides"], self.dim - 1, (draw, number + 1)) if self.dim > 1 else torch.zeros(1, 0)
-            unit = torch.cat([others[:, :k], torch.full((len(others), 1), float(side[-1] == "+")), others[:, k:]], dim=1)
+            others = (
+                self._unit(self.counts["on_sides"], self.dim - 1, (draw, number + 1))
+                if self.dim > 1
+                else torch.zeros(1, 0)
+            )
+            unit = torch.cat(
+                [others[:, :k], torch.full((len(others), 1), float(side[-1] == "+")), others[:, k:]], dim=1
+            )
             found[side] = low + (high - low) * unit
         return found
 
     def _unit(self, n: int, dim: int, key: tuple[int, int]) -> Tensor:
         """Points (n, dim) of the unit cube."""
-        import numpy as np
-
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
-        if self.sampler == "grid":
+        sampler = "sobol" if self.sampler == "grid" and key[0] in (VALIDATION, TEST) else self.sampler
+        if sampler == "grid":
             each = max(1, round(n ** (1 / dim)))
             centres = (torch.arange(each, dtype=torch.float64) + 0.5) / each
             return torch.cartesian_prod(*[centres] * dim).reshape(-1, dim)
-        if self.sampler == "uniform":
+        if sampler == "uniform":
             return torch.from_numpy(rng.random((n, dim)))
         kinds = {"sobol": qmc.Sobol, "halton": qmc.Halton, "lhs": qmc.LatinHypercube}
-        engine = kinds[self.sampler](dim, rng=rng)
-        if self.sampler == "sobol":  # balanced in powers of two: the first n of the next one
+        engine = kinds[sampler](dim, rng=rng)
+        if sampler == "sobol":  # balanced in powers of two: the first n of the next one
             return torch.from_numpy(engine.random_base2(max(0, (n - 1).bit_length()))[:n].copy())
         return torch.from_numpy(engine.random(n))
 
     def on_grid(self, points: int) -> dict[str, Any]:
-        """The exact solution at the nodes of a grid."""
+        """The nodes of a grid, with the exact solution there where it is known."""
         grid = self.problem.grid(points)
         axes = torch.meshgrid(*[c.double() for c in grid.coordinates()], indexing="ij")
-        at = Names("coordinate", dict(zip(grid.axes, axes)))
-        p = Names("parameter", self.problem.complete_parameters({}))
-        exact = torch.as_tensor(self.problem.exact(at, p)).expand(grid.shape)
+        target = {"target": self._exact(axes).movedim(-1, 0)[None]} if self._has_exact else {}
         return {
             "input": torch.stack(axes)[None],
-            "target": exact[None, None],
+            **target,
             "index": torch.zeros(1, dtype=torch.int64),
             "names": list(grid.axes),
             "resolution": points,
         }
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Add the grid: Lightning's precision plug-ins refuse frozen dataclasses before this point."""
+        """Add the grid: Lightning's precision plug-ins refuse frozen dataclasses before this point.
+
+        Points come in the precision of the model.
+        """
+        dtype = next(self.trainer.lightning_module.parameters()).dtype  # pyright: ignore[reportOptionalMemberAccess]
+        batch = apply_to_collection(batch, Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t)
         return {**batch, "grid": self.problem.grid(batch["resolution"])} if "resolution" in batch else batch
 
     def train_dataloader(self) -> Steps:
@@ -181,15 +217,17 @@ class Collocation(LightningDataModule):
 
     def val_dataloader(self) -> Fixed:
         """Points that are held back, and the exact solution on the first test grid."""
-        held = {"points": self.points(-1 % 2**32, self.counts["held_back"])}
+        held = {"points": self.points(VALIDATION, self.counts["held_back"])}
         return Fixed([*([self.on_grid(self.test_resolutions[0])] if self._has_exact else []), held])
 
     def test_dataloader(self) -> list[Fixed]:
-        """A loader for each test grid."""
-        if not self._has_exact:
-            hint = "Give the problem an `exact`."
-            raise InvalidInput("problem", self.problem.name, "an equation whose solution is known", hint)
-        return [Fixed([self.on_grid(points)]) for points in self.test_resolutions]
+        """Points that neither training nor validation have seen; then each test grid."""
+        points = self.points(TEST, self.counts["held_back"])
+        exact = {"exact": self._exact(points[INSIDE].unbind(1))} if self._has_exact else {}
+        return [
+            Fixed([{"points": points, **exact}]),
+            *(Fixed([self.on_grid(n)]) for n in self.test_resolutions),
+        ]
 
 
 class Fixed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -15,11 +15,13 @@ from pdeflow.training.metrics import (
     BoundaryRMSE,
     ConservedRMSE,
     MaxError,
+    MeanLoss,
     NormalisedRMSE,
     RelativeH1Error,
     RelativeL2Error,
     VarianceScaledRMSE,
 )
+from pdeflow.training.point_errors import PointErrors
 from pdeflow.training.rollout_error import RolloutError, held
 from pdeflow.training.spectral_error import SpectralError
 
@@ -53,6 +55,8 @@ class Evaluator(nn.Module):
         self.metrics = nn.ModuleDict({name: METRICS[name]() for name in names})
         self.rollout = RolloutError()
         self.calibration = Calibration()
+        self.everywhere = MeanLoss()
+        self.points = PointErrors()
 
     def update(
         self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes, variance: Tensor | None = None
@@ -60,20 +64,30 @@ class Evaluator(nn.Module):
         """Take a batch in: ``(batch, channels, *grid.shape)`` in physical units, any floating dtype.
 
         On meshes (nodes, channels); ``h1``, ``vrmse`` and ``frmse`` are then left out. Trajectories are
-        ``(batch, steps, channels, *grid.shape)``: every state is then a channel of its own, and there are
-        the metrics of `RolloutError` too. Where the model gives a variance, of the shape of the prediction,
-        there are those of `Calibration`.
+        ``(batch, steps, channels, *grid.shape)``, on meshes (nodes, steps, channels): every state is then a
+        channel of its own, and there are the metrics of `RolloutError` too. Where the model gives a variance,
+        of the shape of the prediction, there are those of `Calibration`.
         """
         if variance is not None:
             self.calibration.update(prediction, variance, target)
         prediction, target = prediction.detach().double(), target.double()
-        if isinstance(grid, Grid) and prediction.ndim == grid.dim + 3:
+        if prediction.ndim == (grid.dim + 3 if isinstance(grid, Grid) else 3):
             self.rollout.update(prediction, target, grid)
             prediction, target = held(prediction).flatten(1, 2), target.flatten(1, 2)
         for name, metric in self.metrics.items():
             assert isinstance(metric, Metric)
             if not (isinstance(grid, MeshNodes) and name in GRID_ONLY):
                 metric.update(prediction, target, grid)
+
+    def update_everywhere(self, errors: Tensor) -> None:
+        """Take in errors (batch,) of last states at all nodes: ``l2_last_everywhere``."""
+        self.everywhere.update(errors.mean(), len(errors))
+
+    def update_points(
+        self, residual: Tensor, conditions: Mapping[str, Tensor], values: Tensor, exact: Tensor | None
+    ) -> None:
+        """Take in what `PointErrors` takes: what is left of a statement at points."""
+        self.points.update(residual, conditions, values, exact)
 
     def compute(self) -> dict[str, Tensor]:
         """Every metric, by name; ``frmse`` gives ``frmse_low``, ``frmse_mid`` and ``frmse_high``.
@@ -94,11 +108,13 @@ class Evaluator(nn.Module):
         return values | {name: value for name, value in self._others().items() if value.ndim == 0}
 
     def _others(self) -> dict[str, Tensor]:
-        """What trajectories and variances add."""
+        """What trajectories, variances and queries add."""
         found: dict[str, Tensor] = {}
-        for metric in (self.rollout, self.calibration):
+        for metric in (self.rollout, self.calibration, self.points):
             if metric.update_called:
                 found |= metric.compute()
+        if self.everywhere.update_called:
+            found["l2_last_everywhere"] = self.everywhere.compute()
         return found
 
     def curves(self) -> dict[str, Tensor]:
@@ -115,7 +131,7 @@ class Evaluator(nn.Module):
 
     def reset(self) -> None:
         """Forget all samples."""
-        for metric in (*self._each(), self.rollout, self.calibration):
+        for metric in (*self._each(), self.rollout, self.calibration, self.everywhere, self.points):
             metric.reset()
 
     def _each(self) -> list[Metric]:

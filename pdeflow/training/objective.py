@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 
 class Objective(nn.Module, abc.ABC):
-    """The loss of a batch, given what the model predicts for it. A module, so that it may hold buffers."""
+    """The loss of a batch, given what the model predicts for it. A module, so that it may hold buffers.
+
+    ``monitor`` is the logged number whose smallest value tells the best epoch.
+    """
+
+    monitor: ClassVar[str] = "valid/l2"
 
     def predict(self, step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Any:
         """What is compared with ``batch["target"]``; here what the operator gives for ``batch["input"]``.
@@ -29,6 +34,10 @@ class Objective(nn.Module, abc.ABC):
     def counts(self, batch: dict[str, Any]) -> int:
         """How many samples the loss of a batch is the mean of; 0 if it has none."""
         return len(batch["index"])
+
+    def satisfied(self, loss: float) -> bool:
+        """Whether the validation loss is so small that training is to end; here never."""
+        return False
 
     def constrain(self, model: Any) -> Any:
         """The model that is trained; here the one given."""

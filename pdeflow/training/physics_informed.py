@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import sympy
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vmap
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field, HardConditions
 from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
-from pdeflow.problems import Dirichlet, Problem, Robin, symbolic
+from pdeflow.problems import Dirichlet, MeshProblem, Problem, Robin, symbolic
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
 from pdeflow.problems.conditions import Condition
+from pdeflow.problems.corners import contradictions
 from pdeflow.problems.initial import Initial
 from pdeflow.training.objective import Objective
 
@@ -44,7 +46,19 @@ class PhysicsInformed(Objective):
         Of the conditions that are learned.
     unknown
         Names of parameters that are to be found too, with the numbers to start from.
+    wanted_residual
+        Training ends once the root of the loss at the points that are held back is this small; by default it
+        ends with the epochs.
+
+    Raises
+    ------
+    InvalidInput
+        If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate that
+        there is not, needs a parameter that has no one value, or gives values on two sides that contradict each
+        other where these meet (where ``hard``; else a warning).
     """
+
+    monitor: ClassVar[str] = "valid/loss"
 
     def __init__(
         self,
@@ -52,6 +66,7 @@ class PhysicsInformed(Objective):
         hard: bool = True,
         weight: float = 10.0,
         unknown: dict[str, float] | None = None,
+        wanted_residual: float | None = None,
     ) -> None:
         super().__init__()
         if problem is None:
@@ -59,11 +74,11 @@ class PhysicsInformed(Objective):
             raise InvalidInput("objective.problem", None, "the statement of an equation", hint)
         if not weight > 0:
             raise InvalidInput("objective.weight", weight, "a positive number")
+        if wanted_residual is not None and not wanted_residual > 0:
+            raise InvalidInput("objective.wanted_residual", wanted_residual, "a positive number, or null")
         self.problem, self.hard, self.weight = problem, hard, weight
-        for name in unknown or {}:
-            if name not in problem.parameters:
-                known = problem.parameters
-                raise InvalidInput("objective.unknown", name, f"a parameter of {problem.name}", choices=known)
+        self.wanted_residual = wanted_residual
+        check_statement(problem, unknown or {})
         self.unknown = nn.ParameterDict(
             {name: nn.Parameter(torch.tensor(float(value))) for name, value in (unknown or {}).items()}
         )
@@ -72,13 +87,29 @@ class PhysicsInformed(Objective):
             name: symbols[name] if name in symbols else value
             for name, value in problem.complete_parameters(dict.fromkeys(self.unknown, 0.0)).items()
         }
-        self._known = known
         self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
-        held = given_values(problem, known) if hard else {}
-        self._held = held
-        for name, statement in condition_statements(problem, known).items():
-            if not (hard and name.partition(":")[0] in held and name.endswith(":value")):
+        self.conditions = condition_statements(problem, known)
+        given = given_values(problem, known)
+        self._check_corners(given)
+        self._held = given if hard else {}
+        for name, statement in self.conditions.items():
+            if name.endswith(":slope") or not hard:
                 self.statements[name] = statement
+
+    def _check_corners(self, given: Mapping[str, tuple[float, list[sympy.Expr]]]) -> None:
+        """Values on sides that meet have to agree there: say where they do not."""
+        found = list(contradictions(self.problem.domain, symbolic.coordinates(self.problem), given))
+        if not found:
+            return
+        key = f"conditions of {self.problem.name}"
+        if self.hard:
+            hint = "Give values that agree, or learn them: objective.init_args.hard: false."
+            raise InvalidInput(key, "; ".join(found[:2]), "values that agree where sides meet", hint)
+        rank_zero_warn(f"{key}: {'; '.join(found[:2])}. No smooth solution meets both.")
+
+    def satisfied(self, loss: float) -> bool:
+        """Whether the validation loss is as small as is wanted."""
+        return self.wanted_residual is not None and math.sqrt(loss) <= self.wanted_residual
 
     def constrain(self, network: Field) -> Field:
         """The field that meets the values which are given, where ``hard``."""
@@ -92,9 +123,21 @@ class PhysicsInformed(Objective):
 
     def piecewise(self, field: Field, points: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Residuals (N, parts) of each statement at its points, ``{"inside": (N, d), "x-": ...}``."""
+        return {name: self._evaluate(field, name, points[name.partition(":")[0]]) for name in self.statements}
+
+    def residual(self, field: Field, points: Tensor) -> Tensor:
+        """The equation's residual (N, equations) at points (N, d)."""
+        return self._evaluate(field, INSIDE, points)
+
+    def condition_residuals(self, field: Field, points: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As `piecewise`, of all conditions, those that the form of the field meets included."""
         return {
-            name: self._evaluate(field, name, points[name.partition(":")[0]])
-            for name in self.statements
+            name: statement(
+                points[name.partition(":")[0]],
+                field.derivatives(points[name.partition(":")[0]], statement.wanted),
+                dict(self.unknown),
+            )
+            for name, statement in self.conditions.items()
         }
 
     def _evaluate(self, field: Field, name: str, points: Tensor) -> Tensor:
@@ -125,7 +168,9 @@ class PhysicsInformed(Objective):
         """The sum of squares of weighted residuals."""
         return prediction.square().sum() if "points" in batch else prediction.new_zeros(())
 
-    def linearised(self, field: Field, parameters: Mapping[str, Tensor], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def linearised(
+        self, field: Field, parameters: Mapping[str, Tensor], batch: dict[str, Any]
+    ) -> tuple[Tensor, Tensor]:
         """Weighted residuals (M,) and their Jacobian (M, P), point by point.
 
         Parameters
@@ -184,7 +229,9 @@ class BatchSquares:
         With ``points``.
     """
 
-    def __init__(self, objective: Objective, model: nn.Module, parameters: Sequence[Tensor], batch: Any) -> None:
+    def __init__(
+        self, objective: Objective, model: nn.Module, parameters: Sequence[Tensor], batch: Any
+    ) -> None:
         if not isinstance(objective, PhysicsInformed) or not isinstance(model, Field):
             name, hint = type(objective).__name__, "Take AdamW, or another optimiser of torch.optim."
             raise InvalidInput("objective", name, "PhysicsInformed: the optimiser needs residuals", hint)
@@ -204,6 +251,35 @@ class BatchSquares:
             return self.objective.linearised(self.field, detached, self.batch)
 
 
+def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
+    """Raise InvalidInput unless a problem can be asked of points; see `PhysicsInformed`.
+
+    The names of axes are those that differentiation at a point knows: symbols would take another one for a
+    function that does not depend on it.
+    """
+    name = problem.name
+    if isinstance(problem, MeshProblem) or problem.coordinates != problem.domain.axes:
+        hint = "State it on a Box that has time as an axis t, with Initial conditions, and a residual."
+        raise InvalidInput("problem", name, "an equation on a box of all coordinates", hint)
+    if problem.complex_valued:
+        raise InvalidInput("problem", name, "an equation for a real unknown")
+    for parameter, start in unknown.items():
+        known = problem.parameters
+        if parameter not in known:
+            raise InvalidInput("objective.unknown", parameter, f"a parameter of {name}", choices=known)
+        low, high = known[parameter].distribution.bounds
+        if not low <= start <= high:
+            bounds = f"a start from {low:g} to {high:g}, the bounds of {parameter}"
+            raise InvalidInput(f"objective.unknown.{parameter}", start, bounds)
+    for parameter, stated in problem.parameters.items():
+        if parameter not in unknown and stated.distribution.fixed is None:
+            hint = f"Give problem.init_args.{parameter} a Constant, or start a search: objective.init_args.unknown."
+            raise InvalidInput(f"parameter {parameter!r} of {name}", stated.distribution, "one number", hint)
+    domain = problem.domain
+    middle = torch.tensor([[0.4 * low + 0.6 * high for low, high in zip(domain.lower, domain.upper)]])
+    problem.residual_at_points(lambda x: x.sum(1).sin(), middle, dict(unknown))
+
+
 def given_values(
     problem: Problem, parameters: Mapping[str, Any]
 ) -> dict[str, tuple[float, list[sympy.Expr]]]:
@@ -216,7 +292,9 @@ def given_values(
             order = condition.order if isinstance(condition, Initial) else 0
             if order > len(held):
                 hint = "Give Initial(value) before Initial(slope, order=1)."
-                raise InvalidInput(f"conditions of {problem.name}", str(condition), "one on u itself too", hint)
+                raise InvalidInput(
+                    f"conditions of {problem.name}", str(condition), "one on u itself too", hint
+                )
             found[side] = place, [*held[:order], value]
     return found
 

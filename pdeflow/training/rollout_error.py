@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from pdeflow.grid import Grid
-from pdeflow.training.norms import squared_l2
+from pdeflow.mesh_nodes import MeshNodes
 
 
 class RolloutError(Metric):
@@ -31,18 +31,19 @@ class RolloutError(Metric):
         for name in ("error", "drift", "diverged", "count"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, prediction: Tensor, target: Tensor, grid: Grid) -> None:
-        """Take a batch in: ``(batch, steps, channels, *grid.shape)``, NaN where a sample has diverged."""
-        self.diverged = self.diverged + (~torch.isfinite(prediction[:, -1])).flatten(1).any(1).sum()
+    def update(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> None:
+        """Take a batch in: ``(batch, steps, channels, *grid.shape)``, NaN where a sample has diverged.
+
+        On meshes (nodes, steps, channels); nodes count by the area they stand for.
+        """
+        lost = _means((~torch.isfinite(prediction[:, -1:])).double(), grid).flatten(1)
+        self.diverged = self.diverged + (lost > 0).any(1).sum()
         prediction, target = held(prediction).double(), target.double()
-        n, steps = target.shape[:2]
-        error, truth = ((prediction - target).flatten(0, 1), target.flatten(0, 1))
-        relative = (squared_l2(error, grid) / squared_l2(truth, grid)).sqrt()
-        scale = truth.flatten(2).square().mean(2).sqrt()
-        drift = (error.flatten(2).mean(2).abs() / scale).mean(1)
-        self.error = self.error + relative.view(n, steps).sum(0)
-        self.drift = self.drift + drift.view(n, steps).sum(0)
-        self.count = self.count + n
+        error, square = prediction - target, _means(target.square(), grid)
+        relative = (_means(error.square(), grid).sum(2) / square.sum(2)).sqrt()
+        self.error = self.error + relative.sum(0)
+        self.drift = self.drift + (_means(error, grid).abs() / square.sqrt()).mean(2).sum(0)
+        self.count = self.count + len(relative)
 
     def compute(self) -> dict[str, Tensor]:
         """``diverged``, ``l2_last``, ``drift_last``; curves ``rollout_l2``, ``rollout_drift``, (steps,)."""
@@ -51,13 +52,20 @@ class RolloutError(Metric):
         return last | {"rollout_l2": error, "rollout_drift": drift}
 
 
+def _means(u: Tensor, grid: Grid | MeshNodes) -> Tensor:
+    """Means over the domain of every state and channel, (samples, steps, channels)."""
+    if isinstance(grid, MeshNodes):
+        return grid.mean(u.flatten(1)).unflatten(1, u.shape[1:])
+    return u.flatten(3).mean(3)
+
+
 def held(trajectory: Tensor) -> Tensor:
     """The last finite state in place of what follows it; zeros where there is none.
 
     Parameters
     ----------
     trajectory
-        ``(batch, steps, channels, *shape)``.
+        ``(batch, steps, channels, *shape)``; on meshes (nodes, steps, channels).
     """
     finite = torch.isfinite(trajectory).flatten(2).all(2)
     steps = torch.arange(trajectory.shape[1], device=trajectory.device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput, NumericalFailure
+from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.operator import Operator
 from pdeflow.training.rollout import Rollout
 from pdeflow.training.rollout_error import held
@@ -61,12 +62,18 @@ def check_limits(sweeps: int, iterations: int, tolerance: float) -> None:
 
 
 def spectral_layers(model: Operator) -> list[nn.Module]:
-    """The layers that multiply Fourier modes; raise InvalidInput where there is none."""
+    """The layers that multiply Fourier modes of the grid of the data.
+
+    Raises
+    ------
+    InvalidInput
+        Where there is none, as on meshes: the Fourier layers of a GINO work on a grid of its own.
+    """
     from pdeflow.operators.spectral_convolution import SpectralConvolution
 
     layers: list[nn.Module] = [m for m in model.modules() if isinstance(m, SpectralConvolution)]
-    if not layers:
-        expected = "an operator with spectral layers"
+    if not layers or isinstance(model, GraphOperator):
+        expected = "an operator on grids with spectral layers"
         raise InvalidInput("model", type(model).__name__, expected, "Use FNO, TFNO, UNO, LocalNO or CODANO.")
     return layers
 

@@ -15,15 +15,18 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput
+from pdeflow.fields import Field
 from pdeflow.operators.gaussian_operator import Gaussian, GaussianOperator
+from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.operators.operator import Operator
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.metrics import MeanLoss
 from pdeflow.training.objective import Objective
 from pdeflow.training.optimisers import ResidualOptimiser
-from pdeflow.training.physics_informed import BatchSquares
+from pdeflow.training.physics_informed import INSIDE, BatchSquares, PhysicsInformed
 from pdeflow.training.schedules import Schedule
+from pdeflow.training.sparse_march import errors_everywhere, marched
 from pdeflow.training.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -106,8 +109,18 @@ class TrainingTask(lightning.LightningModule):
         return Gaussian(self.normaliser.decode(mean), self.normaliser.decode_variance(variance))
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """What is compared with ``batch["target"]``: see `Objective.predict`; the mean of a `Gaussian`."""
+        """What is compared with ``batch["target"]``: see `Objective.predict`; the mean of a `Gaussian`.
+
+        Trajectories on a few nodes, which only tests have, are marched, whatever the objective.
+        """
+        if "everywhere" in batch:
+            return marched(self, batch)
         return _mean(self.objective.predict(self, batch))
+
+    def query(self, graph: Data, points: Tensor) -> Tensor:
+        """Physical values at points (points, dim) of one mesh, of an operator on meshes."""
+        assert isinstance(self.model, GraphOperator)
+        return self.normaliser.decode(self.model.query(self.normaliser.encode(graph), points))
 
     def setup(self, stage: str) -> None:
         """Take the normalisation of the training samples from the data module, where none was given."""
@@ -149,6 +162,8 @@ class TrainingTask(lightning.LightningModule):
         values = {"loss": self.valid_loss.compute(), **self.valid_evaluator.compute()}
         self.valid_loss.reset()
         self.valid_evaluator.reset()
+        if not self.trainer.sanity_checking and self.objective.satisfied(float(values["loss"])):
+            self.trainer.should_stop = True
         for name, value in values.items():
             # Every process holds the same value by now; sync_dist only keeps Lightning from warning.
             self.log(f"valid/{name}", value, prog_bar=name != "loss", sync_dist=True)
@@ -161,8 +176,13 @@ class TrainingTask(lightning.LightningModule):
             names = ["test"] if len(loaders) == 1 else [f"test{i}" for i in range(len(loaders))]
         self.test_evaluators = nn.ModuleDict({name: Evaluator() for name in names}).to(self.device)
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Take a batch into the metrics of its test set; gives the prediction."""
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Any:
+        """Take a batch into the metrics of its test set; gives the prediction.
+
+        Of a field it gives its values and residuals where they are looked at, by name.
+        """
+        if isinstance(self.objective, PhysicsInformed):
+            return self._test_field(self.objective, batch, dataloader_idx)
         variance = None
         if isinstance(self.model, GaussianOperator) and "state" not in batch:
             prediction, variance = self.distribution(batch["input"])
@@ -171,7 +191,31 @@ class TrainingTask(lightning.LightningModule):
         evaluator = list(self.test_evaluators.values())[dataloader_idx]
         assert isinstance(evaluator, Evaluator)
         evaluator.update(prediction, batch["target"], batch["grid"], variance)
+        if "everywhere" in batch:
+            assert isinstance(self.model, GraphOperator)
+            evaluator.update_everywhere(errors_everywhere(self.model, self.query, prediction, batch))
         return prediction
+
+    def _test_field(
+        self, objective: PhysicsInformed, batch: dict[str, Any], number: int
+    ) -> dict[str, Tensor]:
+        """What is left of the statement at points, or on a grid; and the errors, where they are known."""
+        assert isinstance(self.model, Field)
+        evaluator = list(self.test_evaluators.values())[number]
+        assert isinstance(evaluator, Evaluator)
+        if "points" in batch:
+            points = batch["points"]
+            values, residual = self.model.at(points[INSIDE]), objective.residual(self.model, points[INSIDE])
+            conditions = objective.condition_residuals(self.model, points)
+            evaluator.update_points(residual, conditions, values, batch.get("exact"))
+            return {"prediction": values, "residual": residual}
+        prediction = self(batch["input"])
+        nodes = batch["input"].movedim(1, -1)
+        residual = objective.residual(self.model, nodes.reshape(-1, self.model.dim))
+        residual = residual.reshape(*nodes.shape[:-1], -1).movedim(-1, 1)
+        if "target" in batch:
+            evaluator.update(prediction, batch["target"], batch["grid"])
+        return {"prediction": prediction, "residual": residual}
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of every test set; they stay in ``test_evaluators`` for callbacks."""

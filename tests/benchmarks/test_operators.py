@@ -26,6 +26,7 @@ from benchmarks.operators_models import (
 )
 from benchmarks.peers import operator_data
 from pdeflow.cli.generate import parse_recipe
+from pdeflow.stored_operator import operator_classes
 from pdeflow.training import H1
 
 TINY = {
@@ -136,6 +137,11 @@ def test_every_model_fits_its_case(case) -> None:
             made.check((1, 1, *[case.points] * case.dim))
 
 
+def test_every_operator_but_codano_is_in_a_case() -> None:
+    trained = {model.name for case in CASES for model in models(case)}
+    assert trained == set(operator_classes()) - {"CODANO"}
+
+
 @pytest.mark.parametrize("name", ["FNO", "MgNO"])
 def test_a_training_of_ours_ends_with_its_seconds_and_tells_both_errors(job_of, name) -> None:
     told = operators_train.main(job_of("darcy") | {"model": name})
@@ -147,8 +153,9 @@ def test_a_training_of_ours_ends_with_its_seconds_and_tells_both_errors(job_of, 
 
 
 @pytest.mark.slow
-def test_meshes_are_trained_on_some_nodes_and_tested_on_two_widths(job_of) -> None:
-    told = operators_train.main(job_of("meshes") | {"model": "GNO"})
+@pytest.mark.parametrize("name", ["GNO", "GINO"])
+def test_meshes_are_trained_and_tested_on_two_widths(job_of, name) -> None:
+    told = operators_train.main(job_of("meshes") | {"model": name})
     assert len(set(job_of("meshes")["files"])) == 3
     assert len(told["errors"]) == 2
     assert told["errors"][0] != told["errors"][1]

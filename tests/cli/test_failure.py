@@ -190,7 +190,7 @@ def test_unknown_run_names_the_nearest(pdeflow, tmp_path):
         (NumericalFailure("\n".join(f"line {i}" for i in range(20))), 1, ["line 0", "line 19"]),
         (OSError(errno.ENOSPC, "No space left on device", "data/x.h5"), 1, ["data/x.h5", "disk is full"]),
         (PermissionError(errno.EACCES, "denied", "data/x.h5"), 1, ["permission", "doctor"]),
-        (MemoryError(), 1, ["batch"]),
+        (MemoryError(), 1, ["grid (--resolution) or chain"]),
         (KeyboardInterrupt(), 130, ["interrupted", "same command"]),
         (RuntimeError("boom\nmore"), 1, ["RuntimeError: boom", "--traceback"]),
     ],
@@ -198,6 +198,9 @@ def test_unknown_run_names_the_nearest(pdeflow, tmp_path):
 def test_other_errors(capsys, error, code, words):
     assert explain(error, ["generate", "-c", "x"]) == code
     printed = capsys.readouterr().err
+    if isinstance(error, MemoryError):
+        explain(error, ["fit", "-c", "x"])
+        assert "batch, grid or model" in capsys.readouterr().err
     assert len(printed.strip().splitlines()) <= 5
     for word in words:
         assert word in printed

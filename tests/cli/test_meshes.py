@@ -83,8 +83,101 @@ def test_operators_that_do_not_suit_the_data(pdeflow, write_squares, tmp_path, d
     assert not (tmp_path / "runs").exists()
 
 
-def test_pairs_of_states_are_no_trajectories(pdeflow):
-    result = pdeflow("fit", "-c", "heat_conduction_sparse_gino", "--objective=Rollout")
+POISSON = {"problem": {"class_path": "Poisson", "init_args": {"dim": 2}}}
+HEAT = {"problem": {"class_path": "Heat", "init_args": {"dim": 2}}}
+OBJECTIVES = {"Rollout": {}, "Residual": POISSON, "StepperResidual": HEAT}
+SPARSE = {"class_path": "SparseTrajectoryData", "init_args": {"path": "none.h5", "fields": ["u"]}}
+DATA = {
+    "MeshData": {"class_path": "MeshData", "init_args": {"path": "a.h5", "inputs": ["a"], "targets": ["u"]}},
+    "SparseTrajectoryData": SPARSE,
+    "GridData": {"class_path": "GridData", "init_args": {"path": "a.h5", "inputs": ["a"], "targets": ["u"]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "objective"),
+    [(data, name) for data in DATA for name in OBJECTIVES if (data, name) != ("GridData", "Residual")],
+)
+def test_objectives_that_do_not_suit_the_data_are_refused_before_a_run_is_made(
+    pdeflow, tmp_path, data, objective
+):
+    parts = {
+        "model": {"class_path": "GNO", "init_args": MODELS["GNO"]},
+        "objective": {"class_path": objective, "init_args": OBJECTIVES[objective]},
+        "data": DATA[data],
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(parts))
+    result = pdeflow("fit", "-c", "config.yaml")
     assert result.code == 2
     assert result.is_short
-    assert "objective: got 'Rollout', expected Supervised" in result.err
+    assert f"objective: got '{objective}', expected Supervised, for {data} gives pairs" in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_radius_that_leaves_nodes_alone_is_refused_before_a_run_is_made(pdeflow, write_squares, tmp_path):
+    write_squares(tmp_path / "squares.h5", SIZES)
+    model = {"class_path": "GNO", "init_args": MODELS["GNO"] | {"radius": 0.01}}
+    for subsample in (None, 70):
+        result = pdeflow("fit", "-c", write_config(tmp_path, model, subsample=subsample))
+        assert result.code == 2
+        assert result.is_short
+        assert "Raise model.radius" in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_refiner_without_spectral_layers_or_trajectories_is_refused_before_a_run_is_made(
+    pdeflow, write_squares, darcy_file, tmp_path
+):
+    write_squares(tmp_path / "squares.h5", SIZES)
+    refiner = {"class_path": "SpectralRefiner", "init_args": {"problem": {"class_path": "NavierStokes"}}}
+    meshes = {"path": "squares.h5", "inputs": ["a", "boundary"], "targets": ["u"], "batch_size": 2}
+    grids = {"path": str(darcy_file), "inputs": ["a"], "targets": ["u"]}
+    for model, data, message in (
+        (
+            {"class_path": "GINO", "init_args": MODELS["GINO"]},
+            {"class_path": "MeshData", "init_args": meshes},
+            "model: got 'GINO', expected an operator on grids with spectral layers",
+        ),
+        (
+            {"class_path": "FNO", "init_args": {"modes": [4, 4], "width": 4}},
+            {"class_path": "GridData", "init_args": grids},
+            "data: got 'GridData', expected TrajectoryData",
+        ),
+    ):
+        parts = {"model": model, "data": data, "trainer": {"callbacks": [refiner]}}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(parts))
+        result = pdeflow("fit", "-c", "config.yaml")
+        assert result.code == 2
+        assert result.is_short
+        assert message in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sparse_run_is_tested_by_marching_and_predict_says_where_that_is_done(pdeflow, tmp_path):
+    from pdeflow.data import WellWriter
+    from pdeflow.grid import Grid
+
+    grid = Grid(("x", "y"), (0.0, 0.0), (1.0, 1.0), (17, 17))
+    values, times = np.random.default_rng(0).uniform(1.0, 2.0, (10, 1, 17, 17)), np.arange(4.0)
+    with WellWriter(tmp_path / "u.h5", name="u", grid=grid, n=10, fields={"u": 0}, times=times) as writer:
+        writer.write(0, {"u": values * np.exp(-0.1 * times)[:, None, None]})
+    parts = {
+        "model": {"class_path": "GINO", "init_args": MODELS["GINO"]},
+        "data": {
+            "class_path": "SparseTrajectoryData",
+            "init_args": {"path": "u.h5", "fields": ["u"], "nodes": 80},
+        },
+        "trainer": {"max_epochs": 1, "logger": False},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(parts))
+    assert pdeflow("fit", "-c", "config.yaml", "--run", "sparse").code == 0
+    result = pdeflow("test", "sparse")
+    assert result.code == 0, result.err
+    for name in ("l2_last", "l2_last_everywhere", "diverged"):
+        assert f"\n{name} " in result.out, result.out
+    assert "state after so many steps" in (tmp_path / "runs/sparse/report.html").read_text()
+    for more in ((), ("--steps", 3)):
+        result = pdeflow("predict", "sparse", "u.h5", "-o", "out.h5", *more)
+        assert result.code == 2
+        assert result.is_short
+        assert "rollout_at" in result.err

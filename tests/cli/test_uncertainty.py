@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 import pdeflow as package
+from pdeflow.cli.rewrite import made_of_operators
 from pdeflow.errors import InvalidInput
 from pdeflow.operators import Ensemble, MeanVariance
 
@@ -255,6 +256,12 @@ def test_what_is_made_of_operators_is_no_model(pdeflow, darcy_file, model, hint)
     result = pdeflow("fit", "-c", "darcy_fno", "--model=Ensembel")
     assert result.code == 2
     assert "Ensemble" not in result.err, result.err
+
+
+def test_a_class_of_ones_own_may_have_the_name_of_what_is_made_of_operators():
+    assert made_of_operators("mine.models.Ensemble") is None
+    for name in ("Ensemble", "pdeflow.operators.Ensemble", "pdeflow.operators.ensemble.Ensemble"):
+        assert made_of_operators(name) is not None
 
 
 @pytest.mark.parametrize("objective", ["GaussianNLL", "Supervised"])

@@ -15,7 +15,7 @@ from torch_geometric.data import Batch, Data
 import pdeflow
 from pdeflow.errors import InvalidInput
 from pdeflow.exported_program import export
-from pdeflow.operators import GINO, GNO, MKGN, GraphOperator
+from pdeflow.operators import GINO, GNO, MKGN, GraphOperator, graph_operator
 from pdeflow.surrogate import Surrogate
 
 
@@ -253,6 +253,23 @@ class TestGINO(GraphOperatorContract):
         with pytest.raises(InvalidInput, match=r"nodes 7\)\.\nRaise model.in_radius"):
             operator(graph)
 
+    def test_where_there_is_no_mesh_nothing_is_known(self, operator: GINO) -> None:
+        """The grid is everywhere in the box, the mesh in a corner of it."""
+        graph = mesh(60)
+        graph.pos = 0.4 * graph.pos
+        graph.pos[0] = 0.0
+        for point, name in (([0.9, 0.9], "in_radius"), ([-0.2, 0.0], "out_radius")):
+            with pytest.raises(InvalidInput, match=f"within model.{name}"):
+                operator.query(graph, torch.tensor([[0.2, 0.2], point]))
+        points = np.array([[0.2, 0.2], [0.9, 0.9], [-0.2, 0.0]])
+        assert operator.answers(points, graph.pos.numpy()).tolist() == [True, False, False]
+
+    def test_inputs_at_points_are_not_made_up(
+        self, operator: GINO, meshes: list[Data], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(graph_operator, "interpolated", lambda *given: pytest.fail("interpolated"))
+        assert operator.query(meshes[0], meshes[0].pos[:5]).shape == (5, self.out_channels)
+
 
 @pytest.mark.parametrize(
     ("settings", "key"),
@@ -280,6 +297,7 @@ def test_settings_of_gno_out_of_range() -> None:
     ("changes", "key"),
     [
         ({"in_radius": 0.0}, "model.in_radius"),
+        ({"in_radius": 0.08}, "model.in_radius"),
         ({"out_radius": 0.08}, "model.out_radius"),  # half the diagonal of a cell is 0.088
         ({"grid": [9]}, "model.grid"),
         ({"grid": [9, 1]}, "model.grid"),

@@ -1,4 +1,4 @@
-"""UNO, LocalNO, CODANO and UNet: what is particular to each."""
+"""FNO, UNO, LocalNO, CODANO and UNet: what is particular to each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pdeflow.errors import InvalidInput
-from pdeflow.operators import CODANO, UNO, LocalNO, UNet
+from pdeflow.operators import CODANO, FNO, UNO, LocalNO, UNet
 from pdeflow.operators.differential_kernel import SpectralAndDifferential
 
 
@@ -80,3 +80,16 @@ def test_settings_out_of_range(make, message: str) -> None:
 def test_making_one_prints_nothing(make, capsys: pytest.CaptureFixture[str]) -> None:
     make()
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("padding", [0.0, 0.125, 0.3, 1.0])
+def test_the_fewest_points_for_any_number_of_modes_are_named(padding: float) -> None:
+    operator = FNO([4, 4], width=4, layers=1, padding=padding)
+    for modes in (*range(7, 60), 10**9):
+        operator.modes = [4, modes]
+        with pytest.raises(InvalidInput) as error:
+            operator.check_resolution([4, 2])
+        least = int(error.value.expected.split()[2])
+        operator.check_resolution([4, least])
+        with pytest.raises(InvalidInput):
+            operator.check_resolution([4, least - 1])

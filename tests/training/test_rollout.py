@@ -16,6 +16,7 @@ import pdeflow
 from pdeflow.data import TrajectoryData, WellReader, WellWriter
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
+from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.operators import FNO
 from pdeflow.operators.march import march
 from pdeflow.problems import Poisson
@@ -115,6 +116,21 @@ def test_errors_by_step_against_numpy() -> None:
     np.testing.assert_allclose(found["rollout_drift"], drift.mean((0, 2)))
     assert found["diverged"] == pytest.approx(0.2)
     assert found["l2_last"] == found["rollout_l2"][-1]
+
+
+def test_errors_on_nodes_are_those_on_a_grid_of_them() -> None:
+    torch.manual_seed(0)
+    prediction, target = 1.0 + torch.randn(2, 4, 3, 2, 8)
+    prediction[1, 1:] = torch.nan
+    on_grid, on_nodes = RolloutError(), RolloutError()
+    on_grid.update(prediction, target, GRID)
+    sample, nothing = torch.arange(4).repeat_interleave(8), torch.zeros(32, dtype=torch.int64)
+    nodes = MeshNodes(sample, torch.full((32,), 1 / 8), nothing, 4)
+    on_nodes.update(*(u.permute(0, 3, 1, 2).flatten(0, 1) for u in (prediction, target)), nodes)
+    found = on_nodes.compute()
+    for name, value in on_grid.compute().items():
+        torch.testing.assert_close(found[name], value)
+    assert found["diverged"] == 0.25
 
 
 def test_an_evaluator_takes_every_state_as_a_channel() -> None:

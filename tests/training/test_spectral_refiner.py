@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.operators import CODANO, FNO, TFNO, UNO, LocalNO, MgNO, Operator
+from pdeflow.operators import CODANO, FNO, GINO, TFNO, UNO, LocalNO, MgNO, Operator
 from pdeflow.problems import NavierStokes
 from pdeflow.training import Rollout, StepperResidual, TrainingTask
 from pdeflow.training.callbacks import SpectralRefiner
@@ -161,6 +161,10 @@ def test_what_is_refused() -> None:
         SpectralRefiner(FLOW).on_fit_start(None, layerless)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidInput, match="FNO, TFNO, UNO, LocalNO or CODANO"):
         refine(layerless, trajectory(), residual)
+    box = {"grid": [9, 9], "modes": [4, 4], "lower": [0.0, 0.0], "upper": [1.0, 1.0]}
+    latent = TrainingTask(GINO(**box, in_radius=0.2, out_radius=0.2, width=4, kernel_width=4, layers=1))
+    with pytest.raises(InvalidInput, match="on grids with spectral layers"):
+        SpectralRefiner(FLOW).on_fit_start(None, latent)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidInput, match="one trajectory"):
         refine(task_of(fno()), trajectory(2), residual)
     for name, value in (("sweeps", 0), ("iterations", 0), ("tolerance", -1.0)):

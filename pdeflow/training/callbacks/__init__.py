@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning.pytorch import Callback
 
 from pdeflow.training.callbacks.checkpoints import Checkpoints
+from pdeflow.training.callbacks.field_results import FieldResults
 from pdeflow.training.callbacks.history import History
 from pdeflow.training.callbacks.non_finite_loss import NonFiniteLoss
 from pdeflow.training.callbacks.pictures import Pictures
@@ -18,6 +19,7 @@ from pdeflow.training.callbacks.test_results import TestResults
 
 __all__ = [
     "Checkpoints",
+    "FieldResults",
     "History",
     "NonFiniteLoss",
     "Pictures",

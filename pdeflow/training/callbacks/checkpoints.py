@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from pdeflow.errors import InvalidInput, NumericalFailure
 from pdeflow.training.callbacks.run_folder import run_folder
+from pdeflow.training.task import TrainingTask
 
 
 class Checkpoints(Checkpoint):
@@ -29,7 +30,8 @@ class Checkpoints(Checkpoint):
     folder
         The run's folder; the trainer's ``default_root_dir`` where it is null.
     monitor
-        The logged number that is to be small.
+        The logged number that is to be small; that of the objective if null. Of a physics-informed one it is the
+        loss at points that are held back, and never the error against a known solution.
     every_steps
         Optimiser steps between two further writings of ``last.ckpt``; none if null.
     """
@@ -37,7 +39,7 @@ class Checkpoints(Checkpoint):
     def __init__(
         self,
         folder: str | Path | None = None,
-        monitor: str = "valid/l2",
+        monitor: str | None = None,
         every_steps: int | None = None,
     ) -> None:
         if every_steps is not None and every_steps < 1:
@@ -59,7 +61,10 @@ class Checkpoints(Checkpoint):
         self.best_value = state_dict["best_value"]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Know where the files are."""
+        """Know where the files are, and what is to be small."""
+        if self.monitor is None:
+            assert isinstance(pl_module, TrainingTask)
+            self.monitor = pl_module.objective.monitor
         self.checkpoints = run_folder(trainer, self.folder) / "checkpoints"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -93,6 +98,7 @@ class Checkpoints(Checkpoint):
         self._save(trainer, "last.ckpt")
 
     def _is_best(self, trainer: Trainer) -> bool:
+        assert self.monitor is not None
         if self.monitor not in trainer.callback_metrics:
             raise InvalidInput(
                 "Checkpoints.monitor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ class TestResults(Callback):
             order = indices.argsort()
             arrays = {"l2": errors[order], "index": indices[order], **evaluator.curves(), **fields}
             if trainer.is_global_zero:
-                _write_npz(folder / f"{name}.npz", arrays)
+                write_npz(folder / f"{name}.npz", arrays)
         if trainer.is_global_zero:
             write_json(folder / "metrics.json", table)
 
@@ -122,8 +123,9 @@ class TestResults(Callback):
         return {name: torch.stack(column) for name, column in zip(("input", "target", "prediction"), columns)}
 
 
-def _write_npz(path: Path, arrays: dict[str, Tensor]) -> None:
+def write_npz(path: Path, arrays: dict[str, Tensor], ranks: Sequence[str] = RANKS) -> None:
+    """Write what the report shows of one test set, with what the samples that are kept as fields are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = {name: value.cpu().numpy() for name, value in arrays.items()}
     with replacing(path) as stream:
-        np.savez(stream, rank=np.array(RANKS), **columns)
+        np.savez(stream, rank=np.array(ranks), **columns)

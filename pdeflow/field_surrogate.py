@@ -1,0 +1,102 @@
+"""A trained field as a thing to use: points in, values of the solution out."""
+
+from __future__ import annotations
+
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.fields import Field
+from pdeflow.surrogate import Surrogate, as_tensor
+
+OUTSIDE = 1e-6
+"""How far outside of the box a point may lie, in lengths of the box: no more than round-off of float32."""
+
+
+class FieldSurrogate(Surrogate):
+    """The solution that a field has become, at any points of its domain.
+
+    ``model.derivatives`` gives exact derivatives of it. Parameters are those of `Surrogate`.
+    """
+
+    model: Field
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights, in which it computes."""
+        return next(self.model.parameters()).dtype
+
+    @overload
+    def __call__(self, coefficient: np.ndarray, *, batch_size: int = 8192) -> np.ndarray: ...
+
+    @overload
+    def __call__(self, coefficient: Tensor, *, batch_size: int = 8192) -> Tensor: ...
+
+    def __call__(self, coefficient: Any, *, batch_size: int = 8192) -> Any:
+        """The solution at points.
+
+        Parameters
+        ----------
+        coefficient
+            Points (*S, dim), NumPy array or torch tensor: the last axis has the coordinates, in the order of
+            ``input_names``.
+        batch_size
+            Points computed at a time.
+
+        Returns
+        -------
+        numpy.ndarray or Tensor
+            (*S) for one unknown, (*S, components) for several; as the input: an array for an array, a tensor on
+            the same device for a tensor, of its floating-point dtype (that of the weights for integers).
+
+        Raises
+        ------
+        InvalidInput
+            For another number of coordinates, values that are not finite, or points outside of the box; an axis
+            that wraps around has no outside.
+        """
+        given = as_tensor(coefficient)
+        dtype = given.dtype if given.is_floating_point() else self.dtype
+        if given.ndim < 1 or given.shape[-1] != self.model.dim:
+            names = ", ".join(self.input_names)
+            expected = f"(..., {self.model.dim}): the coordinates {names} of each point in the last axis"
+            raise InvalidInput("shape of points", tuple(given.shape), expected)
+        points = given.reshape(-1, self.model.dim).to(device=self.device, dtype=self.dtype)
+        self._check_inside(points)
+        with torch.no_grad():
+            parts = [self.model.at(part) for part in points.split(batch_size)] if len(points) else []
+        values = torch.cat(parts) if parts else points.new_zeros(0, self.model.out_channels)
+        values = values.reshape(*given.shape[:-1], -1).to(device=given.device, dtype=dtype)
+        if self.model.out_channels == 1:
+            values = values.squeeze(-1)
+        return values.numpy() if isinstance(coefficient, np.ndarray) else values
+
+    def _check_inside(self, points: Tensor) -> None:
+        if not bool(torch.isfinite(points).all()):
+            wrong = int((~torch.isfinite(points)).any(1).sum())
+            raise InvalidInput("points", f"{wrong} that are NaN or infinite", "finite numbers")
+        model = self.model
+        for k, (low, high, wraps) in enumerate(zip(model.lower, model.upper, model.periodic)):
+            slack = OUTSIDE * (high - low)
+            outside = (points[:, k] < low - slack) | (points[:, k] > high + slack)
+            if not wraps and bool(outside.any()):
+                name, worst = self.input_names[k], float(points[outside, k][0])
+                expected = f"{name} from {low:g} to {high:g}, where the equation was stated"
+                hint = f"{int(outside.sum())} of {len(points)} points lie outside."
+                raise InvalidInput("points", f"{name} = {worst:g}", expected, hint)
+
+    def rollout(self, state: Any, steps: int, *, batch_size: int = 64) -> Any:
+        """There is nothing to march: time, where there is one, is a coordinate.
+
+        Raises
+        ------
+        InvalidInput
+            Always.
+        """
+        hint = "Time is one of its coordinates: call it at points of later times."
+        raise InvalidInput(
+            "rollout", type(self.model).__name__, "an operator that gives the next state", hint
+        )

@@ -1,0 +1,73 @@
+"""GIOROM's split in a test: trajectories marched on a few nodes, and their ends asked for at all nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pdeflow.operators.graph_operator import GraphOperator
+from pdeflow.operators.march import fed_back, march_on_nodes
+from pdeflow.training.rollout_error import held
+
+
+def marched(step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Tensor:
+    """The states after the input, (nodes, steps, channels), NaN where a trajectory has diverged.
+
+    Parameters
+    ----------
+    step
+        A graph to (nodes, channels), in physical units.
+    batch
+        Whole trajectories, as ``SparseTrajectoryData`` gives them in a test.
+    """
+    steps, channels = batch["target"].shape[1:]
+    return march_on_nodes(step, batch["input"], batch["grid"].samples, batch["state"], steps, channels)
+
+
+def errors_everywhere(
+    model: GraphOperator, query: Callable[[Any, Tensor], Tensor], states: Tensor, batch: dict[str, Any]
+) -> Tensor:
+    """Relative L2 errors of the last states at the nodes of the grid, the last step of each march a query.
+
+    Nodes of the grid where the operator does not answer, far from those that were drawn, do not count. Of a
+    trajectory that has diverged the error is 1, that of zero.
+
+    Parameters
+    ----------
+    model
+        Says where it answers.
+    query
+        A graph of one mesh, and points, to (points, channels), in physical units.
+    states
+        What ``marched`` gives for the batch.
+    batch
+        As for ``marched``.
+
+    Returns
+    -------
+    Tensor
+        (samples,) float64.
+    """
+    # It takes seconds, and who trains on grids has no use for it.
+    from torch_geometric.data import Data
+
+    graph, points, sample = batch["input"], batch["everywhere"]["points"], batch["grid"].sample
+    x = fed_back(graph.x, held(states)[:, :-1], batch["state"])
+    errors = []
+    for number, truth in enumerate(batch["everywhere"]["last"]):
+        mine = sample == number
+        nodes = graph.pos[mine].cpu().numpy()
+        answered = torch.from_numpy(model.answers(points.cpu().numpy(), nodes)).to(points.device)
+        target = truth.T[answered].double()
+        prediction = torch.full_like(target, torch.nan)
+        if bool(torch.isfinite(states[mine]).all()):
+            found = model.connect(nodes, sampled=True)
+            one = model.connected([Data(x=x[mine], pos=graph.pos[mine])], [found]).to(str(x.device))
+            prediction = query(one, points[answered]).double()
+        if not bool(torch.isfinite(prediction).all()):
+            prediction = torch.zeros_like(target)
+        errors.append((prediction - target).norm() / target.norm())
+    return torch.stack(errors)
