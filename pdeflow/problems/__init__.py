@@ -51,16 +51,19 @@ from pdeflow.problems.impedance_helmholtz import ImpedanceHelmholtz
 from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
+from pdeflow.problems.l_shaped_poisson import LShapedPoisson
 from pdeflow.problems.manufactured import Manufactured, manufacture
 from pdeflow.problems.mesh_problem import MeshProblem, MeshSystem
 from pdeflow.problems.navier_stokes import NavierStokes
 from pdeflow.problems.newton import NonlinearSolution, newton
 from pdeflow.problems.nonlinear_poisson import NonlinearPoisson
+from pdeflow.problems.observed import Observed
 from pdeflow.problems.p_laplace import PLaplace
 from pdeflow.problems.parabolic_equation import ParabolicEquation
 from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.plane_wave import PlaneWave
 from pdeflow.problems.poisson import Poisson
+from pdeflow.problems.poisson_with_holes import PoissonWithHoles
 from pdeflow.problems.polygon import Polygon, RandomPolygon
 from pdeflow.problems.polygon_diffusion import PolygonDiffusion
 from pdeflow.problems.polygon_elasticity import PolygonElasticity
@@ -112,6 +115,7 @@ __all__ = [
     "InviscidBurgers",
     "KortewegDeVries",
     "KuramotoSivashinsky",
+    "LShapedPoisson",
     "LogNormalField",
     "LogUniform",
     "Manufactured",
@@ -122,11 +126,13 @@ __all__ = [
     "NonlinearPoisson",
     "NonlinearSolution",
     "NotLinear",
+    "Observed",
     "PLaplace",
     "ParabolicEquation",
     "Parameter",
     "PlaneWave",
     "Poisson",
+    "PoissonWithHoles",
     "Polygon",
     "PolygonDiffusion",
     "PolygonElasticity",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pdeflow.errors import InvalidInput
+from pdeflow.problems.calculus import log, sqrt
 from pdeflow.problems.domain import Domain, Piece
 
 
@@ -75,13 +76,27 @@ class Ball(Domain):
 
     def signed_distance(self, at: Any) -> Any:
         """See :meth:`Domain.signed_distance`."""
-        squares = sum((getattr(at, axis) - c) ** 2 for axis, c in zip(self.axes, self.centre))
-        return (self.radius**2 - squares) / (2 * self.radius)
+        return (self.radius**2 - self._squares(at)) / (2 * self.radius)
+
+    def _squares(self, at: Any) -> Any:
+        """The squared distance from the centre."""
+        return sum((getattr(at, axis) - c) ** 2 for axis, c in zip(self.axes, self.centre))
 
     def vanishing(self, at: Any, sides: Collection[str]) -> Any:
         """See :meth:`Domain.vanishing`."""
         self.check_sides("sides", sides)
         return self.signed_distance(at) * (2 / self.radius) if sides else 1.0
+
+    def vanishing_outside(self, at: Any) -> Any:
+        """See :meth:`Domain.vanishing_outside`: in two and three dimensions harmonic, as solutions nearly
+        are.
+
+        ``log(r / radius)`` and ``1 - radius / r``.
+        """
+        if self.dim == 1:
+            return super().vanishing_outside(at)
+        relative = self._squares(at) / self.radius**2
+        return log(relative) / 2 if self.dim == 2 else 1.0 - 1.0 / sqrt(relative)
 
     def __repr__(self) -> str:
         at = ", ".join(f"{axis}={c:g}" for axis, c in zip(self.axes, self.centre))

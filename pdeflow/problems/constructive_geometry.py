@@ -134,17 +134,32 @@ class Difference(Combination):
         return conjunction(self.first.signed_distance(at), -self.second.signed_distance(at))
 
     def vanishing(self, at: Any, sides: Collection[str]) -> Any:
-        """See :meth:`Domain.vanishing`: the product of the first's and of ``d / (d + s)``.
+        r"""See :meth:`Domain.vanishing`: a product of what is left of the first, and of all that is taken
+        away.
 
-        d is the distance from what is taken away, of size s. All of its sides have to be chosen, or none.
+        Of several parts that are taken away it is :math:`1 / \sum_k 1 / d_k`, as smooth as the distances
+        :math:`d_k` where the parts do not meet (A. Biswas, V. Shapiro, "Approximate distance fields with
+        non-vanishing gradients", Graph. Models 66, 2004). All sides of a part have to be chosen, or none.
         """
         self.check_sides("sides", sides)
-        parts = [self.first.vanishing(at, own)] if (own := _own(self.first, sides)) else []
-        if own := _own(self.second, sides):
-            _require_all(self, [side for side in self.second.sides if side in self.sides], own)
-            away = -self.second.signed_distance(at)
-            parts.append(away / (away + self.second.size))
+        whole, taken = self._taken()
+        parts = [whole.vanishing(at, own)] if (own := _own(whole, sides)) else []
+        inverse: list[tuple[float, Any]] = []
+        for part in taken:
+            if own := _own(part, sides):
+                _require_all(self, [side for side in part.sides if side in self.sides], own)
+                inverse.append((part.size, 1.0 / (part.size * part.vanishing_outside(at))))
+        if inverse:
+            smallest = min(size for size, _ in inverse)
+            parts.append(1.0 / (smallest * sum(term for _, term in inverse)))
         return _product(parts)
+
+    def _taken(self) -> tuple[Domain, list[Domain]]:
+        """What everything is taken from, and all that is."""
+        if isinstance(self.first, Difference):
+            whole, before = self.first._taken()
+            return whole, [*before, self.second]
+        return self.first, [self.second]
 
 
 def _turned(piece: Piece) -> Piece:

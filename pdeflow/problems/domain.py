@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,14 @@ class Domain(abc.ABC):
             If there is none for these sides without the others.
         """
 
+    def vanishing_outside(self, at: Any) -> Any:
+        """A formula of ``at`` that is 0 on the whole boundary and positive outside.
+
+        ``d / (d + size)`` with the distance d, whose slope at the boundary is 1 / size.
+        """
+        away = -self.signed_distance(at)
+        return away / (away + self.size)
+
     @property
     def size(self) -> float:
         """Half of the shortest extent."""
@@ -123,6 +132,14 @@ class Domain(abc.ABC):
         extent = np.subtract(self.upper, self.lower)
         step = STEP * float(np.sqrt((extent**2).sum())) * normals
         return self.contains(points - step) & ~self.contains(points + step)
+
+    def reaches(self, points: np.ndarray) -> np.ndarray:
+        """(n,) whether the points (n, dim) lie inside or on the boundary, but for round-off."""
+        step = STEP * np.subtract(self.upper, self.lower)
+        found = np.zeros(len(points), dtype=bool)
+        for around in itertools.product((0.0, -1.0, 1.0), repeat=self.dim):
+            found |= self.contains(points + step * around)
+        return found
 
     def inside(self, n: int, design: Design) -> np.ndarray:
         """About n points (m, dim) inside, uniformly: a design in the box, less what lies outside."""

@@ -92,6 +92,13 @@ class Problem(abc.ABC):
         """The solution as a formula of the coordinates and parameters, or None where none is known."""
         return None
 
+    def reference(self, points: np.ndarray) -> np.ndarray | None:
+        """Values (N,) of an accurate numerical solution at points (N, d), or None where there is none.
+
+        Compared with where no `exact` is known; parameters are as they are fixed.
+        """
+        return None
+
     @property
     def parameters(self) -> dict[str, Parameter]:
         """The parameters in the order they were stated, class attributes first."""

@@ -10,6 +10,7 @@ from pdeflow.training.objective import Objective
 from pdeflow.training.optimisers import LevenbergMarquardt
 from pdeflow.training.physics_informed import PhysicsInformed
 from pdeflow.training.residual import Residual
+from pdeflow.training.residual_adaptive import R3, RAD, Redraw, Resampling
 from pdeflow.training.rollout import Rollout
 from pdeflow.training.schedules import Cosine, OneCycle, Schedule
 from pdeflow.training.stepper_residual import StepperResidual
@@ -19,6 +20,8 @@ from pdeflow.training.task import TrainingTask
 __all__ = [
     "H1",
     "L2",
+    "R3",
+    "RAD",
     "Checkpoints",
     "Collocation",
     "Cosine",
@@ -32,7 +35,9 @@ __all__ = [
     "OneCycle",
     "PhysicsInformed",
     "RandomState",
+    "Redraw",
     "RelativeL2",
+    "Resampling",
     "Residual",
     "Rollout",
     "SafeCheckpointIO",
