@@ -1,7 +1,8 @@
 """A surrogate as one file that runs without pdeflow: a program of ``torch.export``, or one that is compiled.
 
 The program holds the normalisation too: physical values go in and come out, float32, for any number of
-samples on one grid or on one mesh; of a field points go in, any number of them, in the precision of its weights. Of Fourier operators the convolutions are products of real matrices
+samples on one grid or on one mesh; of a field points go in, any number of them, in the precision of its
+weights. Of Fourier operators the convolutions are products of real matrices
 (``SpectralConvolution.without_complex_numbers``).
 """
 
@@ -28,6 +29,7 @@ from pdeflow.fields import Field
 from pdeflow.operators import GaussianOperator, GraphOperator, Operator
 from pdeflow.operators.neighbours import joined, repeated
 from pdeflow.operators.normaliser import Normaliser
+from pdeflow.stored_operator import components
 from pdeflow.surrogate import Surrogate
 
 FACTS = "pdeflow.json"
@@ -119,7 +121,7 @@ def exported(
         mesh ``(batch, nodes, in_channels)`` and ``(batch, nodes, out_channels)``. Physical values, float32,
         on the surrogate's device; any batch from 1 up. Where the surrogate knows a standard deviation, it
         follows as ``out_channels`` further channels. Of a field the input is (points, dim) and the output
-        (points, out_channels), for any number of points from 2 up, of the dtype of its weights.
+        (points, out_channels), for any number of points, of the dtype of its weights.
 
     Raises
     ------
@@ -234,8 +236,9 @@ def facts(
         where = {"lower": list(model.lower), "upper": list(model.upper), "periodic": list(model.periodic)}
     elif positions is None:
         where = {"points": list(shape[1:]), "grid": asdict(replace(grid, points=shape[1:])) if grid else None}
+    operator = components(surrogate.model)[0] if isinstance(surrogate, FieldSurrogate) else surrogate.model
     return {
-        "operator": type(surrogate.model).__name__,
+        "operator": type(operator).__name__,
         "inputs": list(surrogate.input_names),
         "outputs": [*surrogate.target_names, *surrogate.std_names],
         **where,
@@ -265,7 +268,8 @@ def _shape(
         return (len(positions), model.in_channels)
     if isinstance(model, Field):
         if points is not None or positions is not None:
-            raise InvalidInput("points", points, "none, because a field is not on a grid: any points go in")
+            key, got = ("points", points) if points is not None else ("positions", positions)
+            raise InvalidInput(key, got, "none, because a field is not on a grid: any points go in")
         return (model.dim,)
     if positions is not None:
         raise InvalidInput(

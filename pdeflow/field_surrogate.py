@@ -49,14 +49,14 @@ class FieldSurrogate(Surrogate):
         Returns
         -------
         numpy.ndarray or Tensor
-            (*S) for one unknown, (*S, components) for several; as the input: an array for an array, a tensor on
-            the same device for a tensor, of its floating-point dtype (that of the weights for integers).
+            (*S) for one unknown, (*S, components) for several; as the input: an array for an array, a tensor
+            on the same device for a tensor, of its floating-point dtype (that of the weights for integers).
 
         Raises
         ------
         InvalidInput
-            For another number of coordinates, values that are not finite, or points outside of the box; an axis
-            that wraps around has no outside.
+            For another number of coordinates, values that are not finite, or points outside of the box; an
+            axis that wraps around has no outside.
         """
         given = as_tensor(coefficient)
         dtype = given.dtype if given.is_floating_point() else self.dtype
@@ -69,7 +69,9 @@ class FieldSurrogate(Surrogate):
         with torch.no_grad():
             parts = [self.model.at(part) for part in points.split(batch_size)] if len(points) else []
         values = torch.cat(parts) if parts else points.new_zeros(0, self.model.out_channels)
-        values = values.reshape(*given.shape[:-1], -1).to(device=given.device, dtype=dtype)
+        values = values.reshape(*given.shape[:-1], self.model.out_channels).to(
+            device=given.device, dtype=dtype
+        )
         if self.model.out_channels == 1:
             values = values.squeeze(-1)
         return values.numpy() if isinstance(coefficient, np.ndarray) else values
@@ -83,10 +85,10 @@ class FieldSurrogate(Surrogate):
             slack = OUTSIDE * (high - low)
             outside = (points[:, k] < low - slack) | (points[:, k] > high + slack)
             if not wraps and bool(outside.any()):
-                name, worst = self.input_names[k], float(points[outside, k][0])
+                name, first = self.input_names[k], float(points[outside, k][0])
                 expected = f"{name} from {low:g} to {high:g}, where the equation was stated"
                 hint = f"{int(outside.sum())} of {len(points)} points lie outside."
-                raise InvalidInput("points", f"{name} = {worst:g}", expected, hint)
+                raise InvalidInput("points", f"{name} = {first:g}", expected, hint)
 
     def rollout(self, state: Any, steps: int, *, batch_size: int = 64) -> Any:
         """There is nothing to march: time, where there is one, is a coordinate.

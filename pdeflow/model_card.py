@@ -60,13 +60,14 @@ def _use(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _use_of_field(facts: Mapping[str, Any]) -> list[str]:
+    names = _axes(facts)
     return [
         "The solution of one equation, learned from its statement; a function of position.",
         "",
         "```python",
         "import pdeflow",
         'u = pdeflow.load("this folder")',
-        f"values = u(points)  # NumPy or torch, (..., {len(_axes(facts))}): {', '.join(_axes(facts))} of each point",
+        f"values = u(points)  # NumPy or torch, (..., {len(names)}): {', '.join(names)} of each point",
         "```",
     ]
 
@@ -137,7 +138,7 @@ def _limits_of_field() -> list[str]:
         "## Not for",
         "",
         "- points outside of the domain, other parameters or other conditions: train it again;",
-        "- decisions that need a guaranteed error: look at the residual, and solve by a classical method too.",
+        "- decisions that need a guaranteed error: look at the residual, and solve by another method too.",
         "",
     ]
 

@@ -16,7 +16,7 @@ from pdeflow.operators import Ensemble, GaussianOperator, GraphOperator, MeanVar
 
 
 def is_storable(model: Operator) -> bool:
-    """Whether ``load`` would make the model again: it is of a class of ``pdeflow.operators`` or ``.fields``."""
+    """Whether ``load`` makes it again: it is of a class of ``pdeflow.operators`` or ``pdeflow.fields``."""
     core = type(components(model)[0])
     parts = [model, *(model.members if isinstance(model, Ensemble) else [])]
     known = all(type(part) in (Ensemble, MeanVariance, HardConditions, core) for part in parts)

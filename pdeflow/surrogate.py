@@ -385,7 +385,7 @@ class Surrogate:
 
 
 def as_tensor(values: Any) -> Tensor:
-    """An array of real numbers as a tensor of its own, a tensor without its graph; InvalidInput for others."""
+    """A copy of an array of real numbers, or a tensor without its graph; InvalidInput for others."""
     if isinstance(values, np.ndarray):
         if values.dtype.kind not in "biuf":
             raise InvalidInput("coefficient dtype", str(values.dtype), "real numbers")

@@ -2,8 +2,8 @@
 
 ``model.safetensors`` holds the weights, ``surrogate.json`` what is needed to use them, ``README.md``
 the model card. Loading runs no code from the files: the weights are plain numbers, and the JSON names a
-class that has to be one of ``pdeflow.operators`` or ``pdeflow.fields``; formulas of hard conditions are read by
-``fields/expression_text.py``, which evaluates nothing.
+class that has to be one of ``pdeflow.operators`` or ``pdeflow.fields``; formulas of hard conditions are read
+by ``fields/expression_text.py``, which evaluates nothing.
 """
 
 from __future__ import annotations

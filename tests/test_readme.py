@@ -12,6 +12,7 @@ import pytest
 import pdeflow
 from pdeflow.cli.main import VERBS
 from pdeflow.data import Normalisation
+from pdeflow.fields import MLP
 from pdeflow.generate import Recipe, generate
 from pdeflow.operators import FNO, GINO
 from pdeflow.problems import Darcy
@@ -35,6 +36,7 @@ def test_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     step = GINO(**latent, in_radius=0.08, out_radius=0.06, width=4, kernel_width=4, layers=1, in_channels=2)
     statistics = Normalisation(("u", "a"), ("u",), (0.0, 0.0), (1.0, 1.0), (0.0,), (1.0,))
     pdeflow.save(step, "runs/heat_conduction_sparse_gino", statistics)
+    pdeflow.save(MLP([0.0, 0.0], [1.0, 1.0]), "runs/sine_poisson_mlp")
     shown = blocks("python")
     assert sum(SMALLER[0] in block for block in shown) == 1
     names: dict[str, object] = {"__name__": "readme"}
@@ -42,6 +44,7 @@ def test_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         exec(compile(block.replace(*SMALLER), "README.md", "exec"), names)
     assert names["solution"].x.shape == (8, 63, 63)  # type: ignore[attr-defined]
     assert names["u"].shape == (8, 65, 65)  # type: ignore[attr-defined]
+    assert names["values"].shape == (10_000,)  # type: ignore[attr-defined]
     assert len(names["answers"]) == 8  # type: ignore[arg-type]
     assert names["states"].shape == (10, 1000, 1)  # type: ignore[attr-defined]
     assert names["everywhere"].shape == (100_000, 1)  # type: ignore[attr-defined]

@@ -21,7 +21,8 @@ def parser() -> Parser:
     made = Parser(
         "pdeflow export",
         description="Write a trained operator with its normalisation as a program of torch.export, or "
-        "compiled by AOTInductor: physical values in and out, any number of samples, one grid; of a field any points. Load only "
+        "compiled by AOTInductor: physical values in and out, any number of samples, one grid; of a "
+        "field any points. Load only "
         "programs that you trust: torch reads them with pickle, and compiled ones are machine code.",
         epilog="Example: pdeflow export runs/darcy_fno -o darcy.pt2 --aot",
     )

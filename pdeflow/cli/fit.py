@@ -205,7 +205,12 @@ def _measured(cli: TrainingCLI) -> str:
     if loss is not None and loss not in shown.values():
         shown["valid/loss"] = loss
     epochs = cli.trainer.current_epoch
-    return f"Trained {epochs} epoch{'s' * (epochs != 1)}. {', '.join(map(' '.join, shown.items()))}".rstrip()
+    wanted = loss is not None and cli.task.objective.satisfied(
+        float(cli.trainer.callback_metrics["valid/loss"])
+    )
+    told = ", when the residual was as small as is wanted" if wanted else ""
+    measured = ", ".join(map(" ".join, shown.items()))
+    return f"Trained {epochs} epoch{'s' * (epochs != 1)}{told}. {measured}".rstrip()
 
 
 def _finish(folder: RunFolder, members: int) -> None:

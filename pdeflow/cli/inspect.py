@@ -35,6 +35,9 @@ def run(arguments: Sequence[str]) -> int:
             hint = "The same `pdeflow generate` command goes on."
             raise UsageError("FILE", str(given.file), f"a finished file; {parts} holds what is done", hint)
         raise FileNotFoundError(2, "no such file", str(given.file))
+    if (given.file / "config.yaml").is_file():
+        hint = f"What the run holds, as a page: pdeflow report {given.file}"
+        raise UsageError("FILE", str(given.file), "a data file, not the folder of a run", hint)
     from pdeflow.data import inspect, open_samples, plot
     from pdeflow.data.inspect import check_picture_name
 

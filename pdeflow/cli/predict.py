@@ -49,7 +49,8 @@ def parser() -> Parser:
         metavar="FILE",
         type=Path,
         help="a Well file (.h5), an .npz with the inputs by name, an .npy (samples, channels, *grid), "
-        "or a file of meshes (.h5); for a field an .npz with the coordinates by name, or an .npy (points, dim)",
+        "or a file of meshes (.h5); for a field an .npz with the coordinates by name, or an .npy "
+        "(points, dim)",
     )
     made.add_argument(
         "-o",

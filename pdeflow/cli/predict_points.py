@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def predict_points(surrogate: FieldSurrogate, path: Path, output: Path) -> int:
     points = np.array(mapped(path)) if path.suffix == ".npy" else _columns(path, names)
     values = surrogate(points)
     parts = [values] if len(surrogate.target_names) == 1 else list(np.moveaxis(values, -1, 0))
-    arrays = dict(zip(surrogate.target_names, parts))
+    arrays: dict[str, Any] = dict(zip(surrogate.target_names, parts))
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as stream:
         np.savez_compressed(stream, **arrays)

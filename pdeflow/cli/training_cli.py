@@ -19,6 +19,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from pdeflow.atomic_file import write_bytes
 from pdeflow.cli import allowlist
 from pdeflow.cli.failure import UsageError
+from pdeflow.cli.field_settings import (
+    check_field,
+    check_objective,
+    check_problem,
+    fit_to_domain,
+    with_problem,
+)
 from pdeflow.cli.progress import progress_callbacks
 from pdeflow.cli.quiet import quiet
 from pdeflow.cli.rewrite import instantiate, made_of_operators, usage_error
@@ -35,7 +42,6 @@ from pdeflow.training import (
     Collocation,
     GaussianNLL,
     Objective,
-    PhysicsInformed,
     Residual,
     Rollout,
     Schedule,
@@ -157,8 +163,8 @@ class TrainingCLI(LightningCLI):
         self._check_accelerator()
         if refused := made_of_operators(self.config.model.class_path):
             raise refused
-        self.datamodule = instantiate(self.parser, Namespace(data=self._with_problem("data"))).data
-        self._check_problem()
+        self.datamodule = instantiate(self.parser, Namespace(data=with_problem(self.config, "data"))).data
+        check_problem(self.config)
         self.build_task()
         if isinstance(self.task.model, Field) and self.config.trainer.precision is None:
             # Derivatives of second order lose half the digits.
@@ -178,7 +184,9 @@ class TrainingCLI(LightningCLI):
 
     def build_task(self) -> None:
         """Build the model, with weights drawn from the generators as they are, and the task around it."""
-        objective = instantiate(self.parser, Namespace(objective=self._with_problem("objective"))).objective
+        objective = instantiate(
+            self.parser, Namespace(objective=with_problem(self.config, "objective"))
+        ).objective
         self._check_objective(objective)
         has_variance = isinstance(objective, GaussianNLL)
         self._fit_model_to_data(2 if has_variance else 1)
@@ -192,24 +200,6 @@ class TrainingCLI(LightningCLI):
             lr_scheduler=parts.lr_scheduler,
             compile=self.config.compile,
         )
-
-    def _check_problem(self) -> None:
-        """A problem that nothing is told of has no effect."""
-        if self.config.get("problem") is None:
-            return
-        if not any("problem" in self.config[key].get("init_args", {}) for key in ("data", "objective")):
-            names = [self.config[key].class_path.rpartition(".")[2] for key in ("objective", "data")]
-            hint = "Leave it out, or take PhysicsInformed and Collocation."
-            raise InvalidInput(
-                "problem", self.config.problem.class_path, f"none for {' and '.join(names)}", hint
-            )
-
-    def _with_problem(self, key: str) -> Namespace:
-        """The config of a class, with the problem that stands beside it where the class takes one and has none."""
-        config, problem = self.config[key].clone(), self.config.get("problem")
-        if problem is not None and "problem" in config.init_args and config.init_args.problem is None:
-            config.init_args.problem = problem
-        return config
 
     def build_trainer(self, callbacks: list, **overrides: Any) -> None:
         """Build the trainer.
@@ -281,12 +271,7 @@ class TrainingCLI(LightningCLI):
     def _check_objective(self, objective: Objective) -> None:
         """Refuse an objective of trajectories for data that are pairs, and the other way round."""
         name, data = type(objective).__name__, type(self.datamodule).__name__
-        if isinstance(self.datamodule, Collocation) != isinstance(objective, PhysicsInformed):
-            on_points = isinstance(self.datamodule, Collocation)
-            expected = "PhysicsInformed, for Collocation gives points" if on_points else f"one for {data}"
-            raise InvalidInput(
-                "objective", name, expected, "PhysicsInformed and Collocation belong together."
-            )
+        check_objective(objective, self.datamodule)
         if isinstance(self.datamodule, GRAPHS):
             if isinstance(objective, (Residual, Rollout, StepperResidual)):
                 raise InvalidInput("objective", name, f"Supervised, for {data} gives pairs on meshes")
@@ -328,7 +313,7 @@ class TrainingCLI(LightningCLI):
         channels_out = outputs * self.datamodule.out_channels
         wanted = {"in_channels": self.datamodule.in_channels, "out_channels": channels_out}
         if isinstance(self.datamodule, Collocation):
-            self._fit_field_to_domain(self.datamodule.model_arguments)
+            fit_to_domain(self.config, self.given, self.datamodule)
         names = {"in_channels": "inputs", "out_channels": "targets"}
         if isinstance(self.datamodule, TrajectoryData):
             names = {"in_channels": "fields, history and constants", "out_channels": "fields"}
@@ -347,30 +332,8 @@ class TrainingCLI(LightningCLI):
                 )
             arguments[key] = channels
 
-    def _fit_field_to_domain(self, wanted: dict[str, Any]) -> None:
-        """Give a field the problem's box where the config says nothing; refuse a contradiction."""
-        arguments = self.config.model.init_args
-        given = (self.given.get("model") or Namespace()).get("init_args") or Namespace()
-        for key, value in wanted.items():
-            if key in given and given[key] != value:
-                expected = f"{value}, as the problem has it"
-                raise InvalidInput(f"model.init_args.{key}", given[key], expected, f"Leave {key} out.")
-            if key in arguments:
-                arguments[key] = value
-
     def _check_model(self, model: Operator) -> None:
-        on_points = isinstance(self.datamodule, Collocation)
-        if isinstance(model, Field) != on_points:
-            expected = "a field such as MLP, for Collocation gives points" if on_points else "an operator"
-            hint = (
-                ""
-                if on_points
-                else "A field learns from a problem: objective PhysicsInformed, data Collocation."
-            )
-            raise InvalidInput("model.class_path", type(model).__name__, expected, hint)
-        if on_points and self.config.ensemble > 1:
-            hint = "Train again with another seed: --seed_everything."
-            raise InvalidInput("ensemble", self.config.ensemble, "1 for a field", hint)
+        check_field(model, self.datamodule, self.config)
         if self.config.ensemble > 1:
             on_grids(model, "ensemble")
         on_meshes = isinstance(self.datamodule, GRAPHS)

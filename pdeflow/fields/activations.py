@@ -14,7 +14,7 @@ from pdeflow.fields.taylor_series import Coefficients
 
 @functools.cache
 def _tanh_polynomials(highest: int) -> tuple[tuple[float, ...], ...]:
-    """Of ``tanh^(k) / k!`` the polynomial in tanh, without its factor 1 - tanh^2, lowest power first; k >= 1."""
+    """Of ``tanh^(k) / k!``, k >= 1, the polynomial in tanh over 1 - tanh^2, lowest power first."""
     whole, found = np.polynomial.Polynomial([1.0, 0.0, -1.0]), []
     rest = np.polynomial.Polynomial([1.0])
     for k in range(1, highest + 1):

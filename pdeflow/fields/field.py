@@ -17,7 +17,8 @@ class Field(Operator):
     """A network of coordinates, with its derivatives in the cheapest exact way that it knows.
 
     To the rest of the house it is an operator whose input channels are the coordinates of the nodes, so that
-    it is trained, tested and stored like any other: ``(batch, dim, *shape)`` to ``(batch, components, *shape)``.
+    it is trained, tested and stored like any other: ``(batch, dim, *shape)`` to ``(batch, components,
+    *shape)``.
 
     Parameters
     ----------

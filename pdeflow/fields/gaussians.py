@@ -1,11 +1,12 @@
 r"""Physics-Informed Gaussians: sums of Gaussians with trainable centres and widths, mixed by a light network.
 
-N. Kang, J. Oh, Y. Hong, E. Park, "PIG: Physics-Informed Gaussians as Adaptive Parametric Mesh Representations",
-ICLR 2025.
+N. Kang, J. Oh, Y. Hong, E. Park, "PIG: Physics-Informed Gaussians as Adaptive Parametric Mesh
+Representations", ICLR 2025.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -21,15 +22,17 @@ from pdeflow.fields.taylor_series import MultiIndex, Orders
 class Gaussians(Field):
     r"""Features that are sums of Gaussians, and one hidden layer on top of them.
 
-    .. math:: f_k(x) = \sum_g w_{kg} \exp\Big(-\tfrac12 \sum_d \big((x_d - \mu_{kgd}) / \sigma_{kgd}\big)^2\Big),
-              \qquad u = W_2 \tanh(W_1 f + b_1) + b_2.
+    .. math::
 
-    Derivatives are closed: those of a Gaussian along one axis are Hermite polynomials times it. On a product of
-    axes every derivative of a feature is one matrix product, ``(E_y * w) E_x^T``.
+        f_k(x) = \sum_g w_{kg} \exp\Big(-\tfrac12 \sum_d \big((x_d - \mu_{kgd}) / \sigma_{kgd}\big)^2\Big),
+        \qquad u = W_2 \tanh(W_1 f + b_1) + b_2.
+
+    Derivatives are closed: those of a Gaussian along one axis are Hermite polynomials times it. On a product
+    of axes every derivative of a feature is one matrix product, ``(E_y * w) E_x^T``.
 
     Along an axis of length L that wraps around, the factor is that of von Mises,
-    :math:`\exp\big((L / 2 \pi \sigma)^2 (\cos(2 \pi (x - \mu) / L) - 1)\big)`: periodic with all derivatives, and a
-    Gaussian where sigma is small beside L.
+    :math:`\exp\big((L / 2 \pi \sigma)^2 (\cos(2 \pi (x - \mu) / L) - 1)\big)`: periodic with all derivatives,
+    and a Gaussian where sigma is small beside L.
 
     Parameters
     ----------
@@ -90,7 +93,7 @@ class Gaussians(Field):
         self.log_sigma = nn.Parameter(torch.full(shape, math.log(sigma)))
         self.weights = nn.Parameter(0.1 * torch.randn(features, gaussians))
         widths = [features, hidden, components] if hidden else [features, components]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`."""

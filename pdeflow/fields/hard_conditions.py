@@ -1,7 +1,7 @@
 """A field that meets conditions by its form: what they prescribe, plus a distance times a network.
 
-I. E. Lagaris, A. Likas, D. I. Fotiadis, "Artificial neural networks for solving ordinary and partial differential
-equations", IEEE Trans. Neural Netw. 9 (1998).
+I. E. Lagaris, A. Likas, D. I. Fotiadis, "Artificial neural networks for solving ordinary and partial
+differential equations", IEEE Trans. Neural Netw. 9 (1998).
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class HardConditions(Field):
             if not isinstance(name, str) or not name.isidentifier():
                 raise InvalidInput("HardConditions.coordinates", name, "the name of a coordinate")
         at = {name: coordinate(name) for name in coordinates}
-        read = [[read_expression(text, at) for text in part] for part in (lift, distance)]
-        return cls(network, *read, at)
+        read_lift, read_distance = ([read_expression(text, at) for text in part] for part in (lift, distance))
+        return cls(network, read_lift, read_distance, at)
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`; the product rule is SymPy's."""
@@ -150,9 +150,9 @@ def transfinite_lift(
 ) -> sympy.Expr:
     """An expression that takes given values on sides of a box, and time derivatives at its start.
 
-    Axis by axis what is still missing on the sides is blended in, linearly where both sides of an axis are given
-    (W. J. Gordon, "Blending-function methods of bivariate and multivariate interpolation", SIAM J. Numer. Anal. 8,
-    1971). Where the values agree in edges and corners, all of them are taken.
+    Axis by axis what is still missing on the sides is blended in, linearly where both sides of an axis are
+    given (W. J. Gordon, "Blending-function methods of bivariate and multivariate interpolation", SIAM J.
+    Numer. Anal. 8, 1971). Where the values agree in edges and corners, all of them are taken.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -66,7 +67,7 @@ class MLP(Field):
         self.centre = [(low + high) / 2 for low, high in zip(lower, upper)]
         self.scale = [2 / (high - low) for low, high in zip(lower, upper)]
         sizes = [self.dim + sum(self.periodic), *widths, components]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             nn.init.xavier_normal_(layer.weight)
@@ -96,7 +97,7 @@ class MLP(Field):
         return orders.derivatives(series)  # pyright: ignore[reportArgumentType]
 
     def _input(self, k: int, scaled: Tensor, orders: Orders) -> list[Tensor]:
-        """What the network sees of an axis, as Taylor coefficients along it: values (N, features), slopes, ..."""
+        """What the network sees of an axis: Taylor coefficients along it, (N, features) each."""
         if not self.periodic[k]:
             return [scaled, scaled.new_full((1, 1), self.scale[k])]
         highest = max(index[k] for index in orders.indices)

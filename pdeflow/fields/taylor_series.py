@@ -1,8 +1,8 @@
 r"""Truncated Taylor series in several variables, of many functions at many points at once.
 
-A series is a tensor ``(orders, ...)`` of the coefficients :math:`c_\alpha = \partial^\alpha u / \alpha!`, one for
-each multi-index of an `Orders`. Linear maps act on each of them alone; functions of one variable by the formula
-of Faa di Bruno,
+A series is a tensor ``(orders, ...)`` of the coefficients :math:`c_\alpha = \partial^\alpha u / \alpha!`, one
+for each multi-index of an `Orders`. Linear maps act on each of them alone; functions of one variable by the
+formula of Faa di Bruno,
 
 .. math:: [f(u)]_\alpha = \sum_{k \le |\alpha|} \frac{f^{(k)}(u_0)}{k!}
           \sum_{\beta_1 + \dots + \beta_k = \alpha,\ \beta_j \ne 0} u_{\beta_1} \cdots u_{\beta_k}.
@@ -76,7 +76,7 @@ class Orders:
 
     @functools.cached_property
     def compositions(self) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], ...]:
-        """For each index the products of the formula above: how often each appears, and the places of its factors."""
+        """For each index the products of the formula above: how often each is there, and its factors."""
         found = []
         for index in self.indices:
             terms: Counter[tuple[int, ...]] = Counter()

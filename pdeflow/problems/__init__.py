@@ -28,6 +28,7 @@ from pdeflow.problems.cell_evolution import CellEvolution
 from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
 from pdeflow.problems.conditions import Dirichlet, Neumann, Robin
 from pdeflow.problems.conservation_law import ConservationLaw
+from pdeflow.problems.convected_sine import ConvectedSine
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.cylinder import Cylinder
 from pdeflow.problems.darcy import Darcy
@@ -45,10 +46,13 @@ from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
 from pdeflow.problems.heat import Heat
 from pdeflow.problems.heat_conduction import HeatConduction
+from pdeflow.problems.heated_rod import HeatedRod
 from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.hyperbolic_system import HyperbolicSystem
 from pdeflow.problems.impedance_helmholtz import ImpedanceHelmholtz
+from pdeflow.problems.initial import Initial
 from pdeflow.problems.inviscid_burgers import InviscidBurgers
+from pdeflow.problems.klein_gordon import KleinGordon
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.l_shaped_poisson import LShapedPoisson
@@ -73,6 +77,7 @@ from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField, LogNormalField, ThresholdedField
 from pdeflow.problems.rosenbrock import ImplicitTrajectory
 from pdeflow.problems.shallow_water import ShallowWater
+from pdeflow.problems.sine_helmholtz import SineHelmholtz
 from pdeflow.problems.sine_poisson import SinePoisson
 from pdeflow.problems.sine_waves import SineWaves
 from pdeflow.problems.stefan import Stefan
@@ -92,6 +97,7 @@ __all__ = [
     "ComplexHelmholtz",
     "ConservationLaw",
     "Constant",
+    "ConvectedSine",
     "ConvectionDiffusion",
     "Cylinder",
     "D",
@@ -108,11 +114,14 @@ __all__ = [
     "GrayScott",
     "Heat",
     "HeatConduction",
+    "HeatedRod",
     "Helmholtz",
     "HyperbolicSystem",
     "ImpedanceHelmholtz",
     "ImplicitTrajectory",
+    "Initial",
     "InviscidBurgers",
+    "KleinGordon",
     "KortewegDeVries",
     "KuramotoSivashinsky",
     "LShapedPoisson",
@@ -141,6 +150,7 @@ __all__ = [
     "RandomPolygon",
     "Robin",
     "ShallowWater",
+    "SineHelmholtz",
     "SinePoisson",
     "SineWaves",
     "Stefan",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sympy
 import torch
-from sympy.core.function import AppliedUndef
+from sympy.core.function import Application, AppliedUndef
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
@@ -25,9 +25,10 @@ _TABLE |= {"Abs": abs, "pi": math.pi, "I": 1j}
 
 
 class CompiledStatement:
-    """Expressions in unknown functions, their derivatives, coordinates and numbers, as one function of tensors.
+    """Expressions in unknown functions, their derivatives, coordinates and numbers, as a function of tensors.
 
-    Products under derivatives are expanded by SymPy, so that a flux form needs derivatives of the unknowns alone.
+    Products under derivatives are expanded by SymPy, so that a flux form needs derivatives of the unknowns
+    alone.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class CompiledStatement:
         replaced: dict[sympy.Basic, sympy.Dummy] = {}
         for number, u in enumerate(unknowns):
             for expression in expanded:
-                found = expression.atoms(sympy.Derivative) | {u}
+                found: set[Any] = expression.atoms(sympy.Derivative) | {u}
                 for atom in found:
                     if atom != u and atom.expr != u:
                         continue
@@ -71,7 +72,7 @@ class CompiledStatement:
         known = {*axes, *scalars.values(), *atoms.values()}
         for expression in ready:
             strange = expression.atoms(AppliedUndef, sympy.Derivative) | (expression.free_symbols - known)
-            strange |= {f for f in expression.atoms(sympy.Function) if f.func.__name__ not in _TABLE}
+            strange |= {f for f in expression.atoms(Application) if f.func.__name__ not in _TABLE}
             if strange:
                 expected = "unknowns, coordinates, parameters, and functions that have derivatives at points"
                 raise InvalidInput("expression", ", ".join(sorted(map(str, strange))), expected)
@@ -95,9 +96,8 @@ class CompiledStatement:
             *(scalars[name] for name in self.scalars),
             *(derivatives[index][:, number] for number, index in self.needs),
         )
-        return torch.stack(
-            [torch.as_tensor(value, dtype=points.dtype).expand(points.shape[0]) for value in values], dim=1
-        )
+        columns = (torch.as_tensor(value, dtype=points.dtype, device=points.device) for value in values)
+        return torch.stack([column.expand(points.shape[0]) for column in columns], dim=1)
 
 
 def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> CompiledStatement:

@@ -12,7 +12,7 @@ from pdeflow.problems.problem import Problem
 
 
 class ConvectedSine(Problem):
-    r""":math:`u_t + \beta u_x = 0` on :math:`[0, 2 \pi] \times [0, T]`, which wraps around, from :math:`\sin x`.
+    r""":math:`u_t + \beta u_x = 0` on :math:`[0, 2 \pi] \times [0, T]`, periodic, from :math:`\sin x`.
 
     The solution is :math:`\sin(x - \beta t)`. Networks fail for large :math:`\beta`: A. Krishnapriyan et al.,
     "Characterizing possible failure modes in physics-informed neural networks", NeurIPS 2021.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import sympy
 
@@ -22,8 +23,9 @@ def contradictions(
 ) -> Iterator[str]:
     """Sentences on pairs of sides that meet in an edge or a corner and give it different values there.
 
-    With g_i the i-th derivative along a that is given on a side of axis a, and h_j likewise of axis b, there is a
-    smooth function only if the j-th derivative of g_i along b is the i-th of h_j along a, where the sides meet.
+    With g_i the i-th derivative along a that is given on a side of axis a, and h_j likewise of axis b, there
+    is a smooth function only if the j-th derivative of g_i along b is the i-th of h_j along a, where the
+    sides meet.
 
     Parameters
     ----------
@@ -42,15 +44,15 @@ def contradictions(
         for (i, g), (j, h) in itertools.product(enumerate(given), enumerate(others)):
             left, right = g.diff(y, j).subs(y, q), h.diff(x, i).subs(x, p)
             for share in _PLACES:
-                here = {
+                here: dict[Any, Any] = {
                     coordinates[axis]: low + share * (high - low)
                     for axis, low, high in zip(domain.axes, domain.lower, domain.upper)
                 }
                 found = [complex(sympy.N(side.subs(here))) for side in (left, right)]
                 if not abs(found[0] - found[1]) <= _SLACK * max(1.0, *map(abs, found)):
-                    slopes = [f", derivative {k} along {axis}" * bool(k) for k, axis in ((j, b), (i, a))]
-                    yield (
-                        f"{one} gives {found[0].real:.6g}{slopes[0]}, and {two} gives {found[1].real:.6g}{slopes[1]}, "
-                        f"where they meet ({a} = {p:g}, {b} = {q:g})"
-                    )
+                    words = [
+                        f"{side} gives {value.real:.6g}" + f", derivative {order} along {axis}" * bool(order)
+                        for side, value, order, axis in zip((one, two), found, (j, i), (b, a))
+                    ]
+                    yield f"{' and '.join(words)} where they meet ({a} = {p:g}, {b} = {q:g})"
                     break

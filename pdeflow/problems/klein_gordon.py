@@ -14,8 +14,8 @@ from pdeflow.problems.problem import Problem
 class KleinGordon(Problem):
     r""":math:`u_{tt} - \Delta u + u^2 = f` on :math:`[-1, 1]^2 \times [0, T]`.
 
-    The solution is :math:`(x + y) \cos 2t + x y \sin 2t`, as in J. Cho et al., "Separable physics-informed neural
-    networks", NeurIPS 2023.
+    The solution is :math:`(x + y) \cos 2t + x y \sin 2t`, as in J. Cho et al., "Separable physics-informed
+    neural networks", NeurIPS 2023.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ from pdeflow.problems.problem import Problem
 class SineHelmholtz(Problem):
     r""":math:`\Delta u + k^2 u = q` on the square :math:`[-1, 1]^2`, u = 0 on its boundary.
 
-    The solution is :math:`\sin(a_1 \pi x) \sin(a_2 \pi y)`, as in S. Wang, Y. Teng, P. Perdikaris, SIAM J. Sci.
-    Comput. 43 (2021).
+    The solution is :math:`\sin(a_1 \pi x) \sin(a_2 \pi y)`, as in S. Wang, Y. Teng, P. Perdikaris, SIAM J.
+    Sci. Comput. 43 (2021).
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def learning_curves(history: Sequence[dict[str, Any]]) -> Panel | None:
+def learning_curves(history: Sequence[dict[str, Any]], monitor: str = "valid/l2") -> Panel | None:
     """Training loss and validation error by epoch, the best epoch marked; ``None`` without any."""
     named = [
         ("train/loss", BLUE, "-", "training loss"),
@@ -27,7 +27,7 @@ def learning_curves(history: Sequence[dict[str, Any]]) -> Panel | None:
     drawn = [entry for entry in drawn if np.isfinite(entry[1]).any()]
     if not drawn:
         return None
-    best = best_epoch(history)
+    best = best_epoch(history, monitor)
     with style():
         figure = new_figure(4.2, 3.2)
         axes = figure.subplots()

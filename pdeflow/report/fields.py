@@ -64,11 +64,12 @@ def pixels_for(panels: int) -> int:
 
 def count_panels(tested: TestedResolution) -> int:
     """How many pictures :func:`sample_panels` makes of this resolution, with three slices a picture in 3D."""
-    if tested.target is None:
+    if tested.prediction is None:
         return 0
-    inputs = 0 if tested.inputs is None else min(tested.inputs.shape[1], MAX_CHANNELS)
-    each = inputs + 3 * min(tested.target.shape[1], MAX_CHANNELS)
-    return len(tested.target) * each * (3 if tested.target.ndim == 5 else 1)
+    others = [array.shape[1] for array in (tested.inputs, tested.residual) if array is not None]
+    of_each = 1 if tested.target is None else 3
+    each = of_each * min(tested.prediction.shape[1], MAX_CHANNELS) + sum(min(n, MAX_CHANNELS) for n in others)
+    return len(tested.prediction) * each * (3 if tested.prediction.ndim == 5 else 1)
 
 
 def sample_panels(
@@ -77,10 +78,11 @@ def sample_panels(
     """The pictures of every sample kept at one resolution.
 
     Truth and prediction of a sample share one colour scale (or one axis in 1D), from the smallest to the
-    largest value of the two; the error, prediction minus truth, has its own, symmetric about zero.
+    largest value of the two; the error, prediction minus truth, has its own, symmetric about zero. So has the
+    residual, where it was recorded; where the truth is not known, the prediction stands alone.
     Fields with more nodes than ``pixels`` a side are thinned by a whole stride.
     """
-    if tested.target is None or tested.prediction is None:
+    if tested.prediction is None:
         return []
     samples = []
     with style():
@@ -90,15 +92,21 @@ def sample_panels(
             if tested.inputs is not None:
                 rows.append(
                     [
-                        _input_panel(values, name, whose, pixels)
+                        _input_panel(values, name, whose, pixels, tested.axes)
                         for values, name in zip(tested.inputs[k][:MAX_CHANNELS], input_names)
                     ]
                 )
-            for truth, guess, name in zip(
-                tested.target[k][:MAX_CHANNELS], tested.prediction[k][:MAX_CHANNELS], target_names
-            ):
-                rows.append(_solution_panels(truth, guess, name, whose, pixels))
-            if len(rows) == 2 and len(rows[0]) == 1:
+            for j, (guess, name) in enumerate(zip(tested.prediction[k][:MAX_CHANNELS], target_names)):
+                if tested.target is None:
+                    rows.append([_prediction_panel(guess, name, whose, pixels, tested.axes)])
+                else:
+                    rows.append(
+                        _solution_panels(tested.target[k][j], guess, name, whose, pixels, tested.axes)
+                    )
+            if tested.residual is not None:
+                residuals = tested.residual[k][:MAX_CHANNELS]
+                rows.append([_residual_panel(values, whose, pixels, tested.axes) for values in residuals])
+            if len(rows) == 2 and 1 in (len(rows[0]), len(rows[1])):
                 rows = [rows[0] + rows[1]]
             samples.append(Sample(rank, number, error, rows))
     return samples
@@ -168,14 +176,31 @@ def _image_cells(
     return cells if field is None else [(field, _limits(field), INPUT_MAP), *cells]
 
 
-def _input_panel(values: np.ndarray, name: str, whose: str, pixels: int) -> Panel:
+def _prediction_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
+    alt = f"Predicted {name} of the {whose}: {_range(values)}."
+    if values.ndim == 1:
+        return Panel(f"{name}, prediction", alt, _line_picture([(values, ORANGE, "-", "")]))
+    return Panel(f"{name}, prediction", alt, _picture(values, _limits(values), SOLUTION_MAP, pixels, axes))
+
+
+def _residual_panel(values: np.ndarray, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
+    alt = f"Residual of the equation for the {whose}: {_range(values)}."
+    if values.ndim == 1:
+        return Panel("residual of the equation", alt, _line_picture([(values, INK, "-", "")], zero=True))
+    picture = _picture(values, _symmetric(values), ERROR_MAP, pixels, axes)
+    return Panel("residual of the equation", alt, picture)
+
+
+def _input_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
     alt = f"Input {name} of the {whose}: {_range(values)}."
     if values.ndim == 1:
         return Panel(f"{name}, input", alt, _line_picture([(values, INK, "-", "")]))
-    return Panel(f"{name}, input", alt, _picture(values, _limits(values), INPUT_MAP, pixels))
+    return Panel(f"{name}, input", alt, _picture(values, _limits(values), INPUT_MAP, pixels, axes))
 
 
-def _solution_panels(truth: np.ndarray, guess: np.ndarray, name: str, whose: str, pixels: int) -> list[Panel]:
+def _solution_panels(
+    truth: np.ndarray, guess: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]
+) -> list[Panel]:
     truth_alt = f"True {name} of the {whose}: {_range(truth)}."
     guess_alt = f"Predicted {name} of the {whose}: {_range(guess)}."
     error_alt = f"Error of {name}, prediction minus truth, of the {whose}: {_range(guess - truth)}."
@@ -186,7 +211,7 @@ def _solution_panels(truth: np.ndarray, guess: np.ndarray, name: str, whose: str
     else:
         alts = [truth_alt, guess_alt, error_alt]
         captions = [f"{name}, truth", f"{name}, prediction", f"{name}, error"]
-        pictures = [_picture(*cell, pixels) for cell in _image_cells(None, truth, guess)]
+        pictures = [_picture(*cell, pixels, axes) for cell in _image_cells(None, truth, guess)]
     return [Panel(*panel) for panel in zip(captions, alts, pictures)]
 
 
@@ -213,7 +238,9 @@ def _lines(axes: Axes, series: Sequence[_Series], zero: bool = False) -> None:
         axes.legend(fontsize=8, loc="best", handlelength=1.6, borderaxespad=0.2)
 
 
-def _picture(values: np.ndarray, limits: tuple[float, float], cmap: str, pixels: int) -> str:
+def _picture(
+    values: np.ndarray, limits: tuple[float, float], cmap: str, pixels: int, names: Sequence[str]
+) -> str:
     """One field with its colour bar below: an image in 2D, the three middle slices in 3D."""
     slices = (
         [values]
@@ -238,7 +265,7 @@ def _picture(values: np.ndarray, limits: tuple[float, float], cmap: str, pixels:
         drawn.append(_show(axes, image, limits, cmap, pixels))
         if len(slices) > 1:
             axes.annotate(
-                f"middle of {'xyz'[k]}", (0.5, 0), xytext=(0, -4), xycoords="axes fraction",
+                f"middle of {names[k]}", (0.5, 0), xytext=(0, -4), xycoords="axes fraction",
                 textcoords="offset points", ha="center", va="top",
             )  # fmt: skip
     long = min(side * len(slices), 3.4) * 0.88

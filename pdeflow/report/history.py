@@ -24,12 +24,14 @@ def series(history: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, np
     return np.asarray(epochs, dtype=float), np.asarray(values, dtype=float)
 
 
-def best_epoch(history: Sequence[dict[str, Any]]) -> tuple[float, float, str] | None:
-    """(epoch, value, name) of the smallest validation error: ``valid/l2``, else ``valid/loss``.
+def best_epoch(
+    history: Sequence[dict[str, Any]], monitor: str = "valid/l2"
+) -> tuple[float, float, str] | None:
+    """(epoch, value, name) of the smallest value of what was monitored, or else of ``valid/loss``.
 
     The epoch counts from 1.
     """
-    for name in ("valid/l2", "valid/loss"):
+    for name in (monitor, "valid/loss"):
         epochs, values = series(history, name)
         if np.isfinite(values).any():
             k = int(np.nanargmin(values))

@@ -29,6 +29,8 @@ DEFINITIONS = {
     "coverage_1std": "with a variance: share of values within 1 standard deviation (0.683 expected)",
     "coverage_2std": "with a variance: share of values within 2 standard deviations (0.954 expected)",
     "calibration": "with a variance: RMS over intervals of the share of values inside less the probability",
+    "residual": "RMS of the equation's residual at points that training has not seen",
+    "conditions": "RMS of what is left of all conditions on the sides",
     "loss": "the objective that was trained, on the test samples",
 }
 UNDEFINED = "no definition is known to the report"

@@ -35,6 +35,7 @@ from pdeflow.report.metrics_table import definition, metric_names, number
 from pdeflow.report.run_folder import Run, TestedResolution, read_run
 
 MAX_RESOLUTIONS = 8
+_NO_STATEMENT = "The statement is in the config; `pdeflow test` writes it out here."
 _PACKAGES = ("pdeflow", "torch", "lightning", "neuraloperator", "numpy", "matplotlib")
 _FILES = {
     "config.yaml": "everything needed to train it again",
@@ -112,7 +113,7 @@ def _content(run: Run) -> dict[str, Any]:
     table = {tested.name: tested.metrics for tested in run.tests if tested.metrics}
     metrics = metric_names(table)
     lead = metrics[0] if metrics else ""
-    card, no_card = data_card(_data_path(run))
+    card, no_card = (_statement_card(run), _NO_STATEMENT) if run.is_field else data_card(_data_path(run))
     latex = card.get("equation")
     latex = latex.strip() if isinstance(latex, str) else ""
     return {
@@ -124,10 +125,11 @@ def _content(run: Run) -> dict[str, Any]:
         "equation": equation(latex) if latex else None,
         "latex": latex,
         "tabs": _tabs(run),
-        "untabbed": [tested.name for tested in run.tests[MAX_RESOLUTIONS:]],
-        "learning": learning_curves(run.history),
+        "untabbed": [tested.name for tested in _pictured(run)[MAX_RESOLUTIONS:]],
+        "is_field": run.is_field,
+        "learning": learning_curves(run.history, run.monitor),
         "rate": learning_rate(run.history),
-        "best": best_epoch(run.history),
+        "best": best_epoch(run.history, run.monitor),
         "table": table,
         "metrics": [(name, definition(name)) for name in metrics],
         "config": run.config_text,
@@ -139,6 +141,19 @@ def _content(run: Run) -> dict[str, Any]:
         "versions": _versions(run),
         "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def _statement_card(run: Run) -> dict[str, Any]:
+    """What the problem of a field says of itself, lists as text."""
+    shown = {}
+    for name, value in run.statement.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key}: {what}" for key, what in value.items())
+        elif isinstance(value, list):
+            value = "; ".join(map(str, value))
+        if value:
+            shown[name] = value
+    return shown
 
 
 def _class_name(run: Run) -> str:
@@ -177,7 +192,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     tested = next((tested.errors for tested in run.tests if tested.errors is not None), None)
     if tested is not None:
         facts.append(("test samples", str(len(tested))))
-    for label, keys in (("seed", ("seed_everything",)), ("split seed", ("data", "seed"))):
+    drawn = "seed of the points" if run.is_field else "split seed"
+    for label, keys in (("seed", ("seed_everything",)), (drawn, ("data", "seed"))):
         value = run.setting(*keys)
         if value is not None and not isinstance(value, (dict, list)):
             facts.append((label, str(value)))
@@ -207,12 +223,20 @@ def _names(run: Run, tested: TestedResolution) -> tuple[list[str], list[str]]:
         return [fallback] if count == 1 else [f"{fallback}{k}" for k in range(count)]
 
     inputs = 0 if tested.inputs is None else tested.inputs.shape[1]
-    targets = 0 if tested.target is None else tested.target.shape[1]
+    targets = 0 if tested.prediction is None else tested.prediction.shape[1]
+    stated = run.statement.get("fields")
+    if isinstance(stated, list) and len(stated) == targets:
+        return named("inputs", inputs, "a"), [str(name) for name in stated]
     return named("inputs", inputs, "a"), named("targets", targets, "u")
 
 
+def _pictured(run: Run) -> list[TestedResolution]:
+    """The test sets with a tab of their own: of a field the grids, and not the scattered points."""
+    return [tested for tested in run.tests if tested.prediction is not None or not run.is_field]
+
+
 def _tabs(run: Run) -> list[_Tab]:
-    shown = run.tests[:MAX_RESOLUTIONS]
+    shown = _pictured(run)[:MAX_RESOLUTIONS]
     pixels = pixels_for(sum(count_panels(tested) for tested in shown))
     return [_tab(run, tested, pixels) for tested in shown]
 
@@ -220,23 +244,26 @@ def _tabs(run: Run) -> list[_Tab]:
 def _tab(run: Run, tested: TestedResolution, pixels: int) -> _Tab:
     notes = []
     inputs, targets = _names(run, tested)
-    if tested.target is None:
+    fields = tested.prediction
+    if fields is None:
         notes.append(f"No samples were recorded at {tested.name}, so there are no pictures of them.")
     else:
-        longest = max(tested.target.shape[2:])
-        if tested.target.ndim > 3 and longest > pixels:
+        longest = max(fields.shape[2:])
+        if run.is_field and fields.ndim == 4:
+            notes.append(f"{tested.axes[0]} runs to the right, {tested.axes[1]} upwards.")
+        if fields.ndim > 3 and longest > pixels:
             notes.append(f"Pictures show one node in {-(-longest // pixels)} along each axis.")
         if max(len(inputs), len(targets)) > MAX_CHANNELS:
             notes.append(f"Only the first {MAX_CHANNELS} channels are shown.")
-    if tested.metrics == {}:
+    if tested.metrics == {} and not run.is_field:
         notes.append(f"test/metrics.json has no metrics at {tested.name}.")
     if tested.rollout_l2 is not None and tested.target is not None:
         notes.append(f"Pictures show the last of {len(tested.rollout_l2)} steps.")
     samples = sample_panels(tested, inputs, targets, pixels)
     kind = ""
-    if samples and tested.target is not None:
+    if samples and fields is not None:
         several = "" if len(samples[0].rows) == 1 else "three"
-        kind = {3: "three lines", 4: several, 5: "slices"}[tested.target.ndim]
+        kind = {3: "three lines", 4: several, 5: "slices"}[fields.ndim]
     return _Tab(
         tested.name,
         kind,
@@ -251,7 +278,7 @@ def _tab(run: Run, tested: TestedResolution, pixels: int) -> _Tab:
 
 def _snippet(run: Run) -> str:
     name = next((str(name) for name in _sequence(run.setting("data", "inputs"))), "a")
-    argument = name if name.isidentifier() else "a"
+    argument = "points" if run.is_field else name if name.isidentifier() else "a"
     return f"import pdeflow\nsurrogate = pdeflow.load({str(run.path)!r})\nprediction = surrogate({argument})"
 
 

@@ -34,8 +34,11 @@ class TestedResolution:
         (n,) number of each test sample in its data set.
     ranks
         What the m samples kept as fields are, for example ``("best", "median", "worst")``.
-    inputs, target, prediction
-        (m, channels, \\*shape) fields in physical units.
+    inputs, target, prediction, residual
+        (m, channels, \\*shape) fields in physical units; the last of models that are one solution, whose
+        target may be unknown.
+    axes
+        What the axes of the fields are.
     spectrum_error, spectrum_truth
         (k,) energy of the error and of the truth by wavenumber 0, 1, ..., k - 1.
     rollout_l2, rollout_drift
@@ -55,6 +58,8 @@ class TestedResolution:
     inputs: np.ndarray | None = None
     target: np.ndarray | None = None
     prediction: np.ndarray | None = None
+    residual: np.ndarray | None = None
+    axes: tuple[str, ...] = ("x", "y", "z")
     spectrum_error: np.ndarray | None = None
     spectrum_truth: np.ndarray | None = None
     rollout_l2: np.ndarray | None = None
@@ -64,8 +69,10 @@ class TestedResolution:
     @property
     def shown(self) -> list[tuple[int, float]]:
         """(sample number, relative L2 error) of each sample kept as fields; -1 for an unknown number."""
-        if self.target is None or self.prediction is None:
+        if self.prediction is None:
             return []
+        if self.target is None:
+            return [(-1, math.nan)] * len(self.prediction)
         pairs = []
         for target, prediction in zip(self.target, self.prediction):
             norm = float(np.linalg.norm(target))
@@ -93,6 +100,18 @@ class Run:
     tests: list[TestedResolution]
     surrogate: dict[str, Any]
     parameters: int | None
+    statement: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_field(self) -> bool:
+        """Whether the model is one solution, learned from its statement."""
+        objective = self.setting("objective", "class_path")
+        return isinstance(objective, str) and objective.rpartition(".")[2] == "PhysicsInformed"
+
+    @property
+    def monitor(self) -> str:
+        """The number by which the best epoch was chosen."""
+        return "valid/loss" if self.is_field else "valid/l2"
 
     def setting(self, *keys: str) -> Any:
         """The config entry under ``keys``, looked up with and without ``init_args`` between them."""
@@ -142,6 +161,7 @@ def read_run(path: Path) -> Run:
         tests=_tests(path / "test"),
         surrogate=_mapping(path / "surrogate" / "surrogate.json"),
         parameters=_count_parameters(path / "surrogate" / "model.safetensors"),
+        statement=_mapping(path / "test" / "statement.json"),
     )
 
 
@@ -246,22 +266,31 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
     for key, array in (("l2", errors), ("index", index)):
         if array is not None and (array.ndim != 1 or (errors is not None and len(array) != len(errors))):
             raise CorruptFile(f"{path}: array {key!r} has shape {array.shape}, expected one number a sample.")
-    fields = {key: numbers(key) for key in ("input", "target", "prediction")}
+    fields = {key: numbers(key) for key in ("input", "target", "prediction", "residual")}
+    axes = tuple(str(axis) for axis in arrays["axes"].ravel()) if "axes" in arrays else ("x", "y", "z")
     present = [array for array in fields.values() if array is not None]
     ranks = tuple(str(rank) for rank in arrays["rank"].ravel()) if "rank" in arrays else RANKS
     if present:
         shapes = {key: array.shape for key, array in fields.items() if array is not None}
         target, prediction = fields["target"], fields["prediction"]
-        if target is None or prediction is None or not 3 <= target.ndim <= 5 or 0 in target.shape:
+        alone = target is None and fields["residual"] is not None
+        if (
+            (target is None and not alone)
+            or prediction is None
+            or not 3 <= prediction.ndim <= 5
+            or 0 in prediction.shape
+        ):
             raise CorruptFile(
                 f"{path}: fields {shapes}, expected target and prediction of shape (samples, channels, *S)."
             )
-        if target.shape != prediction.shape or any(
-            array.shape[0] != len(target) or array.shape[2:] != target.shape[2:] for array in present
+        if (target is not None and target.shape != prediction.shape) or any(
+            array.shape[0] != len(prediction) or array.shape[2:] != prediction.shape[2:] for array in present
         ):
             raise CorruptFile(f"{path}: fields of different shapes: {shapes}.")
-        if len(ranks) != len(target):
-            raise CorruptFile(f"{path}: {len(target)} samples kept, but named {ranks}.")
+        if len(ranks) != len(prediction):
+            raise CorruptFile(f"{path}: {len(prediction)} samples kept, but named {ranks}.")
+        if len(axes) < prediction.ndim - 2:
+            raise CorruptFile(f"{path}: fields of {prediction.ndim - 2} axes, but named {axes}.")
     error, truth = numbers("spectrum_error"), numbers("spectrum_truth")
     sizes = [None if spectrum is None else spectrum.shape for spectrum in (error, truth)]
     if sizes[0] != sizes[1] or (sizes[0] is not None and len(sizes[0]) != 1):
@@ -286,6 +315,8 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
         fields["input"],
         fields["target"],
         fields["prediction"],
+        fields["residual"],
+        axes,
         error,
         truth,
         steps[0],

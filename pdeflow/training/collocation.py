@@ -35,8 +35,9 @@ class Collocation(LightningDataModule):
 
     A batch is a dict: ``points``, the tensors (N, d) by ``"inside"`` and the names of the sides. On sides of
     what is no box, d more columns are the outward normals; those of an `Observed` have the values. Points of
-    validation and test are draws of their own. A batch of a grid has ``input`` (coordinates of the nodes), ``grid``,
-    and ``target`` where the problem knows its exact solution; test points then have ``exact`` (N, unknowns).
+    validation and test are draws of their own. A batch of a grid has ``input`` (coordinates of the nodes),
+    ``grid``, and ``target`` where the problem knows its exact solution; test points then have ``exact`` (N,
+    unknowns), or where there is a reference.
 
     Parameters
     ----------

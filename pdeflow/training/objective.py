@@ -39,6 +39,10 @@ class Objective(nn.Module, abc.ABC):
         """Whether the validation loss is so small that training is to end; here never."""
         return False
 
+    def found(self) -> dict[str, Tensor]:
+        """Numbers that are learned beside the model, by name; here none."""
+        return {}
+
     def constrain(self, model: Any) -> Any:
         """The model that is trained; here the one given."""
         return model

@@ -22,7 +22,7 @@ from pdeflow.fields.inverse_distance import factor, inverse_distance_lift
 from pdeflow.problems import Dirichlet, MeshProblem, Problem, Robin, symbolic
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
-from pdeflow.problems.conditions import Condition
+from pdeflow.problems.conditions import Condition, check_numbers
 from pdeflow.problems.corners import contradictions
 from pdeflow.problems.domain import Box
 from pdeflow.problems.initial import TIME, Initial
@@ -45,12 +45,13 @@ class PhysicsInformed(Objective):
         The statement. Its parameters are numbers or fixed fields.
     hard
         Whether values that are given on sides are met by the form of the field
-        (:class:`~pdeflow.fields.HardConditions`) rather than learned. Conditions on derivatives across a side are
-        learned in any case.
+        (:class:`~pdeflow.fields.HardConditions`) rather than learned. Conditions on derivatives across a side
+        are learned in any case.
     weight
         Of the conditions that are learned.
     unknown
-        Names of parameters that are to be found too, with the numbers to start from.
+        Names of parameters that are to be found too, with the numbers to start from; logged as
+        ``valid/<name>``.
     wanted_residual
         Training ends once the root of the loss at the points that are held back is this small; by default it
         ends with the epochs.
@@ -58,9 +59,9 @@ class PhysicsInformed(Objective):
     Raises
     ------
     InvalidInput
-        If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate that
-        there is not, needs a parameter that has no one value, or gives values on two sides that contradict each
-        other where these meet (where ``hard``; else a warning).
+        If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate
+        that there is not, needs a parameter that has no one value, or gives values on two sides that
+        contradict each other where these meet (where ``hard``; else a warning).
     """
 
     monitor: ClassVar[str] = "valid/loss"
@@ -89,7 +90,7 @@ class PhysicsInformed(Objective):
         )
         symbols = {name: sympy.Symbol(name, real=True) for name in self.unknown}
         known = {
-            name: symbols[name] if name in symbols else value
+            name: symbols.get(name, value)
             for name, value in problem.complete_parameters(dict.fromkeys(self.unknown, 0.0)).items()
         }
         self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
@@ -97,7 +98,7 @@ class PhysicsInformed(Objective):
         for name, observed in observations(problem):
             observed.check(problem.domain)
             self.conditions[f"{name}:value"] = observed_statement(problem)
-        given = given_values(problem, known)
+        given = given_values(problem)
         self._check_corners(given)
         self._held = given if hard else {}
         for name, statement in self.conditions.items():
@@ -120,6 +121,10 @@ class PhysicsInformed(Objective):
     def satisfied(self, loss: float) -> bool:
         """Whether the validation loss is as small as is wanted."""
         return self.wanted_residual is not None and math.sqrt(loss) <= self.wanted_residual
+
+    def found(self) -> dict[str, Tensor]:
+        """The unknown parameters, as they are now."""
+        return {name: value.detach() for name, value in self.unknown.items()}
 
     def constrain(self, network: Field) -> Field:
         """The field that meets the values which are given, where ``hard``."""
@@ -284,28 +289,32 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
         known = problem.parameters
         if parameter not in known:
             raise InvalidInput("objective.unknown", parameter, f"a parameter of {name}", choices=known)
-        low, high = known[parameter].distribution.bounds
-        if not low <= start <= high:
+        distribution = known[parameter].distribution
+        low, high = distribution.bounds
+        if distribution.fixed is None and not low <= start <= high:
             bounds = f"a start from {low:g} to {high:g}, the bounds of {parameter}"
             raise InvalidInput(f"objective.unknown.{parameter}", start, bounds)
     for parameter, stated in problem.parameters.items():
         if parameter not in unknown and stated.distribution.fixed is None:
-            hint = f"Give problem.init_args.{parameter} a Constant, or start a search: objective.init_args.unknown."
+            hint = (
+                f"Give problem.init_args.{parameter} a Constant, or a start in objective.init_args.unknown."
+            )
             raise InvalidInput(f"parameter {parameter!r} of {name}", stated.distribution, "one number", hint)
+    for condition in problem.conditions:
+        check_numbers(condition)
     domain = problem.domain
     middle = torch.tensor([[0.4 * low + 0.6 * high for low, high in zip(domain.lower, domain.upper)]])
     problem.residual_at_points(lambda x: x.sum(1).sin(), middle, dict(unknown))
 
 
-def given_values(
-    problem: Problem, parameters: Mapping[str, Any]
-) -> dict[str, tuple[float, list[sympy.Expr]]]:
+def given_values(problem: Problem) -> dict[str, tuple[float, list[sympy.Expr]]]:
     """Sides where values are given: where they lie, and what is given there, lower orders first."""
     found: dict[str, tuple[float, list[sympy.Expr]]] = {}
     for side, condition in in_order(problem):
         if isinstance(condition, (Dirichlet, Initial)):
-            value = symbolic_value(problem, condition.value, parameters)
             place, held = found.get(side, (side_place(problem, side), []))
+            value = symbolic_value(problem, condition.value)
+            value = value.subs(symbolic.coordinate(side[:-1]), place)  # a formula may hold elsewhere too
             order = condition.order if isinstance(condition, Initial) else 0
             if order > len(held):
                 hint = "Give Initial(value) before Initial(slope, order=1)."
@@ -331,12 +340,11 @@ def side_place(problem: Problem, side: str) -> float:
     return problem.domain.lower[k] if side[-1] == "-" else problem.domain.upper[k]
 
 
-def symbolic_value(problem: Problem, value: Any, parameters: Mapping[str, Any]) -> sympy.Expr:
-    """A number or formula of ``at``, or of ``at`` and the parameters, as an expression."""
+def symbolic_value(problem: Problem, value: Any) -> sympy.Expr:
+    """A number or a formula of ``at`` as an expression."""
     at = Names("coordinate", symbolic.coordinates(problem))
-    if not callable(value):
-        return sympy.sympify(value)
-    return sympy.sympify(value(at))
+    expression: Any = sympy.sympify(value(at) if callable(value) else value)
+    return expression
 
 
 def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dict[str, CompiledStatement]:
@@ -363,7 +371,7 @@ def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dic
         else:
             assert isinstance(condition, (Dirichlet, Initial))
             order = condition.order if isinstance(condition, Initial) else 0
-            value = symbolic_value(problem, condition.value, parameters)
+            value = symbolic_value(problem, condition.value)
             left = sympy.Derivative(u, at[TIME]) if order else u
             name, expression = f"{side}:{'rate' if order else 'value'}", left - value
         found[name] = CompiledStatement([expression], [u], at, scalars)

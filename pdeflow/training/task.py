@@ -145,9 +145,17 @@ class TrainingTask(lightning.LightningModule):
         loss = self.objective(self.objective.predict(self, batch), batch)
         self.train_loss.update(loss, self.objective.counts(batch))
         if self.trainer.is_last_batch:
-            # Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step.
-            self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+            self._log_train_loss()
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
+        """Log the loss of an epoch that ends here because there is no better step."""
+        if self.trainer.should_stop and not self.trainer.is_last_batch:
+            self._log_train_loss()
+
+    def _log_train_loss(self) -> None:
+        """Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step."""
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take a batch into the validation metrics; gives the prediction."""
@@ -159,7 +167,11 @@ class TrainingTask(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics, of all processes together."""
-        values = {"loss": self.valid_loss.compute(), **self.valid_evaluator.compute()}
+        values = {
+            "loss": self.valid_loss.compute(),
+            **self.valid_evaluator.compute(),
+            **self.objective.found(),
+        }
         self.valid_loss.reset()
         self.valid_evaluator.reset()
         if not self.trainer.sanity_checking and self.objective.satisfied(float(values["loss"])):

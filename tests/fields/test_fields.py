@@ -1,4 +1,4 @@
-"""Every field: derivatives against automatic differentiation and against each other, shapes, storage, devices."""
+"""Every field: derivatives against automatic differentiation and each other, shapes, storage, devices."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ FIELDS = {
     "sine mlp": lambda: MLP(LOWER, UPPER, 1, widths=(6,), activation="sin"),
     "periodic mlp": lambda: MLP(LOWER, UPPER, 2, periodic=(True, False), widths=(7, 5)),
     "gaussians": lambda: Gaussians(LOWER, UPPER, 2, gaussians=9, sigma=0.4),
+    "periodic gaussians": lambda: Gaussians(LOWER, UPPER, 2, periodic=(True, False), gaussians=9, sigma=0.4),
     "one feature": lambda: Gaussians(LOWER, UPPER, 1, gaussians=9, features=1, sigma=0.4, hidden=0),
     "hard conditions": hard,
 }
@@ -110,19 +111,44 @@ def test_it_is_made_again_from_its_settings_and_runs_without_memory(name: str) -
     assert found[2, 0].device.type == "meta"
 
 
-def test_a_periodic_network_wraps_around() -> None:
-    field = FIELDS["periodic mlp"]().double()
+def test_hard_conditions_run_without_memory() -> None:
+    with torch.device("meta"):
+        field = HardConditions(MLP(LOWER, UPPER), [X], [Y], AT)
+        found = field.derivatives(torch.zeros(5, 2), [(0, 0), (1, 0), (2, 0)])
+    assert {value.device.type for value in found.values()} == {"meta"}
+    assert {tuple(value.shape) for value in found.values()} == {(5, 1)}
+
+
+@pytest.mark.parametrize("name", ["periodic mlp", "periodic gaussians"])
+def test_a_periodic_field_wraps_around(name: str) -> None:
+    field = FIELDS[name]().double()
     x = points()
     other = x + torch.tensor([2.0, 0.0], dtype=torch.float64)
     for index in ((0, 0), (1, 0), (2, 1)):
-        torch.testing.assert_close(field.derivatives(x, [index])[index], field.derivatives(other, [index])[index])
+        torch.testing.assert_close(
+            field.derivatives(x, [index])[index], field.derivatives(other, [index])[index]
+        )
 
 
-def test_a_product_of_axes_is_its_points() -> None:
-    field = FIELDS["gaussians"]().double()
+def test_narrow_gaussians_are_the_same_on_an_axis_that_wraps_around() -> None:
+    """The factor of von Mises differs from a Gaussian by its share (sigma / L)^2."""
+    torch.manual_seed(0)
+    plain = Gaussians([0.0], [1.0], gaussians=5, features=1, sigma=1e-3, hidden=0).double()
+    wrapped = Gaussians([0.0], [1.0], periodic=[True], gaussians=5, features=1, sigma=1e-3, hidden=0).double()
+    wrapped.load_state_dict(plain.state_dict())
+    x = plain.centres.detach()[0] + 2e-3
+    torch.testing.assert_close(wrapped.at(x), plain.at(x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gaussians", "periodic gaussians"])
+def test_a_product_of_axes_is_its_points(name: str) -> None:
+    field = FIELDS[name]().double()
     assert isinstance(field, Gaussians)
     axes = [torch.linspace(-1, 1, 5, dtype=torch.float64), torch.linspace(0, 0.5, 7, dtype=torch.float64)]
-    product, scattered = field.derivatives_on_product(axes, WANTED), field.derivatives(torch.cartesian_prod(*axes), WANTED)
+    product, scattered = (
+        field.derivatives_on_product(axes, WANTED),
+        field.derivatives(torch.cartesian_prod(*axes), WANTED),
+    )
     for index in WANTED:
         torch.testing.assert_close(product[index], scattered[index], rtol=1e-12, atol=1e-12)
 
@@ -154,6 +180,29 @@ def test_hard_conditions_hold_whatever_the_network_is() -> None:
     assert inside.abs().max() > 0
 
 
+def test_a_lift_of_a_formula_and_a_slope_along_its_own_axis() -> None:
+    """Formulas are those of one solution, which they give everywhere: only their values on the side count."""
+    u = sympy.cos(3 * Y) * sympy.exp(X)
+    values = {"y-": (0.0, [u.subs(Y, 0), sympy.Integer(0)]), "x+": (1.0, [u.subs(X, 1.0)])}
+    lift = transfinite_lift(AT, values)
+    for side, there in (({Y: 0.0}, u.subs(Y, 0.0)), ({X: 1.0}, u.subs(X, 1.0))):
+        assert abs(sympy.N((lift.subs(side) - there).subs({X: 0.3, Y: 0.2}))) < 1e-12
+    assert abs(sympy.N(lift.diff(Y).subs({Y: 0.0, X: 0.3}))) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"lift": [sympy.Integer(0)] * 2}, "HardConditions.lift: got '2 of them', expected 1"),
+        ({"coordinates": {"x": X}}, "HardConditions.coordinates: got '1 of them', expected 2"),
+    ],
+)
+def test_as_many_formulas_as_there_are_places(change: dict, word: str) -> None:
+    parts = {"lift": [sympy.Integer(0)], "distance": [X], "coordinates": AT} | change
+    with pytest.raises(InvalidInput, match=word):
+        HardConditions(MLP(LOWER, UPPER), **parts)
+
+
 def test_series_have_what_is_below_the_wanted() -> None:
     orders = Orders.of([(2, 1), (0, 0)])
     assert orders.indices == ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1))
@@ -173,6 +222,9 @@ def test_series_have_what_is_below_the_wanted() -> None:
         (lambda: MLP([0.0], [1.0], widths=()), "model.widths"),
         (lambda: MLP([0.0], [1.0], activation="relu"), "model.activation"),
         (lambda: MLP([0.0], [1.0], periodic=(True, False)), "model.periodic"),
+        (lambda: MLP([], []), "model.lower"),
+        (lambda: MLP([0.0], [1.0, 2.0]), "model.upper"),
+        (lambda: Gaussians([0.0, 1.0], [1.0, 1.0]), "model.upper"),
         (lambda: Gaussians([0.0], [1.0], gaussians=0), "model.gaussians"),
         (lambda: Gaussians([0.0], [1.0], sigma=0.0), "model.sigma"),
         (lambda: Orders.of([(1,), (1, 0)]), "orders"),

@@ -64,7 +64,7 @@ def test_no_step_is_said() -> None:
 
 
 def test_the_jacobian_is_that_of_the_residuals() -> None:
-    """Two statements, a condition that is learned, an unknown parameter, against one reverse pass a residual."""
+    """Two statements, a learned condition, an unknown parameter, against one reverse pass a residual."""
     from pdeflow.problems import Constant, Robin
     from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 
@@ -98,8 +98,13 @@ def test_a_poisson_problem_is_solved_to_five_digits() -> None:
     )
     data = Collocation(problem, inside=400, steps=10, held_back=100, test_resolutions=(41,))
     trainer = lightning.Trainer(
-        max_epochs=15, precision="64-true", accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+        max_epochs=15,
+        precision="64-true",
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
     )
     trainer.fit(task, datamodule=data)
     assert float(trainer.callback_metrics["valid/l2"]) < 1e-5
@@ -108,7 +113,11 @@ def test_a_poisson_problem_is_solved_to_five_digits() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "word"),
-    [({"damping": 0.0}, "optimizer.damping"), ({"fall": 1.0}, "optimizer.fall"), ({"grow": 0.5}, "optimizer.grow")],
+    [
+        ({"damping": 0.0}, "optimizer.damping"),
+        ({"fall": 1.0}, "optimizer.fall"),
+        ({"grow": 0.5}, "optimizer.grow"),
+    ],
 )
 def test_wrong_settings(settings: dict[str, float], word: str) -> None:
     with pytest.raises(InvalidInput, match=word):

@@ -30,8 +30,8 @@ class Checkpoints(Checkpoint):
     folder
         The run's folder; the trainer's ``default_root_dir`` where it is null.
     monitor
-        The logged number that is to be small; that of the objective if null. Of a physics-informed one it is the
-        loss at points that are held back, and never the error against a known solution.
+        The logged number that is to be small; that of the objective if null. Of a physics-informed one it is
+        the loss at points that are held back, and never the error against a known solution.
     every_steps
         Optimiser steps between two further writings of ``last.ckpt``; none if null.
     """

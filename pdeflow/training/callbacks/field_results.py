@@ -12,6 +12,7 @@ from pdeflow.atomic_file import write_json
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.callbacks.test_results import write_npz
 from pdeflow.training.evaluator import Evaluator
+from pdeflow.training.physics_informed import PhysicsInformed
 from pdeflow.training.task import TrainingTask
 
 
@@ -21,7 +22,8 @@ class FieldResults(Callback):
     ``metrics.json`` maps ``points``, the points that are held back, and the name of every test grid to its
     metrics. The ``.npz`` of a grid holds the solution at its nodes, ``prediction`` (1, unknowns, *shape);
     ``residual`` (1, equations, *shape); where the exact solution is known ``target``, of the shape of the
-    prediction, and the curves of the `Evaluator`; and ``rank`` (1,). Those of an earlier test are removed.
+    prediction, and the curves of the `Evaluator`; ``rank`` (1,) and ``axes``, the names of the axes. Those of
+    an earlier test are removed. ``statement.json`` is what the problem says of itself (`Problem.describe`).
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ class FieldResults(Callback):
         assert isinstance(pl_module, TrainingTask)
         if not trainer.is_global_zero:
             return
+        assert isinstance(pl_module.objective, PhysicsInformed)
+        problem = pl_module.objective.problem
         folder = run_folder(trainer, self.folder) / "test"
         for stale in folder.glob("*.npz"):
             stale.unlink()
@@ -66,5 +70,7 @@ class FieldResults(Callback):
                 table[name] = {key: float(value) for key, value in metrics.items()}
             if number in self._fields:
                 curves = evaluator.curves() if "target" in self._fields[number] else {}
-                write_npz(folder / f"{name}.npz", {**self._fields[number], **curves}, ("solution",))
+                arrays = {**self._fields[number], **curves}
+                write_npz(folder / f"{name}.npz", arrays, ("solution",), problem.coordinates)
+        write_json(folder / "statement.json", {**problem.describe(), "fields": list(problem.fields)})
         write_json(folder / "metrics.json", table)

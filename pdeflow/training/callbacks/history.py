@@ -56,8 +56,9 @@ class History(Callback):
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
             "seconds": round(self._seconds(), 3),
-            "lr": float(trainer.optimizers[0].param_groups[0].get("lr", 1.0)),
         }
+        if "lr" in (group := trainer.optimizers[0].param_groups[0]):  # there are optimisers without
+            row["lr"] = float(group["lr"])
         for name, value in trainer.callback_metrics.items():
             if name.startswith("train/") or (self._validated and name.startswith("valid/")):
                 row[name] = float(value)

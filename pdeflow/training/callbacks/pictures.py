@@ -22,7 +22,7 @@ class Pictures(Callback):
     """Draws truth, prediction and error of the first validation sample into TensorBoard.
 
     One row a channel of the target, of a trajectory at its last step; lines in 1D, images in 2D, the middle
-    slice in 3D. Does nothing with another logger or none, and for samples on meshes.
+    slice in 3D. Does nothing with another logger or none, for samples on meshes, and for points.
 
     Parameters
     ----------
@@ -46,7 +46,8 @@ class Pictures(Callback):
     ) -> None:
         """Draw the first sample of the first batch, where it is due."""
         due = batch_idx == 0 and dataloader_idx == 0 and (trainer.current_epoch + 1) % self.every == 0
-        unseen = trainer.sanity_checking or isinstance(batch.get("grid"), MeshNodes)
+        drawable = "target" in batch and not isinstance(batch["grid"], MeshNodes)
+        unseen = trainer.sanity_checking or not drawable
         if not due or unseen or not trainer.is_global_zero:
             return
         for logger in trainer.loggers:

@@ -123,9 +123,13 @@ class TestResults(Callback):
         return {name: torch.stack(column) for name, column in zip(("input", "target", "prediction"), columns)}
 
 
-def write_npz(path: Path, arrays: dict[str, Tensor], ranks: Sequence[str] = RANKS) -> None:
-    """Write what the report shows of one test set, with what the samples that are kept as fields are."""
+def write_npz(
+    path: Path, arrays: dict[str, Tensor], ranks: Sequence[str] = RANKS, axes: Sequence[str] | None = None
+) -> None:
+    """Write what the report shows of one test set, what the samples kept are, and their axes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = {name: value.cpu().numpy() for name, value in arrays.items()}
+    if axes is not None:
+        columns["axes"] = np.array(axes)
     with replacing(path) as stream:
         np.savez(stream, rank=np.array(ranks), **columns)

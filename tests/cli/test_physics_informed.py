@@ -1,0 +1,184 @@
+"""A statement from the command line: fit, validate, test, predict, export, report."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+SHORT = (
+    "--trainer.max_epochs=2",
+    "--data.inside=100",
+    "--data.held_back=100",
+    "--data.test_resolutions=[17]",
+)
+
+
+def axes(n: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.meshgrid(np.linspace(0, 1, n), np.linspace(0, 1, n + 1), indexing="ij")
+    return x, y
+
+
+def exact(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.sin(np.pi * x) * np.sin(np.pi * y)
+
+
+def test_from_the_config_to_the_report(pdeflow, tmp_path):
+    import pdeflow as library
+
+    result = pdeflow("fit", "-c", "sine_poisson_mlp", *SHORT)
+    assert result.code == 0, result.err
+    run = tmp_path / "runs" / "sine_poisson_mlp"
+    assert "surrogate    runs/sine_poisson_mlp/surrogate" in result.out
+    assert "precision: 64-true" in (run / "config.yaml").read_text()
+
+    result = pdeflow("validate", run)
+    assert result.code == 0, result.err
+    assert "loss" in result.out
+
+    result = pdeflow("test", run)
+    assert result.code == 0, result.err
+    assert "RMS of the equation's residual at points that training has not seen" in result.out
+    table = json.loads((run / "test" / "metrics.json").read_text())
+    assert set(table) == {"points", "17x17"}
+    assert table["points"]["l2"] < 1e-3
+    assert table["points"]["conditions"] < 1e-12
+
+    page = (run / "report.html").read_text()
+    for said in (
+        "MLP on sine_poisson",
+        "Equation, in LaTeX",
+        "u, truth",
+        "u, prediction",
+        "u, error",
+        "residual of the equation",
+        "x runs to the right, y upwards",
+        "Dirichlet, 0 on the whole boundary",
+        "surrogate(points)",
+        "with valid/loss",
+        "seed of the points",
+    ):
+        assert said in page, said
+    assert "Median" not in page
+    assert (run / "report.png").is_file()
+    result = pdeflow("report", run)
+    assert result.code == 0, result.err
+
+    x, y = axes()
+    solution = library.load(run)
+    assert np.abs(solution(np.stack([x, y], axis=-1)) - exact(x, y)).max() < 1e-3
+
+    np.savez(tmp_path / "points.npz", x=x, y=y)
+    result = pdeflow("predict", run, "points.npz", "-o", "values.npz")
+    assert result.code == 0, result.err
+    assert result.out == "Wrote u at 30 points to values.npz\n"
+    with np.load(tmp_path / "values.npz") as stored:
+        np.testing.assert_array_equal(stored["u"], solution(np.stack([x, y], axis=-1)))
+    np.save(tmp_path / "points.npy", np.stack([x.ravel(), y.ravel()], axis=1))
+    result = pdeflow("predict", run, "points.npy", "-o", "list.npz")
+    assert result.code == 0, result.err
+    with np.load(tmp_path / "list.npz") as stored:
+        assert stored["u"].shape == (30,)
+
+    result = pdeflow("export", run, "-o", "u.pt2")
+    assert result.code == 0, result.err
+    assert result.out == "Wrote MLP to u.pt2: from (points, 2) of x, y to (points, 1) of u\n"
+    program = torch.export.load(tmp_path / "u.pt2").module()
+    points = torch.rand(7, 2, dtype=torch.float64)
+    torch.testing.assert_close(program(points)[:, 0], solution(points))
+
+    refused = [
+        (
+            ("predict", run, "points.npz", "-o", "u.npz", "--steps", "3"),
+            "--steps: got 3, expected nothing for a field",
+        ),
+        (("predict", run, "missing.npz", "-o", "u.npz"), "no such file"),
+        (("predict", run, "y.npz", "-o", "u.npz"), "FILE: got 'x', expected a coordinate"),
+        (("predict", run, "uneven.npz", "-o", "u.npz"), "expected arrays of one shape"),
+        (("predict", run, "far.npz", "-o", "u.npz"), "points: got 'x = 1.25', expected x from 0 to 1"),
+        (("predict", run, "grid.h5", "-o", "u.npz"), "expected an .npz with the coordinates x, y"),
+        (("export", run, "-o", "v.pt2", "--points", "9", "9"), "a field is not on a grid"),
+        (("inspect", run), "not the folder of a run"),
+        (("fit", "--resume", run), "more than the 2 epochs"),
+    ]
+    np.savez(tmp_path / "y.npz", y=y)
+    np.savez(tmp_path / "uneven.npz", x=x, y=y[0])
+    np.savez(tmp_path / "far.npz", x=x + 1.0, y=y)
+    (tmp_path / "grid.h5").touch()
+    for command, told in refused:
+        result = pdeflow(*command)
+        assert result.code != 0
+        assert told in result.err, result.err
+        assert result.is_short
+
+
+def test_a_problem_without_an_exact_solution(pdeflow, tmp_path):
+    (tmp_path / "poisson.yaml").write_text(
+        """
+problem: {class_path: Poisson, init_args: {source: {class_path: Constant, init_args: {value: 1.0}}}}
+model: {class_path: Gaussians, init_args: {gaussians: 20, features: 1, hidden: 0, sigma: 0.3}}
+objective: {class_path: PhysicsInformed, init_args: {wanted_residual: 1.0e+3}}
+data: {class_path: Collocation}
+optimizer: {class_path: LevenbergMarquardt}
+"""
+    )
+    result = pdeflow("fit", "-c", "poisson.yaml", *SHORT)
+    assert result.code == 0, result.err
+    assert "Trained 1 epoch, when the residual was as small as is wanted. valid/loss" in result.out
+    result = pdeflow("test", "runs/poisson")
+    assert result.code == 0, result.err
+    page = (tmp_path / "runs" / "poisson" / "report.html").read_text()
+    assert "u, prediction" in page
+    assert "residual of the equation" in page
+    assert "u, truth" not in page
+    assert not (tmp_path / "runs" / "poisson" / "report.png").exists()
+    more = (
+        "--trainer.max_epochs=11",
+        "--objective.wanted_residual=null",
+        "--data.steps=1",
+    )  # the 10th is drawn
+    result = pdeflow("fit", "--resume", "runs/poisson", *more)
+    assert result.code == 0, result.err
+    assert "Trained 11 epochs" in result.out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--problem=null",), "Give the key problem: {class_path: NAME}."),
+        (("--objective=Supervised",), "objective: got 'Supervised', expected PhysicsInformed"),
+        (("--ensemble=2",), "ensemble: got 2, expected 1 for a field"),
+        (("--compile=true",), "compile: got True, expected False for a field"),
+        (
+            ("--model.lower=[0,1]",),
+            "model.init_args.lower: got [0.0, 1.0], expected [0.0, 0.0], as the problem has it",
+        ),
+        (("--model=DeepONet", "--model.sensors=[5,5]"), "model.class_path: got 'DeepONet', expected a field"),
+        (("--data.sampler=foo",), "data.init_args.sampler: got 'foo'"),
+        (("--problem=Darcy",), "parameter 'a' of darcy"),
+        (("--problem=Burgers",), "problem: got 'burgers', expected an equation on a box of all coordinates"),
+    ],
+)
+def test_what_does_not_go_together(pdeflow, tmp_path, options, told):
+    result = pdeflow("fit", "-c", "sine_poisson_mlp", *options)
+    assert result.code != 0
+    assert told in result.err, result.err
+    assert result.is_short
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--problem=SinePoisson",), "expected none for Supervised and GridData"),
+        (("--model=MLP",), "model.class_path: got 'MLP', expected an operator"),
+        (("--objective=PhysicsInformed", "--objective.problem=SinePoisson"), "belong together"),
+    ],
+)
+def test_samples_on_grids_are_not_points(pdeflow, darcy_file, tiny, options, told):
+    options = [*tiny[:3], f"--data.path={darcy_file}", *options]
+    result = pdeflow("fit", "-c", "darcy_fno", *options)
+    assert result.code != 0
+    assert told in result.err, result.err

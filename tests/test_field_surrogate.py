@@ -1,0 +1,177 @@
+"""A field written, read back, asked at points, exported, and read from files that should not be read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+import torch
+
+import pdeflow
+from pdeflow.data.normalisation import Normalisation
+from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
+from pdeflow.exported_program import exported, facts
+from pdeflow.fields import MLP, Field, Gaussians, HardConditions
+from pdeflow.operators import FNO
+
+X, T = sympy.symbols("x t", real=True)
+NAMES = Normalisation(("x", "t"), ("u",), (0.0, 0.0), (1.0, 1.0), (0.0,), (1.0,))
+LOWER, UPPER = [-1.0, 0.0], [1.0, 0.5]
+
+
+def made(kind: str = "hard") -> Field:
+    torch.manual_seed(0)
+    if kind == "gaussians":
+        return Gaussians(LOWER, UPPER, periodic=(True, False), gaussians=7).double()
+    network = MLP(LOWER, UPPER, 2 if kind == "two" else 1, widths=(5,)).double()
+    if kind != "hard":
+        return network
+    return HardConditions(network, [sympy.exp(-0.1 * T) * sympy.cos(X)], [T * (1 - X**2)], {"x": X, "t": T})
+
+
+def points(n: int = 6) -> torch.Tensor:
+    torch.manual_seed(1)
+    low, high = (torch.tensor(corner, dtype=torch.float64) for corner in (LOWER, UPPER))
+    return low + (high - low) * torch.rand(n, 2, dtype=torch.float64)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return pdeflow.save(made(), tmp_path / "kept", NAMES, metrics={"valid/loss": 1e-9})
+
+
+@pytest.mark.parametrize("kind", ["hard", "mlp", "gaussians", "two"])
+def test_round_trip(kind: str, tmp_path: Path) -> None:
+    field = made(kind)
+    again = pdeflow.load(pdeflow.save(field, tmp_path / kind))
+    assert isinstance(again, pdeflow.FieldSurrogate)
+    assert again.dtype == torch.float64
+    wanted = [(0, 0), (2, 1)]
+    expected, found = (f.derivatives(points(), wanted) for f in (field, again.model))
+    for index in wanted:
+        torch.testing.assert_close(found[index], expected[index], rtol=1e-13, atol=1e-13)
+
+
+def test_points_of_any_shape_are_answered_in_kind(folder: Path) -> None:
+    u, x = pdeflow.load(folder), points(12)
+    expected = made().at(x)[:, 0].detach()
+    torch.testing.assert_close(u(x), expected)
+    torch.testing.assert_close(u(x.reshape(3, 4, 2)), expected.reshape(3, 4))
+    torch.testing.assert_close(u(x[0]), expected[0])
+    torch.testing.assert_close(u(x, batch_size=5), expected)
+    assert u(x[:0]).shape == (0,)
+    single = u(x.float())
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), expected, rtol=1e-5, atol=1e-6)
+    array = u(x.numpy())
+    assert isinstance(array, np.ndarray)
+    np.testing.assert_array_equal(array, u(x).numpy())
+    assert u(torch.tensor([[0, 0]])).dtype == torch.float64
+    assert repr(u) == "Surrogate(MLP: x, t -> u, valid/loss 1e-09)"
+
+
+def test_several_unknowns_are_the_last_axis(tmp_path: Path) -> None:
+    u = pdeflow.load(pdeflow.save(made("two"), tmp_path))
+    assert u(points(6).reshape(2, 3, 2)).shape == (2, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (np.zeros((4, 3)), r"shape of points: got \(4, 3\), expected \(..., 2\): the coordinates x, t"),
+        (np.array([[0.0, 0.1], [0.0, np.nan]]), "points: got '1 that are NaN or infinite'"),
+        (np.array([[0.0, 0.1], [0.0, 0.6]]), r"points: got 't = 0.6', expected t from 0 to 0.5(?s:.*)1 of 2"),
+        (np.array([["a", "b"]]), "real numbers"),
+    ],
+)
+def test_wrong_points(folder: Path, given: np.ndarray, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        pdeflow.load(folder)(given)
+
+
+def test_an_axis_that_wraps_around_has_no_outside(tmp_path: Path) -> None:
+    u = pdeflow.load(pdeflow.save(made("gaussians"), tmp_path, NAMES))
+    x = points()
+    torch.testing.assert_close(u(x + torch.tensor([2.0, 0.0])), u(x))
+    with pytest.raises(InvalidInput, match=r"t from 0 to 0\.5"):
+        u(x + torch.tensor([0.0, 1.0]))
+
+
+def test_nothing_is_marched(folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="Time is one of its coordinates"):
+        pdeflow.load(folder).rollout(points(), 3)
+
+
+def test_the_card_says_how_to_ask(folder: Path) -> None:
+    card = (folder / "README.md").read_text()
+    for said in (
+        "values = u(points)",
+        "x, t of each point",
+        "t from 0 to 0.5",
+        "met by the form of the field",
+    ):
+        assert said in card
+
+
+@pytest.mark.parametrize("kind", ["hard", "gaussians"])
+def test_an_exported_field_takes_any_number_of_points(kind: str, tmp_path: Path) -> None:
+    surrogate = pdeflow.load(pdeflow.save(made(kind), tmp_path, NAMES))
+    program, x = exported(surrogate).module(), points(9)
+    for n in (1, 2, 9):
+        torch.testing.assert_close(program(x[:n])[:, 0], surrogate(x[:n]))
+    said = facts(surrogate)
+    assert (said["inputs"], said["outputs"], said["dtype"]) == (["x", "t"], ["u"], "float64")
+    assert said["periodic"] == list(surrogate.model.periodic)
+    with pytest.raises(InvalidInput, match="a field is not on a grid"):
+        exported(surrogate, [5, 5])
+
+
+def changed(folder: Path, change: dict[str, Any]) -> Path:
+    path = folder / "surrogate.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("formulas", "error"),
+    [
+        ({"lift": ["__import__('os').system('true')"]}, UnsafeFile),
+        ({"lift": ["Symbol('y')"]}, UnsafeFile),
+        ({"lift": []}, CorruptFile),
+        ({"lift": None}, CorruptFile),
+        ({"coordinates": ["x", "t; import os"]}, CorruptFile),
+        ({"else": []}, CorruptFile),
+    ],
+)
+def test_formulas_that_are_none(folder: Path, formulas: dict[str, Any], error: type[Exception]) -> None:
+    stored = json.loads((folder / "surrogate.json").read_text())["hard_conditions"]
+    with pytest.raises(error):
+        pdeflow.load(changed(folder, {"hard_conditions": stored | formulas}))
+
+
+def test_formulas_of_an_operator(tmp_path: Path) -> None:
+    folder = pdeflow.save(FNO(modes=[4, 4], width=4, layers=1), tmp_path)
+    with pytest.raises(CorruptFile, match="FNO is no field"):
+        pdeflow.load(changed(folder, {"hard_conditions": {"lift": [], "distance": [], "coordinates": []}}))
+
+
+def test_a_formula_that_cannot_be_stored_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    field = HardConditions(made("mlp"), [sympy.Max(X, 0)], [T], {"x": X, "t": T})
+    with pytest.raises(InvalidInput, match=r"pdeflow\.fields"):
+        pdeflow.save(field, tmp_path / "kept", NAMES)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_weights_that_are_damaged(folder: Path) -> None:
+    stored = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(stored[:-4])
+    with pytest.raises(CorruptFile, match="checksum"):
+        pdeflow.load(folder)
+    changed(folder, {"sha256": hashlib.sha256(stored[:-4]).hexdigest()})
+    with pytest.raises(CorruptFile, match="do not fit"):
+        pdeflow.load(folder)

@@ -1,0 +1,348 @@
+"""Learning from a statement: what is asked of it, what chooses the best epoch, and what a test says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from pdeflow.errors import InvalidInput
+from pdeflow.fields import MLP, Field, Gaussians
+from pdeflow.problems import (
+    Box,
+    Burgers,
+    Constant,
+    ConvectedSine,
+    D,
+    Darcy,
+    Dirichlet,
+    HeatedRod,
+    ImpedanceHelmholtz,
+    Initial,
+    KleinGordon,
+    Neumann,
+    Parameter,
+    Poisson,
+    PolygonDiffusion,
+    Problem,
+    SineHelmholtz,
+    SinePoisson,
+    Uniform,
+)
+from pdeflow.training import Collocation, Evaluator, LevenbergMarquardt, PhysicsInformed, TrainingTask
+from pdeflow.training.callbacks import FieldResults, default_callbacks
+from pdeflow.training.collocation import TEST, VALIDATION
+from pdeflow.training.point_errors import PointErrors
+
+
+class Stated(Problem):
+    """u_xx + u_yy = 1 on the unit square, with what a test gives it."""
+
+    def __init__(self, *conditions: Any, residual: Any = None, periodic: tuple[str, ...] = ()) -> None:
+        self.domain = Box(x=(0.0, 1.0), y=(0.0, 1.0), periodic=periodic)
+        self.conditions = conditions or (Dirichlet(0.0),)
+        self._residual = residual or (lambda u, at, p: D(u, "x", 2) + D(u, "y", 2) - 1.0)
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        return self._residual(u, at, p)
+
+
+class Decay(Problem):
+    """u_x = -k u, u(0) = 1, with a rate between 1 and 4."""
+
+    domain = Box(x=(0.0, 1.0))
+    conditions = (Dirichlet(1.0, on="x-"),)
+    k = Parameter(Uniform(1.0, 4.0))
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        return D(u, "x") + p.k * u
+
+
+def fitted(
+    problem: Problem, field: type[Field] = MLP, epochs: int = 3, folder: Path | None = None, **settings: Any
+) -> tuple[TrainingTask, lightning.Trainer, Collocation]:
+    torch.manual_seed(0)
+    optimizer = settings.pop("optimizer", LevenbergMarquardt)
+    points = {
+        "inside": 150,
+        "on_sides": 20,
+        "held_back": 200,
+        "test_resolutions": (21,),
+        **settings.pop("points", {}),
+    }
+    network = settings.pop("network", {"widths": (12,)} if field is MLP else {"gaussians": 30, "features": 1})
+    data = Collocation(problem, **points)
+    task = TrainingTask(
+        field(**data.model_arguments, **network), PhysicsInformed(problem, **settings), optimizer
+    )
+    trainer = lightning.Trainer(
+        max_epochs=epochs,
+        precision="64-true",
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=folder is not None,
+        callbacks=default_callbacks(folder) if folder else [],
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(task, datamodule=data)
+    return task, trainer, data
+
+
+@pytest.mark.parametrize(
+    ("problem", "field", "error"),
+    [
+        (HeatedRod(), MLP, 1e-3),
+        (ConvectedSine(beta=2.0), MLP, 1e-3),
+        (ConvectedSine(beta=2.0), Gaussians, 2e-3),
+        (SineHelmholtz(1, 1), MLP, 2e-2),
+        (KleinGordon(stop=1.0), MLP, 1e-4),
+    ],
+    ids=lambda value: value.name if isinstance(value, Problem) else getattr(value, "__name__", ""),
+)
+def test_known_solutions_are_found(problem: Problem, field: type[Field], error: float) -> None:
+    network = (
+        {"sigma": 1.0, "gaussians": 40, "features": 1, "hidden": 0}
+        if field is Gaussians
+        else {"widths": (16,)}
+    )
+    _, trainer, _ = fitted(problem, field, network=network, points={"inside": 300, "test_resolutions": (11,)})
+    assert float(trainer.callback_metrics["valid/l2"]) < error
+
+
+def test_conditions_that_are_learned_are_counted() -> None:
+    """Soft values and a slope: the loss has a part for each."""
+    problem = Stated(Dirichlet(0.0), Neumann(1.0, on="x+"))
+    assert set(PhysicsInformed(problem).statements) == {"inside", "x+:slope"}
+    soft = PhysicsInformed(problem, hard=False)
+    assert set(soft.statements) == {"inside", "x-:value", "y-:value", "y+:value", "x+:slope"}
+    torch.manual_seed(0)
+    field, batch = (
+        MLP([0.0, 0.0], [1.0, 1.0]).double(),
+        {"points": Collocation(problem, inside=9).points(0, 9)},
+    )
+    parts = soft.piecewise(field, batch["points"])
+    expected = sum((1 if name == "inside" else 10) * part.square().mean() for name, part in parts.items())
+    torch.testing.assert_close(
+        soft(soft.predict(type("Step", (), {"model": field})(), batch), batch), expected
+    )
+
+
+# What is wrong with a statement.
+
+
+def z_squared(u: Any, at: Any, p: Any) -> Any:
+    return D(u, "z", 2) - 1.0
+
+
+@pytest.mark.parametrize(
+    ("problem", "settings", "told"),
+    [
+        (Stated(residual=lambda u, at, p: at.x - 1.0), {}, "Stated.residual: .*without u.*depends on u"),
+        (Stated(residual=z_squared), {}, "axis of D: got 'z', expected one of the domain's axes x, y"),
+        (Stated(residual=lambda u, at, p: u - at.z), {}, "coordinate: got 'z', expected one of x, y"),
+        (Stated(residual=lambda u, at, p: u - p.k), {}, "parameter: got 'k'"),
+        (Stated(Dirichlet(0.0), periodic=("x",)), {}, None),
+        (Stated(Dirichlet(0.0, on="x-"), periodic=("x",)), {}, "Dirichlet.on: got 'x-'(?s:.*)wraps around"),
+        (
+            Stated(Neumann(0.0, on=("y-", "x+")), periodic=("x",)),
+            {},
+            "Neumann.on: got 'x.'(?s:.*)wraps around",
+        ),
+        (Stated(Initial(0.0)), {}, "Initial.on: got 't-', expected 'all' or sides of the domain"),
+        (Stated(Dirichlet(0.0, on="z-")), {}, "Dirichlet.on: got 'z-'"),
+        (Stated(Dirichlet(math.nan)), {}, "Dirichlet.value: got nan, expected a finite number"),
+        (
+            Stated(Dirichlet(0.0), Dirichlet(1.0, on="x-")),
+            {},
+            r"x- gives 1 and y[+-] gives 0 where they meet \(x = 0, y = [01]\)(?s:.*)hard: false",
+        ),
+        (Poisson(), {}, "parameter 'f' of poisson.*one number"),
+        (Darcy(), {}, "parameter 'a' of darcy.*one number"),
+        (Burgers(), {}, "problem: got 'burgers', expected an equation on a box of all coordinates"),
+        (PolygonDiffusion(), {}, "problem: got 'polygon_diffusion'"),
+        (ImpedanceHelmholtz(), {}, "real unknown"),
+        (Decay(), {}, "parameter 'k' of decay(?s:.*)objective.init_args.unknown"),
+        (Decay(), {"unknown": {"k": 2.0}}, None),
+        (Decay(), {"unknown": {"k": 5.0}}, "objective.unknown.k: got 5.0, expected a start from 1 to 4"),
+        (Decay(), {"unknown": {"c": 5.0}}, "objective.unknown: got 'c'"),
+        (Decay(), {"unknown": {"k": 2.0}, "weight": 0.0}, "objective.weight"),
+        (Decay(), {"unknown": {"k": 2.0}, "wanted_residual": 0.0}, "objective.wanted_residual"),
+        (None, {}, "objective.problem"),
+    ],
+)
+def test_what_is_wrong_is_named(problem: Problem | None, settings: dict[str, Any], told: str | None) -> None:
+    if told is None:
+        PhysicsInformed(problem, **settings)
+        return
+    with pytest.raises(InvalidInput, match=told):
+        PhysicsInformed(problem, **settings)
+
+
+def test_a_box_is_not_periodic_on_one_side() -> None:
+    with pytest.raises(InvalidInput, match=r"periodic: got 'x-'(?s:.*)An axis wraps as a whole"):
+        Stated(periodic=("x-",))
+
+
+def test_values_that_are_learned_may_jump_in_a_corner_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match=r"x- gives 1 and y[+-] gives 0 where they meet"):
+        PhysicsInformed(Stated(Dirichlet(0.0), Dirichlet(1.0, on="x-")), hard=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PhysicsInformed(SinePoisson(), hard=False)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"inside": 0}, {"on_sides": 0}, {"steps": 0}, {"held_back": 0}, {"resample": 0}]
+)
+def test_numbers_of_points(settings: dict[str, int]) -> None:
+    with pytest.raises(InvalidInput, match=f"data.{next(iter(settings))}: got 0, expected at least 1"):
+        Collocation(SinePoisson(), **settings)
+
+
+# What chooses the best epoch, and what ends a run.
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "halton", "lhs", "uniform", "grid"])
+def test_points_that_are_held_back_are_others(sampler: Any) -> None:
+    data = Collocation(SinePoisson(), inside=64, held_back=64, sampler=sampler)
+    held = [batch["points"]["inside"] for batch in data.val_dataloader() if "points" in batch]
+    tested = [batch["points"]["inside"] for batch in data.test_dataloader()[0]]
+    trained = next(iter(data.train_dataloader()))["points"]["inside"]
+    sets = [trained, held[0], tested[0]]
+    assert all(len(points) == 64 and bool(((points > 0) & (points < 1)).all()) for points in sets)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert torch.cdist(sets[a], sets[b]).min() > 0
+    again = Collocation(SinePoisson(), inside=64, held_back=64, sampler=sampler)
+    torch.testing.assert_close(again.points(VALIDATION, 64)["inside"], held[0], rtol=0, atol=0)
+    torch.testing.assert_close(again.points(TEST, 64)["inside"], tested[0], rtol=0, atol=0)
+
+
+class Worsening(LevenbergMarquardt):
+    """Makes the residual smaller for one epoch and larger later, whatever the error does."""
+
+    def step(self, closure: Any, least_squares: Any) -> Any:
+        result = super().step(closure, least_squares)
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps > 10:
+            self.place(self.vector() * 1.01)
+        return result
+
+
+def test_the_best_epoch_has_the_smallest_residual_at_points_that_are_held_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the smallest error, which falls all the time here."""
+    errors = itertools.count(100.0, -1.0)
+    monkeypatch.setattr(Evaluator, "compute", lambda self: {"l2": torch.tensor(next(errors))})
+    fitted(SinePoisson(), folder=tmp_path, optimizer=Worsening)
+    history = json.loads((tmp_path / "history.json").read_text())
+    losses = [row["valid/loss"] for row in history]
+    assert np.argmin(losses) == 0
+    surrogate = json.loads((tmp_path / "surrogate" / "surrogate.json").read_text())
+    assert surrogate["metrics"] == {"valid/loss": losses[0], "valid/l2": history[0]["valid/l2"]}
+
+
+def test_a_run_ends_at_the_wanted_residual() -> None:
+    _, trainer, _ = fitted(SinePoisson(), epochs=50, wanted_residual=0.1)
+    assert trainer.current_epoch < 50
+    assert math.sqrt(float(trainer.callback_metrics["valid/loss"])) <= 0.1
+
+
+class Stuck(LevenbergMarquardt):
+    """Finds no better step after the 13th."""
+
+    def step(self, closure: Any, least_squares: Any) -> Any:
+        result = super().step(closure, least_squares)
+        self.steps = getattr(self, "steps", 0) + 1
+        self.stalled = self.steps == 13
+        return result
+
+
+def test_an_epoch_that_ends_early_is_recorded_with_its_own_loss(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Stuck found no step"):
+        fitted(SinePoisson(), epochs=9, folder=tmp_path, optimizer=Stuck)
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert [row["step"] for row in history] == [10, 13]
+    assert history[1]["train/loss"] < 0.1 * history[0]["train/loss"]
+    assert (tmp_path / "surrogate" / "surrogate.json").is_file()
+
+
+def test_an_unknown_parameter_is_found_and_recorded(tmp_path: Path) -> None:
+    """u_x = -k u with u(0) = 1 and u(1) = exp(-2): k = 2."""
+
+    class Measured(Decay):
+        conditions = (Dirichlet(1.0, on="x-"), Dirichlet(math.exp(-2.0), on="x+"))
+
+    task, trainer, _ = fitted(Measured(), unknown={"k": 1.2}, folder=tmp_path)
+    assert float(trainer.callback_metrics["valid/k"]) == pytest.approx(2.0, abs=1e-4)
+    kept = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert kept["objective.unknown.k"].dtype == torch.float64
+    assert float(kept["objective.unknown.k"]) == pytest.approx(2.0, abs=1e-4)
+    assert task.objective.unknown["k"].device == next(task.model.parameters()).device
+
+
+# What a test says.
+
+
+def test_what_is_left_at_points() -> None:
+    metric = PointErrors()
+    residual, side = torch.tensor([[3.0], [4.0]]), {"x-": torch.zeros(3, 1), "x+": torch.full((1, 1), 2.0)}
+    values, exact = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [1.0]])
+    metric.update(residual, side, values, exact)
+    found = {name: float(value) for name, value in metric.compute().items()}
+    expected = {"residual": math.sqrt(12.5), "conditions": 1.0, "l2": math.sqrt(0.5), "max_error": 1.0}
+    assert found == pytest.approx(expected)
+    metric.reset()
+    metric.update(residual, {}, values)
+    assert set(metric.compute()) == {"residual"}
+
+
+def results_of(
+    problem: Problem, folder: Path, **settings: Any
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    task, trainer, data = fitted(problem, epochs=1, folder=folder, **settings)
+    trainer.callbacks.append(FieldResults(folder))
+    trainer.test(task, datamodule=data, verbose=False)
+    with np.load(next((folder / "test").glob("*.npz"))) as stored:
+        return json.loads((folder / "test" / "metrics.json").read_text()), dict(stored)
+
+
+def test_of_a_known_solution_the_error_is_told(tmp_path: Path) -> None:
+    table, stored = results_of(SinePoisson(), tmp_path)
+    assert set(table) == {"points", "21x21"}
+    assert set(table["points"]) == {"residual", "conditions", "l2", "max_error"}
+    assert table["points"]["conditions"] < 1e-12
+    assert table["points"]["l2"] == pytest.approx(table["21x21"]["l2"], rel=0.5)
+    assert {name: stored[name].shape for name in ("target", "prediction", "residual")} == dict.fromkeys(
+        ("target", "prediction", "residual"), (1, 1, 21, 21)
+    )
+    assert stored["axes"].tolist() == ["x", "y"]
+    statement = json.loads((tmp_path / "test" / "statement.json").read_text())
+    assert statement["name"] == "sine_poisson"
+
+
+def test_of_an_unknown_solution_the_residual_is_told(tmp_path: Path) -> None:
+    table, stored = results_of(Stated(), tmp_path)
+    assert set(table) == {"points"}
+    assert set(table["points"]) == {"residual", "conditions"}
+    assert "target" not in stored
+    assert stored["prediction"].shape == stored["residual"].shape == (1, 1, 21, 21)
+
+
+def test_constants_that_a_problem_has_are_used() -> None:
+    problem = Poisson(source=Constant(1.0))
+    objective = PhysicsInformed(problem)
+    field = objective.constrain(MLP([0.0, 0.0], [1.0, 1.0]).double())
+    x = Collocation(problem, inside=5).points(0, 5)["inside"]
+    expected = problem.residual_at_points(lambda points: field.at(points)[:, 0], x, {})
+    torch.testing.assert_close(objective.residual(field, x)[:, 0], expected)
