@@ -3,10 +3,12 @@
 from pdeflow.problems.advected_step import AdvectedStep
 from pdeflow.problems.advection import Advection
 from pdeflow.problems.allen_cahn import AllenCahn
+from pdeflow.problems.ball import Ball
 from pdeflow.problems.burgers import Burgers
 from pdeflow.problems.burgers_fronts import BurgersFronts
 from pdeflow.problems.calculus import (
     D,
+    atan,
     cos,
     cosh,
     erf,
@@ -29,11 +31,12 @@ from pdeflow.problems.conservation_law import ConservationLaw
 from pdeflow.problems.convected_sine import ConvectedSine
 from pdeflow.problems.convection_diffusion import ConvectionDiffusion
 from pdeflow.problems.cosine_allen_cahn import CosineAllenCahn
+from pdeflow.problems.cylinder import Cylinder
 from pdeflow.problems.darcy import Darcy
 from pdeflow.problems.disc import Disc
 from pdeflow.problems.discretise import NotLinear, System, discretise
 from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUniform, Uniform
-from pdeflow.problems.domain import Box
+from pdeflow.problems.domain import Box, Domain
 from pdeflow.problems.elastic_conditions import Displacement, Traction
 from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
@@ -53,16 +56,19 @@ from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.klein_gordon import KleinGordon
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
+from pdeflow.problems.l_shaped_poisson import LShapedPoisson
 from pdeflow.problems.manufactured import Manufactured, manufacture
 from pdeflow.problems.mesh_problem import MeshProblem, MeshSystem
 from pdeflow.problems.navier_stokes import NavierStokes
 from pdeflow.problems.newton import NonlinearSolution, newton
 from pdeflow.problems.nonlinear_poisson import NonlinearPoisson
+from pdeflow.problems.observed import Observed
 from pdeflow.problems.p_laplace import PLaplace
 from pdeflow.problems.parabolic_equation import ParabolicEquation
 from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.plane_wave import PlaneWave
 from pdeflow.problems.poisson import Poisson
+from pdeflow.problems.poisson_with_holes import PoissonWithHoles
 from pdeflow.problems.polygon import Polygon, RandomPolygon
 from pdeflow.problems.polygon_diffusion import PolygonDiffusion
 from pdeflow.problems.polygon_elasticity import PolygonElasticity
@@ -83,6 +89,7 @@ __all__ = [
     "AdvectedStep",
     "Advection",
     "AllenCahn",
+    "Ball",
     "Box",
     "Burgers",
     "BurgersFronts",
@@ -95,12 +102,14 @@ __all__ = [
     "ConvectedSine",
     "ConvectionDiffusion",
     "CosineAllenCahn",
+    "Cylinder",
     "D",
     "Darcy",
     "Dirichlet",
     "Disc",
     "Displacement",
     "Distribution",
+    "Domain",
     "Evolution",
     "Fisher",
     "GaussianBumps",
@@ -118,6 +127,7 @@ __all__ = [
     "KleinGordon",
     "KortewegDeVries",
     "KuramotoSivashinsky",
+    "LShapedPoisson",
     "LogNormalField",
     "LogUniform",
     "Manufactured",
@@ -128,11 +138,13 @@ __all__ = [
     "NonlinearPoisson",
     "NonlinearSolution",
     "NotLinear",
+    "Observed",
     "PLaplace",
     "ParabolicEquation",
     "Parameter",
     "PlaneWave",
     "Poisson",
+    "PoissonWithHoles",
     "Polygon",
     "PolygonDiffusion",
     "PolygonElasticity",
@@ -152,6 +164,7 @@ __all__ = [
     "Traction",
     "Trajectory",
     "Uniform",
+    "atan",
     "cos",
     "cosh",
     "discretise",

@@ -214,6 +214,7 @@ def _elementary(name: str) -> Callable[[Any], Any]:
 sin = _elementary("sin")
 cos = _elementary("cos")
 tan = _elementary("tan")
+atan = _elementary("atan")
 sinh = _elementary("sinh")
 cosh = _elementary("cosh")
 tanh = _elementary("tanh")

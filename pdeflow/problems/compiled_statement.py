@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pdeflow.problems.problem import Problem
 
 MultiIndex = tuple[int, ...]
-_FUNCTIONS = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "log", "sqrt", "erf")
+_FUNCTIONS = ("sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "exp", "log", "sqrt", "erf")
 _TABLE: dict[str, Any] = {name: getattr(calculus, name) for name in _FUNCTIONS}
 _TABLE |= {"Abs": abs, "pi": math.pi, "I": 1j}
 

@@ -8,27 +8,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pdeflow.errors import InvalidInput
-from pdeflow.problems.domain import Box
+from pdeflow.problems.domain import Domain
 
 
-def sides(domain: Box) -> tuple[str, ...]:
-    """Names of the sides of a box, ``"x-"``, ``"x+"``, ...; periodic axes have none."""
-    bounded = (axis for axis, wraps in zip(domain.axes, domain.periodic) if not wraps)
-    return tuple(axis + end for axis in bounded for end in "-+")
+def sides(domain: Domain) -> tuple[str, ...]:
+    """Names of the sides of a domain, of a box ``"x-"``, ``"x+"``, ...; periodic axes have none."""
+    return domain.sides
 
 
 class Condition:
-    """What holds on some sides of a box; of two conditions on one side, the later one holds."""
+    """What holds on some sides of a domain; of two conditions on one side, the later one holds."""
 
     on: str | tuple[str, ...]
 
-    def sides(self, domain: Box) -> tuple[str, ...]:
+    def sides(self, domain: Domain) -> tuple[str, ...]:
         """The sides it holds on.
 
         Raises
         ------
         InvalidInput
-            If the box has no such side.
+            If the domain has no such side.
         """
         known = sides(domain)
         chosen = known if self.on == "all" else (self.on,) if isinstance(self.on, str) else tuple(self.on)
@@ -104,12 +103,12 @@ class Neumann(Robin):
     coefficient: float | complex | Callable[[Any, Any], Any] = field(default=0.0, init=False)
 
 
-def by_side(conditions: Iterable[Condition], domain: Box) -> dict[str, Condition]:
+def by_side(conditions: Iterable[Condition], domain: Domain) -> dict[str, Condition]:
     """The condition that holds on each side of the box; InvalidInput if one names no side of it."""
     return {side: condition for condition in conditions for side in condition.sides(domain)}
 
 
-def check_conditions(conditions: Iterable[Condition], domain: Box, name: str) -> None:
+def check_conditions(conditions: Iterable[Condition], domain: Domain, name: str) -> None:
     """Raise InvalidInput unless every side has a condition, and the numbers in them are finite."""
     held = by_side(conditions, domain)
     for condition in held.values():
@@ -133,7 +132,7 @@ def check_numbers(condition: Condition) -> None:
 
 
 def conditions_on(
-    named: Mapping[str, Condition] | None, domain: Box, otherwise: Dirichlet | Robin
+    named: Mapping[str, Condition] | None, domain: Domain, otherwise: Dirichlet | Robin
 ) -> tuple[Condition, ...]:
     """Conditions by where they hold, as recipes have them: ``{"x-": Dirichlet(1.0), "y": Neumann()}``.
 
@@ -174,7 +173,7 @@ def conditions_on(
     return tuple(found)
 
 
-def require_positive_robin(conditions: Iterable[Condition], domain: Box) -> None:
+def require_positive_robin(conditions: Iterable[Condition], domain: Domain) -> None:
     """Raise InvalidInput for a coefficient c below 0: diffusion may then have no solution, or several."""
     for condition in by_side(conditions, domain).values():
         check_positive_robin(condition)
@@ -188,7 +187,7 @@ def check_positive_robin(condition: Condition) -> None:
         raise InvalidInput("Robin.coefficient", c, "a real number of at least 0", hint)
 
 
-def require_level(conditions: Iterable[Condition], domain: Box, why: str) -> None:
+def require_level(conditions: Iterable[Condition], domain: Domain, why: str) -> None:
     """Raise InvalidInput unless some side fixes the level of u, by a value or by c u in a condition."""
     for condition in by_side(conditions, domain).values():
         if not isinstance(condition, Robin) or callable(condition.coefficient) or condition.coefficient != 0:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.distributions import random_generator
-from pdeflow.problems.domain import Box
+from pdeflow.problems.domain import Domain
 from pdeflow.problems.random_fields import Field
 
 PARTS = 8
@@ -62,7 +62,7 @@ class Disc(Field):
         """The two values, the smaller one first."""
         return min(self.outside, self.inside), max(self.outside, self.inside)
 
-    def fewest_nodes(self, domain: Box) -> tuple[int, ...]:
+    def fewest_nodes(self, domain: Domain) -> tuple[int, ...]:
         """So many that the least disc has a node in it wherever the grid lies: h sqrt(dim) / 2 <= radius."""
         spacings = math.sqrt(domain.dim) / (2 * self.radius[0])
         extents = zip(domain.lower, domain.upper, domain.periodic)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.problems.domain import Box
+from pdeflow.problems.domain import Domain
 
 
 def random_generator(seed: np.random.SeedSequence) -> np.random.Generator:
@@ -43,11 +43,11 @@ class Distribution(abc.ABC):
         """What no sample is below, and what none is above; infinite where there is no such number."""
         return (0.0 if self.positive else -math.inf), math.inf
 
-    def most_waves(self, domain: Box) -> tuple[float, ...]:
+    def most_waves(self, domain: Domain) -> tuple[float, ...]:
         """How many waves at most lie side by side along each axis; 0 where no such number is known."""
         return (0.0,) * domain.dim
 
-    def fewest_nodes(self, domain: Box) -> tuple[int, ...]:
+    def fewest_nodes(self, domain: Domain) -> tuple[int, ...]:
         """The fewest nodes along each axis that tell the samples from others; 1 where no number is known.
 
         More than two for each of the shortest waves (Nyquist); the last node of an axis that does not wrap
@@ -56,7 +56,7 @@ class Distribution(abc.ABC):
         waves = zip(self.most_waves(domain), domain.periodic)
         return tuple(math.floor(2 * w + 1e-9) + (1 if wraps else 2) if w else 1 for w, wraps in waves)
 
-    def deviation(self, domain: Box) -> float:
+    def deviation(self, domain: Domain) -> float:
         """The standard deviation in space of a typical sample, about its own average, which does not count.
 
         0 where it has none or none is known.

@@ -21,6 +21,7 @@ from pdeflow.triangle_mesh import TriangleMesh
 
 if TYPE_CHECKING:
     from pdeflow.problems.mesh_problem import MeshProblem, MeshSystem
+    from pdeflow.problems.problem import Problem
 
 ORDER = 3  # of the quadrature: exact for a linear coefficient times two linear elements
 AXES = ("x", "y")
@@ -63,7 +64,7 @@ def assemble(problem: MeshProblem, mesh: TriangleMesh, parameters: Mapping[str, 
         *(np.ascontiguousarray(part.T) for part in (mesh.positions, mesh.triangles.astype(np.int64)))
     )
     basis = skfem.Basis(made, skfem.ElementTriP1(), intorder=ORDER)
-    weak = _WeakForm(problem, basis, mesh, parameters)
+    weak = WeakForm(problem, basis, parameters)
     weak.check_linear()
 
     fields = range(len(problem.fields))
@@ -81,11 +82,11 @@ def assemble(problem: MeshProblem, mesh: TriangleMesh, parameters: Mapping[str, 
             continue
         rim = skfem.FacetBasis(made, skfem.ElementTriP1(), facets=facets, intorder=ORDER)
         if isinstance(condition, Robin):
-            form = _BoundaryForm(problem, rim, mesh, parameters, condition)
+            form = _BoundaryForm(problem, rim, parameters, condition)
             matrix = matrix + skfem.BilinearForm(form.bilinear(0, 0)).assemble(rim)
             sides[0] = sides[0] + skfem.LinearForm(form.linear(0)).assemble(rim)
         elif isinstance(condition, Traction):
-            load = _Load(problem, rim, mesh, parameters, condition)
+            load = _Load(problem, rim, parameters, condition)
             sides = [sides[k] + skfem.LinearForm(load.linear(k)).assemble(rim) for k in fields]
 
     boundary = problem.boundary_values(mesh, parameters)
@@ -102,12 +103,10 @@ def assemble(problem: MeshProblem, mesh: TriangleMesh, parameters: Mapping[str, 
     )
 
 
-class _WeakForm:
+class WeakForm:
     """A problem's residual at the quadrature points, its parameters put in."""
 
-    def __init__(
-        self, problem: MeshProblem, basis: Any, mesh: TriangleMesh, parameters: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, problem: Problem, basis: Any, parameters: Mapping[str, Any]) -> None:
         self.problem = problem
         x = np.asarray(basis.global_coordinates())
         self.zero = torch.zeros(x.shape[1:], dtype=torch.float64, device="cpu")
@@ -116,8 +115,9 @@ class _WeakForm:
         for name, given in parameters.items():
             value = given(self.at) if callable(given) else given
             if isinstance(value, Tensor) and value.ndim:
-                if value.shape != (len(mesh.positions),):
-                    expected = f"({len(mesh.positions)},), one number a node"
+                nodes = basis.mesh.nvertices
+                if value.shape != (nodes,):
+                    expected = f"({nodes},), one number a node"
                     raise InvalidInput(f"shape of parameter {name!r}", tuple(value.shape), expected)
                 nodal = value.detach().to("cpu", torch.float64).numpy()
                 value = ElementFunction(_tensor(basis.interpolate(nodal)))
@@ -184,20 +184,19 @@ class _WeakForm:
         return value.numpy()
 
 
-class _BoundaryForm(_WeakForm):
+class _BoundaryForm(WeakForm):
     """The flux of the residual through facets where the normal derivative of u is ``g - c u``."""
 
     def __init__(
         self,
         problem: MeshProblem,
         basis: Any,
-        mesh: TriangleMesh,
         parameters: Mapping[str, Any],
         condition: Robin,
     ) -> None:
         self.normals = [_tensor(np.asarray(basis.normals)[k]) for k in range(len(AXES))]
         self.condition: tuple[Tensor, Tensor] | None = None
-        super().__init__(problem, basis, mesh, parameters)
+        super().__init__(problem, basis, parameters)
         kind = type(condition).__name__
         c = self._value(condition.coefficient, f"{kind}.coefficient", parameters)
         if bool((c < 0).any()):
@@ -223,18 +222,17 @@ class _BoundaryForm(_WeakForm):
         return (through * _tensor(v)).numpy()
 
 
-class _Load(_WeakForm):
+class _Load(WeakForm):
     """The work of a traction on facets."""
 
     def __init__(
         self,
         problem: MeshProblem,
         basis: Any,
-        mesh: TriangleMesh,
         parameters: Mapping[str, Any],
         condition: Traction,
     ) -> None:
-        super().__init__(problem, basis, mesh, parameters)
+        super().__init__(problem, basis, parameters)
         x, y, pressure = (
             self._value(getattr(condition, part), f"Traction.{part}", parameters)
             for part in ("x", "y", "pressure")

@@ -14,7 +14,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import Names, sin
-from pdeflow.problems.domain import Box
+from pdeflow.problems.domain import Domain
 from pdeflow.problems.random_fields import Field
 
 
@@ -69,12 +69,12 @@ class PlaneWave(Field):
         """What no value is below, and what none is above."""
         return -abs(self.amplitude), abs(self.amplitude)
 
-    def most_waves(self, domain: Box) -> tuple[float, ...]:
+    def most_waves(self, domain: Domain) -> tuple[float, ...]:
         """Those of the frequencies."""
         extents = zip(domain.axes, domain.lower, domain.upper)
         return tuple(abs(self.frequency.get(axis, 0.0)) * (high - low) for axis, low, high in extents)
 
-    def deviation(self, domain: Box) -> float:
+    def deviation(self, domain: Domain) -> float:
         """That of a sine."""
         return abs(self.amplitude) / math.sqrt(2)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pdeflow.errors import InvalidInput
+from pdeflow.problems import polygon_distance
 from pdeflow.problems.distributions import random_generator
-from pdeflow.problems.domain import Box
+from pdeflow.problems.domain import Box, Domain, Piece
 
 GAP = 0.12
 """What lies between a hole and the outer boundary, or another hole, at least."""
@@ -19,7 +23,7 @@ _TRIES = 100  # of a polygon, and of a hole in it
 
 
 @dataclass(frozen=True)
-class Polygon:
+class Polygon(Domain):
     """A plane domain bounded by straight edges.
 
     Parameters
@@ -27,9 +31,64 @@ class Polygon:
     loops
         Corners (n, 2) of the outer boundary, counterclockwise, then of each hole, clockwise: the domain lies
         to the left of every edge. No loop is closed by its first corner a second time.
+    names
+        For each edge the name of its side, in the order of `segments`; by default ``"outer"`` and
+        ``"holes"``.
     """
 
     loops: tuple[np.ndarray, ...]
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        corners = self.loops[0]
+        set_attribute = functools.partial(object.__setattr__, self)
+        set_attribute("axes", ("x", "y"))
+        set_attribute("periodic", (False, False))
+        set_attribute("lower", tuple(corners.min(axis=0).tolist()))
+        set_attribute("upper", tuple(corners.max(axis=0).tolist()))
+        if not self.names:
+            inner = sum(map(len, self.loops[1:]))
+            set_attribute("names", ("outer",) * len(corners) + ("holes",) * inner)
+
+    @classmethod
+    def of(
+        cls,
+        corners: Sequence[Sequence[float]],
+        holes: Sequence[Sequence[Sequence[float]]] = (),
+        sides: Sequence[str] = (),
+    ) -> Polygon:
+        """A polygon by its corners and those of its holes, each counterclockwise.
+
+        Parameters
+        ----------
+        corners, holes
+            Pairs of numbers.
+        sides
+            For each edge of the outer boundary, from the first corner to the second on, the name of its side.
+            All of it is ``"outer"`` by default, and the boundary of the holes ``"holes"``.
+
+        Raises
+        ------
+        InvalidInput
+            If a loop has fewer than three corners, goes round clockwise, or has numbers that are not finite;
+            if edges meet that are no neighbours; if a hole lies outside; or there are not as many names as
+            edges.
+        """
+        loops = [np.array(loop, dtype=float) for loop in (corners, *holes)]
+        for number, loop in enumerate(loops):
+            name = f"hole {number} of Polygon" if number else "corners of Polygon"
+            if loop.ndim != 2 or loop.shape[1:] != (2,) or len(loop) < 3 or not np.isfinite(loop).all():
+                raise InvalidInput(name, loop.tolist(), "at least three pairs of finite numbers")
+            if cls((loop,)).area <= 0:
+                raise InvalidInput(
+                    name, loop.tolist(), "corners counterclockwise", "Turn their order around."
+                )
+        if sides and len(sides) != len(loops[0]):
+            raise InvalidInput("sides of Polygon", list(sides), f"{len(loops[0])} names, one an edge")
+        inner = ("holes",) * sum(map(len, loops[1:]))
+        whole = cls((loops[0], *(hole[::-1] for hole in loops[1:])), (*sides, *inner) if sides else ())
+        _require_simple(whole)
+        return whole
 
     @property
     def segments(self) -> tuple[np.ndarray, np.ndarray]:
@@ -59,6 +118,40 @@ class Polygon:
         t = ((points[:, None] - a) * along).sum(axis=2) / (along**2).sum(axis=1)
         nearest = a + np.clip(t, 0.0, 1.0)[..., None] * along
         return np.sqrt(((points[:, None] - nearest) ** 2).sum(axis=2).min(axis=1))
+
+    @property
+    def volume(self) -> float:
+        """The area."""
+        return self.area
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """See :meth:`Domain.pieces`: the edges."""
+        starts, ends = self.segments
+        lengths = np.linalg.norm(ends - starts, axis=1)
+        return tuple(
+            Piece(name, float(length), functools.partial(self._place, k))
+            for k, (name, length) in enumerate(zip(self.names, lengths))
+        )
+
+    def _place(self, edge: int, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points of an edge and normals, which point to its right."""
+        starts, ends = self.segments
+        start, along = starts[edge], ends[edge] - starts[edge]
+        normal = np.array([along[1], -along[0]]) / np.hypot(*along)
+        return start + unit * along, np.broadcast_to(normal, (len(unit), 2))
+
+    def signed_distance(self, at: Any) -> Any:
+        """See :meth:`Domain.signed_distance`."""
+        return polygon_distance.signed_distance(self, at)
+
+    def vanishing(self, at: Any, sides: Collection[str]) -> Any:
+        """See :meth:`Domain.vanishing`: where it can be, a product of lines and of functions of corners."""
+        self.check_sides("sides", sides)
+        return polygon_distance.vanishing(self, at, [k for k, name in enumerate(self.names) if name in sides])
+
+    def __repr__(self) -> str:
+        outer, *holes = self.loops
+        return f"Polygon of {len(outer)} corners{f' with {len(holes)} holes' if holes else ''}"
 
 
 @dataclass(frozen=True)
@@ -181,3 +274,34 @@ def _least_angle(loop: np.ndarray) -> float:
     back, ahead = np.roll(loop, 1, axis=0) - loop, np.roll(loop, -1, axis=0) - loop
     cosines = (back * ahead).sum(axis=1) / np.hypot(*back.T) / np.hypot(*ahead.T)
     return float(np.arccos(np.clip(cosines, -1.0, 1.0)).min())
+
+
+def _require_simple(polygon: Polygon) -> None:
+    """Raise InvalidInput where edges meet that are no neighbours, or a hole does not lie inside."""
+    outer, *holes = polygon.loops
+    for number, hole in enumerate(holes, 1):
+        if not Polygon((outer,)).contains(hole).all():
+            raise InvalidInput(
+                f"hole {number} of Polygon", hole[::-1].tolist(), "corners inside of the polygon"
+            )
+    starts, ends = polygon.segments
+    for a, b in zip(starts, ends):
+        # Neighbours share an end. Others have to be to one side of this edge, or it to one side of them.
+        apart = (_heights(a, b, starts) * _heights(a, b, ends) > 0) | (
+            _heights(starts, ends, a) * _heights(starts, ends, b) > 0
+        )
+        above = np.minimum(starts, ends) > np.maximum(a, b)
+        below = np.maximum(starts, ends) < np.minimum(a, b)
+        apart |= (above | below).any(axis=1)
+        apart |= (starts == b).all(axis=1) | (ends == a).all(axis=1) | (starts == a).all(axis=1)
+        crossed = np.flatnonzero(~apart)
+        if len(crossed):
+            other = [starts[crossed[0]].tolist(), ends[crossed[0]].tolist()]
+            raise InvalidInput(
+                "corners of Polygon", [a.tolist(), b.tolist()], f"an edge that does not meet {other}"
+            )
+
+
+def _heights(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Twice the signed areas of triangles a, b, point."""
+    return (b - a)[..., 0] * (points - a)[..., 1] - (b - a)[..., 1] * (points - a)[..., 0]

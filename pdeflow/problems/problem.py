@@ -17,7 +17,7 @@ from pdeflow.problems import grid_function, point_function
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.closed_grid import closed_grid
 from pdeflow.problems.conditions import Condition
-from pdeflow.problems.domain import Box
+from pdeflow.problems.domain import Box, Domain
 from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, residual_values
 from pdeflow.problems.natural_conditions import with_conditions
 from pdeflow.problems.parameter import Parameter
@@ -50,20 +50,20 @@ class Problem(abc.ABC):
     Class attributes, or attributes set in ``__init__``:
 
     ``domain``
-        A :class:`Box`.
+        A :class:`Box`; or another `Domain`, where the statement holds at points but is on no grid.
     ``fields``
         The name of the unknown, ``("u",)`` by default; an :class:`Evolution` may have several.
     ``complex_valued``
         Whether the unknown is a complex function; False by default.
     ``conditions``
-        Boundary conditions; every side of the box that does not wrap needs one.
+        Boundary conditions; every side needs one.
     ``name``
         By default the class's name in lower case.
     any :class:`Parameter`
         Its attribute's name is the parameter's; the residual reads its value as ``p.NAME``.
     """
 
-    domain: Box
+    domain: Domain
     fields: tuple[str, ...] = ("u",)
     complex_valued: ClassVar[bool] = False
     conditions: tuple[Condition, ...] = ()
@@ -90,6 +90,13 @@ class Problem(abc.ABC):
 
     def exact(self, at: Any, p: Any) -> Any:
         """The solution as a formula of the coordinates and parameters, or None where none is known."""
+        return None
+
+    def reference(self, points: np.ndarray) -> np.ndarray | None:
+        """Values (N,) of an accurate numerical solution at points (N, d), or None where there is none.
+
+        Compared with where no `exact` is known; parameters are as they are fixed.
+        """
         return None
 
     @property
@@ -179,8 +186,11 @@ class Problem(abc.ABC):
         return values
 
     def check_grid(self, grid: Grid) -> None:
-        """Raise InvalidInput unless the grid covers the problem's domain and wraps where that does."""
+        """Raise InvalidInput unless the domain is a box, and the grid covers it and wraps where that does."""
         domain = self.domain
+        if not isinstance(domain, Box):
+            hint = "Learn it from its statement: objective PhysicsInformed, data Collocation."
+            raise InvalidInput(f"{self.name}.domain", domain, "a Box, to compute on a grid", hint)
         same = (grid.axes, grid.periodic) == (domain.axes, domain.periodic) and np.allclose(
             (grid.lower, grid.upper), (domain.lower, domain.upper), rtol=1e-6, atol=0.0
         )

@@ -33,7 +33,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.distributions import Distribution, random_generator
-from pdeflow.problems.domain import Box
+from pdeflow.problems.domain import Domain
 
 _REFERENCE_MODES = {1: 4096, 2: 512, 3: 96}
 """Modes an axis that the variance is summed over when ``modes`` is not given, whatever the grid."""
@@ -89,7 +89,7 @@ def _amplitudes(
     return shifted ** (-alpha / 2)
 
 
-def _shape(domain: Box | Grid) -> tuple[tuple[float, bool], ...]:
+def _shape(domain: Domain | Grid) -> tuple[tuple[float, bool], ...]:
     """The length of each axis, and whether it wraps around."""
     return tuple((high - low, w) for low, high, w in zip(domain.lower, domain.upper, domain.periodic))
 
@@ -183,11 +183,11 @@ class GaussianField(Field):
         """Whether every sample is certainly positive."""
         return False
 
-    def fewest_nodes(self, domain: Box) -> tuple[int, ...]:
+    def fewest_nodes(self, domain: Domain) -> tuple[int, ...]:
         """As many as modes."""
         return (self.modes or 1,) * domain.dim
 
-    def deviation(self, domain: Box) -> float:
+    def deviation(self, domain: Domain) -> float:
         """``std``, or what it is for c = 1, without mode 0: that is the average of a sample."""
         box = _shape(domain)
         return self._scale(box) * self._unscaled(box, constant_mode=False)
@@ -278,7 +278,7 @@ class LogNormalField(Field):
         """The distribution of the logarithm."""
         return GaussianField(self.alpha, self.tau, self.mean, self.std, self.constant_mode, self.modes)
 
-    def fewest_nodes(self, domain: Box) -> tuple[int, ...]:
+    def fewest_nodes(self, domain: Domain) -> tuple[int, ...]:
         """As many as modes."""
         return self.logarithm.fewest_nodes(domain)
 
@@ -336,7 +336,7 @@ class ThresholdedField(Field):
         """The distribution of the field whose sign decides."""
         return GaussianField(self.alpha, self.tau, 0.0, None, self.constant_mode, self.modes)
 
-    def fewest_nodes(self, domain: Box) -> tuple[int, ...]:
+    def fewest_nodes(self, domain: Domain) -> tuple[int, ...]:
         """As many as modes."""
         return self.underlying.fewest_nodes(domain)
 

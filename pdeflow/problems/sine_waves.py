@@ -13,7 +13,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.distributions import random_generator
-from pdeflow.problems.domain import Box
+from pdeflow.problems.domain import Domain
 from pdeflow.problems.random_fields import Field
 
 START, END = (0.1, 0.45), (0.55, 0.9)
@@ -86,11 +86,11 @@ class SineWaves(Field):
         """What no value is below, and what none is above."""
         return (0.0, 1.0) if self.rescaled else (-float(self.highest), float(self.highest))
 
-    def most_waves(self, domain: Box) -> tuple[float, ...]:
+    def most_waves(self, domain: Domain) -> tuple[float, ...]:
         """Those of the highest number, drawn every time."""
         return (float(self.highest * self.drawn),) * domain.dim
 
-    def deviation(self, domain: Box) -> float:
+    def deviation(self, domain: Domain) -> float:
         """The root of the mean square about the mean of samples as they are drawn, unfolded, not windowed.
 
         A wave of amplitude uniform between 0 and 1 has the mean square 1/6, and there are as many as numbers

@@ -17,6 +17,7 @@ from pdeflow.training.optimisers import (
 )
 from pdeflow.training.physics_informed import PhysicsInformed
 from pdeflow.training.residual import Residual
+from pdeflow.training.residual_adaptive import R3, RAD, Redraw, Resampling
 from pdeflow.training.rollout import Rollout
 from pdeflow.training.schedules import Cosine, OneCycle, Schedule
 from pdeflow.training.stepper_residual import StepperResidual
@@ -26,6 +27,8 @@ from pdeflow.training.task import TrainingTask
 __all__ = [
     "H1",
     "L2",
+    "R3",
+    "RAD",
     "Checkpoints",
     "Collocation",
     "Cosine",
@@ -40,7 +43,9 @@ __all__ = [
     "OneCycle",
     "PhysicsInformed",
     "RandomState",
+    "Redraw",
     "RelativeL2",
+    "Resampling",
     "Residual",
     "RestartedLBFGS",
     "Rollout",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning_utilities.core.apply_func import apply_to_collection
-from scipy.stats import qmc
 from torch import Tensor
 
 from pdeflow.data.normalisation import Normalisation
@@ -17,42 +16,51 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems import Problem
 from pdeflow.problems.calculus import Names
-from pdeflow.problems.conditions import sides
+from pdeflow.problems.domain import Box, Design
+from pdeflow.problems.observed import observations
+from pdeflow.problems.space_filling import SpaceFilling, space_filling
 from pdeflow.training.physics_informed import INSIDE
+from pdeflow.training.residual_adaptive import Resampling
 
-Sampler = Literal["sobol", "halton", "lhs", "uniform", "grid"]
 VALIDATION, TEST = 2**32 - 1, 2**32 - 2
 """Draws that training does not come to."""
+CHOICE = 2**32 - 1
+"""The number of the random numbers by which points are chosen; sides come before."""
+AT_ONCE = 10_000
+"""Points at which residuals are looked at together."""
 
 
 class Collocation(LightningDataModule):
-    """Points inside of a box and on its sides, the same in every step; others are held back for validation.
+    """Points inside of a domain and on its sides, the same in every step; others are held back to validate.
 
-    A batch is a dict: ``points``, the tensors (N, d) by ``"inside"`` and the names of the sides. Points of
+    A batch is a dict: ``points``, the tensors (N, d) by ``"inside"`` and the names of the sides. On sides of
+    what is no box, d more columns are the outward normals; those of an `Observed` have the values. Points of
     validation and test are draws of their own. A batch of a grid has ``input`` (coordinates of the nodes),
     ``grid``, and ``target`` where the problem knows its exact solution; test points then have ``exact`` (N,
-    unknowns).
+    unknowns), or where there is a reference.
 
     Parameters
     ----------
     problem
         The statement.
     inside
-        Points inside.
+        Points inside; about as many where the domain is no box.
     on_sides
         Points on each side.
     sampler
         ``"sobol"``, ``"halton"``, ``"lhs"`` (Latin hypercube), ``"uniform"``; or ``"grid"``, centres of equal
-        cells, about as many along each axis. Those held back are then of ``"sobol"``, for there is no other
-        such grid.
+        cells, about as many along each axis; see :func:`~pdeflow.problems.space_filling.space_filling`. Those
+        held back are then of ``"sobol"``, for there is no other such grid.
     steps
         Steps of the optimiser in an epoch.
     resample
-        Draw new points after so many epochs; never by default.
+        How new points are chosen while training, and after how many steps: ``Redraw``, ``RAD`` or ``R3``. They
+        stay by default.
     held_back
         Points inside at which the residual is validated, and as many others at which it is tested.
     test_resolutions
-        Nodes along each axis at which the solution is compared with the exact one, and drawn.
+        Where the domain is a box, nodes along each axis at which the solution is compared with the exact one, and
+        drawn.
     seed
         Of the points.
     """
@@ -62,9 +70,9 @@ class Collocation(LightningDataModule):
         problem: Problem | None = None,
         inside: int = 1000,
         on_sides: int = 100,
-        sampler: Sampler = "sobol",
+        sampler: SpaceFilling = "sobol",
         steps: int = 10,
-        resample: int | None = None,
+        resample: Resampling | None = None,
         held_back: int = 1000,
         test_resolutions: Sequence[int] = (101,),
         seed: int = 0,
@@ -74,13 +82,17 @@ class Collocation(LightningDataModule):
             hint = "Give the key problem: {class_path: NAME}."
             raise InvalidInput("data.problem", None, "the statement of an equation", hint)
         counts = {"inside": inside, "on_sides": on_sides, "steps": steps, "held_back": held_back}
-        for name, value in (*counts.items(), ("resample", 1 if resample is None else resample)):
+        for name, value in counts.items():
             if value < 1:
                 raise InvalidInput(f"data.{name}", value, "at least 1")
-        if sampler not in get_args(Sampler):
-            raise InvalidInput("data.sampler", sampler, "a known one", choices=get_args(Sampler))
+        if sampler not in get_args(SpaceFilling):
+            raise InvalidInput("data.sampler", sampler, "a known one", choices=get_args(SpaceFilling))
+        if sampler == "grid" and resample is not None:
+            hint = "Take sobol, or leave resample out."
+            raise InvalidInput("data.sampler", sampler, "one of which there are new points to choose", hint)
         self.problem, self.counts, self.sampler = problem, counts, sampler
         self.resample, self.seed = resample, seed
+        self.chosen: tuple[int, Tensor] | None = None
         self.test_resolutions = tuple(test_resolutions)
 
     @property
@@ -106,7 +118,12 @@ class Collocation(LightningDataModule):
     @property
     def test_names(self) -> list[str]:
         """The points that are held back, and the nodes of each test grid."""
-        return ["points", *("x".join([str(n)] * self.dim) for n in self.test_resolutions)]
+        return ["points", *("x".join([str(n)] * self.dim) for n in self.test_grids)]
+
+    @property
+    def test_grids(self) -> tuple[int, ...]:
+        """Nodes along each axis of the test grids; only boxes have such."""
+        return self.test_resolutions if isinstance(self.problem.domain, Box) else ()
 
     @property
     def normalisation(self) -> Normalisation:
@@ -154,42 +171,65 @@ class Collocation(LightningDataModule):
         value = self._formula(coordinates)
         return torch.as_tensor(value, dtype=coordinates[0].dtype).expand(coordinates[0].shape)[..., None]
 
+    def _reference(self, points: Tensor) -> Tensor | None:
+        """The reference solution (N, 1) at points (N, d), where there is one."""
+        values = self.problem.reference(points.numpy())
+        return None if values is None else torch.from_numpy(values)[:, None]
+
     def points(self, draw: int, inside: int) -> dict[str, Tensor]:
         """Points of one draw, float64."""
         domain = self.problem.domain
-        low, high = (
-            torch.tensor(domain.lower, dtype=torch.float64),
-            torch.tensor(domain.upper, dtype=torch.float64),
-        )
-        found = {INSIDE: low + (high - low) * self._unit(inside, self.dim, (draw, 0))}
-        for number, side in enumerate(sides(domain)):
-            k = domain.axes.index(side[:-1])
-            others = (
-                self._unit(self.counts["on_sides"], self.dim - 1, (draw, number + 1))
-                if self.dim > 1
-                else torch.zeros(1, 0)
-            )
-            unit = torch.cat(
-                [others[:, :k], torch.full((len(others), 1), float(side[-1] == "+")), others[:, k:]], dim=1
-            )
-            found[side] = low + (high - low) * unit
+        found = {INSIDE: self._inside(draw, inside)}
+        for number, side in enumerate(domain.sides):
+            points, normals = domain.on_side(side, self.counts["on_sides"], self._design(draw, number + 1))
+            columns = [points] if isinstance(domain, Box) else [points, normals]
+            found[side] = torch.from_numpy(np.concatenate(columns, axis=1))
+        for name, observed in observations(self.problem):
+            found[name] = torch.from_numpy(observed.table)
         return found
 
-    def _unit(self, n: int, dim: int, key: tuple[int, int]) -> Tensor:
-        """Points (n, dim) of the unit cube."""
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
-        sampler = "sobol" if self.sampler == "grid" and key[0] in (VALIDATION, TEST) else self.sampler
-        if sampler == "grid":
-            each = max(1, round(n ** (1 / dim)))
-            centres = (torch.arange(each, dtype=torch.float64) + 0.5) / each
-            return torch.cartesian_prod(*[centres] * dim).reshape(-1, dim)
-        if sampler == "uniform":
-            return torch.from_numpy(rng.random((n, dim)))
-        kinds = {"sobol": qmc.Sobol, "halton": qmc.Halton, "lhs": qmc.LatinHypercube}
-        engine = kinds[sampler](dim, rng=rng)
-        if sampler == "sobol":  # balanced in powers of two: the first n of the next one
-            return torch.from_numpy(engine.random_base2(max(0, (n - 1).bit_length()))[:n].copy())
-        return torch.from_numpy(engine.random(n))
+    def _inside(self, draw: int, n: int) -> Tensor:
+        """About n points inside, of one draw."""
+        return torch.from_numpy(self.problem.domain.inside(n, self._design(draw, 0)))
+
+    def _design(self, draw: int, number: int) -> Design:
+        """How points are spread; those that training does not come to are not those of its grid."""
+        sampler = "sobol" if self.sampler == "grid" and draw in (VALIDATION, TEST) else self.sampler
+        seed = np.random.SeedSequence(self.seed, spawn_key=(draw, number))
+        return lambda n, dim: space_filling(sampler, n, dim, seed)
+
+    def next_points(self, draw: int, points: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The points of a draw, from those before: `resample` chooses them."""
+        assert self.resample is not None
+        if not self.resample.needs_residuals:
+            return self.points(draw, self.counts["inside"])
+        # The first number that no side has, and a draw of the same number again is another one.
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(draw, CHOICE)))
+        chosen = self.resample.choose(
+            points[INSIDE], lambda n: self._inside(draw, n), self._residual_norm, rng
+        )
+        return {**points, INSIDE: chosen}
+
+    @torch.no_grad()
+    def _residual_norm(self, points: Tensor) -> Tensor:
+        """The norm (N,) of the residual of the model as it is at points (N, d), float64 on the host."""
+        task: Any = self.trainer.lightning_module  # pyright: ignore[reportOptionalMemberAccess]
+        like = next(task.model.parameters())
+        sizes = [
+            task.objective.residual(task.model, part.to(like)).norm(dim=1).to("cpu", torch.float64)
+            for part in points.split(AT_ONCE)
+        ]
+        return torch.cat(sizes)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Points that were chosen by residuals cannot be drawn again: checkpoints have them."""
+        chosen = self.resample is not None and self.resample.needs_residuals and self.chosen is not None
+        return {"inside": self.chosen[1], "draw": self.chosen[0]} if chosen else {}  # pyright: ignore[reportOptionalSubscript]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the points of a checkpoint."""
+        if state_dict:
+            self.chosen = (int(state_dict["draw"]), state_dict["inside"].double())
 
     def on_grid(self, points: int) -> dict[str, Any]:
         """The nodes of a grid, with the exact solution there where it is known."""
@@ -220,16 +260,14 @@ class Collocation(LightningDataModule):
     def val_dataloader(self) -> Fixed:
         """Points that are held back, and the exact solution on the first test grid."""
         held = {"points": self.points(VALIDATION, self.counts["held_back"])}
-        return Fixed([*([self.on_grid(self.test_resolutions[0])] if self._has_exact else []), held])
+        return Fixed([*(self.on_grid(n) for n in self.test_grids[:1] if self._has_exact), held])
 
     def test_dataloader(self) -> list[Fixed]:
         """Points that neither training nor validation have seen; then each test grid."""
         points = self.points(TEST, self.counts["held_back"])
-        exact = {"exact": self._exact(points[INSIDE].unbind(1))} if self._has_exact else {}
-        return [
-            Fixed([{"points": points, **exact}]),
-            *(Fixed([self.on_grid(n)]) for n in self.test_resolutions),
-        ]
+        known = self._exact(points[INSIDE].unbind(1)) if self._has_exact else self._reference(points[INSIDE])
+        exact = {} if known is None else {"exact": known}
+        return [Fixed([{"points": points, **exact}]), *(Fixed([self.on_grid(n)]) for n in self.test_grids)]
 
 
 class Fixed:
@@ -250,7 +288,10 @@ class Steps:
 
     def __init__(self, data: Collocation) -> None:
         self.data, self.sampler, self.batch_sampler = data, self, None
-        self._epoch, self._draw, self._batch = 0, -1, {}
+        self._epoch, self._draw = 0, 0
+        self._points = data.points(0, data.counts["inside"])
+        if data.chosen is not None:
+            self._draw, self._points[INSIDE] = data.chosen
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration."""
@@ -260,8 +301,10 @@ class Steps:
         return self.data.counts["steps"]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        draw = self._epoch // self.data.resample if self.data.resample else 0
-        if draw != self._draw:
-            self._draw, self._batch = draw, {"points": self.data.points(draw, self.data.counts["inside"])}
-        for _ in range(len(self)):
-            yield self._batch
+        for step in range(len(self)):
+            if self.data.resample is not None:
+                draw = (self._epoch * len(self) + step) // self.data.resample.every
+                if draw != self._draw:
+                    self._points = self.data.next_points(draw, self._points)
+                    self._draw, self.data.chosen = draw, (draw, self._points[INSIDE])
+            yield {"points": self._points}

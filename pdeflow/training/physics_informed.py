@@ -18,15 +18,20 @@ from torch.func import functional_call, grad, jacrev, vmap
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field, HardConditions
 from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
+from pdeflow.fields.inverse_distance import factor, inverse_distance_lift
 from pdeflow.problems import Dirichlet, MeshProblem, Problem, Robin, symbolic
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
 from pdeflow.problems.conditions import Condition, check_numbers
 from pdeflow.problems.corners import contradictions
-from pdeflow.problems.initial import Initial
+from pdeflow.problems.domain import Box
+from pdeflow.problems.initial import TIME, Initial
+from pdeflow.problems.observed import observations
 from pdeflow.training.objective import Objective
 
 INSIDE = "inside"
+NORMAL, VALUE = "normal along ", "value"
+"""Names of scalars that change from point to point; no parameter is called so."""
 
 
 class PhysicsInformed(Objective):
@@ -90,15 +95,20 @@ class PhysicsInformed(Objective):
         }
         self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
         self.conditions = condition_statements(problem, known)
+        for name, observed in observations(problem):
+            observed.check(problem.domain)
+            self.conditions[f"{name}:value"] = observed_statement(problem)
         given = given_values(problem)
         self._check_corners(given)
         self._held = given if hard else {}
         for name, statement in self.conditions.items():
-            if name.endswith(":slope") or not hard:
+            if name.partition(":")[0] not in self._held or name.endswith(":slope"):
                 self.statements[name] = statement
 
     def _check_corners(self, given: Mapping[str, tuple[float, list[sympy.Expr]]]) -> None:
-        """Values on sides that meet have to agree there: say where they do not."""
+        """Values on sides of a box that meet have to agree there: say where they do not."""
+        if not isinstance(self.problem.domain, Box):
+            return
         found = list(contradictions(self.problem.domain, symbolic.coordinates(self.problem), given))
         if not found:
             return
@@ -121,6 +131,10 @@ class PhysicsInformed(Objective):
         if not self._held:
             return network
         at, domain = symbolic.coordinates(self.problem), self.problem.domain
+        if not isinstance(domain, Box):
+            held = {side: values for side, (_, values) in self._held.items()}
+            lift, distance = inverse_distance_lift(domain, at, held), factor(domain, at, held)
+            return HardConditions(network, [lift], [distance], at)
         lengths = {axis: high - low for axis, low, high in zip(domain.axes, domain.lower, domain.upper)}
         lift = transfinite_lift(at, self._held)
         distance = box_distance(at, {side: (p, len(v)) for side, (p, v) in self._held.items()}, lengths)
@@ -137,17 +151,20 @@ class PhysicsInformed(Objective):
     def condition_residuals(self, field: Field, points: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As `piecewise`, of all conditions, those that the form of the field meets included."""
         return {
-            name: statement(
-                points[name.partition(":")[0]],
-                field.derivatives(points[name.partition(":")[0]], statement.wanted),
-                dict(self.unknown),
-            )
+            name: self._state(field, statement, points[name.partition(":")[0]])
             for name, statement in self.conditions.items()
         }
 
     def _evaluate(self, field: Field, name: str, points: Tensor) -> Tensor:
-        statement = self.statements[name]
-        return statement(points, field.derivatives(points, statement.wanted), dict(self.unknown))
+        return self._state(field, self.statements[name], points)
+
+    def _state(self, field: Field, statement: CompiledStatement, points: Tensor) -> Tensor:
+        """A statement (N, parts) at points; columns after the coordinates are values or normals."""
+        points, columns = points[:, : field.dim], points[:, field.dim :]
+        normals = [NORMAL + axis for axis in self.problem.coordinates]
+        names = [VALUE] if VALUE in statement.scalars else normals
+        scalars = {**dict(self.unknown), **dict(zip(names, columns.unbind(1)))}
+        return statement(points, field.derivatives(points, statement.wanted), scalars)
 
     def _share(self, name: str, points: Tensor) -> float:
         """The factor that makes squares of residuals add up to the loss."""
@@ -264,8 +281,8 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
     """
     name = problem.name
     if isinstance(problem, MeshProblem) or problem.coordinates != problem.domain.axes:
-        hint = "State it on a Box that has time as an axis t, with Initial conditions, and a residual."
-        raise InvalidInput("problem", name, "an equation on a box of all coordinates", hint)
+        hint = "State it on a Box or Cylinder with time as an axis t, Initial conditions, and a residual."
+        raise InvalidInput("problem", name, "an equation on a domain of all coordinates", hint)
     if problem.complex_valued:
         raise InvalidInput("problem", name, "an equation for a real unknown")
     for parameter, start in unknown.items():
@@ -316,7 +333,9 @@ def in_order(problem: Problem) -> list[tuple[str, Condition]]:
 
 
 def side_place(problem: Problem, side: str) -> float:
-    """Where a side lies along its axis."""
+    """Where a side lies along its axis; a side of what is no box has no such place, and is given 0."""
+    if not isinstance(problem.domain, Box):
+        return 0.0
     k = problem.domain.axes.index(side[:-1])
     return problem.domain.lower[k] if side[-1] == "-" else problem.domain.upper[k]
 
@@ -329,7 +348,10 @@ def symbolic_value(problem: Problem, value: Any) -> sympy.Expr:
 
 
 def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dict[str, CompiledStatement]:
-    """What vanishes on each side, by ``"x-:value"``, ``"x-:slope"`` or ``"t-:rate"``."""
+    """What vanishes on each side, by ``"x-:value"``, ``"x-:slope"`` or ``"t-:rate"``.
+
+    Slopes on sides of what is no box are stated with the normals as scalars.
+    """
     at = symbolic.coordinates(problem)
     (u,) = symbolic.unknowns(problem)
     here = Names("coordinate", at)
@@ -337,16 +359,27 @@ def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dic
     scalars = {name: v for name, v in parameters.items() if isinstance(v, sympy.Symbol)}
     found = {}
     for side, condition in in_order(problem):
-        axis = at[side[:-1]]
         if isinstance(condition, Robin):
-            outwards = sympy.Derivative(u, axis) * (1 if side[-1] == "+" else -1)
+            if isinstance(problem.domain, Box):
+                outwards = sympy.Derivative(u, at[side[:-1]]) * (1 if side[-1] == "+" else -1)
+            else:
+                normals = {NORMAL + axis: sympy.Dummy(f"n_{axis}", real=True) for axis in at}
+                outwards = sum(sympy.Derivative(u, at[axis]) * normals[NORMAL + axis] for axis in at)
+                scalars = scalars | normals
             c, g = (f(here, p) if callable(f) else f for f in (condition.coefficient, condition.value))
             name, expression = f"{side}:slope", outwards + c * u - g
         else:
             assert isinstance(condition, (Dirichlet, Initial))
             order = condition.order if isinstance(condition, Initial) else 0
             value = symbolic_value(problem, condition.value)
-            left = sympy.Derivative(u, axis) if order else u
+            left = sympy.Derivative(u, at[TIME]) if order else u
             name, expression = f"{side}:{'rate' if order else 'value'}", left - value
         found[name] = CompiledStatement([expression], [u], at, scalars)
     return found
+
+
+def observed_statement(problem: Problem) -> CompiledStatement:
+    """What vanishes where values are known: the unknown less the value, which is a scalar."""
+    at, (u,) = symbolic.coordinates(problem), symbolic.unknowns(problem)
+    value = sympy.Dummy("value", real=True)
+    return CompiledStatement([u - value], [u], at, {VALUE: value})
