@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
+from pdeflow.fields.affine_series import AffineSeries
 from pdeflow.fields.activations import ACTIVATIONS, cos
 from pdeflow.fields.field import Field
 from pdeflow.fields.taylor_series import MultiIndex, Orders
@@ -99,21 +100,62 @@ class Gaussians(Field):
         """See :meth:`Field.derivatives`."""
         self.check_points(points)
         orders = Orders.of(wanted)
-        factors = [self._along(k, points[:, k], orders) for k in range(self.dim)]
+        shared = (self.centres[..., None], self.log_sigma[..., None], self.weights[..., None])
+        series = self._features(orders, points, *shared)
+        return orders.derivatives(self._mixed(orders, series, AffineSeries()))
+
+    def pointwise_gradients(
+        self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
+    ) -> dict[str, Tensor]:
+        """See :meth:`Field.pointwise_gradients`: one backward pass for all points.
+
+        The features depend on centres, widths and weights point by point, so each point is given its own.
+        """
+        self.check_points(points)
+        orders, affine = Orders.of(cotangents), AffineSeries()
+        with torch.enable_grad():
+            own = [
+                p.detach()[..., None].expand(*p.shape, len(points)).requires_grad_()
+                for p in (self.centres, self.log_sigma, self.weights)
+            ]
+            found = orders.derivatives(self._mixed(orders, self._features(orders, points, *own), affine))
+            slopes = torch.autograd.grad(
+                [found[index] for index in cotangents],
+                [*own, *affine.outputs],
+                list(cotangents.values()),
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        named = dict(zip(("centres", "log_sigma", "weights"), (s.movedim(-1, 0) for s in slopes)))
+        for number, pair in enumerate(affine.gradients(slopes[len(own) :])):
+            named |= {f"layers.{number}.{name}": value for name, value in zip(("weight", "bias"), pair)}
+        return named
+
+    def _features(
+        self, orders: Orders, points: Tensor, centres: Tensor, log_sigma: Tensor, weights: Tensor
+    ) -> list[Tensor]:
+        """The series of the features, (N, features) each; parameters have an axis of points, or of one."""
+        factors = [
+            self._along(k, points[:, k], orders, centres[..., k, :], log_sigma[..., k, :])
+            for k in range(self.dim)
+        ]
         series = []
         for index in orders.indices:
-            product = self.weights[:, :, None]
+            product = weights
             for k, order in enumerate(index):
                 product = product * factors[k][order]
             series.append(product.sum(1).T)
-        return orders.derivatives(self._mixed(orders, series))
+        return series
 
     def derivatives_on_product(
         self, axes: Sequence[Tensor], wanted: Sequence[MultiIndex]
     ) -> dict[MultiIndex, Tensor]:
         """As :meth:`derivatives`, at all points of a product of axes, the last axis fastest."""
         orders = Orders.of(wanted)
-        factors = [self._along(k, values, orders) for k, values in enumerate(axes)]
+        factors = [
+            self._along(k, values, orders, self.centres[..., k, None], self.log_sigma[..., k, None])
+            for k, values in enumerate(axes)
+        ]
         series = []
         for index in orders.indices:
             # (features, gaussians, points so far): the last axis is summed over the Gaussians.
@@ -122,12 +164,14 @@ class Gaussians(Field):
                 product = (product[..., None] * factors[k][order][:, :, None, :]).flatten(2)
             summed = product.transpose(1, 2) @ factors[-1][index[-1]]
             series.append(summed.flatten(1).T)
-        return orders.derivatives(self._mixed(orders, series))
+        return orders.derivatives(self._mixed(orders, series, AffineSeries()))
 
-    def _along(self, k: int, values: Tensor, orders: Orders) -> list[Tensor]:
+    def _along(
+        self, k: int, values: Tensor, orders: Orders, centres: Tensor, log_sigma: Tensor
+    ) -> list[Tensor]:
         """Taylor coefficients along one axis, of order 0 up, (features, gaussians, values) each."""
-        inverse = (-self.log_sigma[..., k, None]).exp()
-        away = values - self.centres[..., k, None]
+        inverse = (-log_sigma).exp()
+        away = values - centres
         highest = max(index[k] for index in orders.indices)
         if self.periodic[k]:
             return self._around(away, inverse, 2 * math.pi / (self.upper[k] - self.lower[k]), highest)
@@ -152,14 +196,12 @@ class Gaussians(Field):
             found.append(torch.stack(terms).sum(0) / (n + 1))
         return found
 
-    def _mixed(self, orders: Orders, series: Sequence[Tensor]) -> list[Tensor]:
+    def _mixed(self, orders: Orders, series: Sequence[Tensor], affine: AffineSeries) -> list[Tensor]:
         """The light network, of series of (N, features)."""
         mixed = list(series)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.Linear)
             if number:
                 mixed = orders.compose(ACTIVATIONS["tanh"], mixed)
-            stacked = torch.stack(mixed)
-            mixed = list((stacked @ layer.weight.T).unbind(0))
-            mixed[0] = mixed[0] + layer.bias
+            mixed = affine.apply(layer, mixed)
         return mixed

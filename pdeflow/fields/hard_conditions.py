@@ -104,11 +104,30 @@ class HardConditions(Field):
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`; the product rule is SymPy's."""
         indices = tuple(dict.fromkeys(wanted))
-        if indices not in self._compiled:
-            self._compiled[indices] = self._compile(indices)
-        statement = self._compiled[indices]
+        statement = self._statement(indices)
         values = statement(points, self.network.derivatives(points, statement.wanted), {})
         return dict(zip(indices, torch.split(values, self.out_channels, dim=1)))
+
+    def pointwise_gradients(
+        self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
+    ) -> dict[str, Tensor]:
+        """See :meth:`Field.pointwise_gradients`: those of the network, with cotangents by the product rule."""
+        statement = self._statement(tuple(cotangents))
+        with torch.no_grad():
+            inner = self.network.derivatives(points, statement.wanted)
+        with torch.enable_grad():
+            leaves = {index: value.detach().requires_grad_() for index, value in inner.items()}
+            values = statement(points, leaves, {})
+            slopes = torch.autograd.grad(
+                values, list(leaves.values()), torch.cat(list(cotangents.values()), dim=1)
+            )
+        found = self.network.pointwise_gradients(points, dict(zip(leaves, slopes)))
+        return {f"network.{name}": value for name, value in found.items()}
+
+    def _statement(self, indices: tuple[MultiIndex, ...]) -> CompiledStatement:
+        if indices not in self._compiled:
+            self._compiled[indices] = self._compile(indices)
+        return self._compiled[indices]
 
     def _compile(self, indices: Sequence[MultiIndex]) -> CompiledStatement:
         axes = list(self.coordinates.values())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
+from pdeflow.fields.affine_series import AffineSeries
 from pdeflow.fields.activations import ACTIVATIONS, cos, sin
 from pdeflow.fields.field import Field
 from pdeflow.fields.taylor_series import MultiIndex, Orders
@@ -76,25 +77,72 @@ class MLP(Field):
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`."""
         self.check_points(points)
-        orders, coefficients = Orders.of(wanted), ACTIVATIONS[self.activation]
-        first, *others = self.layers
-        assert isinstance(first, nn.Linear)
+        orders = Orders.of(wanted)
+        return orders.derivatives(self._deeper(orders, self._first(orders, points), AffineSeries()))
+
+    def pointwise_gradients(
+        self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
+    ) -> dict[str, Tensor]:
+        """See :meth:`Field.pointwise_gradients`: one backward pass for all points."""
+        self.check_points(points)
+        orders, affine = Orders.of(cotangents), AffineSeries()
+        with torch.no_grad():
+            inputs, first = self._inputs(orders, points), self._first(orders, points)
+        with torch.enable_grad():
+            started = [None if s is None else s.expand(len(points), -1).requires_grad_() for s in first]
+            found = orders.derivatives(self._deeper(orders, started, affine))
+            there = [s for s in started if s is not None]
+            slopes = torch.autograd.grad(
+                [found[index] for index in cotangents],
+                [*there, *affine.outputs],
+                list(cotangents.values()),
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        by_first = dict(zip([k for k, s in enumerate(started) if s is not None], slopes))
+        columns = []
+        for k, features in enumerate(inputs):
+            total = by_first[0][:, :, None] * features[0][:, None]
+            for place, order in self._places(orders, k, len(features)):
+                total = total + by_first[place][:, :, None] * features[order][:, None]
+            columns.append(total)
+        gradients = [(torch.cat(columns, dim=2), by_first[0]), *affine.gradients(slopes[len(there) :])]
+        return {
+            f"layers.{number}.{name}": value
+            for number, pair in enumerate(gradients)
+            for name, value in zip(("weight", "bias"), pair)
+        }
+
+    def _inputs(self, orders: Orders, points: Tensor) -> list[list[Tensor]]:
+        """What the network sees of each axis, as Taylor coefficients."""
         scaled = (points - points.new_tensor(self.centre)) * points.new_tensor(self.scale)
-        inputs = [self._input(k, scaled[:, k : k + 1], orders) for k in range(self.dim)]
+        return [self._input(k, scaled[:, k : k + 1], orders) for k in range(self.dim)]
+
+    def _places(self, orders: Orders, k: int, known: int) -> list[tuple[int, int]]:
+        """Where derivatives along axis k alone stand, and their orders; those above ``known`` vanish."""
+        pure = [tuple(order * (j == k) for j in range(self.dim)) for order in range(1, known)]
+        return [(orders.place[index], index[k]) for index in pure if index in orders.place]
+
+    def _first(self, orders: Orders, points: Tensor) -> list[Tensor | None]:
+        """The series after the first affine map; None where it is 0."""
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
+        inputs = self._inputs(orders, points)
         columns = torch.split(first.weight, [features[0].shape[1] for features in inputs], dim=1)
         series: list[Tensor | None] = [None] * len(orders.indices)
-        for index, place in orders.place.items():
-            along = [k for k, order in enumerate(index) if order]
-            if len(along) == 1 and index[along[0]] < len(inputs[along[0]]):
-                series[place] = inputs[along[0]][index[along[0]]] @ columns[along[0]].T
+        for k, features in enumerate(inputs):
+            for place, order in self._places(orders, k, len(features)):
+                series[place] = features[order] @ columns[k].T
         series[0] = first(torch.cat([features[0] for features in inputs], dim=1))
-        for layer in others:
+        return series
+
+    def _deeper(self, orders: Orders, series: list[Tensor | None], affine: AffineSeries) -> list[Tensor]:
+        """The series of the unknowns, from that after the first affine map."""
+        coefficients, found = ACTIVATIONS[self.activation], series
+        for layer in list(self.layers)[1:]:
             assert isinstance(layer, nn.Linear)
-            stacked = torch.stack(orders.compose(coefficients, series))
-            flat = stacked.flatten(0, 1) @ layer.weight.T
-            parts = list(flat.reshape(*stacked.shape[:2], -1).unbind(0))
-            series = [parts[0] + layer.bias, *parts[1:]]
-        return orders.derivatives(series)  # pyright: ignore[reportArgumentType]
+            found = affine.apply(layer, orders.compose(coefficients, found))
+        return found  # pyright: ignore[reportReturnType]
 
     def _input(self, k: int, scaled: Tensor, orders: Orders) -> list[Tensor]:
         """What the network sees of an axis: Taylor coefficients along it, (N, features) each."""

@@ -13,7 +13,6 @@ import sympy
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jacrev, vmap
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field, HardConditions
@@ -160,11 +159,17 @@ class PhysicsInformed(Objective):
 
     def _state(self, field: Field, statement: CompiledStatement, points: Tensor) -> Tensor:
         """A statement (N, parts) at points; columns after the coordinates are values or normals."""
-        points, columns = points[:, : field.dim], points[:, field.dim :]
-        normals = [NORMAL + axis for axis in self.problem.coordinates]
-        names = [VALUE] if VALUE in statement.scalars else normals
-        scalars = {**dict(self.unknown), **dict(zip(names, columns.unbind(1)))}
-        return statement(points, field.derivatives(points, statement.wanted), scalars)
+        places = points[:, : field.dim]
+        scalars = self._scalars(statement, points, dict(self.unknown))
+        return statement(places, field.derivatives(places, statement.wanted), scalars)
+
+    def _scalars(
+        self, statement: CompiledStatement, points: Tensor, unknown: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What a statement takes beside derivatives: parameters, and what points carry in further columns."""
+        axes = self.problem.coordinates
+        names = [VALUE] if VALUE in statement.scalars else [NORMAL + axis for axis in axes]
+        return {**unknown, **dict(zip(names, points[:, len(axes) :].unbind(1)))}
 
     def _share(self, name: str, points: Tensor) -> float:
         """The factor that makes squares of residuals add up to the loss."""
@@ -200,42 +205,55 @@ class PhysicsInformed(Objective):
         field
             The model.
         parameters
-            By the names that they have in `Pointwise`, in the order of the Jacobian's columns.
+            In the order of the Jacobian's columns, as ``field.NAME`` and ``objective.unknown.NAME``.
         batch
             With ``points``.
         """
-        pointwise = Pointwise(self, field)
         residuals, rows = [], []
-        for name in self.statements:
+        for name, statement in self.statements.items():
             points = batch["points"][name.partition(":")[0]]
             share = self._share(name, points)
-
-            def at_point(given: dict[str, Tensor], point: Tensor, name: str = name) -> Tensor:
-                return functional_call(pointwise, given, (name, point[None]))[0]
-
-            with torch.no_grad():
-                values = self._evaluate(field, name, points)
-            if values.shape[1] == 1:
-                one = vmap(grad(lambda given, point: at_point(given, point)[0]), (None, 0))
-                slopes = {key: value[:, None] for key, value in one(dict(parameters), points).items()}
-            else:
-                slopes = vmap(jacrev(at_point), (None, 0))(dict(parameters), points)
-            flat = [slopes[key].reshape(*values.shape, -1) for key in parameters]
+            values, slopes = self._slopes(field, statement, points)
+            flat = [
+                slopes[key].flatten(2) if key in slopes else values.new_zeros(*values.shape, parameter.numel())
+                for key, parameter in parameters.items()
+            ]
             rows.append(share * torch.cat(flat, dim=2).flatten(0, 1))
             residuals.append((share * values).flatten())
-        return torch.cat(residuals).detach(), torch.cat(rows).detach()
+        return torch.cat(residuals), torch.cat(rows)
 
+    def _slopes(
+        self, field: Field, statement: CompiledStatement, points: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """A statement (N, parts) at points, and its gradients (N, parts, *shape) by the parameters.
 
-class Pointwise(nn.Module):
-    """An objective and its field as one module, so that their parameters can be replaced together."""
-
-    def __init__(self, objective: PhysicsInformed, field: Field) -> None:
-        super().__init__()
-        self.objective, self.field = objective, field
-
-    def forward(self, name: str, points: Tensor) -> Tensor:
-        """Residuals (N, parts) of a statement."""
-        return self.objective._evaluate(self.field, name, points)
+        The statement is a function of derivatives of the field, whose slopes are the cotangents that the field
+        is given.
+        """
+        places = points[:, : field.dim]
+        with torch.no_grad():
+            known = field.derivatives(places, statement.wanted)
+        with torch.enable_grad():
+            leaves = {index: value.detach().requires_grad_() for index, value in known.items()}
+            unknown = {
+                name: p.detach().expand(len(points)).requires_grad_() for name, p in self.unknown.items()
+            }
+            values = statement(places, leaves, self._scalars(statement, points, unknown))
+        found: dict[str, list[Tensor]] = {}
+        for part in values.unbind(1):
+            ends = torch.autograd.grad(
+                part.sum(),
+                [*leaves.values(), *unknown.values()],
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            by_name = field.pointwise_gradients(places, dict(zip(leaves, ends)))
+            for name, slope in by_name.items():
+                found.setdefault(f"field.{name}", []).append(slope)
+            for name, slope in zip(unknown, ends[len(leaves) :]):
+                found.setdefault(f"objective.unknown.{name}", []).append(slope[:, None])
+        return values.detach(), {name: torch.stack(parts, dim=1) for name, parts in found.items()}
 
 
 class BatchSquares:
@@ -258,7 +276,10 @@ class BatchSquares:
             name, hint = type(objective).__name__, "Take AdamW, or another optimiser of torch.optim."
             raise InvalidInput("objective", name, "PhysicsInformed: the optimiser needs residuals", hint)
         self.objective, self.field, self.batch = objective, model, batch
-        named = {id(p): name for name, p in Pointwise(objective, model).named_parameters()}
+        modules: dict[str, nn.Module] = {"objective": objective, "field": model}
+        named = {
+            id(p): f"{part}.{name}" for part, m in modules.items() for name, p in m.named_parameters()
+        }
         self.parameters = {named[id(p)]: p for p in parameters}
 
     @torch.no_grad()
