@@ -233,3 +233,16 @@ def test_series_have_what_is_below_the_wanted() -> None:
 def test_wrong_settings(make, word: str) -> None:
     with pytest.raises(InvalidInput, match=word):
         make()
+
+
+def test_pointwise_gradients_are_those_of_a_backward_pass_a_point(field: Field) -> None:
+    x = points()
+    wanted = [(0, 0), (0, 1), (2, 0), (1, 1)]
+    cotangents = {index: torch.randn(len(x), field.out_channels, dtype=torch.float64) for index in wanted}
+    expected = Field.pointwise_gradients(field, x, cotangents)
+    found = field.pointwise_gradients(x, cotangents)
+    assert found.keys() == expected.keys() == dict(field.named_parameters()).keys()
+    for name, parameter in field.named_parameters():
+        assert found[name].shape == (len(x), *parameter.shape)
+        assert not found[name].requires_grad
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-10, atol=1e-10)
