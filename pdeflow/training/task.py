@@ -125,6 +125,8 @@ class TrainingTask(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Take the normalisation of the training samples from the data module, where none was given."""
         self._fitting = stage == "fit"
+        # Before a checkpoint is restored, which would round its numbers of double precision to single.
+        self.trainer.strategy.precision_plugin.convert_module(self)
         if self._fitting and self.compiled:
             # In place: a wrapped module would give its weights other names.
             self.model.compile()

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import lightning
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pdeflow.errors import InvalidInput
+from pdeflow.errors import InvalidInput, NumericalFailure
 from pdeflow.fields import MLP
 from pdeflow.problems import SinePoisson
 from pdeflow.training import (
     Collocation,
     LevenbergMarquardt,
+    NonFiniteLoss,
     PhysicsInformed,
     RestartedLBFGS,
+    SafeCheckpointIO,
     SSBroyden,
     Stage,
     Stages,
@@ -155,24 +160,82 @@ def test_soap_of_a_library_is_a_stage() -> None:
     assert losses[-1] < 0.1 * losses[40]
 
 
-def test_adam_levenberg_marquardt_and_ssbroyden_solve_poissons_equation_in_one_run() -> None:
+def task(problem: SinePoisson, stages: list[Stage], objective: PhysicsInformed | None = None) -> TrainingTask:
     torch.manual_seed(0)
+    field = MLP([0.0, 0.0], [1.0, 1.0], widths=(16,))
+    return TrainingTask(
+        field, objective or PhysicsInformed(problem), optimizer=partial(Stages, stages=stages)
+    )
+
+
+def trainer(epochs: int, **settings: Any) -> lightning.Trainer:
+    quiet = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    return lightning.Trainer(max_epochs=epochs, precision="64-true", accelerator="cpu", **quiet, **settings)
+
+
+def points(problem: SinePoisson) -> Collocation:
+    return Collocation(problem, inside=200, steps=10, held_back=50, test_resolutions=(21,))
+
+
+def test_adam_levenberg_marquardt_and_ssbroyden_solve_poissons_equation_in_one_run() -> None:
     problem = SinePoisson()
     stages = [Stage(partial(torch.optim.Adam, lr=1e-2), 20), Stage(LevenbergMarquardt, 20), Stage(SSBroyden)]
-    task = TrainingTask(
-        MLP([0.0, 0.0], [1.0, 1.0], widths=(16,)),
-        PhysicsInformed(problem),
-        optimizer=partial(Stages, stages=stages),
-        lr_scheduler=Cosine(),
-    )
-    data = Collocation(problem, inside=200, steps=10, held_back=50, test_resolutions=(21,))
-    trainer = lightning.Trainer(
-        max_epochs=6, precision="64-true", accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(task, datamodule=data)
-    optimiser = trainer.optimizers[0]
+    model, loop = task(problem, stages), trainer(6)
+    model.make_scheduler = Cosine()
+    loop.fit(model, datamodule=points(problem))
+    optimiser = loop.optimizers[0]
     assert isinstance(optimiser, Stages)
     assert isinstance(optimiser.current, SSBroyden)
     assert optimiser.current.restarts == 0
-    assert float(trainer.callback_metrics["valid/l2"]) < 1e-4
+    assert float(loop.callback_metrics["valid/l2"]) < 1e-4
+
+
+def test_a_resumed_run_is_the_whole_one(tmp_path: Path) -> None:
+    """Resumed in the second stage, whose matrix is in the checkpoint."""
+    problem, stages = SinePoisson(), [Stage(ADAM, 5), Stage(partial(SSBroyden, iterations=2))]
+    whole = task(problem, stages)
+    trainer(3).fit(whole, datamodule=points(problem))
+    half, loop = task(problem, stages), trainer(2, plugins=[SafeCheckpointIO()])
+    loop.fit(half, datamodule=points(problem))
+    loop.save_checkpoint(tmp_path / "half.ckpt")
+    resumed = task(problem, stages)
+    trainer(3, plugins=[SafeCheckpointIO()]).fit(
+        resumed, datamodule=points(problem), ckpt_path=str(tmp_path / "half.ckpt")
+    )
+    for ours, theirs in zip(resumed.parameters(), whole.parameters()):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_the_run_ends_with_its_last_stage() -> None:
+    problem = SinePoisson()
+    loop = trainer(100)
+    loop.fit(task(problem, [Stage(ADAM, 13)]), datamodule=points(problem))
+    assert loop.global_step == 13
+
+
+class Spike(PhysicsInformed):
+    """A loss that is infinite once."""
+
+    def __init__(self, problem: SinePoisson, evaluation: int) -> None:
+        super().__init__(problem)
+        self.evaluation, self.seen = evaluation, 0
+
+    def forward(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
+        self.seen += 1
+        loss = super().forward(prediction, batch)
+        return loss / 0 if self.seen == self.evaluation else loss
+
+
+def test_a_line_search_may_meet_an_infinite_loss_and_a_batch_may_not() -> None:
+    problem = SinePoisson()
+    for evaluation in (2, 1):
+        model = task(problem, [Stage(partial(SSBroyden, iterations=3))], Spike(problem, evaluation))
+        loop = trainer(1, callbacks=[NonFiniteLoss()], limit_val_batches=0)
+        if evaluation == 1:
+            with pytest.raises(NumericalFailure, match=r"epoch 1, batch 1.*\n.*not finite at some point"):
+                loop.fit(model, datamodule=points(problem))
+        else:
+            loop.fit(model, datamodule=points(problem))
+            assert float(loop.callback_metrics["train/loss"]) < math.inf
