@@ -97,7 +97,7 @@ class FiniteElementReference:
 
 def _given(problem: Problem, points: np.ndarray) -> np.ndarray:
     """The values (n,) at points (n, 2) of the boundary, of the sides that they are nearest to."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     domain, conditions = problem.domain, by_side(problem.conditions, problem.domain)
     result, nearest = np.zeros(len(points)), np.full(len(points), np.inf)
@@ -106,7 +106,7 @@ def _given(problem: Problem, points: np.ndarray) -> np.ndarray:
         if not isinstance(condition, Dirichlet):
             raise InvalidInput(f"condition on {side!r}", condition, "Dirichlet, for a reference")
         places, _ = domain.on_side(side, 4096, lambda n, d: (np.arange(n)[:, None] + 0.5) / n)
-        away, _ = cKDTree(places).query(points)
+        away, _ = KDTree(places).query(points)
         at = Names("coordinate", dict(zip(domain.axes, points.T)))
         value = condition.value(at) if callable(condition.value) else condition.value
         here = away < nearest

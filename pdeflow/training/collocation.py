@@ -194,7 +194,7 @@ class Collocation(LightningDataModule):
 
     def _design(self, draw: int, number: int) -> Design:
         """How points are spread; those that training does not come to are not those of its grid."""
-        sampler = "sobol" if self.sampler == "grid" and draw in (VALIDATION, TEST) else self.sampler
+        sampler: SpaceFilling = "sobol" if self.sampler == "grid" and draw in (VALIDATION, TEST) else self.sampler
         seed = np.random.SeedSequence(self.seed, spawn_key=(draw, number))
         return lambda n, dim: space_filling(sampler, n, dim, seed)
 

@@ -109,11 +109,11 @@ class RAD(Resampling):
         """See :meth:`Resampling.choose`."""
         places = draw(self.candidates * len(points))
         size = residual(places) ** self.power
+        if not bool(size.isfinite().all()):
+            return points  # a model that is lost says nothing of where to look
         mean = float(size.mean())
         # Where the equation holds everywhere, every place is as good.
         weights = (size / mean + self.floor if mean > 0 else torch.ones_like(size)).numpy()
-        if not np.isfinite(weights).all():
-            return points  # a model that has diverged says nothing of where to look
         # The largest of log(uniform) / weight: without replacement (P. S. Efraimidis, P. G. Spirakis, 2006).
         with np.errstate(divide="ignore"):
             keys = np.log(rng.random(len(weights))) / weights

@@ -172,7 +172,7 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
         ),
         (Poisson(), {}, "parameter 'f' of poisson.*one number"),
         (Darcy(), {}, "parameter 'a' of darcy.*one number"),
-        (Burgers(), {}, "problem: got 'burgers', expected an equation on a box of all coordinates"),
+        (Burgers(), {}, "problem: got 'burgers', expected an equation on a domain of all coordinates"),
         (PolygonDiffusion(), {}, "problem: got 'polygon_diffusion'"),
         (ImpedanceHelmholtz(), {}, "real unknown"),
         (Decay(), {}, "parameter 'k' of decay(?s:.*)objective.init_args.unknown"),
