@@ -55,6 +55,7 @@ bench: $(STAMP) ## The quick form of every benchmark
 	$(BIN)/python -m benchmarks.recycling --quick
 	$(BIN)/python -m benchmarks.generation --quick
 	$(BIN)/python -m benchmarks.operators --quick
+	$(BIN)/python -m benchmarks.physics --quick
 
 # PETSc with hypre is not on PyPI; Debian's runs with the system's own Python, so it has an environment of its own.
 PETSC := python3-petsc4py-real python3-petsc4py-complex python3-scipy libopenblas0-serial

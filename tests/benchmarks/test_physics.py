@@ -1,0 +1,156 @@
+"""The benchmark of physics-informed training: what the peers are given, the summary, the table."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks import physics, readme
+from benchmarks.peers.pinn_statement import STATEMENTS, Curve, Statement
+from benchmarks.physics_cases import CASES
+from benchmarks.result import ROOT
+
+
+class ByAutograd:
+    """`Derivatives` of a function of coordinates."""
+
+    def __init__(self, statement: Statement, x: Tensor, u) -> None:
+        self.x, self.statement = x.requires_grad_(), statement
+        self.u = u(statement.coordinates(self.x))
+
+    def at(self, axis: str) -> Tensor:
+        return self.statement.coordinates(self.x)[axis]
+
+    def _slope(self, value: Tensor, axis: str) -> Tensor:
+        (slopes,) = torch.autograd.grad(value.sum(), self.x, create_graph=True)
+        k = self.statement.axes.index(axis)
+        return slopes[:, k : k + 1]
+
+    def d(self, axis: str) -> Tensor:
+        return self._slope(self.u, axis)
+
+    def d2(self, axis: str) -> Tensor:
+        return self._slope(self.d(axis), axis)
+
+
+def some_points(statement: Statement) -> Tensor:
+    torch.manual_seed(0)
+    low, high = (torch.tensor([ends[a] for a in statement.axes]) for ends in (statement.lower, statement.upper))
+    return (low + (high - low) * torch.rand(20, len(statement.axes))).double()
+
+
+@pytest.mark.parametrize("case", list(STATEMENTS))
+def test_solutions_of_the_peers_statements_have_no_residual(case: str) -> None:
+    statement = STATEMENTS[case]()
+    found = ByAutograd(statement, some_points(statement), statement.exact)
+    assert float(statement.residual(found).abs().max()) < 1e-10
+    wrong = ByAutograd(statement, some_points(statement), lambda at: statement.exact(at) + at["x"] ** 2)
+    assert float(statement.residual(wrong).abs().max()) > 1e-2
+
+
+@pytest.mark.parametrize("case", list(STATEMENTS))
+def test_forms_of_the_peers_meet_the_conditions(case: str) -> None:
+    """Where values are not learned, whatever the network says; and the solution is among the fields."""
+    statement = STATEMENTS[case]()
+    for axis in statement.axes:
+        for end, side in (("-", statement.lower), ("+", statement.upper)):
+            periodic = len(statement.inputs(statement.coordinates(some_points(statement)))) > len(statement.axes)
+            free = (axis == "t" and end == "+") or (axis == "x" and periodic)
+            if free or f"{axis}{end}" in statement.learned:
+                continue
+            points = some_points(statement)
+            points[:, statement.axes.index(axis)] = side[axis]
+            at = statement.coordinates(points)
+            torch.testing.assert_close(
+                statement.form(at, torch.full_like(at[axis], 7.0)), statement.exact(at), rtol=0, atol=1e-7
+            )
+
+
+def test_points_on_sides_lie_there() -> None:
+    statement = STATEMENTS["klein_gordon"]()
+    points = statement.on("y+", seed=3)
+    assert points.shape == (statement.points // 10, 3)
+    assert (points[:, 1] == 1).all()
+    assert points[:, 2].max() > 8
+    assert torch.equal(points, statement.on("y+", seed=3))
+
+
+def test_a_curve_counts_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look of five seconds is not charged; looks are a quarter of a second apart."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    statement = STATEMENTS["poisson"]()
+    curve = Curve(statement, 10.0)
+
+    def slow(points: Tensor) -> Tensor:
+        now[0] += 5.0
+        return torch.zeros(len(points), 1, dtype=torch.float64)
+
+    curve.look(slow)
+    now[0] += 0.2
+    curve.look(slow)  # too soon
+    now[0] += 0.1
+    curve.look(slow)
+    assert [seconds for seconds, _ in curve.looks] == pytest.approx([0.0, 0.3])
+    assert all(error == pytest.approx(1.0) for _, error in curve.looks)
+    assert not curve.over
+    now[0] += 10.0
+    assert curve.over
+
+
+def test_every_case_has_a_config_and_what_its_peers_need() -> None:
+    for case in CASES:
+        assert (ROOT / "configs" / f"{case.config}.yaml").is_file()
+        assert not case.peers or case.name in STATEMENTS
+
+
+def told(curve, error: float = 1e-4) -> dict:
+    return {"curve": curve, "seconds": 60.0, "error": error, "parameters": 9}
+
+
+def test_the_summary() -> None:
+    """Failures count as never; where both peers fail the ratio is a bound."""
+    poisson, heat = CASES[0], CASES[1]
+    rows = [
+        physics.row(poisson, "pdeflow", [told([(0.5, 1e-2), (1.0, 5e-4)], 2e-6), told([(2.0, 1e-4)], 4e-6)]),
+        physics.row(poisson, "DeepXDE", [told([(30.0, 9e-4)])]),
+        physics.row(poisson, "PINA", [{"failure": "not installed"}]),
+        physics.row(heat, "pdeflow", [told([(4.0, 1e-5)], 1e-7)]),
+        physics.row(heat, "DeepXDE", [told([(30.0, 1e-1)])]),
+        physics.row(heat, "PINA", [told([(30.0, 1e-2)])]),
+    ]
+    summary = physics.summarise(rows)
+    assert summary["worst_reach"] == pytest.approx(3.0)
+    assert summary["speedup_to_1e3_poisson"] == pytest.approx(20.0)
+    assert summary["speedup_to_1e3_heat"] == "> 15"
+    assert summary["min_speedup_to_1e3"] == pytest.approx(15.0)
+    assert summary["poisson_error"] == pytest.approx(3e-6)
+    assert summary["helmholtz41_error"] == "not measured"
+    assert rows[2]["error"] == "not measured"
+    assert physics.reached(told([(1.0, 1e-2)])) == math.inf
+
+
+def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        physics.row(CASES[0], "pdeflow", [told([(0.5, 5e-4)], 2e-6)]),
+        physics.row(CASES[0], "DeepXDE", [told([(30.0, 1e-1)])]),
+        physics.row(CASES[0], "PINA", [{"failure": "not installed"}]),
+    ]
+    monkeypatch.setattr(readme, "load", lambda name: {"rows": rows, "seeds": 3})
+    assert "| `poisson` | 1.0e-06 | 2.0e-06 in 60 s | 1.0e-04 in 60 s |" in readme.physics()
+    assert "| 0.50 | never | not measured |" in readme.physics()
+
+
+@pytest.mark.parametrize(("package", "module"), list(physics.PEERS.values()))
+def test_peers_learn(package: str, module: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    physics.FOLDER.mkdir(parents=True, exist_ok=True)
+    name = next(name for name, found in physics.PEERS.items() if found == (package, module))
+    found = physics.peer(name, CASES[0], 0, 3.0)
+    assert "failure" not in found, found
+    assert found["error"] < found["curve"][0][1] / 2
