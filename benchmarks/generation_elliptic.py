@@ -96,8 +96,8 @@ class Case:
 
 
 CASES = (
-    Case("darcy_128", "darcy", 128, 5000, SPD),
-    Case("darcy_256", "darcy", 256, 1000, SPD),
+    Case("darcy_128", "darcy", 128, 10000, SPD),
+    Case("darcy_256", "darcy", 256, 2000, SPD),
     Case("helmholtz_128", "helmholtz", 128, 2000, INDEFINITE),
 )
 

@@ -150,7 +150,7 @@ def test_unusable_models(tmp_path: Path) -> None:
     class Own(FNO):
         pass
 
-    with pytest.raises(InvalidInput, match=r"got 'Own', expected an operator of pdeflow.operators"):
+    with pytest.raises(InvalidInput, match=r"got 'Own', expected one of pdeflow.operators or pdeflow.fields"):
         pdeflow.save(Own(modes=[4]), tmp_path)
     broken = model()
     with torch.no_grad():

@@ -121,7 +121,9 @@ class TrainingCLI(LightningCLI):
         parser.add_subclass_arguments(
             Problem, "problem", required=False, help="the statement that objective and data are given"
         )
-        parser.add_subclass_arguments(Operator, "model", required=True, help="the operator, e.g. FNO, GNO")
+        parser.add_subclass_arguments(
+            Operator, "model", required=True, help="the operator or field, e.g. FNO, GNO, MLP"
+        )
         parser.add_subclass_arguments(Objective, "objective", help="what is minimised, e.g. Supervised")
         parser.set_defaults({"objective": {"class_path": "pdeflow.training.Supervised"}})
         parser.add_subclass_arguments(

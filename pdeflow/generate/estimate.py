@@ -153,6 +153,8 @@ def run_pilot(recipe: Recipe, device: str) -> Pilot:
         while samples < chain and more[0] < ENOUGH_SECONDS:
             samples = min(2 * samples, chain)
             more = _cost(plan, samples, device, shard)
+        if more[0] < ENOUGH_SECONDS:  # the first arrays of a size touch new memory
+            more = _cost(plan, samples, device, shard)
         if slow and more[0] < one[0]:  # it was the compiler that was slow
             one = _cost(plan, 1, device, shard)
     return Pilot(samples, (one[0], more[0]), (one[1], more[1]), (one[2], more[2]), planning[0], planning[1])

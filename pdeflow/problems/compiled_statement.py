@@ -65,7 +65,7 @@ class CompiledStatement:
                         continue
                     counts = dict(atom.variable_count) if atom != u else {}
                     index = tuple(int(counts.get(axis, 0)) for axis in axes)
-                    symbol = atoms.setdefault((number, index), sympy.Dummy(f"{u.func}{index}"))
+                    symbol = atoms.setdefault((number, index), sympy.Dummy(str(atom)))
                     replaced[atom] = symbol
         ready = [expression.xreplace(replaced) for expression in expanded]
         used = set().union(*(expression.free_symbols for expression in ready))
@@ -119,9 +119,6 @@ def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> Compile
     read = {number for number, _ in statement.needs}
     for number, name in enumerate(problem.fields):
         if number not in read:
-            key, hint = (
-                f"{type(problem).__name__}.residual",
-                "D by an axis that the box does not have gives 0.",
-            )
-            raise InvalidInput(key, f"an expression without {name}", f"one that depends on {name}", hint)
+            key = f"{type(problem).__name__}.residual"
+            raise InvalidInput(key, f"an expression without {name}", f"one that depends on {name}")
     return statement

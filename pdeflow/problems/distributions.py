@@ -18,8 +18,8 @@ from pdeflow.problems.domain import Box
 
 
 def random_generator(seed: np.random.SeedSequence) -> np.random.Generator:
-    """The stream of one sample: NumPy's Philox, the same on every machine and device."""
-    return np.random.Generator(np.random.Philox(seed))
+    """The stream of one sample: PCG64DXSM, the same on every machine and device."""
+    return np.random.Generator(np.random.PCG64DXSM(seed))
 
 
 class Distribution(abc.ABC):

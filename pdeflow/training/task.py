@@ -182,7 +182,8 @@ class TrainingTask(lightning.LightningModule):
             self.trainer.should_stop = True
         for name, value in values.items():
             # Every process holds the same value by now; sync_dist only keeps Lightning from warning.
-            self.log(f"valid/{name}", value, prog_bar=name != "loss", sync_dist=True)
+            shown = name != "loss" or self.objective.monitor == "valid/loss"
+            self.log(f"valid/{name}", value, prog_bar=shown, sync_dist=True)
 
     def on_test_start(self) -> None:
         """One evaluator for each test set."""

@@ -142,6 +142,7 @@ optimizer: {class_path: LevenbergMarquardt}
     result = pdeflow("fit", "--resume", "runs/poisson", *more)
     assert result.code == 0, result.err
     assert "Trained 11 epochs" in result.out
+    assert "valid/loss" in next(line for line in result.out.splitlines() if line.startswith("epoch 11/11"))
 
 
 @pytest.mark.parametrize(

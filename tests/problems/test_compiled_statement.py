@@ -55,7 +55,7 @@ def test_constants_are_made_where_the_points_are() -> None:
 @pytest.mark.parametrize(
     ("expression", "name"),
     [
-        (sympy.Max(U, 0), r"Max\(0, u"),
+        (sympy.Max(U, 0), r"Max\(0, _u\(x, y\)\)"),
         (sympy.Function("v")(X, Y), r"v\(x, y\)"),
         (U + sympy.Symbol("z"), "z"),
         (sympy.Derivative(sympy.Function("v")(X, Y), X), "Derivative"),

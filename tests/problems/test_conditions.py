@@ -11,6 +11,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.linalg import Tag, default_method, solve
 from pdeflow.problems import (
     ComplexHelmholtz,
+    Constant,
     ConvectionDiffusion,
     D,
     Darcy,
@@ -104,7 +105,7 @@ def test_some_families_need_a_level(family: type[Problem], conditions: dict, per
     [
         (Poisson(3, periodic=["x", "y", "z"]), True),
         (Darcy(1, conditions={"x": Neumann()}), True),
-        (ConvectionDiffusion(2, periodic=["x", "y"]), True),
+        (ConvectionDiffusion(2, diffusion=Constant(0.2), periodic=["x", "y"]), True),
         (Darcy(2, conditions={"x": Neumann(), "y-": Neumann()}), False),
         (Poisson(2, conditions={"x": Neumann(), "y": Robin(1e-6)}), False),
         (Helmholtz(2, conditions={"x": Neumann(), "y": Neumann()}), False),

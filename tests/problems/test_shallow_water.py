@@ -226,7 +226,7 @@ def test_waves_leave_through_open_ends() -> None:
         path = solved(problem, problem.grid(n), {"h0": h0[middle]}, stop)
         off.append(float((path.u[0, -1, 0] - reference).abs().mean()))
     assert off[0] < 0.03
-    assert off[1] > 0.3
+    assert off[1] > 10 * off[0]
 
 
 def test_a_scale_of_gravity_is_a_scale_of_time() -> None:

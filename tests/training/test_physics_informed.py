@@ -38,6 +38,7 @@ from pdeflow.problems import (
     SinePoisson,
     Uniform,
 )
+from pdeflow.problems.calculus import relu
 from pdeflow.training import Collocation, Evaluator, LevenbergMarquardt, PhysicsInformed, TrainingTask
 from pdeflow.training.callbacks import FieldResults, default_callbacks
 from pdeflow.training.collocation import TEST, VALIDATION
@@ -162,6 +163,7 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
         ),
         (Stated(Initial(0.0)), {}, "Initial.on: got 't-', expected 'all' or sides of the domain"),
         (Stated(Dirichlet(0.0, on="z-")), {}, "Dirichlet.on: got 'z-'"),
+        (Stated(Dirichlet(lambda at: relu(at.x))), {}, r"expression: got 'Max\(0, x\)'"),
         (Stated(Dirichlet(math.nan)), {}, "Dirichlet.value: got nan, expected a finite number"),
         (
             Stated(Dirichlet(0.0), Dirichlet(1.0, on="x-")),

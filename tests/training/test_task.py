@@ -249,7 +249,7 @@ def test_an_operator_of_ones_own_trains_without_a_surrogate(tmp_path: Path) -> N
         pass
 
     task = TrainingTask(Own(modes=[4, 4], width=4, layers=1))
-    with pytest.warns(UserWarning, match="Own is not an operator of pdeflow.operators"):
+    with pytest.warns(UserWarning, match=r"Own is not of pdeflow\.operators"):
         toy_trainer(tmp_path, 1, default_callbacks(tmp_path)).fit(task, datamodule=ToyData())
     assert (tmp_path / "checkpoints/best.ckpt").is_file()
     assert not (tmp_path / "surrogate").exists()

@@ -44,7 +44,7 @@ class SurrogateExport(Callback):
         if not is_storable(pl_module.model):
             name = type(components(pl_module.model)[0]).__name__
             rank_zero_warn(
-                f"{name} is not an operator of pdeflow.operators, so no surrogate "
+                f"{name} is not of pdeflow.operators or pdeflow.fields, so no surrogate "
                 "is written at the end; its weights are in the checkpoints."
             )
 
