@@ -131,6 +131,14 @@ def test_without_curvature_left_to_learn_the_update_scales() -> None:
     torch.testing.assert_close(Z, torch.eye(4, dtype=torch.float64))
 
 
+def test_a_step_whose_curvature_is_lost_in_rounding_changes_nothing() -> None:
+    Z = quadratic(4, 10.0)[0]
+    before = Z.clone()
+    y = torch.tensor([1.0, 2.0, 0.0, -1.0], dtype=torch.float64)
+    update(Z, -(Z.T @ y), y)
+    assert torch.equal(Z, before)
+
+
 def test_exact_steps_on_a_quadratic_end_after_as_many_as_it_has_dimensions() -> None:
     """Whatever the scaling, directions are conjugate: L. C. W. Dixon, Math. Programming 2 (1972)."""
     size = 8
@@ -150,7 +158,7 @@ def test_exact_steps_on_a_quadratic_end_after_as_many_as_it_has_dimensions() -> 
 
 
 @pytest.mark.parametrize("h", [1e-3, 0.4, 1.0, 3.0, 1e4])
-@pytest.mark.parametrize("a", [0.0, 1e-9, 0.3, 2.0, 1e6])
+@pytest.mark.parametrize("a", [0.0, 1e-9, 0.3, 2.0, 1e6, 1e20])
 def test_scalings_keep_the_matrix_positive_definite_and_never_shrink_it(a: float, h: float) -> None:
     tau, phi = self_scaling(a, h, 100)
     assert 0 < tau <= 1

@@ -115,11 +115,12 @@ def self_scaling(a: float, h: float, size: int) -> tuple[float, float]:
         n, the number of parameters.
     """
     b = (1.0 + a) / h
-    low = min(1.0, h * (1.0 - math.sqrt(a / (1.0 + a))))
+    # 1 - sqrt(a / (1 + a)) without the cancellation that makes it 0 for large a.
+    low = min(1.0, h / ((1.0 + a) * (1.0 + math.sqrt(a / (1.0 + a)))))
     theta = min(1.0 / low, (1.0 - b) / b)
     if a > 0:
         theta = max((low - 1.0) / a, theta)
-    sigma = 1.0 + a * theta
+    sigma = max(1.0 + a * theta, low)  # which it is not below but for rounding
     spread = sigma ** (-1.0 / max(1, size - 1))
     most = min(1.0, 1.0 / b)
     tau = most * min(spread, 1.0 / theta) if theta > 0 else min(most * spread, sigma)
@@ -150,6 +151,8 @@ def update(Z: Tensor, a: Tensor, y: Tensor) -> None:
     size = c.norm()
     q1 = c / size
     first = float(q1 @ a)
+    if not first > 0:  # s.y is positive, but rounding in Z has hidden it: there is nothing to learn
+        return
     rest = a - first * q1
     rest = rest - (q1 @ rest) * q1  # again: a and c may be almost parallel
     second = float(rest.norm())
