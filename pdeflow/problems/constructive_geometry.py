@@ -162,6 +162,44 @@ class Difference(Combination):
         return self.first, [self.second]
 
 
+class Named(Domain):
+    """A domain whose whole boundary is one side; see :meth:`Domain.named`."""
+
+    def __init__(self, domain: Domain, side: str) -> None:
+        self.domain, self.side = domain, side
+        self.axes, self.periodic = domain.axes, domain.periodic
+        self.lower, self.upper = domain.lower, domain.upper
+
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        """See :meth:`Domain.contains`."""
+        return self.domain.contains(points)
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """See :meth:`Domain.pieces`."""
+        return tuple(replace(piece, side=self.side) for piece in self.domain.pieces())
+
+    @property
+    def volume(self) -> float:
+        """See :attr:`Domain.volume`."""
+        return self.domain.volume
+
+    def signed_distance(self, at: Any) -> Any:
+        """See :meth:`Domain.signed_distance`."""
+        return self.domain.signed_distance(at)
+
+    def vanishing(self, at: Any, sides: Collection[str]) -> Any:
+        """See :meth:`Domain.vanishing`."""
+        self.check_sides("sides", sides)
+        return self.domain.vanishing(at, self.domain.sides if sides else ())
+
+    def vanishing_outside(self, at: Any) -> Any:
+        """See :meth:`Domain.vanishing_outside`."""
+        return self.domain.vanishing_outside(at)
+
+    def __repr__(self) -> str:
+        return f"{self.domain}.named({self.side!r})"
+
+
 def _turned(piece: Piece) -> Piece:
     """A piece seen from its other side."""
 

@@ -17,7 +17,7 @@ from pdeflow.grid import Grid
 from pdeflow.problems.calculus import sqrt
 
 if TYPE_CHECKING:
-    from pdeflow.problems.constructive_geometry import Difference, Intersection, Union
+    from pdeflow.problems.constructive_geometry import Difference, Intersection, Named, Union
 
 Design = Callable[[int, int], np.ndarray]
 """Of a number n and a dimension d, about n points (n, d) of the unit cube, the same whenever it is asked."""
@@ -56,7 +56,7 @@ class Domain(abc.ABC):
 
     Domains of the same axes are combined by ``first | second``, ``first & second`` and ``first - second``
     (:mod:`~pdeflow.problems.constructive_geometry`). What belongs to a side keeps its name, and all that has
-    the same name is one side.
+    the same name is one side; `named` gives another one.
     """
 
     axes: tuple[str, ...]
@@ -216,6 +216,12 @@ class Domain(abc.ABC):
                 once[here] = ~piece.repeated(points[here], normals[here])
         kept = once & self.on_boundary(points, normals)
         return points[kept], normals[kept]
+
+    def named(self, side: str) -> Named:
+        """The same domain, its whole boundary one side of this name: ``square - Box(...).named("step")``."""
+        from pdeflow.problems.constructive_geometry import Named
+
+        return Named(self, side)
 
     def __or__(self, other: Domain) -> Union:
         from pdeflow.problems.constructive_geometry import Union

@@ -54,13 +54,13 @@ class Collocation(LightningDataModule):
     steps
         Steps of the optimiser in an epoch.
     resample
-        How new points are chosen while training, and after how many steps: ``Redraw``, ``RAD`` or ``R3``. They
-        stay by default.
+        How new points are chosen while training, and after how many steps: ``Redraw``, ``RAD`` or ``R3``.
+        They stay by default.
     held_back
         Points inside at which the residual is validated, and as many others at which it is tested.
     test_resolutions
-        Where the domain is a box, nodes along each axis at which the solution is compared with the exact one, and
-        drawn.
+        Where the domain is a box, nodes along each axis at which the solution is compared with the exact
+        one, and drawn.
     seed
         Of the points.
     """
@@ -90,7 +90,8 @@ class Collocation(LightningDataModule):
         if sampler == "grid" and resample is not None:
             hint = "Take sobol, or leave resample out."
             raise InvalidInput("data.sampler", sampler, "one of which there are new points to choose", hint)
-        self.problem, self.counts, self.sampler = problem, counts, sampler
+        self.problem, self.counts = problem, counts
+        self.sampler: SpaceFilling = sampler
         self.resample, self.seed = resample, seed
         self.chosen: tuple[int, Tensor] | None = None
         self.test_resolutions = tuple(test_resolutions)
@@ -194,7 +195,9 @@ class Collocation(LightningDataModule):
 
     def _design(self, draw: int, number: int) -> Design:
         """How points are spread; those that training does not come to are not those of its grid."""
-        sampler: SpaceFilling = "sobol" if self.sampler == "grid" and draw in (VALIDATION, TEST) else self.sampler
+        sampler: SpaceFilling = self.sampler
+        if sampler == "grid" and draw in (VALIDATION, TEST):
+            sampler = "sobol"
         seed = np.random.SeedSequence(self.seed, spawn_key=(draw, number))
         return lambda n, dim: space_filling(sampler, n, dim, seed)
 

@@ -51,6 +51,11 @@ EXACT: dict[str, tuple[Domain, float, dict[str, float]]] = {
         3.0,
         {"x-": 3.0, "x+": 1.0, "y-": 1.0, "y+": 3.0},
     ),
+    "square with a square hole": (
+        Box(x=(-1, 1), y=(-1, 1)) - Box(x=(-0.5, 0.5), y=(-0.5, 0)).named("hole"),
+        3.5,
+        {**dict.fromkeys(["x-", "x+", "y-", "y+"], 2.0), "hole": 3.0},
+    ),
     "T": (T_SHAPE, 12.0, {"outer": 20.0}),
     "spiral": (SPIRAL, 21.0, {"outer": 44.0}),
     "polygon with a hole": (

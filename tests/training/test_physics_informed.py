@@ -205,9 +205,7 @@ def test_values_that_are_learned_may_jump_in_a_corner_with_a_warning() -> None:
         PhysicsInformed(SinePoisson(), hard=False)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"inside": 0}, {"on_sides": 0}, {"steps": 0}, {"held_back": 0}, {"resample": 0}]
-)
+@pytest.mark.parametrize("settings", [{"inside": 0}, {"on_sides": 0}, {"steps": 0}, {"held_back": 0}])
 def test_numbers_of_points(settings: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match=f"data.{next(iter(settings))}: got 0, expected at least 1"):
         Collocation(SinePoisson(), **settings)

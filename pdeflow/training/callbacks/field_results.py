@@ -61,6 +61,7 @@ class FieldResults(Callback):
         assert isinstance(pl_module.objective, PhysicsInformed)
         problem = pl_module.objective.problem
         folder = run_folder(trainer, self.folder) / "test"
+        folder.mkdir(parents=True, exist_ok=True)  # a domain that is no box has no grid's file in it
         for stale in folder.glob("*.npz"):
             stale.unlink()
         table = {}
