@@ -33,8 +33,11 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 _CONSTANTS: dict[str, sympy.Expr] = {"pi": sympy.pi, "E": sympy.E}
 _LARGEST = 1e300
-_EXPONENT, _BITS = 100, 256
-"""Of powers of plain numbers, which SymPy works out at once: 9**9**9 would fill the memory."""
+_EXPONENT, _BITS = 100, 1024
+"""Of exponents and of whole numbers. SymPy works out powers of numbers at once, also of those among the factors
+of a base: 9**9**9 would fill the memory."""
+_PARTS = 20_000
+"""Of a formula."""
 
 
 def expression_text(expression: sympy.Expr, coordinates: Mapping[str, sympy.Symbol]) -> str:
@@ -72,7 +75,10 @@ def read_expression(text: str, coordinates: Mapping[str, sympy.Symbol]) -> sympy
     if not isinstance(text, str) or len(text) > LONGEST:
         raise UnsafeFile(f"a formula: got {str(text)!r:.80}, expected text of {LONGEST} characters at most.")
     try:
-        return _read(ast.parse(text, mode="eval").body, coordinates)
+        tree = ast.parse(text, mode="eval")
+        if sum(isinstance(node, ast.Call) for node in ast.walk(tree)) > _PARTS:
+            raise ValueError(f"it has more than {_PARTS} parts")
+        return _read(tree.body, coordinates)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise UnsafeFile(f"a formula: got {text!r:.80}, which cannot be read ({error}).") from error
 
@@ -93,6 +99,11 @@ def _read(node: ast.expr, coordinates: Mapping[str, sympy.Symbol]) -> sympy.Expr
     parts = [_read(part, coordinates) for part in given]
     if node.keywords:
         raise ValueError(f"{kind} with keywords")
+    return _checked(_made(kind, parts))
+
+
+def _made(kind: str, parts: list[sympy.Expr]) -> sympy.Expr:
+    """What SymPy makes of parts whose numbers are small."""
     if kind in ("Add", "Mul"):
         return sympy.Add(*parts) if kind == "Add" else sympy.Mul(*parts)
     if kind == "Pow" and len(parts) == 2:
@@ -100,8 +111,18 @@ def _read(node: ast.expr, coordinates: Mapping[str, sympy.Symbol]) -> sympy.Expr
     if kind in _FUNCTIONS and len(parts) == 1:
         if parts[0].is_Float and not abs(parts[0]) <= _LARGEST:
             raise ValueError(f"{kind} of a number above {_LARGEST:g}")
+        if kind == "exp" and parts[0].has(sympy.log):
+            raise ValueError("exp of a logarithm, which is a power")
         return _FUNCTIONS[kind](parts[0])
     raise ValueError(f"{kind} of {len(parts)} arguments is not among what formulas are made of")
+
+
+def _checked(made: sympy.Expr) -> sympy.Expr:
+    """The expression, whose own numbers must be small; those of its parts have been looked at."""
+    for part in (made, *made.args, *(p for a in made.args for p in a.args)):
+        if isinstance(part, sympy.Rational) and max(part.p.bit_length(), part.q.bit_length()) > _BITS:
+            raise ValueError(f"a number of more than {_BITS} bits")
+    return made
 
 
 def _number(kind: str, values: list[Any]) -> sympy.Expr:
@@ -115,12 +136,13 @@ def _number(kind: str, values: list[Any]) -> sympy.Expr:
         raise ValueError(f"{kind} of {values}")
     if kind == "Rational" and values[1] <= 0:
         raise ValueError("a denominator that is not positive")
-    return sympy.Integer(values[0]) if kind == "Integer" else sympy.Rational(*values)
+    return _checked(sympy.Integer(values[0]) if kind == "Integer" else sympy.Rational(*values))
 
 
 def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
-    if base.is_Number and exponent.is_Number:
-        large = isinstance(base, sympy.Rational) and max(base.p.bit_length(), base.q.bit_length()) > _BITS
-        if large or not abs(exponent) <= _EXPONENT:
-            raise ValueError("a power of numbers that is too large")
+    factor = exponent.as_coeff_Mul()[0]
+    if not (factor.is_finite and abs(factor) <= _EXPONENT):
+        raise ValueError(f"a power with a factor above {_EXPONENT} in the exponent")
+    if base == sympy.E and exponent.has(sympy.log):
+        raise ValueError("exp of a logarithm, which is a power")
     return sympy.Pow(base, exponent)

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
+from pdeflow.data.datamodule import finished_batches
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
@@ -60,7 +61,7 @@ class Collocation(LightningDataModule):
         Points inside at which the residual is validated, and as many others at which it is tested.
     test_resolutions
         Where the domain is a box, nodes along each axis at which the solution is compared with the exact
-        one, and drawn.
+        one, and drawn; by default 101, in three dimensions 21.
     seed
         Of the points.
     """
@@ -74,7 +75,7 @@ class Collocation(LightningDataModule):
         steps: int = 10,
         resample: Resampling | None = None,
         held_back: int = 1000,
-        test_resolutions: Sequence[int] = (101,),
+        test_resolutions: Sequence[int] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -94,7 +95,11 @@ class Collocation(LightningDataModule):
         self.sampler: SpaceFilling = sampler
         self.resample, self.seed = resample, seed
         self.chosen: tuple[int, Tensor] | None = None
-        self.test_resolutions = tuple(test_resolutions)
+        if test_resolutions is not None and not test_resolutions:
+            hint = "Leave the key out for what is usual."
+            raise InvalidInput("data.test_resolutions", [], "at least one number of nodes", hint)
+        usual = (101,) if self.dim < 3 else (21,)
+        self.test_resolutions = usual if test_resolutions is None else tuple(test_resolutions)
 
     @property
     def dim(self) -> int:
@@ -287,11 +292,15 @@ class Fixed:
 
 
 class Steps:
-    """The batches of an epoch; Lightning tells it which one by ``sampler.set_epoch``."""
+    """The batches of an epoch; Lightning tells it which one by ``sampler.set_epoch``.
+
+    In the middle of an epoch a checkpoint says which step comes next.
+    """
 
     def __init__(self, data: Collocation) -> None:
         self.data, self.sampler, self.batch_sampler = data, self, None
-        self._epoch, self._draw = 0, 0
+        self._epoch, self._draw, self._delivered = 0, 0, 0
+        self._resume: tuple[int, int] | None = None
         self._points = data.points(0, data.counts["inside"])
         if data.chosen is not None:
             self._draw, self._points[INSIDE] = data.chosen
@@ -304,10 +313,26 @@ class Steps:
         return self.data.counts["steps"]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for step in range(len(self)):
+        first = 0
+        if self._resume is not None:
+            epoch, step = self._resume
+            first = step if epoch == self._epoch and step < len(self) else 0
+            self._resume = None
+        for step in range(first, len(self)):
             if self.data.resample is not None:
                 draw = (self._epoch * len(self) + step) // self.data.resample.every
                 if draw != self._draw:
                     self._points = self.data.next_points(draw, self._points)
                     self._draw, self.data.chosen = draw, (draw, self._points[INSIDE])
+            self._delivered = step + 1
             yield {"points": self._points}
+
+    def state_dict(self) -> dict[str, int]:
+        """Where this epoch stands."""
+        trainer = self.data.trainer
+        done = self._delivered if trainer is None else finished_batches(trainer)
+        return {"epoch": self._epoch, "step": done}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on after the steps of a checkpoint when its epoch comes."""
+        self._resume = (int(state_dict["epoch"]), int(state_dict["step"]))

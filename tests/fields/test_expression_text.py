@@ -56,6 +56,14 @@ def test_what_is_written_is_read(formula: sympy.Expr) -> None:
         "Pow(Integer(9), Integer(1000000000))",
         "Pow(Pow(Pow(Pow(Integer(9), Integer(99)), Integer(99)), Integer(99)), Integer(99))",
         "sin(exp(exp(Float('1e300'))))",
+        "Pow(Mul(Integer(9), Symbol('x')), Integer(1000000000))",
+        "Pow(Mul(Integer(9), Symbol('x')), Rational(1000000001, 2))",
+        "Pow(Pow(Pow(Pow(Mul(Integer(9), Symbol('x')), Integer(99)), Integer(99)), Integer(99)), Integer(99))",
+        "Pow(Integer(9), Mul(Integer(1000000000), Symbol('x')))",
+        "exp(Mul(Integer(1000000000), log(Integer(9))))",
+        "Pow(E, Mul(Integer(1000000000), log(Integer(9))))",
+        f"Integer({2**2000})",
+        "Add(" + "Symbol('x'), " * 30000 + "Symbol('x'))",
     ],
 )
 def test_nothing_else_is_read(text: str) -> None:

@@ -94,6 +94,7 @@ def run(
     problem: Problem | None = None,
     resumed: Path | None = None,
     saved: Path | None = None,
+    callbacks: Sequence[lightning.Callback] = (),
 ) -> Seen:
     torch.manual_seed(0)
     problem = problem or SinePoisson()
@@ -101,7 +102,7 @@ def run(
     task = TrainingTask(model, PhysicsInformed(problem), optimizer=lambda p: torch.optim.Adam(p, lr=1e-2))
     seen = Seen()
     trainer = lightning.Trainer(
-        max_epochs=epochs, precision="64-true", accelerator="cpu", logger=False, callbacks=[seen],
+        max_epochs=epochs, precision="64-true", accelerator="cpu", logger=False, callbacks=[seen, *callbacks],
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         plugins=[SafeCheckpointIO()],
     )  # fmt: skip
@@ -150,6 +151,27 @@ def test_a_run_that_goes_on_sees_the_points_it_would_have_seen(resample: Resampl
         torch.testing.assert_close(mine, expected, rtol=0, atol=0)
 
 
+class Saves(lightning.Callback):
+    """Writes a checkpoint after so many steps."""
+
+    def __init__(self, steps: int, path: Path) -> None:
+        self.steps, self.path = steps, path
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *given: Any) -> None:
+        if trainer.global_step == self.steps:
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize("resample", [Redraw(3), RAD(3), R3(3)], ids=["redraw", "rad", "r3"])
+def test_a_run_that_goes_on_in_mid_epoch_sees_those_points_too(resample: Resampling, tmp_path: Path) -> None:
+    """After step 7 of 16, in epochs of 4: the draw of step 6 is still in use."""
+    whole = run(resample, epochs=4, callbacks=[Saves(7, tmp_path / "mid.ckpt")])
+    rest = run(resample, epochs=4, resumed=tmp_path / "mid.ckpt")
+    assert len(rest.inside) == 9
+    for mine, expected in zip(rest.inside, whole.inside[7:]):
+        torch.testing.assert_close(mine, expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -157,6 +179,7 @@ def test_a_run_that_goes_on_sees_the_points_it_would_have_seen(resample: Resampl
         (lambda: RAD(power=0.0), "data.resample.power"),
         (lambda: RAD(floor=-1.0), "data.resample.floor"),
         (lambda: RAD(candidates=1), "data.resample.candidates"),
+        (lambda: Collocation(SinePoisson(), test_resolutions=[]), "data.test_resolutions"),
         (lambda: Collocation(SinePoisson(), sampler="grid", resample=R3()), "data.sampler: got 'grid'"),
     ],
 )
