@@ -223,9 +223,9 @@ def physics() -> str:
         lines.append(f"| `{case}` | {told('pdeflow', 'reach', '.1e')} | {' | '.join(errors + times)} |")
     lines += [
         "",
-        f"Relative L2 error at the end, means of {held['seeds']} seeds; float64, one thread each, two trainings side "
-        "by side. Peers end at the seconds of the row, or at twenty times what ours took to 1e-3, a minute at "
-        "least. GPU: not measured.",
+        f"Relative L2 error at the end, means of {held['seeds']} seeds; float64, one thread each, two "
+        "trainings side by side. Peers end at the seconds of the row, or at twenty times what ours took to "
+        "1e-3, a minute at least. GPU: not measured.",
     ]
     return "\n".join(lines)
 

@@ -25,8 +25,7 @@ from pina.solver import PhysicsInformedSingleModelSolver
 from pina.weighting import ScalarWeighting
 from torch import Tensor, nn
 
-from benchmarks.peers.deepxde_pinn import WEIGHT
-from benchmarks.peers.pinn_statement import ADAM_SECONDS, STATEMENTS, Curve, Statement
+from benchmarks.peers.pinn_statement import ADAM_SECONDS, STATEMENTS, WEIGHT, Curve, Statement
 
 
 class Found:
@@ -84,6 +83,14 @@ class Look(lightning.Callback):
     def __init__(self, curve: Curve, model: Model, seconds: float) -> None:
         self.curve, self.model, self.seconds = curve, model, seconds
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Start the clock."""
+        self.curve.start()
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Stop it while the next optimiser is being made."""
+        self.curve.stop()
+
     def on_train_batch_end(self, trainer: lightning.Trainer, *given: Any) -> None:
         """After a step."""
         self.curve.look(self.model)
@@ -124,10 +131,14 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     model = Model(statement)
     weighting = ScalarWeighting({name: 1.0 if name == "D" else WEIGHT for name in problem.conditions})
     curve = Curve(statement, job["seconds"])
-    stages = (
-        (ADAM_SECONDS, TorchOptimizer(torch.optim.Adam, lr=1e-3)),
-        (curve.seconds, TorchOptimizer(torch.optim.LBFGS, history_size=100, line_search_fn="strong_wolfe")),
+    lbfgs = TorchOptimizer(
+        torch.optim.LBFGS,
+        history_size=100,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=0.0,
+        tolerance_change=0.0,
     )
+    stages = ((ADAM_SECONDS, TorchOptimizer(torch.optim.Adam, lr=1e-3)), (curve.seconds, lbfgs))
     with contextlib.redirect_stdout(sys.stderr):
         for seconds, optimizer in stages:
             solver = PhysicsInformedSingleModelSolver(problem, model, optimizer, weighting=weighting)

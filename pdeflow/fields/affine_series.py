@@ -1,4 +1,4 @@
-"""Affine layers of truncated Taylor series, with what each point adds to the gradients of their parameters."""
+"""Affine layers of truncated Taylor series, with what each point adds to gradients by their parameters."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 class AffineSeries:
     """Applies layers to series, and keeps what went in and came out of each.
 
-    The gradient by a matrix is a sum over points of outer products, whose terms are wanted one by one: they are
-    those of the gradients by what came out, from one ordinary backward pass, with what went in (I. Goodfellow,
-    "Efficient per-example gradient computations", 2015).
+    The gradient by a matrix is a sum over points of outer products, whose terms are wanted one by one: they
+    are those of the gradients by what came out, from one ordinary backward pass, with what went in (I.
+    Goodfellow, "Efficient per-example gradient computations", 2015).
     """
 
     def __init__(self) -> None:

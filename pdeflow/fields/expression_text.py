@@ -34,8 +34,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 _CONSTANTS: dict[str, sympy.Expr] = {"pi": sympy.pi, "E": sympy.E}
 _LARGEST = 1e300
 _EXPONENT, _BITS = 100, 1024
-"""Of exponents and of whole numbers. SymPy works out powers of numbers at once, also of those among the factors
-of a base: 9**9**9 would fill the memory."""
+"""Of exponents and of whole numbers. SymPy works out powers of numbers at once, also of those among the
+factors of a base: 9**9**9 would fill the memory."""
 _PARTS = 20_000
 """Of a formula."""
 

@@ -84,10 +84,12 @@ class Field(Operator):
     def pointwise_gradients(
         self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
     ) -> dict[str, Tensor]:
-        r"""What each point adds to the gradient of :math:`\sum_n \sum_\alpha c_\alpha \cdot \partial^\alpha u(x_n)`.
+        r"""What each point adds to the gradient of a weighted sum of derivatives.
 
-        These are rows of Jacobians by the parameters. Here a backward pass a point, batched; fields that know a
-        shorter way override it.
+        .. math:: \sum_n \sum_\alpha c_\alpha(x_n) \cdot \partial^\alpha u(x_n)
+
+        These are rows of Jacobians by the parameters. Here a backward pass a point, batched; fields that know
+        a shorter way override it.
 
         Parameters
         ----------

@@ -111,7 +111,7 @@ class HardConditions(Field):
     def pointwise_gradients(
         self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
     ) -> dict[str, Tensor]:
-        """See :meth:`Field.pointwise_gradients`: those of the network, with cotangents by the product rule."""
+        """See :meth:`Field.pointwise_gradients`: the network's, with cotangents by the product rule."""
         statement = self._statement(tuple(cotangents))
         with torch.no_grad():
             inner = self.network.derivatives(points, statement.wanted)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields.affine_series import AffineSeries
 from pdeflow.fields.activations import ACTIVATIONS, cos, sin
+from pdeflow.fields.affine_series import AffineSeries
 from pdeflow.fields.field import Field
 from pdeflow.fields.taylor_series import MultiIndex, Orders
 

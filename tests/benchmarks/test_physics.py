@@ -39,7 +39,9 @@ class ByAutograd:
 
 def some_points(statement: Statement) -> Tensor:
     torch.manual_seed(0)
-    low, high = (torch.tensor([ends[a] for a in statement.axes]) for ends in (statement.lower, statement.upper))
+    low, high = (
+        torch.tensor([ends[a] for a in statement.axes]) for ends in (statement.lower, statement.upper)
+    )
     return (low + (high - low) * torch.rand(20, len(statement.axes))).double()
 
 
@@ -58,7 +60,9 @@ def test_forms_of_the_peers_meet_the_conditions(case: str) -> None:
     statement = STATEMENTS[case]()
     for axis in statement.axes:
         for end, side in (("-", statement.lower), ("+", statement.upper)):
-            periodic = len(statement.inputs(statement.coordinates(some_points(statement)))) > len(statement.axes)
+            periodic = len(statement.inputs(statement.coordinates(some_points(statement)))) > len(
+                statement.axes
+            )
             free = (axis == "t" and end == "+") or (axis == "x" and periodic)
             if free or f"{axis}{end}" in statement.learned:
                 continue
@@ -90,6 +94,8 @@ def test_a_curve_counts_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         now[0] += 5.0
         return torch.zeros(len(points), 1, dtype=torch.float64)
 
+    now[0] += 1.0
+    curve.start()
     curve.look(slow)
     now[0] += 0.2
     curve.look(slow)  # too soon
@@ -97,8 +103,13 @@ def test_a_curve_counts_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     curve.look(slow)
     assert [seconds for seconds, _ in curve.looks] == pytest.approx([0.0, 0.3])
     assert all(error == pytest.approx(1.0) for _, error in curve.looks)
-    assert not curve.over
+    curve.stop()
     now[0] += 10.0
+    assert not curve.over
+    curve.start()
+    now[0] += 9.0
+    assert not curve.over
+    now[0] += 1.0
     assert curve.over
 
 
@@ -131,6 +142,15 @@ def test_the_summary() -> None:
     assert summary["poisson_error"] == pytest.approx(3e-6)
     assert summary["helmholtz41_error"] == "not measured"
     assert rows[2]["error"] == "not measured"
+    lost = [physics.row(heat, "pdeflow", [told([(4.0, 1e-2)])]), *rows[4:]]
+    assert "speedup_to_1e3_heat" not in physics.summarise(lost)  # nobody came there
+    lost[1] = physics.row(
+        heat, "DeepXDE", [told([(9.0, 1e-4)]), {"failure": "killed"}, {"failure": "killed"}]
+    )
+    assert lost[1]["to_1e3_s"] == "never"
+    assert lost[1]["failure"] == "2 of 3"
+    lost[1] = physics.row(heat, "DeepXDE", [told([(9.0, 1e-4)])])
+    assert physics.summarise(lost)["min_speedup_to_1e3"] == 0.0
     assert physics.reached(told([(1.0, 1e-2)])) == math.inf
 
 
