@@ -55,8 +55,9 @@ class FieldSurrogate(Surrogate):
         Raises
         ------
         InvalidInput
-            For another number of coordinates, values that are not finite, or points outside of the box; an
-            axis that wraps around has no outside.
+            For another number of coordinates, coordinates that are not finite, or points outside of the box;
+            an axis that wraps around has no outside. For points on edges where values that are met by form
+            differ, or where a distance has no value.
         """
         given = as_tensor(coefficient)
         dtype = given.dtype if given.is_floating_point() else self.dtype
@@ -69,6 +70,12 @@ class FieldSurrogate(Surrogate):
         with torch.no_grad():
             parts = [self.model.at(part) for part in points.split(batch_size)] if len(points) else []
         values = torch.cat(parts) if parts else points.new_zeros(0, self.model.out_channels)
+        if bool((unknown := ~torch.isfinite(values).all(1)).any()):
+            place = ", ".join(f"{x:g}" for x in points[unknown][0].tolist())
+            expected = "points at which the field has a value"
+            count = f"{int(unknown.sum())} of {len(points)}"
+            hint = f"{count} lie on corners or edges where it has none: leave them out."
+            raise InvalidInput("points", f"({place})", expected, hint)
         values = values.reshape(*given.shape[:-1], self.model.out_channels).to(
             device=given.device, dtype=dtype
         )

@@ -94,6 +94,16 @@ def test_wrong_points(folder: Path, given: np.ndarray, told: str) -> None:
         pdeflow.load(folder)(given)
 
 
+def test_points_without_a_value_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sides meet a quotient may be 0 / 0."""
+    surrogate, given = pdeflow.load(folder), points(3).numpy()
+    monkeypatch.setattr(
+        surrogate.model, "at", lambda x: torch.where(x[:, :1] == x[1, 0], torch.nan, x[:, :1])
+    )
+    with pytest.raises(InvalidInput, match=r"1 of 3 lie on corners or edges"):
+        surrogate(given)
+
+
 def test_an_axis_that_wraps_around_has_no_outside(tmp_path: Path) -> None:
     u = pdeflow.load(pdeflow.save(made("gaussians"), tmp_path, NAMES))
     x = points()

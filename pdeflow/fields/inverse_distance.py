@@ -42,7 +42,8 @@ def factor(domain: Domain, coordinates: Mapping[str, sympy.Symbol], values: Valu
     """
     result = _vanishing(domain, coordinates, values)
     for side, given in values.items():
-        result *= _vanishing(domain, coordinates, [side]) ** (len(given) - 1)
+        if len(given) > 1:
+            result *= _vanishing(domain, coordinates, [side]) ** (len(given) - 1)
     return result
 
 

@@ -15,6 +15,10 @@ import numpy as np
 
 from pdeflow.errors import InvalidInput
 from pdeflow.problems.domain import Domain, Piece, conjunction, disjunction
+from pdeflow.problems.space_filling import space_filling
+
+_PLACES = 64
+"""Points of a side at which to look whether parts touch."""
 
 
 class Combination(Domain, abc.ABC):
@@ -79,14 +83,30 @@ class Union(Combination):
         """See :meth:`Domain.contains`."""
         return self.first.contains(points) | self.second.contains(points)
 
+    def _touch(self) -> bool:
+        """Whether the parts have boundary in common and lie on its two sides."""
+        for side in self.first.sides:
+            points, normals = self.first.on_side(side, _PLACES, _spread)
+            if self.second.on_boundary(points, -normals).any():
+                return True
+        return False
+
     def signed_distance(self, at: Any) -> Any:
         """See :meth:`Domain.signed_distance`."""
         return disjunction(self.first.signed_distance(at), self.second.signed_distance(at))
 
     def vanishing(self, at: Any, sides: Collection[str]) -> Any:
-        """See :meth:`Domain.vanishing`; for all sides together only."""
+        """See :meth:`Domain.vanishing`; for all sides together only, and where parts do not merely touch.
+
+        Where they do, both distances vanish inside of the union.
+        """
         self.check_sides("sides", sides)
         _require_all(self, self.sides, sides)
+        if self._touch():
+            hint = "Let them overlap, or learn the values (objective.hard: false)."
+            raise InvalidInput(
+                "domain", self, "parts that overlap, or are apart, to vanish on all sides", hint
+            )
         return self.signed_distance(at) / self.size
 
 
@@ -198,6 +218,10 @@ class Named(Domain):
 
     def __repr__(self) -> str:
         return f"{self.domain}.named({self.side!r})"
+
+
+def _spread(n: int, dim: int) -> np.ndarray:
+    return space_filling("halton", n, dim, np.random.SeedSequence(0))
 
 
 def _turned(piece: Piece) -> Piece:

@@ -23,6 +23,7 @@ from pdeflow.problems.calculus import Names
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
 from pdeflow.problems.conditions import Condition, check_numbers
 from pdeflow.problems.corners import contradictions
+from pdeflow.problems.cylinder import Cylinder
 from pdeflow.problems.domain import Box
 from pdeflow.problems.initial import TIME, Initial
 from pdeflow.problems.observed import observations
@@ -60,7 +61,7 @@ class PhysicsInformed(Objective):
     InvalidInput
         If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate
         that there is not, needs a parameter that has no one value, or gives values on two sides that
-        contradict each other where these meet (where ``hard``; else a warning).
+        contradict each other where these meet (where ``hard``; else a warning), which is looked for on boxes.
     """
 
     monitor: ClassVar[str] = "valid/loss"
@@ -214,10 +215,10 @@ class PhysicsInformed(Objective):
             points = batch["points"][name.partition(":")[0]]
             share = self._share(name, points)
             values, slopes = self._slopes(field, statement, points)
-            flat = [
-                slopes[key].flatten(2) if key in slopes else values.new_zeros(*values.shape, parameter.numel())
-                for key, parameter in parameters.items()
-            ]
+            if missing := [key for key in parameters if key not in slopes]:
+                expected = "gradients by all parameters from pointwise_gradients, each under its own name"
+                raise InvalidInput(f"model {type(field).__name__}", f"none by {', '.join(missing)}", expected)
+            flat = [slopes[key].flatten(2) for key in parameters]
             rows.append(share * torch.cat(flat, dim=2).flatten(0, 1))
             residuals.append((share * values).flatten())
         return torch.cat(residuals), torch.cat(rows)
@@ -227,8 +228,8 @@ class PhysicsInformed(Objective):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A statement (N, parts) at points, and its gradients (N, parts, *shape) by the parameters.
 
-        The statement is a function of derivatives of the field, whose slopes are the cotangents that the field
-        is given.
+        The statement is a function of derivatives of the field, whose slopes are the cotangents that the
+        field is given.
         """
         places = points[:, : field.dim]
         with torch.no_grad():
@@ -277,9 +278,7 @@ class BatchSquares:
             raise InvalidInput("objective", name, "PhysicsInformed: the optimiser needs residuals", hint)
         self.objective, self.field, self.batch = objective, model, batch
         modules: dict[str, nn.Module] = {"objective": objective, "field": model}
-        named = {
-            id(p): f"{part}.{name}" for part, m in modules.items() for name, p in m.named_parameters()
-        }
+        named = {id(p): f"{part}.{name}" for part, m in modules.items() for name, p in m.named_parameters()}
         self.parameters = {named[id(p)]: p for p in parameters}
 
     @torch.no_grad()
@@ -335,7 +334,10 @@ def given_values(problem: Problem) -> dict[str, tuple[float, list[sympy.Expr]]]:
         if isinstance(condition, (Dirichlet, Initial)):
             place, held = found.get(side, (side_place(problem, side), []))
             value = symbolic_value(problem, condition.value)
-            value = value.subs(symbolic.coordinate(side[:-1]), place)  # a formula may hold elsewhere too
+            if isinstance(problem.domain, Box) or (
+                isinstance(problem.domain, Cylinder) and side == f"{TIME}-"
+            ):
+                value = value.subs(symbolic.coordinate(side[:-1]), place)  # a formula may hold elsewhere too
             order = condition.order if isinstance(condition, Initial) else 0
             if order > len(held):
                 hint = "Give Initial(value) before Initial(slope, order=1)."
@@ -354,9 +356,9 @@ def in_order(problem: Problem) -> list[tuple[str, Condition]]:
 
 
 def side_place(problem: Problem, side: str) -> float:
-    """Where a side lies along its axis; a side of what is no box has no such place, and is given 0."""
-    if not isinstance(problem.domain, Box):
-        return 0.0
+    """Where a side of a box, or the start, lies along its axis; NaN where a side is no such plane."""
+    if not isinstance(problem.domain, Box) and side != f"{TIME}-":
+        return math.nan
     k = problem.domain.axes.index(side[:-1])
     return problem.domain.lower[k] if side[-1] == "-" else problem.domain.upper[k]
 

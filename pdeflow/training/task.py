@@ -24,6 +24,7 @@ from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.metrics import MeanLoss
 from pdeflow.training.objective import Objective
 from pdeflow.training.optimisers import ResidualOptimiser, Stages
+from pdeflow.training.optimisers.vector_optimiser import VectorOptimiser
 from pdeflow.training.physics_informed import INSIDE, BatchSquares, PhysicsInformed
 from pdeflow.training.schedules import Schedule
 from pdeflow.training.sparse_march import errors_everywhere, marched
@@ -288,6 +289,7 @@ class TrainingTask(lightning.LightningModule):
         that was forgotten is told of.
         """
         inner = optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer
+        self._check_trainer(inner.current if isinstance(inner, Stages) else inner)
         current = inner.current if isinstance(inner, Stages) else inner
         before = getattr(current, "restarts", 0)
         if isinstance(current, ResidualOptimiser):
@@ -303,6 +305,23 @@ class TrainingTask(lightning.LightningModule):
         if getattr(inner, "stalled", False):
             self.trainer.should_stop = True
             rank_zero_warn(f"{type(current).__name__} found no step that makes the loss smaller: stopped.")
+
+    def _check_trainer(self, optimiser: Any) -> None:
+        """Raise InvalidInput where the trainer changes gradients that line searches rely on.
+
+        Called in steps, for a stage may be such an optimiser later.
+        """
+        if not isinstance(optimiser, VectorOptimiser):
+            return
+        trainer, name = self.trainer, type(optimiser).__name__
+        for key, value, right, expected in (
+            ("gradient_clip_val", trainer.gradient_clip_val, (None, 0, 0.0), "none"),
+            ("accumulate_grad_batches", trainer.accumulate_grad_batches, (1,), "1"),
+            ("precision", trainer.precision, ("32-true", "64-true"), "32-true or 64-true"),
+        ):
+            if value not in right:
+                hint = f"{name} needs the loss and its gradient as they are: leave the key out."
+                raise InvalidInput(f"trainer.{key}", value, expected, hint)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the epoch has measured: its validation, or its running loss if it is not over.

@@ -95,6 +95,7 @@ HARD = {
     "formulas": Laplace(
         RING, Dirichlet(lambda at: sin(at.x) + at.y), Dirichlet(lambda at: at.x * at.y, on="inner")
     ),
+    "two discs": Laplace(Ball(1.0, "left", x=0.0, y=0.0) | Ball(1.0, "right", x=1.0, y=0.0), Dirichlet(2.0)),
     "part of a polygon": Laplace(
         Polygon.of([(0, 0), (1, 0), (1, 1), (0, 1)], sides=("floor", "east", "top", "west")),
         Dirichlet(lambda at: at.x, on=("floor", "top")),
@@ -103,6 +104,16 @@ HARD = {
     "L": LShapedPoisson(),
     "holes": PoissonWithHoles(),
     "in time": Heat(Dirichlet(1.0, on="rim"), Initial(lambda at: at.x * at.x + at.y * at.y)),
+    "formulas on a box with a hole": Laplace(
+        SQUARE - Ball(0.2, "hole", x=0.5, y=0.5),
+        Dirichlet(lambda at: (at.x - 2) * at.y),
+        Dirichlet(lambda at: at.x, on="hole"),
+    ),
+    "a formula that holds at other times too": Heat(
+        Dirichlet(lambda at: at.x * at.t, on="rim"),
+        Initial(lambda at: at.x * at.t),
+        Initial(lambda at: at.x, order=1),
+    ),
     "with a slope in time": Heat(
         Dirichlet(lambda at: at.t, on="rim"), Initial(0.5), Initial(lambda at: exp(at.x - at.x), order=1)
     ),
@@ -279,6 +290,30 @@ def test_hard_values_on_part_of_a_union_are_refused() -> None:
         PhysicsInformed(problem).constrain(network(problem))
     soft = PhysicsInformed(problem, hard=False)
     assert soft.constrain(network(problem)).__class__ is MLP
+
+
+def test_hard_values_on_parts_that_only_touch_are_refused() -> None:
+    """Both distances would vanish between them, inside of the domain."""
+    problem = Laplace(SQUARE | Box(x=(1, 2), y=(0, 1)), Dirichlet(0.0))
+    with pytest.raises(InvalidInput, match="overlap"):
+        PhysicsInformed(problem).constrain(network(problem))
+    overlapping = Laplace(SQUARE | Box(x=(0.5, 2), y=(0, 1)), Dirichlet(0.0))
+    field = PhysicsInformed(overlapping).constrain(network(overlapping))
+    assert float(field.at(torch.tensor([[0.75, 0.5], [1.0, 0.5]], dtype=torch.float64)).abs().min()) > 0
+
+
+def test_optimisers_that_need_every_residual_refuse_a_field_that_leaves_gradients_out() -> None:
+    class Forgetful(MLP):
+        def pointwise_gradients(self, points: Tensor, cotangents: Any) -> dict[str, Tensor]:
+            found = super().pointwise_gradients(points, cotangents)
+            return {name: value for name, value in found.items() if name != "layers.1.bias"}
+
+    problem = Laplace(RING, Dirichlet(0.0))
+    objective = PhysicsInformed(problem, hard=False)
+    field = Forgetful(RING.lower, RING.upper, widths=(4,)).double()
+    batch = {"points": Collocation(problem, inside=9, on_sides=4).points(0, 9)}
+    with pytest.raises(InvalidInput, match=r"Forgetful.*layers.1.bias"):
+        BatchSquares(objective, field, list(field.parameters()), batch).linearised()
 
 
 def test_there_is_no_grid() -> None:

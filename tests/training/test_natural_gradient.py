@@ -59,6 +59,16 @@ def test_a_sketch_solves_the_same_system(shape: tuple[int, int], damping: float)
     assert float((J @ (found - expected)).norm() / (J @ expected).norm()) <= 1e-6
 
 
+def test_a_sketch_may_have_more_columns_than_the_jacobian_has_rank() -> None:
+    torch.manual_seed(0)
+    left, right = torch.randn(200, 5, dtype=torch.float64), torch.randn(5, 90, dtype=torch.float64)
+    J, r = left @ right, torch.randn(200, dtype=torch.float64)
+    found = NystromEquations(J, r, rank=60).solve(1e-6)
+    expected = torch.linalg.lstsq(J, r[:, None], driver="gelsd").solution[:, 0]
+    assert float((J @ (found - expected)).norm() / (J @ expected).norm()) <= 1e-6
+    assert torch.isfinite(NystromEquations(torch.zeros_like(J), r, rank=60).solve(1e-6)).all()
+
+
 class Curve:
     """Exponentials that are to be 1, 2 and 3 at three places, with four parameters."""
 
@@ -91,6 +101,25 @@ def test_residuals_fall_to_rounding(settings: dict) -> None:
         losses.append(float(curve.residuals().norm()))
     assert losses[-1] <= 1e-10
     assert losses == sorted(losses, reverse=True)
+    assert not optimiser.stalled
+
+
+def test_an_indefinite_system_is_damped_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In single precision the factors of a small damping fail; that is no stall."""
+    parameter = nn.Parameter(torch.tensor([1.0, 0.1, 0.2, -0.4], dtype=torch.float64))
+    curve, tried = Curve(parameter), []
+    solve = NormalEquations.solve
+
+    def failing(system: NormalEquations, damping: float) -> Tensor | None:
+        tried.append(damping)
+        return None if len(tried) < 4 else solve(system, damping)
+
+    monkeypatch.setattr(NormalEquations, "solve", failing)
+    before = float(curve.residuals().norm())
+    optimiser = EnergyNaturalGradient([parameter])
+    optimiser.step(lambda: None, curve)
+    assert tried == pytest.approx([tried[0] * 10**k for k in range(4)])
+    assert float(curve.residuals().norm()) < before
     assert not optimiser.stalled
 
 

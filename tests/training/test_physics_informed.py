@@ -348,3 +348,24 @@ def test_constants_that_a_problem_has_are_used() -> None:
     x = Collocation(problem, inside=5).points(0, 5)["inside"]
     expected = problem.residual_at_points(lambda points: field.at(points)[:, 0], x, {})
     torch.testing.assert_close(objective.residual(field, x)[:, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"gradient_clip_val": 1.0}, "gradient_clip_val"),
+        ({"accumulate_grad_batches": 2}, "accumulate_grad_batches"),
+    ],
+    ids=["clipped", "accumulated"],
+)
+def test_trainers_that_change_gradients_are_refused_with_line_searches(settings: dict, word: str) -> None:
+    problem = SinePoisson()
+    task = TrainingTask(
+        MLP([0.0, 0.0], [1.0, 1.0], widths=(4,)), PhysicsInformed(problem), LevenbergMarquardt
+    )
+    trainer = lightning.Trainer(
+        max_epochs=1, precision="64-true", accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, **settings,
+    )  # fmt: skip
+    with pytest.raises(InvalidInput, match=f"trainer.{word}"):
+        trainer.fit(task, datamodule=Collocation(problem, inside=20, held_back=5, test_resolutions=(5,)))

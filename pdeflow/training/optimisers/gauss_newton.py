@@ -86,10 +86,15 @@ class NystromEquations:
         test = torch.linalg.qr(drawn).Q
         sketch = self._times(test)
         # A shift makes the small matrix positive definite in spite of rounding; it is taken off again below.
-        shift = torch.finfo(jacobian.dtype).eps * torch.linalg.matrix_norm(sketch)
-        sketch = sketch + shift * test
-        factor = torch.linalg.cholesky(test.T @ sketch)
-        narrow = torch.linalg.solve_triangular(factor, sketch.T, upper=False).T
+        smallest = torch.finfo(jacobian.dtype).tiny
+        shift = (torch.finfo(jacobian.dtype).eps * torch.linalg.matrix_norm(sketch)).clamp_min(smallest)
+        factor, info = torch.linalg.cholesky_ex(test.T @ (sketch + shift * test))
+        for _ in range(ITERATIONS):  # of a matrix that is not finite, none will do
+            if not int(info):
+                break
+            shift = 10 * shift
+            factor, info = torch.linalg.cholesky_ex(test.T @ (sketch + shift * test))
+        narrow = torch.linalg.solve_triangular(factor, (sketch + shift * test).T, upper=False).T
         self.vectors, roots, _ = torch.linalg.svd(narrow, full_matrices=False)
         self.values = (roots.square() - shift).clamp_min(0.0)
 

@@ -22,6 +22,10 @@ HALVINGS = 30
 """Lengths 1, 1/2, 1/4, ... that are tried in a step before it counts as stalled."""
 
 
+ENLARGEMENTS = 12
+"""Times that the damping is multiplied by ten where rounding has made the system indefinite."""
+
+
 class EnergyNaturalGradient(ResidualOptimiser):
     r"""Steps along the natural gradient of the energy, of a sum of squares the direction of Gauss-Newton:
 
@@ -30,7 +34,7 @@ class EnergyNaturalGradient(ResidualOptimiser):
 
     The length :math:`\eta` is the best of 1, 1/2, 1/4, ... up to where the loss grows again. The damping is a
     fixed share of the mean of the diagonal of :math:`J^T J`, unlike that of Levenberg-Marquardt, which
-    follows success.
+    follows success; in a step in which rounding has made the system indefinite it is larger.
 
     Parameters
     ----------
@@ -83,12 +87,17 @@ class EnergyNaturalGradient(ResidualOptimiser):
         return result
 
     def _direction(self, r: Tensor, J: Tensor, before: Tensor | None) -> Tensor | None:
-        """d (P,); None where rounding has made the system indefinite."""
+        """d (P,); None where the system is not finite."""
         group = self.param_groups[0]
         carried = None if before is None else group["momentum"] * before
         left = r if carried is None else r - J @ carried
         system = NystromEquations(J, left, group["rank"]) if group["rank"] else NormalEquations(J, left)
-        found = system.solve(max(group["damping"] * system.mean_square, system.rounding))
+        damping, found = max(group["damping"] * system.mean_square, system.rounding), None
+        for _ in range(ENLARGEMENTS):
+            found = system.solve(damping)
+            if found is not None:
+                break
+            damping *= 10
         return found if found is None or carried is None else found + carried
 
     def _length(

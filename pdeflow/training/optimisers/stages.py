@@ -34,8 +34,8 @@ class Stages(Optimizer):
 
     Any optimiser of torch, of this package or of another one can be a stage; `pip install "pdeflow[soap]"`
     gives ``pytorch_optimizer.SOAP`` (N. Vyas et al., "SOAP: Improving and stabilizing Shampoo using Adam",
-    ICLR 2025). Each is made when its stage begins. A schedule of the learning rate moves that of whichever
-    stage it is, and means nothing to one without a learning rate.
+    ICLR 2025). Each is made when its stage begins. A schedule of the learning rate starts from that of
+    the first stage in all of them, and means nothing to one without a learning rate.
 
     Parameters
     ----------
