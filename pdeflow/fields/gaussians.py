@@ -126,7 +126,9 @@ class Gaussians(Field):
                 allow_unused=True,
                 materialize_grads=True,
             )
-        named = dict(zip(("centres", "log_sigma", "weights"), (s.movedim(-1, 0) for s in slopes)))
+        named: dict[str, Tensor] = {}
+        for name, slope in zip(("centres", "log_sigma", "weights"), slopes):
+            named[name] = slope.movedim(-1, 0)
         for number, pair in enumerate(affine.gradients(slopes[len(own) :])):
             named |= {f"layers.{number}.{name}": value for name, value in zip(("weight", "bias"), pair)}
         return named

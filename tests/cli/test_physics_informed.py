@@ -159,7 +159,10 @@ optimizer: {class_path: LevenbergMarquardt}
         (("--model=DeepONet", "--model.sensors=[5,5]"), "model.class_path: got 'DeepONet', expected a field"),
         (("--data.sampler=foo",), "data.init_args.sampler: got 'foo'"),
         (("--problem=Darcy",), "parameter 'a' of darcy"),
-        (("--problem=Burgers",), "problem: got 'burgers', expected an equation on a box of all coordinates"),
+        (
+            ("--problem=Burgers",),
+            "problem: got 'burgers', expected an equation on a domain of all coordinates",
+        ),
     ],
 )
 def test_what_does_not_go_together(pdeflow, tmp_path, options, told):
