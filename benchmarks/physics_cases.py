@@ -33,7 +33,6 @@ CASES = (
     Case("heat", "heated_rod_mlp", 1e-6, 60),
     Case("helmholtz_4_1", "sine_helmholtz_gaussians", 4.1e-5, 300),
     Case("klein_gordon", "klein_gordon_gaussians", 2.4e-3, 600),
-    Case("convection_40", "convected_sine_mlp", 1e-3, 300),
 )
 QUICK = ("poisson", "heat")
 QUICK_SECONDS = 20.0
