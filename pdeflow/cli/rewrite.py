@@ -39,7 +39,8 @@ _TYPE_NAMES = {
     "collections.abc.Mapping": "a mapping",
 }
 
-# What the two verbs that take a file of their own kind call it, and keys that no file of the other kind has.
+# What the two verbs that take a file of their own kind call it, and keys that no file of the other kind has
+# (`problem` is in both).
 EXAMPLES = {
     "fit": "pdeflow fit -c configs/darcy_fno.yaml",
     "generate": "pdeflow generate -c datasets/darcy/recipe.yaml -o data/darcy.h5",
@@ -57,7 +58,7 @@ _MARKS = {
         "compile",
         "seed_everything",
     ),
-    "generate": ("problem", "samples", "chain", "solver", "preconditioner", "resolution", "rtol"),
+    "generate": ("name", "samples", "chain", "solver", "preconditioner", "resolution", "rtol"),
 }
 
 

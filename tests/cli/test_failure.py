@@ -136,7 +136,7 @@ def test_the_config_of_another_verb(pdeflow, tmp_path):
 def test_every_key_of_a_training_config_says_what_it_is_in_a_recipe(pdeflow, tmp_path):
     keys = set(yaml.safe_load(pdeflow("fit", "-c", "darcy_fno", "--print_config").out))
     assert {"model", "compile", "ensemble"} < keys
-    for key in sorted(keys):
+    for key in sorted(keys - {"problem"}):  # which recipes have too
         (tmp_path / "fit.yaml").write_text(f"{key}: 1")
         result = pdeflow("generate", "-c", "fit.yaml", "-o", "data/x.h5")
         assert "a file with this key is a training config" in result.err, result.err
