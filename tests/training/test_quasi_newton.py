@@ -139,6 +139,13 @@ def test_a_step_whose_curvature_is_lost_in_rounding_changes_nothing() -> None:
     assert torch.equal(Z, before)
 
 
+@pytest.mark.parametrize(("dtype", "along"), [(torch.float64, 1e-18), (torch.float32, 1e-9)])
+def test_a_curvature_below_rounding_is_not_learned(dtype: torch.dtype, along: float) -> None:
+    Z, y = torch.eye(3, dtype=dtype), torch.tensor([1.0, 0.0, 0.0], dtype=dtype)
+    update(Z, torch.tensor([along, 1.0, 0.0], dtype=dtype), y)
+    assert torch.equal(Z, torch.eye(3, dtype=dtype))
+
+
 def test_exact_steps_on_a_quadratic_end_after_as_many_as_it_has_dimensions() -> None:
     """Whatever the scaling, directions are conjugate: L. C. W. Dixon, Math. Programming 2 (1972)."""
     size = 8
