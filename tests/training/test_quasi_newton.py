@@ -172,6 +172,30 @@ def test_scalings_keep_the_matrix_positive_definite_and_never_shrink_it(a: float
     assert 1 + phi * a > 0
 
 
+@pytest.mark.parametrize(
+    ("a", "h", "size", "tau", "phi"),
+    [
+        # theta > 0: (1 - b) / b, which is 1/8 in the first row; at most 1 / rho
+        (3.0, 4.5, 10, (11 / 8) ** (-1 / 9), 7 / 11),
+        (3.0, 8.0, 5, 0.7071067811865475, 0.0),
+        (3.0, 100.0, 10, 0.8572439828530728, 0.0),
+        # theta <= 0: (1 - b) / b, with tau from sigma and with tau from 1 / b
+        (1.0, 1.9, 4, 0.95, 21 / 19),
+        (0.5, 0.2, 6, 0.1493733782855490, 56 / 17),
+        (1e-9, 1.0, 100, 0.999999999, 1.000000001),
+        # theta at its least, (rho - 1) / a
+        (3.0, 2.0, 100, 0.2679491924311227, 4.642734410091836),
+        (1e6, 1e-3, 100, 4.999996250003125e-10, 2000003500.001374),
+        (1e20, 3.0, 100, 1.5e-20, 6.666666666666667e19),
+    ],
+)
+def test_scalings_are_those_that_are_published(
+    a: float, h: float, size: int, tau: float, phi: float
+) -> None:
+    """Al-Baali's formulas as Urban et al. print them, in 60 digits by mpmath; fractions by hand."""
+    assert self_scaling(a, h, size) == pytest.approx((tau, phi), rel=1e-13, abs=1e-30)
+
+
 @pytest.mark.parametrize("slope", [1e-3, 1.0, 300.0])
 @pytest.mark.parametrize("length", [1e-4, 1.0, 50.0])
 def test_a_length_meets_both_conditions(slope: float, length: float) -> None:
