@@ -123,6 +123,30 @@ def test_an_indefinite_system_is_damped_more(monkeypatch: pytest.MonkeyPatch) ->
     assert not optimiser.stalled
 
 
+def test_sketches_go_on_from_a_state_as_they_would_have() -> None:
+    """Whatever else has drawn random numbers."""
+    start = torch.tensor([1.0, 0.1, 0.2, -0.4], dtype=torch.float64)
+
+    def stepped(at: Tensor, steps: int, state: dict | None = None) -> tuple[Tensor, dict]:
+        parameter = nn.Parameter(at.clone())
+        optimiser = EnergyNaturalGradient([parameter], rank=1, damping=1e-4)
+        if state is not None:
+            optimiser.load_state_dict(state)
+        for _ in range(steps):
+            optimiser.step(lambda: None, Curve(parameter))
+        return parameter.detach(), optimiser.state_dict()
+
+    torch.manual_seed(0)
+    whole, _ = stepped(start, 4)
+    half, state = stepped(start, 2)
+    torch.manual_seed(1)
+    assert torch.equal(stepped(half, 2, state)[0], whole)
+    # Each step has a sketch of its own.
+    J, r = jacobian(20, 8), torch.ones(20, dtype=torch.float64)
+    first, second = (NystromEquations(J, r, rank=3, seed=seed).values for seed in (1, 2))
+    assert not torch.allclose(first, second)
+
+
 def test_no_step_is_said() -> None:
     parameter = nn.Parameter(torch.zeros(4, dtype=torch.float64))
     curve = Curve(parameter)

@@ -74,6 +74,8 @@ class EnergyNaturalGradient(ResidualOptimiser):
         r, J = least_squares.linearised()
         start, loss = self.vector(), float(r.square().sum())
         memory = self.memory
+        # Numbers the sketches, so that a resumed run draws those of the whole one.
+        memory["steps"] = memory.get("steps", 0) + 1
         for before in (memory.get("direction"), None) if "direction" in memory else (None,):
             direction = self._direction(r, J, before)
             length = None if direction is None else self._length(least_squares, start, direction, loss)
@@ -91,7 +93,10 @@ class EnergyNaturalGradient(ResidualOptimiser):
         group = self.param_groups[0]
         carried = None if before is None else group["momentum"] * before
         left = r if carried is None else r - J @ carried
-        system = NystromEquations(J, left, group["rank"]) if group["rank"] else NormalEquations(J, left)
+        if group["rank"]:
+            system = NystromEquations(J, left, group["rank"], seed=self.memory.get("steps", 0))
+        else:
+            system = NormalEquations(J, left)
         damping, found = max(group["damping"] * system.mean_square, system.rounding), None
         for _ in range(ENLARGEMENTS):
             found = system.solve(damping)
