@@ -304,7 +304,7 @@ class TrainingTask(lightning.LightningModule):
             self.trainer.should_stop = True
         if getattr(inner, "stalled", False):
             self.trainer.should_stop = True
-            rank_zero_warn(f"{type(current).__name__} found no step that makes the loss smaller: stopped.")
+            rank_zero_warn(f"{type(current).__name__} {current.cause}: stopped.")
 
     def _check_trainer(self, optimiser: Any) -> None:
         """Raise InvalidInput where the trainer changes gradients that line searches rely on.

@@ -261,17 +261,17 @@ def test_a_run_ends_at_the_wanted_residual() -> None:
 
 
 class Stuck(LevenbergMarquardt):
-    """Finds no better step after the 13th."""
+    """Has no step after the 13th."""
 
     def step(self, closure: Any, least_squares: Any) -> Any:
         result = super().step(closure, least_squares)
         self.steps = getattr(self, "steps", 0) + 1
-        self.stalled = self.steps == 13
+        self.stalled, self.cause = self.steps == 13, "has had enough"
         return result
 
 
 def test_an_epoch_that_ends_early_is_recorded_with_its_own_loss(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="Stuck found no step"):
+    with pytest.warns(UserWarning, match="Stuck has had enough: stopped"):
         fitted(SinePoisson(), epochs=9, folder=tmp_path, optimizer=Stuck)
     history = json.loads((tmp_path / "history.json").read_text())
     assert [row["step"] for row in history] == [10, 13]

@@ -75,7 +75,7 @@ class Stages(Optimizer):
 
     @property
     def stalled(self) -> bool:
-        """Whether the last stage has found no step that makes the loss smaller."""
+        """Whether the last stage has no step to make."""
         return self.number + 1 == len(self.stages) and getattr(self.current, "stalled", False)
 
     @property
@@ -100,9 +100,9 @@ class Stages(Optimizer):
         steps = self.stages[self.number].steps
         stalled = getattr(self.current, "stalled", False)
         if self.number + 1 < len(self.stages) and (stalled or self.taken == steps):
-            before = type(self.current).__name__
+            before, cause = type(self.current).__name__, getattr(self.current, "cause", "")
             self._begin(self.number + 1)
-            why = "found no step that makes the loss smaller" if stalled else f"has made {steps} steps"
+            why = cause if stalled else f"has made {steps} steps"
             rank_zero_info(f"{before} {why}: {type(self.current).__name__} goes on.")
         return result
 

@@ -11,15 +11,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
+NO_STEP = "found no step that makes the loss smaller"
+NOT_FINITE = "was given residuals or derivatives that are not finite"
+NOT_FACTORED = "cannot factor its system, with much more damping neither"
+
+
 class VectorOptimiser(Optimizer, abc.ABC):
     """An optimiser that moves one vector, and knows when it cannot.
 
-    ``stalled`` says that it found no step that makes the loss smaller.
+    ``stalled`` says that it has no step to make, ``cause`` why.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], defaults: dict[str, Any]) -> None:
         super().__init__(params, defaults)
-        self.stalled = False
+        self.stalled, self.cause = False, NO_STEP
 
     @property
     def parameters(self) -> list[Tensor]:
