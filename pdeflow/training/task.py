@@ -300,11 +300,19 @@ class TrainingTask(lightning.LightningModule):
         if getattr(current, "restarts", 0) > before:
             name = type(current).__name__
             rank_zero_info(f"{name} stalled in step {self.global_step} and starts again from the gradient.")
-        if isinstance(inner, Stages) and inner.over:
-            self.trainer.should_stop = True
+        if isinstance(inner, Stages):
+            if inner.current is not current:
+                self._schedule_from(inner)
+            self.trainer.should_stop = self.trainer.should_stop or inner.over
         if getattr(inner, "stalled", False):
             self.trainer.should_stop = True
             rank_zero_warn(f"{type(current).__name__} {current.cause}: stopped.")
+
+    def _schedule_from(self, optimizer: Optimizer) -> None:
+        """Let schedules that multiply a learning rate at the start take that which the optimiser has now."""
+        for config in self.trainer.lr_scheduler_configs:
+            if hasattr(config.scheduler, "base_lrs"):
+                config.scheduler.base_lrs = [group["lr"] for group in optimizer.param_groups]
 
     def _check_trainer(self, optimiser: Any) -> None:
         """Raise InvalidInput where the trainer changes gradients that line searches rely on.
