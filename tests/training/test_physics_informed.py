@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import MLP, Field, Gaussians
@@ -39,7 +41,16 @@ from pdeflow.problems import (
     Uniform,
 )
 from pdeflow.problems.calculus import relu
-from pdeflow.training import Collocation, Evaluator, LevenbergMarquardt, PhysicsInformed, TrainingTask
+from pdeflow.training import (
+    Collocation,
+    Evaluator,
+    LevenbergMarquardt,
+    PhysicsInformed,
+    SSBroyden,
+    Stage,
+    Stages,
+    TrainingTask,
+)
 from pdeflow.training.callbacks import FieldResults, default_callbacks
 from pdeflow.training.collocation import TEST, VALIDATION
 from pdeflow.training.point_errors import PointErrors
@@ -355,17 +366,28 @@ def test_constants_that_a_problem_has_are_used() -> None:
     [
         ({"gradient_clip_val": 1.0}, "gradient_clip_val"),
         ({"accumulate_grad_batches": 2}, "accumulate_grad_batches"),
+        ({"callbacks": GradientAccumulationScheduler({1: 2}), "max_epochs": 2}, "accumulate_grad_batches"),
+        ({"precision": "bf16-mixed"}, "precision"),
     ],
-    ids=["clipped", "accumulated"],
+    ids=["clipped", "accumulated", "accumulated later", "16 bits"],
 )
-def test_trainers_that_change_gradients_are_refused_with_line_searches(settings: dict, word: str) -> None:
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        LevenbergMarquardt,
+        partial(Stages, stages=[Stage(torch.optim.Adam, 1000), Stage(SSBroyden)]),
+    ],
+    ids=["alone", "as a later stage"],
+)
+def test_trainers_that_change_gradients_are_refused_with_line_searches(
+    settings: dict, word: str, optimizer: Any
+) -> None:
     problem = SinePoisson()
-    task = TrainingTask(
-        MLP([0.0, 0.0], [1.0, 1.0], widths=(4,)), PhysicsInformed(problem), LevenbergMarquardt
+    task = TrainingTask(MLP([0.0, 0.0], [1.0, 1.0], widths=(4,)), PhysicsInformed(problem), optimizer)
+    quiet = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )
-    trainer = lightning.Trainer(
-        max_epochs=1, precision="64-true", accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, **settings,
-    )  # fmt: skip
+    defaults = {"max_epochs": 1, "precision": "64-true", "accelerator": "cpu"}
+    trainer = lightning.Trainer(**(defaults | quiet | settings))
     with pytest.raises(InvalidInput, match=f"trainer.{word}"):
         trainer.fit(task, datamodule=Collocation(problem, inside=20, held_back=5, test_resolutions=(5,)))
