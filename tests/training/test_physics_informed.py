@@ -43,9 +43,11 @@ from pdeflow.problems import (
 from pdeflow.problems.calculus import relu
 from pdeflow.training import (
     Collocation,
+    EnergyNaturalGradient,
     Evaluator,
     LevenbergMarquardt,
     PhysicsInformed,
+    RestartedLBFGS,
     SSBroyden,
     Stage,
     Stages,
@@ -53,6 +55,8 @@ from pdeflow.training import (
 )
 from pdeflow.training.callbacks import FieldResults, default_callbacks
 from pdeflow.training.collocation import TEST, VALIDATION
+from pdeflow.training.optimisers import ResidualOptimiser
+from pdeflow.training.physics_informed import BatchSquares
 from pdeflow.training.point_errors import PointErrors
 
 
@@ -302,6 +306,45 @@ def test_an_unknown_parameter_is_found_and_recorded(tmp_path: Path) -> None:
     assert kept["objective.unknown.k"].dtype == torch.float64
     assert float(kept["objective.unknown.k"]) == pytest.approx(2.0, abs=1e-4)
     assert task.objective.unknown["k"].device == next(task.model.parameters()).device
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [LevenbergMarquardt, EnergyNaturalGradient, SSBroyden, RestartedLBFGS, partial(SSBroyden, iterations=1)],
+)
+def test_frozen_parameters_stay(optimizer: Any) -> None:
+    """A layer, and then another one instead of it: what was learned of the first does not fit it."""
+    problem = SinePoisson()
+    torch.manual_seed(0)
+    objective = PhysicsInformed(problem).double()
+    field = objective.constrain(MLP([0.0, 0.0], [1.0, 1.0], widths=(5, 4)).double())
+    batch = {"points": Collocation(problem, inside=20).points(0, 20)}
+    parameters = list(field.parameters())
+    optimiser = optimizer(parameters)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = objective.weighted(field, batch).square().sum()
+        loss.backward()
+        return loss
+
+    for frozen in (0, 1):
+        for k, parameter in enumerate(parameters):
+            parameter.requires_grad_(k != frozen)
+        before, loss = [p.detach().clone() for p in parameters], float(closure().detach())
+        for _ in range(2):
+            if isinstance(optimiser, ResidualOptimiser):
+                optimiser.step(closure, BatchSquares(objective, field, optimiser.parameters, batch))
+            else:
+                optimiser.step(closure)
+        moved = [not torch.equal(p, old) for p, old in zip(parameters, before)]
+        assert moved == [k != frozen for k in range(len(parameters))]
+        assert float(closure().detach()) < loss
+
+
+def test_with_all_parameters_frozen_there_is_nothing_to_optimise() -> None:
+    with pytest.raises(InvalidInput, match=r"optimizer\.params: got .*none that needs a gradient"):
+        SSBroyden([torch.nn.Parameter(torch.zeros(2), requires_grad=False)])
 
 
 # What a test says.
