@@ -304,7 +304,7 @@ class TrainingTask(lightning.LightningModule):
             if inner.current is not current:
                 self._schedule_from(inner)
             self.trainer.should_stop = self.trainer.should_stop or inner.over
-        if getattr(inner, "stalled", False):
+        if isinstance(current, VectorOptimiser) and getattr(inner, "stalled", False):
             self.trainer.should_stop = True
             rank_zero_warn(f"{type(current).__name__} {current.cause}: stopped.")
 

@@ -135,9 +135,7 @@ SECOND_ORDER = [EnergyNaturalGradient, LevenbergMarquardt, partial(EnergyNatural
 
 
 @pytest.mark.parametrize("make", SECOND_ORDER[:2])
-def test_a_system_without_factors_is_no_lack_of_smaller_losses(
-    make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_system_without_factors_is_no_lack_of_smaller_losses(make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NormalEquations, "solve", lambda system, damping: None)
     parameter = nn.Parameter(torch.tensor([1.0, 0.1, 0.2, -0.4], dtype=torch.float64))
     optimiser = make([parameter])

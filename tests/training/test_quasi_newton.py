@@ -189,9 +189,7 @@ def test_scalings_keep_the_matrix_positive_definite_and_never_shrink_it(a: float
         (1e20, 3.0, 100, 1.5e-20, 6.666666666666667e19),
     ],
 )
-def test_scalings_are_those_that_are_published(
-    a: float, h: float, size: int, tau: float, phi: float
-) -> None:
+def test_scalings_are_those_that_are_published(a: float, h: float, size: int, tau: float, phi: float) -> None:
     """Al-Baali's formulas as Urban et al. print them, in 60 digits by mpmath; fractions by hand."""
     assert self_scaling(a, h, size) == pytest.approx((tau, phi), rel=1e-13, abs=1e-30)
 

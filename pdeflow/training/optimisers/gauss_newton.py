@@ -90,9 +90,7 @@ class NystromEquations:
         self.mean_square = float(jacobian.square().sum()) / columns
         size = len(self.right)
         generator = torch.Generator("cpu").manual_seed(seed)
-        drawn = torch.randn(
-            size, min(rank, size), dtype=jacobian.dtype, device="cpu", generator=generator
-        )
+        drawn = torch.randn(size, min(rank, size), dtype=jacobian.dtype, device="cpu", generator=generator)
         test = torch.linalg.qr(drawn.to(jacobian.device)).Q
         sketch = self._times(test)
         # A shift makes the small matrix positive definite in spite of rounding; it is taken off again below.
