@@ -277,7 +277,8 @@ class TrainingTask(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # pyright: ignore[reportReturnType]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Keep the batch for optimisers that see its residuals one by one."""
+        """Check the trainer, and keep the batch for optimisers that see its residuals one by one."""
+        self._check_trainer()
         self._batch, self._first_of_batch = batch, True
 
     def optimizer_step(
@@ -289,7 +290,6 @@ class TrainingTask(lightning.LightningModule):
         that was forgotten is told of.
         """
         inner = optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer
-        self._check_trainer(inner.current if isinstance(inner, Stages) else inner)
         current = inner.current if isinstance(inner, Stages) else inner
         before = getattr(current, "restarts", 0)
         if isinstance(current, ResidualOptimiser):
@@ -300,20 +300,31 @@ class TrainingTask(lightning.LightningModule):
         if getattr(current, "restarts", 0) > before:
             name = type(current).__name__
             rank_zero_info(f"{name} stalled in step {self.global_step} and starts again from the gradient.")
-        if isinstance(inner, Stages) and inner.over:
+        if isinstance(inner, Stages):
+            if inner.current is not current:
+                self._schedule_from(inner)
+            self.trainer.should_stop = self.trainer.should_stop or inner.over
+        if isinstance(current, VectorOptimiser) and getattr(inner, "stalled", False):
             self.trainer.should_stop = True
-        if getattr(inner, "stalled", False):
-            self.trainer.should_stop = True
-            rank_zero_warn(f"{type(current).__name__} found no step that makes the loss smaller: stopped.")
+            rank_zero_warn(f"{type(current).__name__} {current.cause}: stopped.")
 
-    def _check_trainer(self, optimiser: Any) -> None:
+    def _schedule_from(self, optimizer: Optimizer) -> None:
+        """Let schedules that multiply a learning rate at the start take that which the optimiser has now."""
+        for config in self.trainer.lr_scheduler_configs:
+            if hasattr(config.scheduler, "base_lrs"):
+                config.scheduler.base_lrs = [group["lr"] for group in optimizer.param_groups]
+
+    def _check_trainer(self) -> None:
         """Raise InvalidInput where the trainer changes gradients that line searches rely on.
 
-        Called in steps, for a stage may be such an optimiser later.
+        Also if a later stage does. Before every batch, for a callback may change how many are accumulated.
         """
-        if not isinstance(optimiser, VectorOptimiser):
+        inner: Any = self.trainer.optimizers[0]
+        stages = inner.optimisers if isinstance(inner, Stages) else [inner]
+        name = next((type(one).__name__ for one in stages if isinstance(one, VectorOptimiser)), None)
+        if name is None:
             return
-        trainer, name = self.trainer, type(optimiser).__name__
+        trainer = self.trainer
         for key, value, right, expected in (
             ("gradient_clip_val", trainer.gradient_clip_val, (None, 0, 0.0), "none"),
             ("accumulate_grad_batches", trainer.accumulate_grad_batches, (1,), "1"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.training import EnergyNaturalGradient
+from pdeflow.training import EnergyNaturalGradient, LevenbergMarquardt
+from pdeflow.training.optimisers import natural_gradient
 from pdeflow.training.optimisers.gauss_newton import NormalEquations, NystromEquations
+from pdeflow.training.optimisers.vector_optimiser import NO_STEP, NOT_FACTORED, NOT_FINITE
 
 
 def jacobian(rows: int, columns: int) -> Tensor:
@@ -114,6 +118,8 @@ def test_an_indefinite_system_is_damped_more(monkeypatch: pytest.MonkeyPatch) ->
         tried.append(damping)
         return None if len(tried) < 4 else solve(system, damping)
 
+    said = []
+    monkeypatch.setattr(natural_gradient, "rank_zero_info", said.append)
     monkeypatch.setattr(NormalEquations, "solve", failing)
     before = float(curve.residuals().norm())
     optimiser = EnergyNaturalGradient([parameter])
@@ -121,6 +127,61 @@ def test_an_indefinite_system_is_damped_more(monkeypatch: pytest.MonkeyPatch) ->
     assert tried == pytest.approx([tried[0] * 10**k for k in range(4)])
     assert float(curve.residuals().norm()) < before
     assert not optimiser.stalled
+    assert len(said) == 1
+    assert "EnergyNaturalGradient indefinite: it is damped more" in said[0]
+
+
+SECOND_ORDER = [EnergyNaturalGradient, LevenbergMarquardt, partial(EnergyNaturalGradient, rank=2)]
+
+
+@pytest.mark.parametrize("make", SECOND_ORDER[:2])
+def test_a_system_without_factors_is_no_lack_of_smaller_losses(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NormalEquations, "solve", lambda system, damping: None)
+    parameter = nn.Parameter(torch.tensor([1.0, 0.1, 0.2, -0.4], dtype=torch.float64))
+    optimiser = make([parameter])
+    optimiser.step(lambda: None, Curve(parameter))
+    assert (optimiser.stalled, optimiser.cause) == (True, NOT_FACTORED)
+
+
+@pytest.mark.parametrize("make", SECOND_ORDER)
+@pytest.mark.parametrize("which", [0, 1], ids=["residuals", "jacobian"])
+def test_what_is_not_finite_is_told(make, which: int) -> None:
+    parameter = nn.Parameter(torch.tensor([1.0, 0.1, 0.2, -0.4], dtype=torch.float64))
+
+    class Broken(Curve):
+        def linearised(self) -> tuple[Tensor, Tensor]:
+            both = super().linearised()
+            both[which][-1] = torch.nan
+            return both
+
+    optimiser = make([parameter])
+    optimiser.step(lambda: None, Broken(parameter))
+    assert (optimiser.stalled, optimiser.cause) == (True, NOT_FINITE)
+    assert parameter.tolist() == [1.0, 0.1, 0.2, -0.4]
+
+
+def test_sketches_go_on_from_a_state_as_they_would_have() -> None:
+    """Whatever else has drawn random numbers."""
+    start = torch.tensor([1.0, 0.1, 0.2, -0.4], dtype=torch.float64)
+
+    def stepped(at: Tensor, steps: int, state: dict | None = None) -> tuple[Tensor, dict]:
+        parameter = nn.Parameter(at.clone())
+        optimiser = EnergyNaturalGradient([parameter], rank=1, damping=1e-4)
+        if state is not None:
+            optimiser.load_state_dict(state)
+        for _ in range(steps):
+            optimiser.step(lambda: None, Curve(parameter))
+        return parameter.detach(), optimiser.state_dict()
+
+    torch.manual_seed(0)
+    whole, _ = stepped(start, 4)
+    half, state = stepped(start, 2)
+    torch.manual_seed(1)
+    assert torch.equal(stepped(half, 2, state)[0], whole)
+    # Each step has a sketch of its own.
+    J, r = jacobian(20, 8), torch.ones(20, dtype=torch.float64)
+    first, second = (NystromEquations(J, r, rank=3, seed=seed).values for seed in (1, 2))
+    assert not torch.allclose(first, second)
 
 
 def test_no_step_is_said() -> None:
@@ -129,7 +190,7 @@ def test_no_step_is_said() -> None:
     curve.x = torch.tensor([-1.0, -1.0, -1.0], dtype=torch.float64)  # all residuals are 0
     optimiser = EnergyNaturalGradient([parameter])
     optimiser.step(lambda: None, curve)
-    assert optimiser.stalled
+    assert (optimiser.stalled, optimiser.cause) == (True, NO_STEP)
     assert parameter.tolist() == [0.0] * 4
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import MLP, Field, Gaussians
@@ -39,9 +41,22 @@ from pdeflow.problems import (
     Uniform,
 )
 from pdeflow.problems.calculus import relu
-from pdeflow.training import Collocation, Evaluator, LevenbergMarquardt, PhysicsInformed, TrainingTask
+from pdeflow.training import (
+    Collocation,
+    EnergyNaturalGradient,
+    Evaluator,
+    LevenbergMarquardt,
+    PhysicsInformed,
+    RestartedLBFGS,
+    SSBroyden,
+    Stage,
+    Stages,
+    TrainingTask,
+)
 from pdeflow.training.callbacks import FieldResults, default_callbacks
 from pdeflow.training.collocation import TEST, VALIDATION
+from pdeflow.training.optimisers import ResidualOptimiser
+from pdeflow.training.physics_informed import BatchSquares
 from pdeflow.training.point_errors import PointErrors
 
 
@@ -261,17 +276,17 @@ def test_a_run_ends_at_the_wanted_residual() -> None:
 
 
 class Stuck(LevenbergMarquardt):
-    """Finds no better step after the 13th."""
+    """Has no step after the 13th."""
 
     def step(self, closure: Any, least_squares: Any) -> Any:
         result = super().step(closure, least_squares)
         self.steps = getattr(self, "steps", 0) + 1
-        self.stalled = self.steps == 13
+        self.stalled, self.cause = self.steps == 13, "has had enough"
         return result
 
 
 def test_an_epoch_that_ends_early_is_recorded_with_its_own_loss(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="Stuck found no step"):
+    with pytest.warns(UserWarning, match="Stuck has had enough: stopped"):
         fitted(SinePoisson(), epochs=9, folder=tmp_path, optimizer=Stuck)
     history = json.loads((tmp_path / "history.json").read_text())
     assert [row["step"] for row in history] == [10, 13]
@@ -291,6 +306,45 @@ def test_an_unknown_parameter_is_found_and_recorded(tmp_path: Path) -> None:
     assert kept["objective.unknown.k"].dtype == torch.float64
     assert float(kept["objective.unknown.k"]) == pytest.approx(2.0, abs=1e-4)
     assert task.objective.unknown["k"].device == next(task.model.parameters()).device
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [LevenbergMarquardt, EnergyNaturalGradient, SSBroyden, RestartedLBFGS, partial(SSBroyden, iterations=1)],
+)
+def test_frozen_parameters_stay(optimizer: Any) -> None:
+    """A layer, and then another one instead of it: what was learned of the first does not fit it."""
+    problem = SinePoisson()
+    torch.manual_seed(0)
+    objective = PhysicsInformed(problem).double()
+    field = objective.constrain(MLP([0.0, 0.0], [1.0, 1.0], widths=(5, 4)).double())
+    batch = {"points": Collocation(problem, inside=20).points(0, 20)}
+    parameters = list(field.parameters())
+    optimiser = optimizer(parameters)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = objective.weighted(field, batch).square().sum()
+        loss.backward()
+        return loss
+
+    for frozen in (0, 1):
+        for k, parameter in enumerate(parameters):
+            parameter.requires_grad_(k != frozen)
+        before, loss = [p.detach().clone() for p in parameters], float(closure().detach())
+        for _ in range(2):
+            if isinstance(optimiser, ResidualOptimiser):
+                optimiser.step(closure, BatchSquares(objective, field, optimiser.parameters, batch))
+            else:
+                optimiser.step(closure)
+        moved = [not torch.equal(p, old) for p, old in zip(parameters, before)]
+        assert moved == [k != frozen for k in range(len(parameters))]
+        assert float(closure().detach()) < loss
+
+
+def test_with_all_parameters_frozen_there_is_nothing_to_optimise() -> None:
+    with pytest.raises(InvalidInput, match=r"optimizer\.params: got .*none that needs a gradient"):
+        SSBroyden([torch.nn.Parameter(torch.zeros(2), requires_grad=False)])
 
 
 # What a test says.
@@ -355,17 +409,28 @@ def test_constants_that_a_problem_has_are_used() -> None:
     [
         ({"gradient_clip_val": 1.0}, "gradient_clip_val"),
         ({"accumulate_grad_batches": 2}, "accumulate_grad_batches"),
+        ({"callbacks": GradientAccumulationScheduler({1: 2}), "max_epochs": 2}, "accumulate_grad_batches"),
+        ({"precision": "bf16-mixed"}, "precision"),
     ],
-    ids=["clipped", "accumulated"],
+    ids=["clipped", "accumulated", "accumulated later", "16 bits"],
 )
-def test_trainers_that_change_gradients_are_refused_with_line_searches(settings: dict, word: str) -> None:
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        LevenbergMarquardt,
+        partial(Stages, stages=[Stage(torch.optim.Adam, 1000), Stage(SSBroyden)]),
+    ],
+    ids=["alone", "as a later stage"],
+)
+def test_trainers_that_change_gradients_are_refused_with_line_searches(
+    settings: dict, word: str, optimizer: Any
+) -> None:
     problem = SinePoisson()
-    task = TrainingTask(
-        MLP([0.0, 0.0], [1.0, 1.0], widths=(4,)), PhysicsInformed(problem), LevenbergMarquardt
+    task = TrainingTask(MLP([0.0, 0.0], [1.0, 1.0], widths=(4,)), PhysicsInformed(problem), optimizer)
+    quiet = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )
-    trainer = lightning.Trainer(
-        max_epochs=1, precision="64-true", accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, **settings,
-    )  # fmt: skip
+    defaults = {"max_epochs": 1, "precision": "64-true", "accelerator": "cpu"}
+    trainer = lightning.Trainer(**(defaults | quiet | settings))
     with pytest.raises(InvalidInput, match=f"trainer.{word}"):
         trainer.fit(task, datamodule=Collocation(problem, inside=20, held_back=5, test_resolutions=(5,)))

@@ -139,6 +139,13 @@ def test_a_step_whose_curvature_is_lost_in_rounding_changes_nothing() -> None:
     assert torch.equal(Z, before)
 
 
+@pytest.mark.parametrize(("dtype", "along"), [(torch.float64, 1e-18), (torch.float32, 1e-9)])
+def test_a_curvature_below_rounding_is_not_learned(dtype: torch.dtype, along: float) -> None:
+    Z, y = torch.eye(3, dtype=dtype), torch.tensor([1.0, 0.0, 0.0], dtype=dtype)
+    update(Z, torch.tensor([along, 1.0, 0.0], dtype=dtype), y)
+    assert torch.equal(Z, torch.eye(3, dtype=dtype))
+
+
 def test_exact_steps_on_a_quadratic_end_after_as_many_as_it_has_dimensions() -> None:
     """Whatever the scaling, directions are conjugate: L. C. W. Dixon, Math. Programming 2 (1972)."""
     size = 8
@@ -163,6 +170,28 @@ def test_scalings_keep_the_matrix_positive_definite_and_never_shrink_it(a: float
     tau, phi = self_scaling(a, h, 100)
     assert 0 < tau <= 1
     assert 1 + phi * a > 0
+
+
+@pytest.mark.parametrize(
+    ("a", "h", "size", "tau", "phi"),
+    [
+        # theta > 0: (1 - b) / b, which is 1/8 in the first row; at most 1 / rho
+        (3.0, 4.5, 10, (11 / 8) ** (-1 / 9), 7 / 11),
+        (3.0, 8.0, 5, 0.7071067811865475, 0.0),
+        (3.0, 100.0, 10, 0.8572439828530728, 0.0),
+        # theta <= 0: (1 - b) / b, with tau from sigma and with tau from 1 / b
+        (1.0, 1.9, 4, 0.95, 21 / 19),
+        (0.5, 0.2, 6, 0.1493733782855490, 56 / 17),
+        (1e-9, 1.0, 100, 0.999999999, 1.000000001),
+        # theta at its least, (rho - 1) / a
+        (3.0, 2.0, 100, 0.2679491924311227, 4.642734410091836),
+        (1e6, 1e-3, 100, 4.999996250003125e-10, 2000003500.001374),
+        (1e20, 3.0, 100, 1.5e-20, 6.666666666666667e19),
+    ],
+)
+def test_scalings_are_those_that_are_published(a: float, h: float, size: int, tau: float, phi: float) -> None:
+    """Al-Baali's formulas as Urban et al. print them, in 60 digits by mpmath; fractions by hand."""
+    assert self_scaling(a, h, size) == pytest.approx((tau, phi), rel=1e-13, abs=1e-30)
 
 
 @pytest.mark.parametrize("slope", [1e-3, 1.0, 300.0])

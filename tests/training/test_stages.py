@@ -208,6 +208,42 @@ def test_a_resumed_run_is_the_whole_one(tmp_path: Path) -> None:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
+class Rates(lightning.Callback):
+    """The learning rate of every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, *rest: Any) -> None:
+        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def test_a_schedule_starts_from_the_rate_of_each_stage(tmp_path: Path) -> None:
+    """Also where a run goes on from a checkpoint in the second one."""
+    problem = SinePoisson()
+    stages = [Stage(partial(torch.optim.Adam, lr=lr), steps) for lr, steps in ((1e-2, 4), (1e-4, None))]
+
+    def rates(epochs: int, path: str | None = None) -> list[float]:
+        seen, model = Rates(), task(problem, stages)
+        model.make_scheduler = Cosine()
+        loop = trainer(epochs, callbacks=[seen], plugins=[SafeCheckpointIO()], limit_val_batches=0)
+        loop.fit(model, datamodule=points(problem), ckpt_path=path)
+        loop.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return seen.seen
+
+    def expected(step: int, steps: int) -> float:
+        return (1e-2 if step < 4 else 1e-4) * (1 + math.cos(math.pi * step / steps)) / 2
+
+    assert rates(1) == pytest.approx([expected(step, 10) for step in range(10)])
+    again = rates(2, str(tmp_path / "1.ckpt"))
+    assert again[1:] == pytest.approx([expected(step, 20) for step in range(11, 20)])
+
+
+def test_a_later_stage_is_refused_at_once() -> None:
+    with pytest.raises(InvalidInput, match=r"optimizer\.history"):
+        Stages([nn.Parameter(torch.zeros(1))], [Stage(ADAM, 2), Stage(partial(RestartedLBFGS, history=0))])
+
+
 def test_the_run_ends_with_its_last_stage() -> None:
     problem = SinePoisson()
     loop = trainer(100)

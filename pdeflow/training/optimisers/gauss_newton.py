@@ -15,6 +15,9 @@ TOLERANCE = 1e-8
 ITERATIONS = 200
 """Of conjugate gradients."""
 
+SHIFTS = 20
+"""Times that the shift of a sketch is multiplied by ten, from rounding to beyond the norm of its matrix."""
+
 
 class NormalEquations:
     """The system by Cholesky's factors.
@@ -73,23 +76,28 @@ class NystromEquations:
         Of the sketch; it costs as many products with J and its transpose.
     kernel
         As of `NormalEquations`.
+    seed
+        Of the random vectors, which are drawn on the host.
     """
 
-    def __init__(self, jacobian: Tensor, residuals: Tensor, rank: int, kernel: bool | None = None) -> None:
+    def __init__(
+        self, jacobian: Tensor, residuals: Tensor, rank: int, kernel: bool | None = None, seed: int = 0
+    ) -> None:
         rows, columns = jacobian.shape
         self.kernel = rows < columns if kernel is None else kernel
         self.jacobian = jacobian
         self.right = residuals if self.kernel else jacobian.T @ residuals
         self.mean_square = float(jacobian.square().sum()) / columns
         size = len(self.right)
-        drawn = torch.randn(size, min(rank, size), dtype=jacobian.dtype, device=jacobian.device)
-        test = torch.linalg.qr(drawn).Q
+        generator = torch.Generator("cpu").manual_seed(seed)
+        drawn = torch.randn(size, min(rank, size), dtype=jacobian.dtype, device="cpu", generator=generator)
+        test = torch.linalg.qr(drawn.to(jacobian.device)).Q
         sketch = self._times(test)
         # A shift makes the small matrix positive definite in spite of rounding; it is taken off again below.
         smallest = torch.finfo(jacobian.dtype).tiny
         shift = (torch.finfo(jacobian.dtype).eps * torch.linalg.matrix_norm(sketch)).clamp_min(smallest)
         factor, info = torch.linalg.cholesky_ex(test.T @ (sketch + shift * test))
-        for _ in range(ITERATIONS):  # of a matrix that is not finite, none will do
+        for _ in range(SHIFTS):
             if not int(info):
                 break
             shift = 10 * shift

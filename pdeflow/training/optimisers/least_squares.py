@@ -12,14 +12,14 @@ from pdeflow.training.optimisers.vector_optimiser import VectorOptimiser
 
 
 class LeastSquares(Protocol):
-    """Half the sum of squares of residuals that depend on parameters."""
+    """The sum of squares of residuals that depend on parameters."""
 
     def residuals(self) -> Tensor:
         """(M,), at the parameters as they are, without gradients."""
         ...
 
     def linearised(self) -> tuple[Tensor, Tensor]:
-        """The residuals (M,) and their Jacobian (M, P) by all parameters, in the order of the optimiser."""
+        """The residuals (M,) and their Jacobian (M, P) by the optimiser's ``parameters``, in their order."""
         ...
 
 

@@ -6,6 +6,7 @@ K. Levenberg, "A method for the solution of certain non-linear problems in least
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from pdeflow.errors import InvalidInput
 from pdeflow.training.optimisers.gauss_newton import NormalEquations
 from pdeflow.training.optimisers.least_squares import LeastSquares, ResidualOptimiser
+from pdeflow.training.optimisers.vector_optimiser import NO_STEP, NOT_FACTORED, NOT_FINITE
 
 TRIES = 20
 """Dampings that are tried in a step before it counts as stalled."""
@@ -63,14 +65,18 @@ class LevenbergMarquardt(ResidualOptimiser):
         r, J = least_squares.linearised()
         loss = r.square().sum()
         system = NormalEquations(J, r)
+        if not math.isfinite(system.mean_square + float(loss)):
+            self.stalled, self.cause = True, NOT_FINITE
+            return result
         if group["damping"] is None:
             group["damping"] = group["relative"] * system.mean_square
         smallest = system.rounding
         damping = max(group["damping"], smallest)
-        start = self.vector()
+        start, factored = self.vector(), False
         for _ in range(TRIES):
             direction = system.solve(damping)
             if direction is not None:
+                factored = True
                 self.place(start - direction)
                 new = least_squares.residuals().square().sum()
                 if bool(new < loss):
@@ -78,5 +84,5 @@ class LevenbergMarquardt(ResidualOptimiser):
                     return result
             damping *= group["grow"]
         self.place(start)
-        self.stalled = True
+        self.stalled, self.cause = True, NO_STEP if factored else NOT_FACTORED
         return result

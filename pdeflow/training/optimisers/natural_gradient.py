@@ -8,19 +8,21 @@ SPRING's, G. Goldshlager, N. Abrahamsen, L. Lin, J. Comput. Phys. 516 (2024).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
 from pdeflow.training.optimisers.gauss_newton import NormalEquations, NystromEquations
 from pdeflow.training.optimisers.least_squares import LeastSquares, ResidualOptimiser
+from pdeflow.training.optimisers.vector_optimiser import NO_STEP, NOT_FACTORED, NOT_FINITE
 
 HALVINGS = 30
 """Lengths 1, 1/2, 1/4, ... that are tried in a step before it counts as stalled."""
-
 
 ENLARGEMENTS = 12
 """Times that the damping is multiplied by ten where rounding has made the system indefinite."""
@@ -72,8 +74,13 @@ class EnergyNaturalGradient(ResidualOptimiser):
         with torch.enable_grad():
             result = closure()
         r, J = least_squares.linearised()
+        if not math.isfinite(float(r.square().sum() + J.square().sum())):
+            self.stalled, self.cause = True, NOT_FINITE
+            return result
         start, loss = self.vector(), float(r.square().sum())
         memory = self.memory
+        # Numbers the sketches, so that a resumed run draws those of the whole one.
+        memory["steps"] = memory.get("steps", 0) + 1
         for before in (memory.get("direction"), None) if "direction" in memory else (None,):
             direction = self._direction(r, J, before)
             length = None if direction is None else self._length(least_squares, start, direction, loss)
@@ -82,21 +89,29 @@ class EnergyNaturalGradient(ResidualOptimiser):
                 if self.param_groups[0]["momentum"]:
                     memory["direction"] = direction
                 return result
+            self.cause = NOT_FACTORED if direction is None else NO_STEP
         self.place(start)
         self.stalled = True
         return result
 
     def _direction(self, r: Tensor, J: Tensor, before: Tensor | None) -> Tensor | None:
-        """d (P,); None where the system is not finite."""
+        """d (P,); None where rounding leaves the system indefinite with every damping that is tried."""
         group = self.param_groups[0]
         carried = None if before is None else group["momentum"] * before
         left = r if carried is None else r - J @ carried
-        system = NystromEquations(J, left, group["rank"]) if group["rank"] else NormalEquations(J, left)
+        if group["rank"]:
+            system = NystromEquations(J, left, group["rank"], seed=self.memory.get("steps", 0))
+        else:
+            system = NormalEquations(J, left)
         damping, found = max(group["damping"] * system.mean_square, system.rounding), None
         for _ in range(ENLARGEMENTS):
             found = system.solve(damping)
             if found is not None:
                 break
+            if not self.memory.get("indefinite"):
+                self.memory["indefinite"] = True  # said once in a run
+                name = type(self).__name__
+                rank_zero_info(f"Rounding makes the system of {name} indefinite: it is damped more there.")
             damping *= 10
         return found if found is None or carried is None else found + carried
 

@@ -151,7 +151,8 @@ def update(Z: Tensor, a: Tensor, y: Tensor) -> None:
     size = c.norm()
     q1 = c / size
     first = float(q1 @ a)
-    if not first > 0:  # s.y is positive, but rounding in Z has hidden it: there is nothing to learn
+    # Where rounding in Z has hidden that s.y is positive, there is nothing to learn.
+    if not first > torch.finfo(Z.dtype).eps * float(a.norm()):
         return
     rest = a - first * q1
     rest = rest - (q1 @ rest) * q1  # again: a and c may be almost parallel

@@ -34,8 +34,8 @@ class Stages(Optimizer):
 
     Any optimiser of torch, of this package or of another one can be a stage; `pip install "pdeflow[soap]"`
     gives ``pytorch_optimizer.SOAP`` (N. Vyas et al., "SOAP: Improving and stabilizing Shampoo using Adam",
-    ICLR 2025). Each is made when its stage begins. A schedule of the learning rate starts from that of
-    the first stage in all of them, and means nothing to one without a learning rate.
+    ICLR 2025). All are made at once, so that none is refused later. In the loop a schedule moves the
+    learning rate of whichever stage it is, from that stage's own; it means nothing to one without a rate.
 
     Parameters
     ----------
@@ -58,13 +58,14 @@ class Stages(Optimizer):
             if (needed or stage.steps is not None) and (stage.steps is None or stage.steps < 1):
                 expected = "a whole number of at least 1" + ", for another stage follows" * needed
                 raise InvalidInput(f"optimizer.stages[{number}].steps", stage.steps, expected)
-        self.stages, self.shared = tuple(stages), list(params)
-        super().__init__(self.shared, {})
+        self.stages, shared = tuple(stages), list(params)
+        super().__init__(shared, {})
+        self.optimisers = [stage.optimizer(shared) for stage in stages]
         self._begin(0)
 
     def _begin(self, number: int) -> None:
         self.number, self.taken = number, 0
-        self.current = self.stages[number].optimizer(self.shared)
+        self.current = self.optimisers[number]
         self._show_current()
 
     def _show_current(self) -> None:
@@ -75,7 +76,7 @@ class Stages(Optimizer):
 
     @property
     def stalled(self) -> bool:
-        """Whether the last stage has found no step that makes the loss smaller."""
+        """Whether the last stage has no step to make."""
         return self.number + 1 == len(self.stages) and getattr(self.current, "stalled", False)
 
     @property
@@ -100,9 +101,9 @@ class Stages(Optimizer):
         steps = self.stages[self.number].steps
         stalled = getattr(self.current, "stalled", False)
         if self.number + 1 < len(self.stages) and (stalled or self.taken == steps):
-            before = type(self.current).__name__
+            before, cause = type(self.current).__name__, getattr(self.current, "cause", "")
             self._begin(self.number + 1)
-            why = "found no step that makes the loss smaller" if stalled else f"has made {steps} steps"
+            why = cause if stalled else f"has made {steps} steps"
             rank_zero_info(f"{before} {why}: {type(self.current).__name__} goes on.")
         return result
 
