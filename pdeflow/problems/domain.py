@@ -78,7 +78,7 @@ class Domain(abc.ABC):
 
     @functools.cached_property
     def sides(self) -> tuple[str, ...]:
-        """Names of the sides of the boundary."""
+        """Names of the sides of the boundary; axes that wrap around have none."""
         named = dict.fromkeys(piece.side for piece in self.pieces())
         return tuple(side for side in named if self._share_of_pieces(side))
 

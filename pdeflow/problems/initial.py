@@ -1,4 +1,4 @@
-"""Initial conditions of equations that are stated on a box with a time axis."""
+"""Initial conditions of equations that are stated on a domain with a time axis."""
 
 from __future__ import annotations
 
