@@ -32,6 +32,9 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
     if isinstance(problem, MeshProblem) or problem.coordinates != problem.domain.axes:
         hint = "State it on a Box or Cylinder with time as an axis t, Initial conditions, and a residual."
         raise InvalidInput("problem", name, "an equation on a domain of all coordinates", hint)
+    if len(problem.fields) != 1:
+        hint = "Systems of equations are not learned from their statement."
+        raise InvalidInput(f"fields of {name}", problem.fields, "the name of one unknown", hint)
     if problem.complex_valued:
         raise InvalidInput("problem", name, "an equation for a real unknown")
     for parameter, start in unknown.items():

@@ -57,6 +57,19 @@ class Stated(Problem):
         return self._residual(u, at, p)
 
 
+class CauchyRiemann(Problem):
+    """u_x = v_y, u_y = -v_x."""
+
+    domain = Box(x=(0.0, 1.0), y=(0.0, 1.0))
+    conditions = (Dirichlet(0.0, on="x-"),)
+
+    def __init__(self) -> None:
+        self.fields = ("u", "v")
+
+    def residual(self, w: Any, at: Any, p: Any) -> Any:
+        return D(w.u, "x") - D(w.v, "y"), D(w.u, "y") + D(w.v, "x")
+
+
 class Decay(Problem):
     """u_x = -k u, u(0) = 1, with a rate between 1 and 4."""
 
@@ -175,6 +188,7 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
         (Burgers(), {}, "problem: got 'burgers', expected an equation on a domain of all coordinates"),
         (PolygonDiffusion(), {}, "problem: got 'polygon_diffusion'"),
         (ImpedanceHelmholtz(), {}, "real unknown"),
+        (CauchyRiemann(), {}, "fields of cauchyriemann: got .*'u', 'v'.*, expected the name of one unknown"),
         (Decay(), {}, "parameter 'k' of decay(?s:.*)objective.init_args.unknown"),
         (Decay(), {"unknown": {"k": 2.0}}, None),
         (Decay(), {"unknown": {"k": 5.0}}, "objective.unknown.k: got 5.0, expected a start from 1 to 4"),
