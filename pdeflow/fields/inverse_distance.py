@@ -52,8 +52,8 @@ def inverse_distance_lift(
 ) -> sympy.Expr:
     """An expression that takes given values on sides of a domain.
 
-    Sides with the same values are blended as one. Where sides meet whose values differ, it takes none of
-    them.
+    Sides with the same values are blended as one. Where sides meet whose formulas differ, it is 0 / 0, even
+    if they agree there: its limit is their value, and it has none itself.
 
     Raises
     ------

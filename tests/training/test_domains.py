@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.field_surrogate import FieldSurrogate
 from pdeflow.fields import MLP, Field, HardConditions
 from pdeflow.problems import (
     Ball,
@@ -144,6 +145,21 @@ def test_hard_conditions_of_a_domain_are_stored() -> None:
         again = HardConditions.from_formulas(field.network, **field.formulas())
         points = Collocation(problem).points(0, 50)[INSIDE]
         torch.testing.assert_close(again.at(points), field.at(points), rtol=1e-12, atol=1e-14)
+
+
+def test_values_at_corners_are_limits_or_missing_by_name() -> None:
+    """Of the L at all corners, the re-entrant one included; not where the rim meets the start."""
+    ell = LShapedPoisson()
+    solution = FieldSurrogate(PhysicsInformed(ell).constrain(network(ell)))
+    assert isinstance(ell.domain, Polygon)
+    np.testing.assert_allclose(solution(ell.domain.loops[0]), 0.0, atol=1e-11)
+    heat = HARD["in time"]
+    disc = FieldSurrogate(PhysicsInformed(heat).constrain(network(heat)))
+    assert disc(np.array([1.0, 0.0, 0.75])) == pytest.approx(1.0, abs=1e-11)
+    with pytest.raises(
+        InvalidInput, match=r"points: got '\(1, 0, 0.5\)'(?s:.*)1 of 2 lie on corners or edges"
+    ):
+        disc(np.array([[1.0, 0.0, 0.5], [0.5, 0.0, 0.5]]))
 
 
 def test_slopes_across_curved_sides_are_those_of_the_normals() -> None:
