@@ -63,7 +63,7 @@ class PhysicsInformed(Objective):
     InvalidInput
         If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate
         that there is not, needs a parameter that has no one value, or gives values on two sides that
-        contradict each other where these meet (where ``hard``; else a warning), which is looked for on boxes.
+        contradict each other where these meet (where ``hard``; else a warning).
     """
 
     monitor: ClassVar[str] = "valid/loss"
@@ -108,9 +108,7 @@ class PhysicsInformed(Objective):
                 self.statements[name] = statement
 
     def _check_corners(self, given: Mapping[str, tuple[float, list[sympy.Expr]]]) -> None:
-        """Values on sides of a box that meet have to agree there: say where they do not."""
-        if not isinstance(self.problem.domain, Box):
-            return
+        """Values on sides that meet have to agree there: say where they do not."""
         found = list(contradictions(self.problem.domain, symbolic.coordinates(self.problem), given))
         if not found:
             return

@@ -31,6 +31,7 @@ from pdeflow.problems import (
     Neumann,
     Parameter,
     Poisson,
+    Polygon,
     PolygonDiffusion,
     Problem,
     SineBurgers,
@@ -55,6 +56,14 @@ class Stated(Problem):
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         return self._residual(u, at, p)
+
+
+class OnSquare(Stated):
+    """On the same square as a polygon."""
+
+    def __init__(self, *conditions: Any) -> None:
+        super().__init__(*conditions)
+        self.domain = Polygon.of([(0, 0), (1, 0), (1, 1), (0, 1)], sides=("floor", "east", "top", "west"))
 
 
 class CauchyRiemann(Problem):
@@ -182,6 +191,11 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
             Stated(Dirichlet(0.0), Dirichlet(1.0, on="x-")),
             {},
             r"x- gives 1 and y[+-] gives 0 where they meet \(x = 0, y = [01]\)(?s:.*)hard: false",
+        ),
+        (
+            OnSquare(Dirichlet(0.0), Dirichlet(1.0, on="west")),
+            {},
+            "west gives 1 where they meet(?s:.*)hard: false",
         ),
         (Poisson(), {}, "parameter 'f' of poisson.*one number"),
         (Darcy(), {}, "parameter 'a' of darcy.*one number"),
