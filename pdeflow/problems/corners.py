@@ -95,13 +95,11 @@ def _compared(
 ) -> Iterator[tuple[int, sympy.Expr, sympy.Expr]]:
     """The order of a derivative by time, and what each of two sides says of it."""
     for order in range(max(len(given), len(others)) if isinstance(domain, Cylinder) else 1):
-        yield (
-            order,
-            *(
-                side[order] if order < len(side) else side[0].diff(coordinates[TIME], order)
-                for side in (given, others)
-            ),
+        left, right = (
+            side[order] if order < len(side) else side[0].diff(coordinates[TIME], order)
+            for side in (given, others)
         )
+        yield order, left, right
 
 
 def _differing(left: sympy.Expr, right: sympy.Expr, here: Mapping[Any, Any], slack: float) -> list[complex]:
