@@ -253,6 +253,16 @@ def test_at_a_reentrant_corner_the_factor_is_zero() -> None:
     assert abs(float(L_SHAPE.vanishing(at(L_SHAPE, corner), ["outer"]))) < 1e-11
 
 
+def test_a_side_of_which_little_is_left_stays() -> None:
+    """An outlet of a ten-thousandth."""
+    domain = Box(x=(0, 1), y=(0, 1)) - Box(x=(0.5, 2), y=(1e-4, 2)).named("step")
+    assert set(domain.sides) == {"x-", "x+", "y-", "y+", "step"}
+    assert domain.measure("x+") == pytest.approx(1e-4, rel=0.1)
+    points = domain.on_side("x+", 20, design)[0]
+    assert len(points) == pytest.approx(20, rel=0.3)
+    assert (points[:, 1] < 1e-4).all()
+
+
 def test_some_sides_alone() -> None:
     square = Polygon.of([(0, 0), (1, 0), (1, 1), (0, 1)], sides=("floor", "east", "top", "west"))
     stairs = Polygon.of(CORNERS, sides=("step", "east", "top", "west", "floor", "riser"))
