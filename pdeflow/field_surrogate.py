@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field
+from pdeflow.fields.implicit_domain import ImplicitDomain
+from pdeflow.grid import Grid
 from pdeflow.surrogate import Surrogate, as_tensor
 
 OUTSIDE = 1e-6
-"""How far outside of the box a point may lie, in lengths of the box: no more than round-off of float32."""
+"""How far outside of the domain a point may lie, in lengths of the box around it: no more than round-off of
+float32."""
 
 
 class FieldSurrogate(Surrogate):
     """The solution that a field has become, at any points of its domain.
 
-    ``model.derivatives`` gives exact derivatives of it. Parameters are those of `Surrogate`.
+    ``model.derivatives`` gives exact derivatives of it. Parameters are those of `Surrogate`, and:
+
+    Parameters
+    ----------
+    domain
+        Where the equation was stated; by default everything in the box of the field.
+
+    Raises
+    ------
+    InvalidInput
+        If the domain has not as many coordinates as the field.
     """
 
     model: Field
+
+    def __init__(
+        self,
+        model: Field,
+        normalisation: Normalisation | None = None,
+        *,
+        domain: ImplicitDomain | None = None,
+        grid: Grid | None = None,
+        metrics: Mapping[str, float] | None = None,
+        time_step: float | None = None,
+    ) -> None:
+        super().__init__(model, normalisation, grid=grid, metrics=metrics, time_step=time_step)
+        if domain is not None and len(domain.coordinates) != model.dim:
+            raise InvalidInput("domain", domain.words, f"one of {model.dim} coordinates, as the field")
+        self.domain = domain
 
     @property
     def dtype(self) -> torch.dtype:
@@ -55,9 +85,8 @@ class FieldSurrogate(Surrogate):
         Raises
         ------
         InvalidInput
-            For another number of coordinates, coordinates that are not finite, or points outside of the box;
-            an axis that wraps around has no outside. For points on edges where values that are met by form
-            differ, or where a distance has no value.
+            For another number of coordinates, coordinates that are not finite, or points outside of the
+            domain; an axis that wraps around has no outside. For points at which the field has no value.
         """
         given = as_tensor(coefficient)
         dtype = given.dtype if given.is_floating_point() else self.dtype
@@ -96,6 +125,15 @@ class FieldSurrogate(Surrogate):
                 expected = f"{name} from {low:g} to {high:g}, where the equation was stated"
                 hint = f"{int(outside.sum())} of {len(points)} points lie outside."
                 raise InvalidInput("points", f"{name} = {first:g}", expected, hint)
+        if self.domain is None:
+            return
+        size = min(high - low for low, high in zip(model.lower, model.upper))
+        outside = self.domain.outside(points, OUTSIDE * size)
+        if bool(outside.any()):
+            first = ", ".join(f"{x:g}" for x in points.cpu()[outside][0].tolist())
+            expected = f"points of {self.domain.words}, where the equation was stated"
+            hint = f"{int(outside.sum())} of {len(points)} points lie outside."
+            raise InvalidInput("points", f"({first})", expected, hint)
 
     def rollout(self, state: Any, steps: int, *, batch_size: int = 64) -> Any:
         """There is nothing to march: time, where there is one, is a coordinate.

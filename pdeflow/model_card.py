@@ -87,6 +87,8 @@ def _domain(facts: Mapping[str, Any]) -> list[str]:
     wrapping = settings["periodic"] or [False] * len(settings["lower"])
     for axis, low, high, wraps in zip(_axes(facts), settings["lower"], settings["upper"], wrapping):
         lines.append(f"- {axis} from {low:g} to {high:g}{', where it wraps around' * wraps}")
+    if facts["domain"] is not None:
+        lines.append(f"- of this box what lies in {facts['domain']['words']}")
     formulas = facts["hard_conditions"]
     lines += ["- values on the sides are met by the form of the field"] * (formulas is not None)
     return [*lines, ""]

@@ -2,8 +2,8 @@
 
 ``model.safetensors`` holds the weights, ``surrogate.json`` what is needed to use them, ``README.md``
 the model card. Loading runs no code from the files: the weights are plain numbers, and the JSON names a
-class that has to be one of ``pdeflow.operators`` or ``pdeflow.fields``; formulas of hard conditions are read
-by ``fields/expression_text.py``, which evaluates nothing.
+class that has to be one of ``pdeflow.operators`` or ``pdeflow.fields``; formulas of hard conditions and
+of domains are read by ``fields/expression_text.py``, which evaluates nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput
 from pdeflow.field_surrogate import FieldSurrogate
 from pdeflow.fields import Field, HardConditions
+from pdeflow.fields.implicit_domain import ImplicitDomain
 from pdeflow.grid import Grid
 from pdeflow.model_card import model_card
 from pdeflow.operators import Operator
+from pdeflow.problems.domain import Box, Domain
 from pdeflow.stored_operator import components, is_storable, operator_classes, read_operator
 from pdeflow.surrogate import Surrogate
 
@@ -42,6 +44,7 @@ def save(
     grid: Grid | None = None,
     metrics: Mapping[str, float] | None = None,
     time_step: float | None = None,
+    domain: Domain | None = None,
 ) -> Path:
     """Write a surrogate into a folder, made if need be; a surrogate that is there is replaced.
 
@@ -55,6 +58,8 @@ def save(
         Statistics that the model was trained with; none if it was trained on physical values.
     grid, metrics, time_step
         What is known about training and quality; for the card and for ``Surrogate``.
+    domain
+        Of a field, where its equation was stated, unless that is all of its box.
 
     Returns
     -------
@@ -64,7 +69,8 @@ def save(
     Raises
     ------
     InvalidInput
-        If the model is not of a class that ``load`` would accept, or a weight is not finite.
+        If the model is not of a class that ``load`` would accept, a weight is not finite, or the domain is of
+        another dimension, or no formula that can be stored.
     """
     from safetensors.torch import save as serialise
 
@@ -80,13 +86,15 @@ def save(
             hint = "The training diverged; use an earlier checkpoint."
             raise InvalidInput("model", key, "finite weights", hint)
     # Checks that normalisation and model agree before anything is written.
-    _made(model, normalisation, grid=grid, metrics=metrics)
+    implicit = None if domain is None or isinstance(domain, Box) else ImplicitDomain.of(domain)
+    _made(model, normalisation, implicit, grid=grid, metrics=metrics)
     stored = serialise(weights)
     facts: dict[str, Any] = {
         "format": FORMAT,
         "operator": name,
         "settings": core.settings,
         "mean_variance": head,
+        "domain": implicit.to_dict() if implicit is not None else None,
         "hard_conditions": model.formulas() if isinstance(model, HardConditions) else None,
         "members": members,
         "normalisation": normalisation.to_dict() if normalisation is not None else None,
@@ -120,7 +128,7 @@ def load(folder: str | Path) -> Surrogate:
         If there is no surrogate in the folder.
     UnsafeFile
         If it names a class that is not one of ``pdeflow.operators`` or ``pdeflow.fields``, or holds a formula
-        of hard conditions that is none.
+        of hard conditions or of a domain that is none.
     CorruptFile
         If a file is missing, damaged, or does not fit the others.
     """
@@ -128,10 +136,11 @@ def load(folder: str | Path) -> Surrogate:
     facts = _read_facts(folder / "surrogate.json")
     model = read_operator(folder, facts)
     try:
-        normalisation, grid = facts["normalisation"], facts["grid"]
+        normalisation, grid, domain = facts["normalisation"], facts["grid"], facts.get("domain")
         return _made(
             model,
             Normalisation.from_dict(normalisation) if normalisation is not None else None,
+            ImplicitDomain.from_dict(**domain) if domain is not None else None,
             grid=_grid(grid) if grid is not None else None,
             metrics=facts["metrics"],
             time_step=facts.get("time_step"),
@@ -140,9 +149,15 @@ def load(folder: str | Path) -> Surrogate:
         raise CorruptFile(f"{folder / 'surrogate.json'}: {error}") from error
 
 
-def _made(model: Operator, normalisation: Normalisation | None, **facts: Any) -> Surrogate:
-    """What is called like the model: at points, or with functions."""
-    return (FieldSurrogate if isinstance(model, Field) else Surrogate)(model, normalisation, **facts)
+def _made(
+    model: Operator, normalisation: Normalisation | None, domain: ImplicitDomain | None, **facts: Any
+) -> Surrogate:
+    """What is called like the model: at points of a domain, or with functions."""
+    if isinstance(model, Field):
+        return FieldSurrogate(model, normalisation, domain=domain, **facts)
+    if domain is not None:
+        raise InvalidInput("domain", domain.words, f"none, for {type(model).__name__} is no field")
+    return Surrogate(model, normalisation, **facts)
 
 
 def _grid(description: dict[str, Any]) -> Grid:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.exported_program import exported, facts
 from pdeflow.fields import MLP, Field, Gaussians, HardConditions
 from pdeflow.operators import FNO
+from pdeflow.problems import Ball, Box, Cylinder, Polygon
 
 X, T = sympy.symbols("x t", real=True)
 NAMES = Normalisation(("x", "t"), ("u",), (0.0, 0.0), (1.0, 1.0), (0.0,), (1.0,))
@@ -102,6 +104,71 @@ def test_points_without_a_value_are_named(folder: Path, monkeypatch: pytest.Monk
     )
     with pytest.raises(InvalidInput, match=r"1 of 3 lie on corners or edges"):
         surrogate(given)
+
+
+L_SHAPE = Polygon.of([(0, 0), (1, 0), (1, 1), (-1, 1), (-1, -1), (0, -1)])
+DOMAINS = {
+    "L": (L_SHAPE, [0.3, -0.2], [[0, 0], [1, 0], [0.5, 0], [0, -0.7], [-1, -1], [0.2, 0.3]]),
+    "ring": (
+        Ball(1.0, "outer", x=0.0, y=0.0) - Ball(0.3, "inner", x=0.1, y=0.0),
+        [0.2, 0.1],
+        [[0.6, 0.8], [-0.28, 0.96], [0.4, 0.0], [0.1, 0.3], [0.0, 0.5]],
+    ),
+    "disc in time": (
+        Cylinder(Ball(1.0, x=0.0, y=0.0), t=(0.0, 2.0)),
+        [0.8, 0.7, 1.0],
+        [[0.6, 0.8, 0.0], [0.6, -0.8, 2.0], [0.0, 0.0, 1.0]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_points_outside_of_a_domain_are_refused(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    domain, outside, inside = DOMAINS[name]
+    field = MLP(domain.lower, domain.upper, widths=(5,)).to(dtype)
+    u = pdeflow.load(pdeflow.save(field, tmp_path, domain=domain))
+    given = torch.tensor(inside, dtype=dtype)
+    torch.testing.assert_close(u(given), field.at(given)[:, 0].detach())
+    told = re.escape(f"points: got '({', '.join(f'{x:g}' for x in outside)})', expected points of {domain}")
+    with pytest.raises(InvalidInput, match=f"{told}(?s:.*)1 of {len(inside) + 1} points lie outside"):
+        u(torch.cat([given, torch.tensor([outside], dtype=dtype)]))
+    assert f"what lies in {domain}" in (tmp_path / "README.md").read_text()
+
+
+def test_a_box_is_all_of_itself(tmp_path: Path) -> None:
+    box = Box(x=(-1.0, 1.0), t=(0.0, 0.5), periodic=["x"])
+    u = pdeflow.load(pdeflow.save(made("gaussians"), tmp_path, NAMES, domain=box))
+    assert isinstance(u, pdeflow.FieldSurrogate)
+    assert u.domain is None
+
+
+def test_domains_that_do_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"domain: got .*Cylinder.*, expected one of 2 coordinates"):
+        pdeflow.save(made(), tmp_path, domain=DOMAINS["disc in time"][0])
+    with pytest.raises(InvalidInput, match="FNO is no field"):
+        pdeflow.save(FNO(modes=[4, 4], width=4, layers=1), tmp_path, domain=L_SHAPE)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"signed_distance": "__import__('os').system('true')"}, UnsafeFile),
+        ({"signed_distance": "Symbol('z')"}, UnsafeFile),
+        ({"signed_distance": None}, UnsafeFile),
+        ({"coordinates": ["x", "y; import os"]}, CorruptFile),
+        ({"coordinates": ["x", "y", "z"]}, CorruptFile),
+        ({"words": None}, CorruptFile),
+        ({"else": 1}, CorruptFile),
+    ],
+)
+def test_domains_that_are_none(tmp_path: Path, change: dict[str, Any], error: type[Exception]) -> None:
+    field = MLP(L_SHAPE.lower, L_SHAPE.upper, widths=(5,))
+    folder = pdeflow.save(field, tmp_path, domain=L_SHAPE)
+    stored = json.loads((folder / "surrogate.json").read_text())["domain"]
+    with pytest.raises(error):
+        pdeflow.load(changed(folder, {"domain": stored | change}))
 
 
 def test_an_axis_that_wraps_around_has_no_outside(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields.taylor_series import MultiIndex
 from pdeflow.operators import Operator
+from pdeflow.problems.compiled_statement import MultiIndex
 
 
 class Field(Operator):

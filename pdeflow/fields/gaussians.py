@@ -17,7 +17,8 @@ from pdeflow.errors import InvalidInput
 from pdeflow.fields.activations import ACTIVATIONS, cos
 from pdeflow.fields.affine_series import AffineSeries
 from pdeflow.fields.field import Field
-from pdeflow.fields.taylor_series import MultiIndex, Orders
+from pdeflow.fields.taylor_series import Orders
+from pdeflow.problems.compiled_statement import MultiIndex
 
 
 class Gaussians(Field):

@@ -16,8 +16,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.fields.expression_text import expression_text, read_expression
 from pdeflow.fields.field import Field
-from pdeflow.fields.taylor_series import MultiIndex
-from pdeflow.problems.compiled_statement import CompiledStatement
+from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex
 from pdeflow.problems.symbolic import coordinate
 
 

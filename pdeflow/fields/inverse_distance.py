@@ -27,6 +27,8 @@ from pdeflow.problems.initial import TIME
 from pdeflow.problems.space_filling import space_filling
 
 _STEP, _PLACES = 1e-4, 64  # of the size of a domain, and points of a side, to measure slopes
+_TINY = 1e-20
+"""Added to distances, so that weights are equal, and not 0 / 0, where two of these vanish."""
 
 Values = Mapping[str, Sequence[sympy.Expr]]
 """Side to what is given there: of the unknown, and at the start also of its time derivative."""
@@ -52,8 +54,7 @@ def inverse_distance_lift(
 ) -> sympy.Expr:
     """An expression that takes given values on sides of a domain.
 
-    Sides with the same values are blended as one. Where sides meet whose values differ, it takes none of
-    them.
+    Sides with the same values are blended as one. Where sides meet it is the mean of their values.
 
     Raises
     ------
@@ -66,7 +67,12 @@ def inverse_distance_lift(
     taken = [_taylor(domain, coordinates, given) for given in groups]
     if len(groups) == 1:
         return taken[0]
-    factors = [_distance(domain, coordinates, sides) ** len(given) for given, sides in groups.items()]
+    # Times pi, which is no number to SymPy: it would merge constants of different distances, and of a sum of
+    # what vanishes only rounding would be left.
+    factors = [
+        sympy.pi * _distance(domain, coordinates, sides) ** len(given) + _TINY
+        for given, sides in groups.items()
+    ]
     others = [sympy.Mul(*(f for j, f in enumerate(factors) if j != k)) for k in range(len(factors))]
     return sympy.Add(*(w * g for w, g in zip(others, taken))) / sympy.Add(*others)
 

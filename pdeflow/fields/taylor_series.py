@@ -23,9 +23,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-
-MultiIndex = tuple[int, ...]
-"""How often to differentiate along each axis."""
+from pdeflow.problems.compiled_statement import MultiIndex
 
 Coefficients = Callable[[Tensor, int], list[Tensor]]
 """Of values z and a number m, ``f^(k)(z) / k!`` for k = 0, ..., m."""

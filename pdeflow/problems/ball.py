@@ -96,7 +96,7 @@ class Ball(Domain):
         if self.dim == 1:
             return super().vanishing_outside(at)
         relative = self._squares(at) / self.radius**2
-        return log(relative) / 2 if self.dim == 2 else 1.0 - 1.0 / sqrt(relative)
+        return log(relative) / 2 if self.dim == 2 else (sqrt(relative) - 1.0) / sqrt(relative)
 
     def __repr__(self) -> str:
         at = ", ".join(f"{axis}={c:g}" for axis, c in zip(self.axes, self.centre))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pdeflow.problems.problem import Problem
 
 MultiIndex = tuple[int, ...]
+"""How often to differentiate along each axis."""
+
 _FUNCTIONS = ("sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "exp", "log", "sqrt", "erf")
 _TABLE: dict[str, Any] = {name: getattr(calculus, name) for name in _FUNCTIONS}
 _TABLE |= {"Abs": abs, "pi": math.pi, "I": 1j}

@@ -11,11 +11,6 @@ from pdeflow.errors import InvalidInput
 from pdeflow.problems.domain import Domain
 
 
-def sides(domain: Domain) -> tuple[str, ...]:
-    """Names of the sides of a domain, of a box ``"x-"``, ``"x+"``, ...; periodic axes have none."""
-    return domain.sides
-
-
 class Condition:
     """What holds on some sides of a domain; of two conditions on one side, the later one holds."""
 
@@ -29,7 +24,7 @@ class Condition:
         InvalidInput
             If the domain has no such side.
         """
-        known = sides(domain)
+        known = domain.sides
         chosen = known if self.on == "all" else (self.on,) if isinstance(self.on, str) else tuple(self.on)
         for side in chosen:
             if side not in known:
@@ -113,7 +108,7 @@ def check_conditions(conditions: Iterable[Condition], domain: Domain, name: str)
     held = by_side(conditions, domain)
     for condition in held.values():
         check_numbers(condition)
-    missing = [side for side in sides(domain) if side not in held]
+    missing = [side for side in domain.sides if side not in held]
     if missing:
         raise InvalidInput(
             name,
@@ -151,7 +146,7 @@ def conditions_on(
         If there is no such side or axis, the axis wraps around, a side is named twice, a condition says
         itself where it holds, or a number in it is not finite.
     """
-    bounded, found, left = sides(domain), [], list(sides(domain))
+    bounded, found, left = domain.sides, [], list(domain.sides)
     for name, condition in (named or {}).items():
         key, both = f"conditions.{name}", (f"{name}-", f"{name}+")
         here = both if name in domain.axes else (name,)
@@ -193,5 +188,5 @@ def require_level(conditions: Iterable[Condition], domain: Domain, why: str) -> 
         if not isinstance(condition, Robin) or callable(condition.coefficient) or condition.coefficient != 0:
             return
     hint = "For example conditions: {x-: Dirichlet}."
-    got = "none but Neumann" if sides(domain) else "none"
+    got = "none but Neumann" if domain.sides else "none"
     raise InvalidInput("conditions", got, f"Dirichlet, or Robin with c > 0, on some side: {why}", hint)

@@ -17,6 +17,8 @@ from pdeflow.errors import InvalidInput
 from pdeflow.problems.domain import Domain, Piece, conjunction, disjunction
 from pdeflow.problems.space_filling import space_filling
 
+_TINY = 1e-18
+"""Added to distances that are divided by, so that where they vanish there is still a value and a slope."""
 _PLACES = 64
 """Points of a side at which to look whether parts touch."""
 
@@ -168,7 +170,7 @@ class Difference(Combination):
         for part in taken:
             if own := _own(part, sides):
                 _require_all(self, [side for side in part.sides if side in self.sides], own)
-                inverse.append((part.size, 1.0 / (part.size * part.vanishing_outside(at))))
+                inverse.append((part.size, 1.0 / (part.size * part.vanishing_outside(at) + _TINY)))
         if inverse:
             smallest = min(size for size, _ in inverse)
             parts.append(1.0 / (smallest * sum(term for _, term in inverse)))

@@ -26,6 +26,8 @@ STEP = 1e-7
 """From a point of the boundary to either side of it, in diagonals of the box around the domain."""
 TRIALS = 4096
 """Places at which it is asked what share of a box, or of pieces of a boundary, belongs to a domain."""
+MORE_TRIALS = 64 * TRIALS
+"""Where none of those belongs to a side, before it is said that nothing does."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Domain(abc.ABC):
 
     @functools.cached_property
     def sides(self) -> tuple[str, ...]:
-        """Names of the sides of the boundary."""
+        """Names of the sides of the boundary; axes that wrap around have none."""
         named = dict.fromkeys(piece.side for piece in self.pieces())
         return tuple(side for side in named if self._share_of_pieces(side))
 
@@ -171,7 +173,7 @@ class Domain(abc.ABC):
         return found[:, : self.dim], found[:, self.dim :]
 
     def measure(self, side: str) -> float:
-        """The length of a side, or its area; of a combination what 4096 places tell of it."""
+        """The length of a side, or its area; of a combination what thousands of places tell of it."""
         whole = sum(piece.measure for piece in self.pieces() if piece.side == side)
         return whole * self._share_of_pieces(side)
 
@@ -184,14 +186,17 @@ class Domain(abc.ABC):
     def share_of_box(self) -> float:
         """The share of the box around it that lies inside."""
         low, extent = np.array(self.lower), np.subtract(self.upper, self.lower)
-        return float(self.contains(low + extent * _trial_places(self.dim)).mean())
+        return float(self.contains(low + extent * _trial_places(self.dim, TRIALS)).mean())
 
     def _share_of_pieces(self, side: str) -> float:
         """What is left of the pieces of a side, or of those that are points the share."""
         if self.dim == 1:
             pieces = sum(piece.side == side for piece in self.pieces())
             return len(self._placed(side, np.zeros((1, 0)))[0]) / pieces
-        return len(self._placed(side, _trial_places(self.dim - 1))[0]) / TRIALS
+        left = len(self._placed(side, _trial_places(self.dim - 1, TRIALS))[0])
+        if left:
+            return left / TRIALS
+        return len(self._placed(side, _trial_places(self.dim - 1, MORE_TRIALS))[0]) / MORE_TRIALS
 
     def _placed(self, side: str, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points and normals of what is left of a side; the first column also chooses the piece."""
@@ -364,8 +369,8 @@ def _as_many(n: int, drawn: Callable[[int], np.ndarray], share: float) -> np.nda
     return found
 
 
-def _trial_places(dim: int) -> np.ndarray:
-    """Places (TRIALS, dim) of the unit cube, spread evenly."""
+def _trial_places(dim: int, count: int) -> np.ndarray:
+    """Places (count, dim) of the unit cube, spread evenly; the count is a power of two."""
     from scipy.stats import qmc
 
-    return qmc.Sobol(dim, scramble=False).random(TRIALS) + 0.5 / TRIALS
+    return qmc.Sobol(dim, scramble=False).random(count) + 0.5 / count

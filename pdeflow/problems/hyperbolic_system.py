@@ -16,7 +16,6 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import D
 from pdeflow.problems.cell_evolution import CellEvolution
-from pdeflow.problems.conditions import sides
 from pdeflow.problems.unknowns import components
 
 if TYPE_CHECKING:
@@ -69,11 +68,11 @@ class HyperbolicSystem(CellEvolution, abc.ABC):
     @property
     def ends(self) -> dict[str, str]:
         """What each side of an axis that does not wrap is, ``"wall"`` or ``"open"``."""
-        return {side: "wall" if side in self.walls else "open" for side in sides(self.domain)}
+        return {side: "wall" if side in self.walls else "open" for side in self.domain.sides}
 
     def grid(self, points: Any) -> Grid:
         """The centres of so many equal cells along each axis."""
-        known = sides(self.domain)
+        known = self.domain.sides
         for side in self.walls:
             if side not in known:
                 hint = "An axis that wraps has no sides."

@@ -1,4 +1,4 @@
-"""Initial conditions of equations that are stated on a box with a time axis."""
+"""Initial conditions of equations that are stated on a domain with a time axis."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Initial(Condition):
     Parameters
     ----------
     value
-        A number, or a formula of ``at``; of several unknowns a tuple of such.
+        A number, or a formula of ``at``.
     order
         0, or 1 for the derivative.
     """
 
-    value: float | tuple[Any, ...] | Callable[[Any], Any] = 0.0
+    value: float | Callable[[Any], Any] = 0.0
     order: int = 0
     on: str | tuple[str, ...] = "t-"
 

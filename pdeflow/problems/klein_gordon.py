@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pdeflow.problems.calculus import D, cos, sin
-from pdeflow.problems.conditions import Dirichlet, sides
+from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.domain import Box
 from pdeflow.problems.initial import Initial
 from pdeflow.problems.problem import Problem
@@ -27,7 +27,7 @@ class KleinGordon(Problem):
 
     def __init__(self, stop: float = 10.0) -> None:
         self.domain = Box(x=(-1.0, 1.0), y=(-1.0, 1.0), t=(0.0, stop))
-        around = tuple(side for side in sides(self.domain) if side[0] != "t")
+        around = tuple(side for side in self.domain.sides if side[0] != "t")
         self.conditions = (
             Dirichlet(lambda at: self.exact(at, None), on=around),
             Initial(lambda at: at.x + at.y),

@@ -14,7 +14,7 @@ from typing import Any
 from pdeflow.errors import InvalidInput
 from pdeflow.problems import calculus
 from pdeflow.problems.calculus import Names
-from pdeflow.problems.conditions import Dirichlet, Robin, by_side, sides
+from pdeflow.problems.conditions import Dirichlet, Robin, by_side
 from pdeflow.problems.problem import Formula, Problem
 
 _FUNCTIONS = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "log", "sqrt")
@@ -110,7 +110,7 @@ def manufacture(
 
     stated = copy.copy(problem)
     natural = {s: c for s, c in by_side(problem.conditions, problem.domain).items() if isinstance(c, Robin)}
-    stated.conditions = (Dirichlet(exact),) if sides(problem.domain) else ()
+    stated.conditions = (Dirichlet(exact),) if problem.domain.sides else ()
     here, p = Names("coordinate", at), Names("parameter", values)
     for side, condition in natural.items():
         slope = sympy.diff(exact(here), at[side[:-1]]) * (1 if side[-1] == "+" else -1)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pdeflow.problems.polygon import Polygon
 
 _NEAR = 1e-9  # of the size of a polygon: what counts as on its boundary, or as no bend
+_TINY = 1e-18  # the distance from a corner at the corner, where the angle has no value
 
 
 def signed_distance(polygon: Polygon, at: Any) -> Any:
@@ -85,7 +86,7 @@ def _corner(corner: np.ndarray, along: np.ndarray, angle: float, size: float, at
     x, y = ((at.x - float(corner[0])) / size, (at.y - float(corner[1])) / size)
     ahead = math.cos(bisector) * x + math.sin(bisector) * y
     aside = math.cos(bisector) * y - math.sin(bisector) * x
-    r = sqrt(ahead**2 + aside**2)
+    r = sqrt(ahead**2 + aside**2 + _TINY**2)
     theta = 2.0 * atan(aside / (r + ahead))
     power = math.pi / angle
     return r**power * cos(power * theta)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 
 def test_an_l_is_trained_tested_and_reported(pdeflow, tmp_path):
     short = ("--trainer.max_epochs=1", "--data.inside=100", "--data.held_back=100", "--model.widths=[8]")
@@ -17,6 +19,12 @@ def test_an_l_is_trained_tested_and_reported(pdeflow, tmp_path):
     assert 0 < table["points"]["l2"] < 0.5
     assert table["points"]["conditions"] < 1e-12
     assert "Polygon of 6 corners" in (run / "report.html").read_text()
+    points = tmp_path / "points.npy"
+    np.save(points, [[-0.5, -0.5], [0.5, -0.5]])
+    result = pdeflow("predict", run, points, "-o", tmp_path / "values.npz")
+    assert result.code != 0
+    assert "(0.5, -0.5)" in result.err
+    assert "1 of 2 points lie outside" in result.err
 
 
 def test_where_points_are_chosen_is_a_key(pdeflow):

@@ -230,6 +230,39 @@ def test_at_a_corner_the_factor_is_the_singular_solution() -> None:
     assert math.log(sizes[1] / sizes[0]) / math.log(100) == pytest.approx(1 / 3, abs=0.02)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_on_the_rim_of_what_is_taken_away_the_factor_has_a_slope(dim: int) -> None:
+    axes = "xyz"[:dim]
+    centres = (dict.fromkeys(axes, 0.0) | {"x": x} for x in (-0.5, 0.5))
+    one, two = (Ball(0.25, "hole", **centre) for centre in centres)
+    domain = Box(**dict.fromkeys(axes, (-1.0, 1.0))) - one - two
+
+    def factor(x: float) -> tuple[float, float]:
+        symbols = sympy.symbols(" ".join(axes) + " unused", real=True)[:-1]
+        formula = domain.vanishing(Names("coordinate", dict(zip(axes, symbols))), domain.sides)
+        compiled = sympy.lambdify(symbols, [formula, formula.diff(symbols[0])], "numpy", cse=True)
+        return compiled(np.float64(x), *[np.float64(0.0)] * (dim - 1))
+
+    value, slope = factor(-0.25)
+    assert abs(value) < 1e-14
+    assert slope == pytest.approx(factor(-0.25 + 1e-6)[0] / 1e-6, rel=1e-4)
+
+
+def test_at_a_reentrant_corner_the_factor_is_zero() -> None:
+    corner = np.zeros((1, 2))
+    assert abs(float(L_SHAPE.vanishing(at(L_SHAPE, corner), ["outer"]))) < 1e-11
+
+
+def test_a_side_of_which_little_is_left_stays() -> None:
+    """An outlet of a ten-thousandth."""
+    domain = Box(x=(0, 1), y=(0, 1)) - Box(x=(0.5, 2), y=(1e-4, 2)).named("step")
+    assert set(domain.sides) == {"x-", "x+", "y-", "y+", "step"}
+    assert domain.measure("x+") == pytest.approx(1e-4, rel=0.1)
+    points = domain.on_side("x+", 20, design)[0]
+    assert len(points) == pytest.approx(20, rel=0.3)
+    assert (points[:, 1] < 1e-4).all()
+
+
 def test_some_sides_alone() -> None:
     square = Polygon.of([(0, 0), (1, 0), (1, 1), (0, 1)], sides=("floor", "east", "top", "west"))
     stairs = Polygon.of(CORNERS, sides=("step", "east", "top", "west", "floor", "riser"))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.field_surrogate import FieldSurrogate
 from pdeflow.fields import MLP, Field, HardConditions
 from pdeflow.problems import (
     Ball,
@@ -144,6 +145,27 @@ def test_hard_conditions_of_a_domain_are_stored() -> None:
         again = HardConditions.from_formulas(field.network, **field.formulas())
         points = Collocation(problem).points(0, 50)[INSIDE]
         torch.testing.assert_close(again.at(points), field.at(points), rtol=1e-12, atol=1e-14)
+
+
+def test_values_at_corners_are_limits() -> None:
+    """At the re-entrant corner of an L; and where the rim meets the start, both of whose distances vanish."""
+    ell = LShapedPoisson()
+    solution = FieldSurrogate(PhysicsInformed(ell).constrain(network(ell)))
+    assert isinstance(ell.domain, Polygon)
+    np.testing.assert_allclose(solution(ell.domain.loops[0]), 0.0, atol=1e-11)
+    heat = HARD["in time"]
+    disc = FieldSurrogate(PhysicsInformed(heat).constrain(network(heat)))
+    meeting = np.array([[1.0, 0.0, 0.5], [0.6, 0.8, 0.5], [-0.28, 0.96, 0.5]])
+    np.testing.assert_allclose(disc(meeting), 1.0, atol=1e-11)
+
+
+def test_where_sides_meet_others_do_not_matter() -> None:
+    names = ("floor", "east", "top", "west")
+    square = Polygon.of([(0, 0), (1, 0), (1, 1), (0, 1)], sides=names)
+    values = (lambda at: sin(at.x), lambda at: sin(at.x) + at.y, lambda at: sin(at.x) + at.y * at.y)
+    problem = Laplace(square, *(Dirichlet(value, on=name) for name, value in zip(names, values)))
+    u = FieldSurrogate(PhysicsInformed(problem).constrain(network(problem)))
+    np.testing.assert_allclose(u(np.array([[1.0, 0.0], [1.0, 1.0]])), [math.sin(1), math.sin(1) + 1])
 
 
 def test_slopes_across_curved_sides_are_those_of_the_normals() -> None:

@@ -33,6 +33,7 @@ from pdeflow.problems import (
     Neumann,
     Parameter,
     Poisson,
+    Polygon,
     PolygonDiffusion,
     Problem,
     SineBurgers,
@@ -70,6 +71,27 @@ class Stated(Problem):
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         return self._residual(u, at, p)
+
+
+class OnSquare(Stated):
+    """On the same square as a polygon."""
+
+    def __init__(self, *conditions: Any) -> None:
+        super().__init__(*conditions)
+        self.domain = Polygon.of([(0, 0), (1, 0), (1, 1), (0, 1)], sides=("floor", "east", "top", "west"))
+
+
+class CauchyRiemann(Problem):
+    """u_x = v_y, u_y = -v_x."""
+
+    domain = Box(x=(0.0, 1.0), y=(0.0, 1.0))
+    conditions = (Dirichlet(0.0, on="x-"),)
+
+    def __init__(self) -> None:
+        self.fields = ("u", "v")
+
+    def residual(self, w: Any, at: Any, p: Any) -> Any:
+        return D(w.u, "x") - D(w.v, "y"), D(w.u, "y") + D(w.v, "x")
 
 
 class Decay(Problem):
@@ -185,11 +207,17 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
             {},
             r"x- gives 1 and y[+-] gives 0 where they meet \(x = 0, y = [01]\)(?s:.*)hard: false",
         ),
+        (
+            OnSquare(Dirichlet(0.0), Dirichlet(1.0, on="west")),
+            {},
+            "west gives 1 where they meet(?s:.*)hard: false",
+        ),
         (Poisson(), {}, "parameter 'f' of poisson.*one number"),
         (Darcy(), {}, "parameter 'a' of darcy.*one number"),
         (Burgers(), {}, "problem: got 'burgers', expected an equation on a domain of all coordinates"),
         (PolygonDiffusion(), {}, "problem: got 'polygon_diffusion'"),
         (ImpedanceHelmholtz(), {}, "real unknown"),
+        (CauchyRiemann(), {}, "fields of cauchyriemann: got .*'u', 'v'.*, expected the name of one unknown"),
         (Decay(), {}, "parameter 'k' of decay(?s:.*)objective.init_args.unknown"),
         (Decay(), {"unknown": {"k": 2.0}}, None),
         (Decay(), {"unknown": {"k": 5.0}}, "objective.unknown.k: got 5.0, expected a start from 1 to 4"),

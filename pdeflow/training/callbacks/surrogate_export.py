@@ -12,11 +12,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from pdeflow.data.normalisation import Normalisation
+from pdeflow.fields.implicit_domain import ImplicitDomain
 from pdeflow.grid import Grid
+from pdeflow.problems.domain import Box, Domain
 from pdeflow.stored_operator import components, is_storable
 from pdeflow.surrogate_folder import save
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.checkpoint_io import load_checkpoint
+from pdeflow.training.physics_informed import PhysicsInformed
 from pdeflow.training.task import TrainingTask
 
 
@@ -47,6 +50,8 @@ class SurrogateExport(Callback):
                 f"{name} is not of pdeflow.operators or pdeflow.fields, so no surrogate "
                 "is written at the end; its weights are in the checkpoints."
             )
+        elif (domain := _domain(pl_module)) is not None:
+            ImplicitDomain.of(domain).to_dict()  # raises where it cannot be stored
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Any], batch_idx: int
@@ -78,7 +83,16 @@ class SurrogateExport(Callback):
             grid=self._grid,
             metrics=_validation(metrics),
             time_step=self._time_step,
+            domain=_domain(pl_module),
         )
+
+
+def _domain(task: TrainingTask) -> Domain | None:
+    """Where a solution is learned; None where that is all of a box."""
+    if not isinstance(task.objective, PhysicsInformed):
+        return None
+    domain = task.objective.problem.domain
+    return None if isinstance(domain, Box) else domain
 
 
 def _own_normalisation(named: Normalisation, state: dict[str, Tensor]) -> Normalisation:

@@ -1,0 +1,140 @@
+"""What a statement asks of points: its checks, the values that it gives on sides, its conditions compiled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import sympy
+import torch
+
+from pdeflow.errors import InvalidInput
+from pdeflow.problems import Dirichlet, MeshProblem, Problem, Robin, symbolic
+from pdeflow.problems.calculus import Names
+from pdeflow.problems.compiled_statement import CompiledStatement
+from pdeflow.problems.conditions import Condition, check_numbers
+from pdeflow.problems.cylinder import Cylinder
+from pdeflow.problems.domain import Box
+from pdeflow.problems.initial import TIME, Initial
+
+NORMAL, VALUE = "normal along ", "value"
+"""Names of scalars that change from point to point; no parameter is called so."""
+
+
+def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
+    """Raise InvalidInput unless a problem can be asked of points; see `PhysicsInformed`.
+
+    The names of axes are those that differentiation at a point knows: symbols would take another one for a
+    function that does not depend on it.
+    """
+    name = problem.name
+    if isinstance(problem, MeshProblem) or problem.coordinates != problem.domain.axes:
+        hint = "State it on a Box or Cylinder with time as an axis t, Initial conditions, and a residual."
+        raise InvalidInput("problem", name, "an equation on a domain of all coordinates", hint)
+    if len(problem.fields) != 1:
+        hint = "Systems of equations are not learned from their statement."
+        raise InvalidInput(f"fields of {name}", problem.fields, "the name of one unknown", hint)
+    if problem.complex_valued:
+        raise InvalidInput("problem", name, "an equation for a real unknown")
+    for parameter, start in unknown.items():
+        known = problem.parameters
+        if parameter not in known:
+            raise InvalidInput("objective.unknown", parameter, f"a parameter of {name}", choices=known)
+        distribution = known[parameter].distribution
+        low, high = distribution.bounds
+        if distribution.fixed is None and not low <= start <= high:
+            bounds = f"a start from {low:g} to {high:g}, the bounds of {parameter}"
+            raise InvalidInput(f"objective.unknown.{parameter}", start, bounds)
+    for parameter, stated in problem.parameters.items():
+        if parameter not in unknown and stated.distribution.fixed is None:
+            hint = (
+                f"Give problem.init_args.{parameter} a Constant, or a start in objective.init_args.unknown."
+            )
+            raise InvalidInput(f"parameter {parameter!r} of {name}", stated.distribution, "one number", hint)
+    for condition in problem.conditions:
+        check_numbers(condition)
+    domain = problem.domain
+    middle = torch.tensor([[0.4 * low + 0.6 * high for low, high in zip(domain.lower, domain.upper)]])
+    problem.residual_at_points(lambda x: x.sum(1).sin(), middle, dict(unknown))
+
+
+def given_values(problem: Problem) -> dict[str, tuple[float, list[sympy.Expr]]]:
+    """Sides where values are given: where they lie, and what is given there, lower orders first."""
+    found: dict[str, tuple[float, list[sympy.Expr]]] = {}
+    for side, condition in in_order(problem):
+        if isinstance(condition, (Dirichlet, Initial)):
+            place, held = found.get(side, (side_place(problem, side), []))
+            value = symbolic_value(problem, condition.value)
+            if isinstance(problem.domain, Box) or (
+                isinstance(problem.domain, Cylinder) and side == f"{TIME}-"
+            ):
+                value = value.subs(symbolic.coordinate(side[:-1]), place)  # a formula may hold elsewhere too
+            order = condition.order if isinstance(condition, Initial) else 0
+            if order > len(held):
+                hint = "Give Initial(value) before Initial(slope, order=1)."
+                raise InvalidInput(
+                    f"conditions of {problem.name}", str(condition), "one on u itself too", hint
+                )
+            found[side] = place, [*held[:order], value]
+    return found
+
+
+def in_order(problem: Problem) -> list[tuple[str, Condition]]:
+    """Each side with a condition that holds on it; of several on one side all, initial ones by order."""
+    pairs = [(side, c) for c in problem.conditions for side in c.sides(problem.domain)]
+    last = {(side, getattr(c, "order", 0)): c for side, c in pairs}
+    return [(side, c) for (side, _), c in sorted(last.items(), key=lambda item: item[0])]
+
+
+def side_place(problem: Problem, side: str) -> float:
+    """Where a side of a box, or the start, lies along its axis; NaN where a side is no such plane."""
+    if not isinstance(problem.domain, Box) and side != f"{TIME}-":
+        return math.nan
+    k = problem.domain.axes.index(side[:-1])
+    return problem.domain.lower[k] if side[-1] == "-" else problem.domain.upper[k]
+
+
+def symbolic_value(problem: Problem, value: Any) -> sympy.Expr:
+    """A number or a formula of ``at`` as an expression."""
+    at = Names("coordinate", symbolic.coordinates(problem))
+    expression: Any = sympy.sympify(value(at) if callable(value) else value)
+    return expression
+
+
+def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dict[str, CompiledStatement]:
+    """What vanishes on each side, by ``"x-:value"``, ``"x-:slope"`` or ``"t-:rate"``.
+
+    Slopes on sides of what is no box are stated with the normals as scalars.
+    """
+    at = symbolic.coordinates(problem)
+    (u,) = symbolic.unknowns(problem)
+    here = Names("coordinate", at)
+    p = Names("parameter", {n: v(here) if callable(v) else v for n, v in parameters.items()})
+    scalars = {name: v for name, v in parameters.items() if isinstance(v, sympy.Symbol)}
+    found = {}
+    for side, condition in in_order(problem):
+        if isinstance(condition, Robin):
+            if isinstance(problem.domain, Box):
+                outwards = sympy.Derivative(u, at[side[:-1]]) * (1 if side[-1] == "+" else -1)
+            else:
+                normals = {NORMAL + axis: sympy.Dummy(f"n_{axis}", real=True) for axis in at}
+                outwards = sum(sympy.Derivative(u, at[axis]) * normals[NORMAL + axis] for axis in at)
+                scalars = scalars | normals
+            c, g = (f(here, p) if callable(f) else f for f in (condition.coefficient, condition.value))
+            name, expression = f"{side}:slope", outwards + c * u - g
+        else:
+            assert isinstance(condition, (Dirichlet, Initial))
+            order = condition.order if isinstance(condition, Initial) else 0
+            value = symbolic_value(problem, condition.value)
+            left = sympy.Derivative(u, at[TIME]) if order else u
+            name, expression = f"{side}:{'rate' if order else 'value'}", left - value
+        found[name] = CompiledStatement([expression], [u], at, scalars)
+    return found
+
+
+def observed_statement(problem: Problem) -> CompiledStatement:
+    """What vanishes where values are known: the unknown less the value, which is a scalar."""
+    at, (u,) = symbolic.coordinates(problem), symbolic.unknowns(problem)
+    value = sympy.Dummy("value", real=True)
+    return CompiledStatement([u - value], [u], at, {VALUE: value})
