@@ -88,7 +88,9 @@ def test_a_pilot_of_linear_solvers_is_refused_before_anything_is_written(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_it_has_a_pilot_of_time_and_memory() -> None:
+def test_it_has_a_pilot_of_time_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A busy machine is no slow problem.
+    monkeypatch.setattr("pdeflow.generate.estimate.ENOUGH_SECONDS", 3600.0)
     pilot = run_pilot(small(), "cpu")
     assert pilot.samples == 4
     assert pilot.bytes[0] < pilot.bytes[1]
