@@ -18,7 +18,7 @@ from pdeflow.problems.coloured_probing import largest, rough_function
 from pdeflow.problems.conditions import Dirichlet, by_side, check_conditions
 from pdeflow.problems.grid_function import GridFunction, evaluate, node_function, residual_term
 from pdeflow.problems.stencil_structure import tagged_stencil
-from pdeflow.problems.stencil_term import DependsNonlinearly, StencilTerm, unknown_function
+from pdeflow.problems.stencil_term import Coefficient, DependsNonlinearly, StencilTerm, unknown_function
 
 if TYPE_CHECKING:
     from pdeflow.problems.problem import Problem
@@ -204,11 +204,11 @@ def _stencil(
     none = (0,) * grid.dim
     offsets = sorted({none, *found}, key=lambda o: (sum(map(abs, o)), o))
     dtype = torch.complex128 if problem.complex_valued else torch.float64
-    if not problem.complex_valued and any(c.is_complex() for c in found.values()):
+    if not problem.complex_valued and any(c.is_complex for c in found.values()):
         raise _complex(problem)
     out = torch.empty((batch, len(offsets), *sizes), dtype=dtype, device=device)
     for k, offset in enumerate(offsets):
-        out[:, k] = found.get(offset, 0.0)
+        found.get(offset, Coefficient(0.0)).write(out[:, k])
         for axis, (half, wraps) in enumerate(zip(offset, grid.periodic)):
             if half and not wraps:  # the neighbour of the last unknown is a boundary node, or none
                 out[:, k].select(axis + 1, 0 if half < 0 else -1).zero_()

@@ -3,12 +3,15 @@
 A term holds one coefficient for each neighbour that it depends on, and goes through differences, averages and
 products with what is known like values do (:mod:`~pdeflow.problems.grid_function`), each once; what does not
 depend on the unknown falls away. Two such terms multiplied, or a function of one, would not be linear.
+Numbers are kept apart from the values that they multiply until the stencil is written down: spacings, signs
+and weights then cost no pass over the grid.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,47 +28,102 @@ class DependsNonlinearly(Exception):
     """Something other than a linear function of the unknown was asked for."""
 
 
+@dataclass(frozen=True)
+class Coefficient:
+    """A number times values (batch or 1, n1 or 1, ..., nd or 1); values that are None are 1."""
+
+    number: complex
+    values: Tensor | None = None
+
+    def write(self, out: Tensor) -> None:
+        """Write it into ``out`` (batch, n1, ..., nd)."""
+        if self.values is None:
+            out.fill_(self.number)
+        else:
+            torch.mul(self.values.expand_as(out), self.number, out=out)
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether it is no real number or function."""
+        return isinstance(self.number, complex) or (self.values is not None and self.values.is_complex())
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Coefficient:
+        """A linear ``function`` of the values, which does not change what is 1 everywhere."""
+        return self if self.values is None else replace(self, values=function(self.values))
+
+    def __add__(self, other: Coefficient) -> Coefficient:
+        a, b = (other, self) if self.values is None else (self, other)
+        if a.values is None:
+            return Coefficient(a.number + b.number)
+        if a.number == 0:
+            return b
+        ratio = b.number / a.number
+        if b.values is None:
+            return Coefficient(a.number, a.values + ratio)
+        if isinstance(ratio, complex):  # torch adds no complex multiples of what is real
+            return Coefficient(1.0, a.values * a.number + b.values * b.number)
+        return Coefficient(a.number, torch.add(a.values, b.values, alpha=ratio))
+
+
 class StencilTerm(Term):
     """``sum_o c_o(x) u(x + o)`` at one kind of place.
 
     Parameters
     ----------
     coefficients
-        Offset o in half spacings to c_o, (batch or 1, n1 or 1, ..., nd or 1).
+        Offset o in half spacings to c_o.
     grid
         The grid.
     first
         As of :class:`Term`; an integer along every axis.
     sizes
         How many places there are along each axis.
+    one
+        A 1 of shape (1, ..., 1), in place of values: it says on which device and in which precision.
     """
 
     def __init__(
         self,
-        coefficients: Mapping[Offset, Tensor],
+        coefficients: Mapping[Offset, Coefficient],
         grid: Grid,
         first: tuple[int | None, ...],
         sizes: tuple[int, ...],
+        one: Tensor,
     ) -> None:
-        super().__init__(next(iter(coefficients.values())), grid, first)
+        super().__init__(one, grid, first)
         self.coefficients, self.sizes = dict(coefficients), sizes
 
     def map(self, function: Callable[[Tensor], Tensor]) -> StencilTerm:
         """Of the functions of values, minus alone is linear."""
         if function is not operator.neg:
             raise DependsNonlinearly
-        return self._keeping(self._each(operator.neg), lambda slope: -slope)
+        return self._keeping(self._each(lambda c: replace(c, number=-c.number)), lambda slope: -slope)
 
     def scaled(self, operation: Operation, number: object) -> StencilTerm:
         """Times a number, or over it."""
         if operation not in (operator.mul, operator.truediv):
             raise DependsNonlinearly
-        term = self._each(lambda c: operation(c, number))
+        if isinstance(number, Tensor):
+            term = self._each(lambda c: replace(c, values=operation(self._of(c), number)))
+        else:
+            term = self._each(lambda c: replace(c, number=operation(c.number, number)))
         return self._keeping(term, lambda slope: slope.scaled(operation, number))
 
-    def _each(self, function: Callable[[Tensor], Tensor]) -> StencilTerm:
+    def _each(self, function: Callable[[Coefficient], Coefficient]) -> StencilTerm:
         changed = {offset: function(c) for offset, c in self.coefficients.items()}
-        return StencilTerm(changed, self.grid, self.first, self.sizes)
+        return self._with(changed, self.first, self.sizes)
+
+    def _with(
+        self,
+        coefficients: Mapping[Offset, Coefficient],
+        first: tuple[int | None, ...],
+        sizes: tuple[int, ...],
+    ) -> StencilTerm:
+        return StencilTerm(coefficients, self.grid, first, sizes, self.values)
+
+    def _of(self, c: Coefficient) -> Tensor:
+        """The values of a coefficient, where something has to be done to them that numbers do not know."""
+        return self.values if c.values is None else c.values
 
     def places(self, k: int) -> int:
         """How many there are along axis k."""
@@ -77,16 +135,16 @@ class StencilTerm(Term):
             return self
         index = self.sizes[k] - 1 - number if end else number
         found = {
-            (*o[:k], o[k] + 2 * number * (-1 if end else 1), *o[k + 1 :]): c
-            if c.shape[k + 1] == 1
-            else c.narrow(k + 1, index, 1)
+            (*o[:k], o[k] + 2 * number * (-1 if end else 1), *o[k + 1 :]): c.map(
+                lambda values: values if values.shape[k + 1] == 1 else values.narrow(k + 1, index, 1)
+            )
             for o, c in self.coefficients.items()
         }
         first, sizes = (
             (*self.first[:k], None, *self.first[k + 1 :]),
             (*self.sizes[:k], 1, *self.sizes[k + 1 :]),
         )
-        term = StencilTerm(found, self.grid, first, sizes)
+        term = self._with(found, first, sizes)
         return self._keeping(term, lambda slope: slope.at(k, end, number), but=k)
 
     def average(self, k: int) -> StencilTerm:
@@ -112,24 +170,27 @@ class StencilTerm(Term):
         assert place is not None
         closed, to_faces = closed_ends(self.grid, k), place % 2 == 0
         periodic = self.grid.periodic[k]
-        found: dict[Offset, Tensor] = {}
+        found: dict[Offset, Coefficient] = {}
         for side, divisor in ((0, left), (1, right)):
             # Round the seam the face after a node has its number, the node after a face the next one's.
             shift = (side if place == 0 else side - 1) if periodic else side
             for offset, c in self.coefficients.items():
-                if c.shape[dim] == 1:
-                    there = c
+                values = c.values
+                if values is None or values.shape[dim] == 1:
+                    there = values
                 elif periodic:
-                    there = c.roll(-shift, dim) if shift else c
+                    there = values.roll(-shift, dim) if shift else values
                 else:
-                    there = c.narrow(dim, side, size - 1)
-                value = there / divisor
-                if to_faces:
-                    value = _padded(value, dim, size - 1, *closed)
-                elif any(closed):
-                    value = _weighted(
-                        value, dim, size - 1, closed, shares if side == 0 else (shares[1], shares[0])
-                    )
+                    there = values.narrow(dim, side, size - 1)
+                value = Coefficient(c.number / divisor, there)
+                if any(closed):
+                    values = self._of(value)
+                    if to_faces:
+                        values = _padded(values, dim, size - 1, *closed)
+                    else:
+                        outer, inner = shares if side == 0 else (shares[1], shares[0])
+                        values = _weighted(values, dim, size - 1, closed, (outer, inner))
+                    value = replace(value, values=values)
                 o = (*offset[:k], offset[k] + 2 * side - 1, *offset[k + 1 :])
                 found[o] = found[o] + value if o in found else value
         count = size if periodic else size - 1
@@ -141,9 +202,9 @@ class StencilTerm(Term):
             where, count = where - 2 * closed[0], count + sum(closed)
         sizes = (*self.sizes[:k], count, *self.sizes[k + 1 :])
         first = (*self.first[:k], where, *self.first[k + 1 :])
-        return StencilTerm(found, self.grid, first, sizes)
+        return self._with(found, first, sizes)
 
-    def _add_end(self, found: dict[Offset, Tensor], k: int, end: int, term: Term) -> None:
+    def _add_end(self, found: dict[Offset, Coefficient], k: int, end: int, term: Term) -> None:
         """Add what the face at a closed end is, to coefficients that have room for it."""
         if not isinstance(term, StencilTerm):  # it does not depend on the unknown
             return
@@ -152,7 +213,9 @@ class StencilTerm(Term):
             # The face lies half a spacing outside of the end, from which o counts.
             offset = (*o[:k], o[k] + (-1 if end else 1), *o[k + 1 :])
             before, after = (size - 1, 0) if end else (0, size - 1)
-            value = torch.nn.functional.pad(c, _padding(c.ndim, k + 1, before, after))
+            values = self._of(c)
+            padded = torch.nn.functional.pad(values, _padding(values.ndim, k + 1, before, after))
+            value = replace(c, values=padded)
             found[offset] = found[offset] + value if offset in found else value
 
     def narrowed(self, k: int, low: int, high: int) -> StencilTerm:
@@ -162,14 +225,14 @@ class StencilTerm(Term):
             return self
         start, size = (low - first) // 2, (high - low) // 2 + 1
         kept = {
-            o: c if c.shape[k + 1] == 1 else c.narrow(k + 1, start, size)
+            o: c.map(lambda values: values if values.shape[k + 1] == 1 else values.narrow(k + 1, start, size))
             for o, c in self.coefficients.items()
         }
         places, sizes = (
             (*self.first[:k], low, *self.first[k + 1 :]),
             (*self.sizes[:k], size, *self.sizes[k + 1 :]),
         )
-        term = StencilTerm(kept, self.grid, places, sizes)
+        term = self._with(kept, places, sizes)
         return self._keeping(term, lambda slope: slope.narrowed(k, low, high))
 
     def joined(self, other: Term, operation: Operation, first: tuple[int | None, ...]) -> StencilTerm:
@@ -180,11 +243,16 @@ class StencilTerm(Term):
             found = dict(self.coefficients)
             for o, c in other.coefficients.items():
                 found[o] = found[o] + c if o in found else c
-            return StencilTerm(found, self.grid, first, self.sizes)
+            return self._with(found, first, self.sizes)
         if isinstance(other, StencilTerm) or operation not in (operator.mul, operator.truediv):
             raise DependsNonlinearly
-        changed = {o: operation(c, other.values) for o, c in self.coefficients.items()}
-        return StencilTerm(changed, self.grid, first, self.sizes)
+        changed = {
+            o: replace(c, values=other.values)
+            if c.values is None and operation is operator.mul
+            else replace(c, values=operation(self._of(c), other.values))
+            for o, c in self.coefficients.items()
+        }
+        return self._with(changed, first, self.sizes)
 
     def joined_to(self, other: Term, operation: Operation, first: tuple[int | None, ...]) -> StencilTerm:
         """The same in the other order, ``other`` not depending on the unknown."""
@@ -200,8 +268,6 @@ def _padding(ndim: int, dim: int, before: int, after: int) -> tuple[int, ...]:
 
 def _padded(c: Tensor, dim: int, size: int, low: bool, high: bool) -> Tensor:
     """Zeros for the faces at closed ends, beside what has ``size`` places or is constant."""
-    if not (low or high):
-        return c
     full = c.expand(*c.shape[:dim], size, *c.shape[dim + 1 :])
     return torch.nn.functional.pad(full, _padding(c.ndim, dim, int(low), int(high)))
 
@@ -220,4 +286,4 @@ def unknown_function(grid: Grid, device: torch.device | None = None) -> GridFunc
     """The unknown at all nodes."""
     one = torch.ones((1,) * (grid.dim + 1), dtype=torch.float64, device=device)
     none = (0,) * grid.dim
-    return GridFunction([StencilTerm({none: one}, grid, none, grid.points)])
+    return GridFunction([StencilTerm({none: Coefficient(1.0)}, grid, none, grid.points, one)])

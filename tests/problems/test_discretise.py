@@ -379,3 +379,30 @@ def test_discretised_equations_scale_with_their_coefficients(height):
     assert scaled.offsets == unit.offsets
     assert scaled.tags == unit.tags
     torch.testing.assert_close(scaled.coefficients, unit.coefficients * height, rtol=1e-13, atol=0.0)
+
+
+class Mixed(Problem):
+    """Every way in which numbers, functions and sums meet in one coefficient."""
+
+    complex_valued = True
+
+    def __init__(self) -> None:
+        self.domain = Box(x=(0.0, 1.0), y=(0.0, 2.0))
+        self.conditions = (Dirichlet(0.0),)
+        self.a = Parameter(LogNormalField(), positive=True)
+        self.k = Parameter(Uniform(1.0, 2.0))
+
+    def residual(self, u, at, p):
+        flux = D(p.a * D(u, "x"), "x") * 1j + D(u / p.a, "y", 2)
+        return flux - (3.0 + 1j) * p.a * u + 0 * u + u * p.k / 2 + 1j * D(u, "x") + at.x * D(u, "y", 2) - p.a
+
+
+def test_numbers_and_functions_that_meet_in_one_coefficient_add_up() -> None:
+    problem = Mixed()
+    grid = problem.grid((9, 7))
+    parameters = problem.sample([0, 1, 2], grid, seed=1)
+    system = problem.discretise(grid, parameters)
+    x = torch.randn((3, 7, 5), dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    expected = problem.residual_on_grid(system.embed(x), grid, parameters)
+    found = system.operator(x) - system.rhs
+    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
