@@ -153,7 +153,7 @@ class PhysicsInformed(Objective):
             expected = f"false for {type(network).__name__}: symbols are of waves"
             hint = "Take the model FourierFeatures, or LevenbergMarquardt, which preconditions any model."
             raise InvalidInput("objective.precondition", True, expected, hint)
-        parameters = self.problem.complete_parameters({name: float(p) for name, p in self.unknown.items()})
+        parameters = self.problem.complete_parameters({name: float(p) for name, p in self.found().items()})
         network.rescale(symbol_preconditioner(self.problem, network.wave_vectors, parameters))
 
     def piecewise(self, field: Field, points: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from pdeflow.problems import (
     Neumann,
     Problem,
     SinePoisson,
+    Uniform,
 )
 from pdeflow.problems.calculus import sin
 from pdeflow.training import Collocation, PhysicsInformed, TrainingTask
@@ -145,6 +146,14 @@ def test_slopes_that_are_not_finite_are_told_of() -> None:
 def test_only_waves_are_preconditioned() -> None:
     with pytest.raises(InvalidInput, match=r"objective\.precondition: got True, expected false for MLP"):
         PhysicsInformed(SinePoisson(dim=1), precondition=True).constrain(MLP([0.0], [1.0]))
+
+
+def test_unknown_parameters_are_those_of_the_start() -> None:
+    problem = Helmholtz(dim=1, wave_number=Uniform(1.0, 9.0), source=Constant(1.0))
+    objective = PhysicsInformed(problem, hard=False, unknown={"k": 5.0}, precondition=True)
+    field = objective.constrain(waves(problem, [3]))
+    assert isinstance(field, FourierFeatures)
+    assert field.scales[1:] == pytest.approx([1 / ((math.tau * k) ** 2 - 25) for k in (1, 2, 3)])
 
 
 def descended(folder: Path, precondition: bool, weight: float, lr: float) -> tuple[float, TrainingTask]:
