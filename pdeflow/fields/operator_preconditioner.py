@@ -29,7 +29,7 @@ VANISHED = 1e-10
 """A symbol this small beside the largest one is 0."""
 
 RESONANT = 20.0
-"""The factor of waves whose symbol is 0 over the largest other one; the paper's, for Poisson's equation."""
+"""The factor of waves whose symbol is 0, where the largest other one is 1; the paper's."""
 
 AVERAGED = 256
 """Points over which the square of a symbol that depends on the place is averaged."""
@@ -38,13 +38,13 @@ AVERAGED = 256
 def symbol_preconditioner(
     problem: Problem, wave_vectors: Sequence[Sequence[float]], parameters: Mapping[str, Any]
 ) -> list[float]:
-    r"""For each wave :math:`p = 1 / |\sigma(\omega)|`, with the symbol sigma of the linear part.
+    r"""For each wave :math:`p \sim 1 / |\sigma(\omega)|`, with the symbol sigma of the linear part.
 
     That is 1 / k^2 for Poisson's equation, :math:`1 / |\omega_t + \beta \omega_x|` for convection, and
-    :math:`1 / |\omega^2 - k^2|` for that of Helmholtz. The constant, whose mean square is
-    twice that of another wave, is divided by the root of 2 too. Waves with :math:`\sigma = 0` are seen by the
-    conditions alone; their factor is `RESONANT` times the largest of the others. Where the symbol depends on
-    the place, the root of the mean of its square is taken.
+    :math:`1 / |\omega^2 - k^2|` for that of Helmholtz, each over the largest of them. The constant, whose mean
+    square is twice that of another wave, is divided by the root of 2 too. Waves with :math:`\sigma = 0` are
+    seen by the conditions alone; their factor is `RESONANT`. Where the symbol depends on the place, the root of
+    the mean of its square is taken.
 
     Parameters
     ----------
@@ -85,8 +85,7 @@ def symbol_preconditioner(
     resonant = sizes <= VANISHED * sizes.max()
     if resonant.all():
         raise InvalidInput(key, "0 for all of the waves", "an equation with a linear part")
-    factors = 1.0 / np.where(resonant, np.inf, sizes)
-    return np.where(resonant, RESONANT * factors.max(), factors).tolist()
+    return np.where(resonant, RESONANT, sizes[~resonant].min() / np.where(resonant, 1.0, sizes)).tolist()
 
 
 def _centres(n: int, dim: int) -> np.ndarray:

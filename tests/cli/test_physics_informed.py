@@ -150,11 +150,11 @@ def test_preconditioned_waves(pdeflow, tmp_path):
     result = pdeflow("fit", "-c", "convected_sine_fourier", "--trainer.max_epochs=10")
     assert result.code == 0, result.err
     line = next(line for line in result.out.splitlines() if line.startswith("Condition number"))
-    assert line.endswith("with 0.1")
+    assert line.endswith("with 4")
     run = tmp_path / "runs" / "convected_sine_fourier"
     told = json.loads((run / "conditioning.json").read_text())
     assert told["before"]["kappa"] > 1e3 * told["after"]["kappa"]
-    assert told["trained"]["weight"] == 0.1
+    assert told["trained"]["weight"] == 4.0
     result = pdeflow("test", run)
     assert result.code == 0, result.err
     assert json.loads((run / "test" / "metrics.json").read_text())["points"]["l2"] < 1e-6
