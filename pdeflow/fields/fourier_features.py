@@ -1,4 +1,4 @@
-"""A sum of plane waves of fixed frequencies, of which the amplitudes are trained."""
+"""Plane waves of fixed frequencies: a sum of them, or a network on top of them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
+from pdeflow.fields.activations import ACTIVATIONS
+from pdeflow.fields.affine_series import AffineSeries
 from pdeflow.fields.field import Field
+from pdeflow.fields.taylor_series import Orders
 from pdeflow.problems.compiled_statement import MultiIndex
 
 
 class FourierFeatures(Field):
-    r"""Linear in its parameters: a constant, and cosines and sines of fixed frequencies.
+    r"""A constant, and cosines and sines of fixed frequencies, whose amplitudes are trained.
 
     .. math::
 
@@ -27,6 +30,10 @@ class FourierFeatures(Field):
     operator with constant coefficients only turns and scales each pair of waves, by the modulus of its
     symbol; the factors p make training well conditioned
     (:mod:`~pdeflow.fields.operator_preconditioner`).
+
+    With ``widths`` there are as many such sums as the first of them, and layers of tanh on top, as in M. Tancik
+    et al., "Fourier features let networks learn high frequency functions in low dimensional domains", NeurIPS
+    2020.
 
     T. De Ryck, F. Bonnet, S. Mishra, E. de Bezenac, "An operator preconditioning perspective on training in
     physics-informed machine learning", ICLR 2024.
@@ -42,6 +49,8 @@ class FourierFeatures(Field):
         around, a longer one lets the ends differ (J. P. Boyd, "A comparison of numerical algorithms for
         Fourier extension of the first, second, and third kinds", J. Comput. Phys. 178, 2002), but the
         waves are then nearly dependent inside of the box.
+    widths
+        Of hidden layers on top; none by default, when u is linear in its parameters.
     scales
         The factors p, one for each of the `wave_vectors`; all 1 if empty.
 
@@ -59,6 +68,7 @@ class FourierFeatures(Field):
         periodic: Sequence[bool] = (),
         modes: Sequence[int] = (8,),
         periods: Sequence[float] = (),
+        widths: Sequence[int] = (),
         scales: Sequence[float] = (),
     ) -> None:
         settings = {
@@ -68,6 +78,7 @@ class FourierFeatures(Field):
             "periodic": list(periodic),
             "modes": list(modes),
             "periods": list(periods),
+            "widths": list(widths),
             "scales": list(scales),
         }
         super().__init__(settings, lower=lower, upper=upper, periodic=periodic, components=components)
@@ -80,6 +91,8 @@ class FourierFeatures(Field):
             raise InvalidInput("model.periods", list(periods), expected)
         if any(wraps and period != 1 for wraps, period in zip(self.periodic, longest)):
             raise InvalidInput("model.periods", list(periods), "1 along axes that wrap around")
+        if any(width < 1 for width in widths):
+            raise InvalidInput("model.widths", list(widths), "numbers of at least 1, or none")
         # Numbers and not buffers, which would be rounded to the precision in which the field is made.
         self.centre = [(low + high) / 2 for low, high in zip(lower, upper)]
         rates = [2 * math.pi / (p * (high - low)) for p, low, high in zip(longest, lower, upper)]
@@ -87,8 +100,15 @@ class FourierFeatures(Field):
         kept = [k for k in counts if k >= (0,) * self.dim]
         self.wave_vectors = [[rate * number for rate, number in zip(rates, k)] for k in sorted(kept)]
         """Each omega, that of the constant first."""
-        self.weight = nn.Parameter(torch.empty(components, 2 * len(self.wave_vectors) - 1))
-        nn.init.xavier_normal_(self.weight)
+        sizes = [*widths, components]
+        self.weight = nn.Parameter(torch.empty(sizes[0], 2 * len(self.wave_vectors) - 1))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        for weight in (self.weight, *(layer.weight for layer in self.layers)):
+            assert isinstance(weight, nn.Parameter)
+            nn.init.xavier_normal_(weight)
+        for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
+            nn.init.zeros_(layer.bias)
         self.rescale(scales or [1.0] * len(self.wave_vectors))
 
     def rescale(self, scales: Sequence[float]) -> None:
@@ -106,8 +126,51 @@ class FourierFeatures(Field):
         self.settings["scales"] = self.scales
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
-        """See :meth:`Field.derivatives`: a derivative multiplies amplitudes, and swaps sine and cosine."""
+        """See :meth:`Field.derivatives`."""
         self.check_points(points)
+        if not self.layers:
+            return self._sums(points, wanted)
+        orders = Orders.of(wanted)
+        sums = self._sums(points, orders.indices)
+        series = [value / _factorial(index) for index, value in sums.items()]
+        return orders.derivatives(self._deeper(orders, series, AffineSeries()))
+
+    def pointwise_gradients(
+        self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
+    ) -> dict[str, Tensor]:
+        """See :meth:`Field.pointwise_gradients`: one backward pass for all points, to the sums."""
+        self.check_points(points)
+        if not self.layers:
+            return {"weight": self._gradients_of_sums(points, cotangents)}
+        orders, affine = Orders.of(cotangents), AffineSeries()
+        with torch.no_grad():
+            sums = self._sums(points, orders.indices)
+        with torch.enable_grad():
+            series = [(value / _factorial(index)).requires_grad_() for index, value in sums.items()]
+            found = orders.derivatives(self._deeper(orders, series, affine))
+            slopes = torch.autograd.grad(
+                [found[index] for index in cotangents],
+                [*series, *affine.outputs],
+                list(cotangents.values()),
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        by_sum = {index: slope / _factorial(index) for index, slope in zip(orders.indices, slopes)}
+        named = {"weight": self._gradients_of_sums(points, by_sum)}
+        for number, pair in enumerate(affine.gradients(slopes[len(series) :])):
+            named |= {f"layers.{number}.{name}": value for name, value in zip(("weight", "bias"), pair)}
+        return named
+
+    def _deeper(self, orders: Orders, series: Sequence[Tensor], affine: AffineSeries) -> list[Tensor]:
+        """The series of the unknowns, from that of the sums."""
+        found = list(series)
+        for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
+            found = affine.apply(layer, orders.compose(ACTIVATIONS["tanh"], found))
+        return found
+
+    def _sums(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
+        """Derivatives (N, sums) of the sums of waves: amplitudes multiplied, sine and cosine swapped."""
         waves, cosines, sines = self._waves(points)
         first, *others = self.scales
         constant = first * self.weight[:, 0]
@@ -121,17 +184,15 @@ class FourierFeatures(Field):
         return found
 
     @torch.no_grad()
-    def pointwise_gradients(
-        self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
-    ) -> dict[str, Tensor]:
-        """See :meth:`Field.pointwise_gradients`: products of the waves, whatever the parameters are."""
-        self.check_points(points)
+    def _gradients_of_sums(self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]) -> Tensor:
+        """By the amplitudes (N, sums, waves), from cotangents (N, sums); whatever the amplitudes are."""
         waves, cosines, sines = self._waves(points)
         first, *others = self.scales
         scales = points.new_tensor(others)
-        constant = points.new_zeros(len(points), self.out_channels, 1)
+        shape = (len(points), len(self.weight))
+        constant = points.new_zeros(*shape, 1)
         # What multiplies a wave itself, and its derivative by the phase.
-        itself, turned = (points.new_zeros(len(points), self.out_channels, len(others)) for _ in range(2))
+        itself, turned = points.new_zeros(*shape, len(others)), points.new_zeros(*shape, len(others))
         for index, cotangent in cotangents.items():
             order = sum(index) % 4
             term = (1 if order < 2 else -1) * cotangent[:, :, None] * (scales * _power(waves, index))
@@ -143,7 +204,7 @@ class FourierFeatures(Field):
                 constant = first * cotangent[:, :, None]
         cosines, sines = cosines[:, None], sines[:, None]
         parts = (constant, cosines * itself - sines * turned, sines * itself + cosines * turned)
-        return {"weight": torch.cat(parts, dim=2)}
+        return torch.cat(parts, dim=2)
 
     def _waves(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Wave vectors (waves, dim) but for the constant's, and their cosines and sines (N, waves)."""
@@ -159,3 +220,7 @@ def _power(waves: Tensor, index: MultiIndex) -> Tensor:
         if order:
             result = result * component**order
     return result
+
+
+def _factorial(index: MultiIndex) -> int:
+    return math.prod(map(math.factorial, index))

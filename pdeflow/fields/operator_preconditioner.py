@@ -41,10 +41,10 @@ def symbol_preconditioner(
     r"""For each wave :math:`p \sim 1 / |\sigma(\omega)|`, with the symbol sigma of the linear part.
 
     That is 1 / k^2 for Poisson's equation, :math:`1 / |\omega_t + \beta \omega_x|` for convection, and
-    :math:`1 / |\omega^2 - k^2|` for that of Helmholtz, each over the largest of them. The constant, whose mean
-    square is twice that of another wave, is divided by the root of 2 too. Waves with :math:`\sigma = 0` are
-    seen by the conditions alone; their factor is `RESONANT`. Where the symbol depends on the place, the root of
-    the mean of its square is taken.
+    :math:`1 / |\omega^2 - k^2|` for that of Helmholtz, each over the largest of them. The constant, whose
+    mean square is twice that of another wave, is divided by the root of 2 too. Waves with :math:`\sigma = 0`
+    are seen by the conditions alone; their factor is `RESONANT`. Where the symbol depends on the place, the
+    root of the mean of its square is taken.
 
     Parameters
     ----------

@@ -34,6 +34,7 @@ FIELDS = {
     "periodic gaussians": lambda: Gaussians(LOWER, UPPER, 2, periodic=(True, False), gaussians=9, sigma=0.4),
     "one feature": lambda: Gaussians(LOWER, UPPER, 1, gaussians=9, features=1, sigma=0.4, hidden=0),
     "fourier": lambda: FourierFeatures(LOWER, UPPER, 2, modes=(3, 1), periods=(1.0, 1.5), scales=SCALES),
+    "deep fourier": lambda: FourierFeatures(LOWER, UPPER, 2, modes=(2, 1), periods=(1.2, 1.5), widths=(6, 5)),
     "periodic fourier": lambda: FourierFeatures(LOWER, UPPER, periodic=(True, False), modes=(2, 1)),
     "hard conditions": hard,
 }
@@ -253,6 +254,7 @@ def test_series_have_what_is_below_the_wanted() -> None:
         (lambda: FourierFeatures([0.0], [1.0], modes=(0,)), "model.modes"),
         (lambda: FourierFeatures([0.0], [1.0], periods=(0.5,)), "model.periods"),
         (lambda: FourierFeatures([0.0], [1.0], periodic=(True,), periods=(2.0,)), "model.periods"),
+        (lambda: FourierFeatures([0.0], [1.0], widths=(0,)), "model.widths"),
         (lambda: FourierFeatures([0.0], [1.0], modes=(2,), scales=(1.0, 2.0)), "model.scales"),
         (lambda: FourierFeatures([0.0], [1.0], modes=(1,), scales=(1.0, 0.0)), "model.scales"),
         (lambda: Orders.of([(1,), (1, 0)]), "orders"),
