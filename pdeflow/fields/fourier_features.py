@@ -31,9 +31,9 @@ class FourierFeatures(Field):
     symbol; the factors p make training well conditioned
     (:mod:`~pdeflow.fields.operator_preconditioner`).
 
-    With ``widths`` there are as many such sums as the first of them, and layers of tanh on top, as in M. Tancik
-    et al., "Fourier features let networks learn high frequency functions in low dimensional domains", NeurIPS
-    2020.
+    With ``widths`` there are as many such sums as the first of them, and layers of tanh on top, as in M.
+    Tancik et al., "Fourier features let networks learn high frequency functions in low dimensional
+    domains", NeurIPS 2020.
 
     T. De Ryck, F. Bonnet, S. Mishra, E. de Bezenac, "An operator preconditioning perspective on training in
     physics-informed machine learning", ICLR 2024.
