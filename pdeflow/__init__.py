@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from pdeflow.field_surrogate import FieldSurrogate
     from pdeflow.surrogate import Surrogate
     from pdeflow.surrogate_folder import load, save
+    from pdeflow.training.condition_number import condition_number
 
 __version__ = "0.1.0"
-__all__ = ["FieldSurrogate", "Surrogate", "__version__", "load", "save"]
+__all__ = ["FieldSurrogate", "Surrogate", "__version__", "condition_number", "load", "save"]
 
 _HOME = {
     "FieldSurrogate": "pdeflow.field_surrogate",
     "Surrogate": "pdeflow.surrogate",
+    "condition_number": "pdeflow.training.condition_number",
     "load": "pdeflow.surrogate_folder",
     "save": "pdeflow.surrogate_folder",
 }

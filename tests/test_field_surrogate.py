@@ -17,7 +17,7 @@ import pdeflow
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.exported_program import exported, facts
-from pdeflow.fields import MLP, Field, Gaussians, HardConditions
+from pdeflow.fields import MLP, Field, FourierFeatures, Gaussians, HardConditions
 from pdeflow.operators import FNO
 from pdeflow.problems import Ball, Box, Cylinder, Polygon
 
@@ -30,6 +30,9 @@ def made(kind: str = "hard") -> Field:
     torch.manual_seed(0)
     if kind == "gaussians":
         return Gaussians(LOWER, UPPER, periodic=(True, False), gaussians=7).double()
+    if kind == "fourier":
+        scales = [1.0, 0.5, 0.4, 0.3, 0.2]
+        return FourierFeatures(LOWER, UPPER, modes=(1, 1), periods=(1.0, 2.0), scales=scales).double()
     network = MLP(LOWER, UPPER, 2 if kind == "two" else 1, widths=(5,)).double()
     if kind != "hard":
         return network
@@ -47,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     return pdeflow.save(made(), tmp_path / "kept", NAMES, metrics={"valid/loss": 1e-9})
 
 
-@pytest.mark.parametrize("kind", ["hard", "mlp", "gaussians", "two"])
+@pytest.mark.parametrize("kind", ["hard", "mlp", "gaussians", "fourier", "two"])
 def test_round_trip(kind: str, tmp_path: Path) -> None:
     field = made(kind)
     again = pdeflow.load(pdeflow.save(field, tmp_path / kind))

@@ -150,10 +150,19 @@ class TrainingCLI(LightningCLI):
         parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse twice: all values, and those the user gave, which tells a default from a choice."""
+        """Parse twice: those values that the user gave, which tells a default from a choice, and all.
+
+        Where the user names a class, the defaults are its own: jsonargparse would keep those of the class
+        that is the default where both have an argument of the name, and AdamW's weight decay is not nothing.
+        """
         try:
+            asked = [argument for argument in args if not argument.startswith("--print_config")]
+            self.given = parser.parse_args(asked, defaults=False)
+            for key in ("objective", "optimizer"):
+                chosen = (self.given.get(key) or Namespace()).get("class_path")
+                if chosen is not None:
+                    parser.set_defaults({key: {"class_path": chosen}})
             self.config = parser.parse_args(args)
-            self.given = parser.parse_args(args, defaults=False)
         except ArgumentError as error:
             raise usage_error(str(error), parser, self.verb) from error
 

@@ -1,8 +1,9 @@
 """Fields: networks that are one solution, with their derivatives."""
 
 from pdeflow.fields.field import Field
+from pdeflow.fields.fourier_features import FourierFeatures
 from pdeflow.fields.gaussians import Gaussians
 from pdeflow.fields.hard_conditions import HardConditions
 from pdeflow.fields.mlp import MLP
 
-__all__ = ["MLP", "Field", "Gaussians", "HardConditions"]
+__all__ = ["MLP", "Field", "FourierFeatures", "Gaussians", "HardConditions"]

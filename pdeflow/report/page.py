@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pdeflow.atomic_file import write_bytes
+from pdeflow.report.conditioning import conditioning
 from pdeflow.report.curves import (
     calibration_curve,
     equation,
@@ -39,6 +40,7 @@ _NO_STATEMENT = "The statement is in the config; `pdeflow test` writes it out he
 _PACKAGES = ("pdeflow", "torch", "lightning", "neuraloperator", "numpy", "matplotlib")
 _FILES = {
     "config.yaml": "everything needed to train it again",
+    "conditioning.json": "condition numbers before and after preconditioning, and the spectra",
     "history.json": "losses, errors and seconds of every epoch",
     "checkpoints/best.ckpt": "weights of the best epoch",
     "checkpoints/last.ckpt": "where an interrupted training goes on",
@@ -130,6 +132,7 @@ def _content(run: Run) -> dict[str, Any]:
         "learning": learning_curves(run.history, run.monitor),
         "rate": learning_rate(run.history),
         "best": best_epoch(run.history, run.monitor),
+        "conditioning": conditioning(run.conditioning, run.path / "conditioning.json"),
         "table": table,
         "metrics": [(name, definition(name)) for name in metrics],
         "config": run.config_text,

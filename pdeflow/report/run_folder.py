@@ -101,6 +101,7 @@ class Run:
     surrogate: dict[str, Any]
     parameters: int | None
     statement: dict[str, Any] = field(default_factory=dict)
+    conditioning: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_field(self) -> bool:
@@ -162,6 +163,7 @@ def read_run(path: Path) -> Run:
         surrogate=_mapping(path / "surrogate" / "surrogate.json"),
         parameters=_count_parameters(path / "surrogate" / "model.safetensors"),
         statement=_mapping(path / "test" / "statement.json"),
+        conditioning=_mapping(path / "conditioning.json"),
     )
 
 

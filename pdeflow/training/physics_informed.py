@@ -15,9 +15,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import Field, HardConditions
+from pdeflow.fields import Field, FourierFeatures, HardConditions
 from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
 from pdeflow.fields.inverse_distance import factor, inverse_distance_lift
+from pdeflow.fields.operator_preconditioner import symbol_preconditioner
 from pdeflow.problems import Problem, symbolic
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
 from pdeflow.problems.corners import contradictions
@@ -57,6 +58,9 @@ class PhysicsInformed(Objective):
     wanted_residual
         Training ends once the root of the loss at the points that are held back is this small; by default it
         ends with the epochs.
+    precondition
+        Whether to divide the waves of a `FourierFeatures` by the symbol of the operator
+        (:mod:`~pdeflow.fields.operator_preconditioner`); the condition numbers before and after are told.
 
     Raises
     ------
@@ -75,6 +79,7 @@ class PhysicsInformed(Objective):
         weight: float = 10.0,
         unknown: dict[str, float] | None = None,
         wanted_residual: float | None = None,
+        precondition: bool = False,
     ) -> None:
         super().__init__()
         if problem is None:
@@ -85,7 +90,7 @@ class PhysicsInformed(Objective):
         if wanted_residual is not None and not wanted_residual > 0:
             raise InvalidInput("objective.wanted_residual", wanted_residual, "a positive number, or null")
         self.problem, self.hard, self.weight = problem, hard, weight
-        self.wanted_residual = wanted_residual
+        self.wanted_residual, self.precondition = wanted_residual, precondition
         check_statement(problem, unknown or {})
         self.unknown = nn.ParameterDict(
             {name: nn.Parameter(torch.tensor(float(value))) for name, value in (unknown or {}).items()}
@@ -127,7 +132,9 @@ class PhysicsInformed(Objective):
         return {name: value.detach() for name, value in self.unknown.items()}
 
     def constrain(self, network: Field) -> Field:
-        """The field that meets the values which are given, where ``hard``."""
+        """The field that meets the values which are given, where ``hard``; its waves preconditioned."""
+        if self.precondition:
+            self._rescale(network)
         if not self._held:
             return network
         at, domain = symbolic.coordinates(self.problem), self.problem.domain
@@ -139,6 +146,15 @@ class PhysicsInformed(Objective):
         lift = transfinite_lift(at, self._held)
         distance = box_distance(at, {side: (p, len(v)) for side, (p, v) in self._held.items()}, lengths)
         return HardConditions(network, [lift], [distance], at)
+
+    def _rescale(self, network: Field) -> None:
+        """Precondition the waves of a field, with unknown parameters as they are at the start."""
+        if not isinstance(network, FourierFeatures):
+            expected = f"false for {type(network).__name__}: symbols are of waves"
+            hint = "Take the model FourierFeatures, or LevenbergMarquardt, which preconditions any model."
+            raise InvalidInput("objective.precondition", True, expected, hint)
+        parameters = self.problem.complete_parameters({name: float(p) for name, p in self.found().items()})
+        network.rescale(symbol_preconditioner(self.problem, network.wave_vectors, parameters))
 
     def piecewise(self, field: Field, points: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Residuals (N, parts) of each statement at its points, ``{"inside": (N, d), "x-": ...}``."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks import physics, readme
 from benchmarks.peers.pinn_statement import STATEMENTS, Curve, Statement
 from benchmarks.physics_cases import CASES
+from benchmarks.physics_conditioning import kappas
 from benchmarks.result import ROOT
 
 
@@ -141,6 +142,8 @@ def test_the_summary() -> None:
     assert summary["min_speedup_to_1e3"] == pytest.approx(15.0)
     assert summary["poisson_error"] == pytest.approx(3e-6)
     assert summary["helmholtz41_error"] == "not measured"
+    assert summary["kappa_ratio"] == "not measured"
+    assert physics.summarise(rows, 3e7)["kappa_ratio"] == 3e7
     assert rows[2]["error"] == "not measured"
     lost = [physics.row(heat, "pdeflow", [told([(4.0, 1e-2)])]), *rows[4:]]
     assert "speedup_to_1e3_heat" not in physics.summarise(lost)  # nobody came there
@@ -152,6 +155,12 @@ def test_the_summary() -> None:
     lost[1] = physics.row(heat, "DeepXDE", [told([(9.0, 1e-4)])])
     assert physics.summarise(lost)["min_speedup_to_1e3"] == 0.0
     assert physics.reached(told([(1.0, 1e-2)])) == math.inf
+
+
+def test_the_condition_numbers_are_those_of_the_paper() -> None:
+    before, after = kappas()
+    assert before == pytest.approx(3.43e7, rel=0.01)
+    assert after == pytest.approx(1.11, abs=0.01)
 
 
 def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,19 @@ def test_losses_of_modes_are_known_by_name(fit, loss):
     fit(f"--objective.loss={name}", *arguments, "--trainer.fast_dev_run=true")
 
 
+def test_defaults_are_those_of_the_class_that_is_named(pdeflow):
+    """AdamW, which the parser has by default, decays weights; SGD and Adam do not unless they are told to."""
+    for options, decay in (
+        (("--optimizer=SGD",), 0.0),
+        (("--optimizer=Adam",), 0.0),
+        (("--optimizer=Adam", "--optimizer.weight_decay=0.3"), 0.3),
+        (("--optimizer.lr=0.1",), 0.01),
+    ):
+        result = pdeflow("fit", "-c", "darcy_fno", *options, "--print_config")
+        assert result.code == 0, result.err
+        assert yaml.safe_load(result.out)["optimizer"]["init_args"]["weight_decay"] == decay, options
+
+
 def test_print_config(pdeflow):
     result = pdeflow("fit", "-c", "darcy_fno", "--print_config", "--model.width=7")
     assert result.code == 0

@@ -145,6 +145,27 @@ optimizer: {class_path: LevenbergMarquardt}
     assert "valid/loss" in next(line for line in result.out.splitlines() if line.startswith("epoch 11/11"))
 
 
+def test_preconditioned_waves(pdeflow, tmp_path):
+    """Gradient descent learns convection; what its preconditioner is worth is told."""
+    result = pdeflow("fit", "-c", "convected_sine_fourier", "--trainer.max_epochs=10")
+    assert result.code == 0, result.err
+    line = next(line for line in result.out.splitlines() if line.startswith("Condition number"))
+    assert line.endswith("with 4")
+    run = tmp_path / "runs" / "convected_sine_fourier"
+    told = json.loads((run / "conditioning.json").read_text())
+    assert told["before"]["kappa"] > 1e3 * told["after"]["kappa"]
+    assert told["trained"]["weight"] == 4.0
+    result = pdeflow("test", run)
+    assert result.code == 0, result.err
+    assert json.loads((run / "test" / "metrics.json").read_text())["points"]["l2"] < 1e-6
+    page = (run / "report.html").read_text()
+    assert "Condition number of training" in page
+    assert "conditioning.json" in page
+    result = pdeflow("fit", "-c", "sine_poisson_mlp", "--objective.precondition=true")
+    assert result.code != 0
+    assert "objective.precondition: got True, expected false for MLP" in result.err
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

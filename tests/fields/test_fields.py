@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import MLP, Field, Gaussians, HardConditions
+from pdeflow.fields import MLP, Field, FourierFeatures, Gaussians, HardConditions
 from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
 from pdeflow.fields.taylor_series import Orders
 
 X, Y = sympy.symbols("x y", real=True)
 AT = {"x": X, "y": Y}
 LOWER, UPPER = [-1.0, 0.0], [1.0, 0.5]
+SCALES = [0.5 + 0.1 * k for k in range(11)]
 
 
 def hard() -> Field:
@@ -32,6 +33,9 @@ FIELDS = {
     "gaussians": lambda: Gaussians(LOWER, UPPER, 2, gaussians=9, sigma=0.4),
     "periodic gaussians": lambda: Gaussians(LOWER, UPPER, 2, periodic=(True, False), gaussians=9, sigma=0.4),
     "one feature": lambda: Gaussians(LOWER, UPPER, 1, gaussians=9, features=1, sigma=0.4, hidden=0),
+    "fourier": lambda: FourierFeatures(LOWER, UPPER, 2, modes=(3, 1), periods=(1.0, 1.5), scales=SCALES),
+    "deep fourier": lambda: FourierFeatures(LOWER, UPPER, 2, modes=(2, 1), periods=(1.2, 1.5), widths=(6, 5)),
+    "periodic fourier": lambda: FourierFeatures(LOWER, UPPER, periodic=(True, False), modes=(2, 1)),
     "hard conditions": hard,
 }
 WANTED = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 1), (1, 3), (4, 0)]
@@ -119,7 +123,7 @@ def test_hard_conditions_run_without_memory() -> None:
     assert {tuple(value.shape) for value in found.values()} == {(5, 1)}
 
 
-@pytest.mark.parametrize("name", ["periodic mlp", "periodic gaussians"])
+@pytest.mark.parametrize("name", ["periodic mlp", "periodic gaussians", "periodic fourier"])
 def test_a_periodic_field_wraps_around(name: str) -> None:
     field = FIELDS[name]().double()
     x = points()
@@ -151,6 +155,25 @@ def test_a_product_of_axes_is_its_points(name: str) -> None:
     )
     for index in WANTED:
         torch.testing.assert_close(product[index], scattered[index], rtol=1e-12, atol=1e-12)
+
+
+def test_plane_waves_of_a_box() -> None:
+    """Waves about its middle, each of k and -k once, behind their factors."""
+    field = FourierFeatures([0.0], [2.0], modes=(2,), periods=(2.0,), scales=(2.0, 3.0, 4.0)).double()
+    assert [w for (w,) in field.wave_vectors] == pytest.approx([0.0, math.pi / 2, math.pi])
+    with torch.no_grad():
+        field.weight.copy_(torch.tensor([[1.0, 0.5, 0.0, 0.0, 0.25]]))
+    x = torch.linspace(0.0, 2.0, 9, dtype=torch.float64)[:, None]
+    expected = 2.0 + 1.5 * (math.pi / 2 * (x - 1.0)).cos() + (math.pi * (x - 1.0)).sin()
+    torch.testing.assert_close(field.at(x), expected)
+    field.rescale([1.0, 1.0, 1.0])
+    again = FourierFeatures(**field.settings).double()
+    again.load_state_dict(field.state_dict())
+    torch.testing.assert_close(again.at(x), field.at(x), rtol=0, atol=0)
+    assert (field.at(x) - expected).abs().max() > 0.1
+    square = FourierFeatures([0.0, 0.0], [1.0, 1.0], modes=(1, 1)).wave_vectors
+    turns = sorted((round(a / math.tau), round(b / math.tau)) for a, b in square)
+    assert turns == [(0, 0), (0, 1), (1, -1), (1, 0), (1, 1)]
 
 
 def test_hard_conditions_hold_whatever_the_network_is() -> None:
@@ -227,6 +250,13 @@ def test_series_have_what_is_below_the_wanted() -> None:
         (lambda: Gaussians([0.0, 1.0], [1.0, 1.0]), "model.upper"),
         (lambda: Gaussians([0.0], [1.0], gaussians=0), "model.gaussians"),
         (lambda: Gaussians([0.0], [1.0], sigma=0.0), "model.sigma"),
+        (lambda: FourierFeatures([0.0], [1.0], modes=(2, 2)), "model.modes"),
+        (lambda: FourierFeatures([0.0], [1.0], modes=(0,)), "model.modes"),
+        (lambda: FourierFeatures([0.0], [1.0], periods=(0.5,)), "model.periods"),
+        (lambda: FourierFeatures([0.0], [1.0], periodic=(True,), periods=(2.0,)), "model.periods"),
+        (lambda: FourierFeatures([0.0], [1.0], widths=(0,)), "model.widths"),
+        (lambda: FourierFeatures([0.0], [1.0], modes=(2,), scales=(1.0, 2.0)), "model.scales"),
+        (lambda: FourierFeatures([0.0], [1.0], modes=(1,), scales=(1.0, 0.0)), "model.scales"),
         (lambda: Orders.of([(1,), (1, 0)]), "orders"),
     ],
 )

@@ -31,6 +31,7 @@ def test_no_folder_and_no_run_in_it(tmp_path):
         ("test/metrics.json", "[]", "expected an object"),
         ("test/metrics.json", '{"16x16": 3}', "expected metric names and numbers"),
         ("test/metrics.json", '{"16x16": {"l2": "low"}}', "expected a number"),
+        ("conditioning.json", '{"before": 3}', "expected condition numbers and eigenvalues"),
         ("surrogate/surrogate.json", "[1]", "expected an object"),
         ("surrogate/model.safetensors", b"\x10", "not a safetensors file"),
         ("surrogate/model.safetensors", b"\x02" + b"\x00" * 7 + b"[]", "damaged header"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning.pytorch import Callback
 
 from pdeflow.training.callbacks.checkpoints import Checkpoints
+from pdeflow.training.callbacks.condition_numbers import ConditionNumbers
 from pdeflow.training.callbacks.field_results import FieldResults
 from pdeflow.training.callbacks.history import History
 from pdeflow.training.callbacks.non_finite_loss import NonFiniteLoss
@@ -19,6 +20,7 @@ from pdeflow.training.callbacks.test_results import TestResults
 
 __all__ = [
     "Checkpoints",
+    "ConditionNumbers",
     "FieldResults",
     "History",
     "NonFiniteLoss",
@@ -37,6 +39,7 @@ def default_callbacks(folder: str | Path) -> list[Callback]:
     return [
         RandomState(),
         NonFiniteLoss(),
+        ConditionNumbers(folder),
         History(folder),
         Pictures(),
         Checkpoints(folder),
