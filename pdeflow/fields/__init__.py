@@ -4,5 +4,7 @@ from pdeflow.fields.field import Field
 from pdeflow.fields.gaussians import Gaussians
 from pdeflow.fields.hard_conditions import HardConditions
 from pdeflow.fields.mlp import MLP
+from pdeflow.fields.pirate_net import PirateNet
+from pdeflow.fields.separable import Separable
 
-__all__ = ["MLP", "Field", "Gaussians", "HardConditions"]
+__all__ = ["MLP", "Field", "Gaussians", "HardConditions", "PirateNet", "Separable"]
