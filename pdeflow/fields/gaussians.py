@@ -180,8 +180,7 @@ class Gaussians(Field):
         of = {name: part[()].flatten(0, -3) for name, part in summed.items()}
         named = {"weights": of["weights"]}
         for name in ("centres", "log_sigma"):
-            columns = torch.stack([of[f"{name} {k}"] for k in range(self.dim)], dim=-1)
-            named[name] = columns * self.weights.detach()[..., None]
+            named[name] = torch.stack([of[f"{name} {k}"] for k in range(self.dim)], dim=-1)
         return named | _of_layers(affine.gradients(slopes[len(leaves) :]))
 
     def _own(self) -> dict[str, nn.Parameter]:
@@ -249,9 +248,10 @@ class Gaussians(Field):
     def _slopes_along(
         self, k: int, values: Tensor, orders: Orders
     ) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[int, Tensor]]:
-        """By order the coefficients along an axis, and their derivatives by centres and logarithms of widths.
+        """By order the coefficients along an axis; their derivatives by centres and by logarithms of widths.
 
-        Each (points of the axis, 1 for each axis after it, features, gaussians).
+        The derivatives are times the weights. Each (points of the axis, 1 for each axis after it, features,
+        gaussians).
         """
         shape = (*self.weights.shape, len(values))
         with torch.enable_grad():
@@ -260,7 +260,8 @@ class Gaussians(Field):
                 for p in (self.centres, self.log_sigma)
             ]
             coefficients = self._along(k, values, orders, *own)
-            slopes = [torch.autograd.grad(value.sum(), own, retain_graph=True) for value in coefficients]
+            weights = self.weights.detach()[..., None].expand(shape)
+            slopes = [torch.autograd.grad(value, own, weights, retain_graph=True) for value in coefficients]
         # At nodes (points, ..., features, gaussians) an axis stands in its place.
         place = (len(values), *(1,) * (self.dim - 1 - k), *self.weights.shape)
         plain, by_centre, by_log_sigma = (

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from pdeflow.problems.compiled_statement import MultiIndex
@@ -54,7 +53,7 @@ def _leading(
 
 
 def contracted(weights: Mapping[MultiIndex, Tensor], table: Mapping[int, Tensor]) -> dict[MultiIndex, Tensor]:
-    r"""The sums over orders along the last axis, of weights that are there for each index.
+    r"""The sums over orders along the last axis, of weights that are there for each index; without a tape.
 
     .. math:: v_{\alpha}(n) = \sum_m w_{(\alpha, m)}(n)\, T^{(m)}(n_d)
 
@@ -73,9 +72,6 @@ def contracted(weights: Mapping[MultiIndex, Tensor], table: Mapping[int, Tensor]
     found: dict[MultiIndex, Tensor] = {}
     for index, weight in weights.items():
         *rest, order = index
-        key, factor = tuple(rest), table[order]
-        if key in found:
-            found[key] = torch.addcmul(found[key], weight, factor)
-        else:
-            found[key] = weight * factor
+        key, term = tuple(rest), weight * table[order]
+        found[key] = found[key].add_(term) if key in found else term
     return found

@@ -283,9 +283,9 @@ class TrainingTask(lightning.LightningModule):
         Before the first step a field that is linear in some of its parameters is given the best of these.
         """
         self._check_trainer()
-        if self.global_step == 0 and isinstance(self.objective, PhysicsInformed):
-            assert isinstance(self.model, Field)
-            fit_last_layer(self.objective, self.model, batch)
+        objective, model = self.objective, self.model
+        if self.global_step == 0 and isinstance(objective, PhysicsInformed) and isinstance(model, Field):
+            fit_last_layer(objective, model, batch)
         self._batch, self._first_of_batch = batch, True
 
     def optimizer_step(
