@@ -17,7 +17,7 @@ import pdeflow
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.exported_program import exported, facts
-from pdeflow.fields import MLP, Field, FourierFeatures, Gaussians, HardConditions
+from pdeflow.fields import MLP, Field, FourierFeatures, Gaussians, HardConditions, PirateNet, Separable
 from pdeflow.operators import FNO
 from pdeflow.problems import Ball, Box, Cylinder, Polygon
 
@@ -33,6 +33,11 @@ def made(kind: str = "hard") -> Field:
     if kind == "fourier":
         scales = [1.0, 0.5, 0.4, 0.3, 0.2]
         return FourierFeatures(LOWER, UPPER, modes=(1, 1), periods=(1.0, 2.0), scales=scales).double()
+    if kind == "full":
+        return Gaussians(LOWER, UPPER, gaussians=7, covariance="full").double()
+    if kind in ("separable", "pirate"):
+        make = Separable if kind == "separable" else PirateNet
+        return make(LOWER, UPPER, periodic=(True, False)).double()
     network = MLP(LOWER, UPPER, 2 if kind == "two" else 1, widths=(5,)).double()
     if kind != "hard":
         return network
@@ -50,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
     return pdeflow.save(made(), tmp_path / "kept", NAMES, metrics={"valid/loss": 1e-9})
 
 
-@pytest.mark.parametrize("kind", ["hard", "mlp", "gaussians", "fourier", "two"])
+@pytest.mark.parametrize("kind", ["hard", "mlp", "gaussians", "full", "separable", "pirate", "fourier", "two"])
 def test_round_trip(kind: str, tmp_path: Path) -> None:
     field = made(kind)
     again = pdeflow.load(pdeflow.save(field, tmp_path / kind))
@@ -198,7 +203,7 @@ def test_the_card_says_how_to_ask(folder: Path) -> None:
         assert said in card
 
 
-@pytest.mark.parametrize("kind", ["hard", "gaussians"])
+@pytest.mark.parametrize("kind", ["hard", "gaussians", "full", "separable", "pirate"])
 def test_an_exported_field_takes_any_number_of_points(kind: str, tmp_path: Path) -> None:
     surrogate = pdeflow.load(pdeflow.save(made(kind), tmp_path, NAMES))
     program, x = exported(surrogate).module(), points(9)

@@ -5,5 +5,7 @@ from pdeflow.fields.fourier_features import FourierFeatures
 from pdeflow.fields.gaussians import Gaussians
 from pdeflow.fields.hard_conditions import HardConditions
 from pdeflow.fields.mlp import MLP
+from pdeflow.fields.pirate_net import PirateNet
+from pdeflow.fields.separable import Separable
 
-__all__ = ["MLP", "Field", "FourierFeatures", "Gaussians", "HardConditions"]
+__all__ = ["MLP", "Field", "FourierFeatures", "Gaussians", "HardConditions", "PirateNet", "Separable"]

@@ -55,4 +55,10 @@ def cos(z: Tensor, highest: int) -> list[Tensor]:
     return sin(z + math.pi / 2, highest)
 
 
+def exp(z: Tensor, highest: int) -> list[Tensor]:
+    """Taylor coefficients of the exponential function."""
+    value = torch.exp(z)
+    return [value / math.factorial(k) if k > 1 else value for k in range(highest + 1)]
+
+
 ACTIVATIONS: dict[str, Coefficients] = {"tanh": tanh, "sin": sin}

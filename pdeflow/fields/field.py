@@ -60,6 +60,11 @@ class Field(Operator):
         self.lower, self.upper = tuple(lower), tuple(upper)
         self.periodic = tuple(periodic) or (False,) * dim
 
+    @property
+    def linear_at_start(self) -> tuple[str, ...]:
+        """Names of parameters in which a field is linear as long as it is not trained."""
+        return ()
+
     def evaluate(self, x: Tensor) -> Tensor:
         """Values at nodes whose coordinates are the channels."""
         points = x.movedim(1, -1)
@@ -80,6 +85,16 @@ class Field(Operator):
         wanted
             How often to differentiate along each axis: ``(0, 2)`` is the second derivative along the second.
         """
+
+    def derivatives_on_product(
+        self, axes: Sequence[Tensor], wanted: Sequence[MultiIndex]
+    ) -> dict[MultiIndex, Tensor]:
+        """As :meth:`derivatives`, at all points of a product of axes, (n,) each, the last axis fastest.
+
+        Here at one point after the other; fields that are sums of products of functions of one coordinate
+        override it.
+        """
+        return self.derivatives(product_points(axes), wanted)
 
     def pointwise_gradients(
         self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
@@ -113,10 +128,21 @@ class Field(Operator):
         slopes = vmap(grad(product), (None, 0, 0))(parameters, points, tuple(cotangents.values()))
         return {name.removeprefix("field."): slope for name, slope in slopes.items()}
 
+    def pointwise_gradients_on_product(
+        self, axes: Sequence[Tensor], cotangents: Mapping[MultiIndex, Tensor]
+    ) -> dict[str, Tensor]:
+        """As :meth:`pointwise_gradients`, at all points of a product of axes, the last axis fastest."""
+        return self.pointwise_gradients(product_points(axes), cotangents)
+
     def check_points(self, points: Tensor) -> None:
         """Raise InvalidInput unless points are (N, dim)."""
         if points.ndim != 2 or points.shape[1] != self.dim:
             raise InvalidInput("shape of points", tuple(points.shape), f"(N, {self.dim})")
+
+
+def product_points(axes: Sequence[Tensor]) -> Tensor:
+    """All points (N, d) of a product of axes, (n,) each, the last axis fastest."""
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
 
 
 class _Derivatives(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields.expression_text import expression_text, read_expression
-from pdeflow.fields.field import Field
+from pdeflow.fields.field import Field, product_points
 from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex
 from pdeflow.problems.symbolic import coordinate
 
@@ -68,6 +68,11 @@ class HardConditions(Field):
         self._expressions = [a + b * u for a, b, u in zip(lift, distance, self._unknowns)]
         self._compiled: dict[tuple[MultiIndex, ...], CompiledStatement] = {}
 
+    @property
+    def linear_at_start(self) -> tuple[str, ...]:
+        """See :attr:`Field.linear_at_start`: the network's."""
+        return tuple(f"network.{name}" for name in self.network.linear_at_start)
+
     def formulas(self) -> dict[str, list[str]]:
         """``coordinates``, ``lift`` and ``distance`` as text, for `from_formulas`.
 
@@ -102,28 +107,57 @@ class HardConditions(Field):
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`; the product rule is SymPy's."""
-        indices = tuple(dict.fromkeys(wanted))
-        statement = self._statement(indices)
-        values = statement(points, self.network.derivatives(points, statement.wanted), {})
-        return dict(zip(indices, torch.split(values, self.out_channels, dim=1)))
+        statement = self._statement(wanted)
+        return self._met(points, wanted, self.network.derivatives(points, statement.wanted))
+
+    def derivatives_on_product(
+        self, axes: Sequence[Tensor], wanted: Sequence[MultiIndex]
+    ) -> dict[MultiIndex, Tensor]:
+        """See :meth:`Field.derivatives_on_product`: what the network knows of products is used."""
+        inner = self.network.derivatives_on_product(axes, self._statement(wanted).wanted)
+        return self._met(product_points(axes), wanted, inner)
 
     def pointwise_gradients(
         self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
     ) -> dict[str, Tensor]:
         """See :meth:`Field.pointwise_gradients`: the network's, with cotangents by the product rule."""
-        statement = self._statement(tuple(cotangents))
         with torch.no_grad():
-            inner = self.network.derivatives(points, statement.wanted)
+            inner = self.network.derivatives(points, self._statement(tuple(cotangents)).wanted)
+        found = self.network.pointwise_gradients(points, self._inner_cotangents(points, cotangents, inner))
+        return {f"network.{name}": value for name, value in found.items()}
+
+    def pointwise_gradients_on_product(
+        self, axes: Sequence[Tensor], cotangents: Mapping[MultiIndex, Tensor]
+    ) -> dict[str, Tensor]:
+        """See :meth:`Field.pointwise_gradients_on_product`."""
+        with torch.no_grad():
+            inner = self.network.derivatives_on_product(axes, self._statement(tuple(cotangents)).wanted)
+        within = self._inner_cotangents(product_points(axes), cotangents, inner)
+        found = self.network.pointwise_gradients_on_product(axes, within)
+        return {f"network.{name}": value for name, value in found.items()}
+
+    def _met(
+        self, points: Tensor, wanted: Sequence[MultiIndex], inner: Mapping[MultiIndex, Tensor]
+    ) -> dict[MultiIndex, Tensor]:
+        """Derivatives at points, from those of the network there."""
+        indices = tuple(dict.fromkeys(wanted))
+        values = self._statement(indices)(points, inner, {})
+        return dict(zip(indices, torch.split(values, self.out_channels, dim=1)))
+
+    def _inner_cotangents(
+        self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor], inner: Mapping[MultiIndex, Tensor]
+    ) -> dict[MultiIndex, Tensor]:
+        """Cotangents of the network's derivatives, from those of one's own."""
         with torch.enable_grad():
             leaves = {index: value.detach().requires_grad_() for index, value in inner.items()}
-            values = statement(points, leaves, {})
+            values = self._statement(tuple(cotangents))(points, leaves, {})
             slopes = torch.autograd.grad(
                 values, list(leaves.values()), torch.cat(list(cotangents.values()), dim=1)
             )
-        found = self.network.pointwise_gradients(points, dict(zip(leaves, slopes)))
-        return {f"network.{name}": value for name, value in found.items()}
+        return dict(zip(leaves, slopes))
 
-    def _statement(self, indices: tuple[MultiIndex, ...]) -> CompiledStatement:
+    def _statement(self, wanted: Sequence[MultiIndex]) -> CompiledStatement:
+        indices = tuple(dict.fromkeys(wanted))
         if indices not in self._compiled:
             self._compiled[indices] = self._compile(indices)
         return self._compiled[indices]

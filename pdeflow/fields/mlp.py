@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields.activations import ACTIVATIONS, cos, sin
+from pdeflow.fields.activations import ACTIVATIONS
 from pdeflow.fields.affine_series import AffineSeries
 from pdeflow.fields.field import Field
+from pdeflow.fields.scaled_coordinates import ScaledCoordinates
 from pdeflow.fields.taylor_series import Orders
 from pdeflow.problems.compiled_statement import MultiIndex
 
@@ -65,10 +65,8 @@ class MLP(Field):
         if activation not in ACTIVATIONS:
             raise InvalidInput("model.activation", activation, "a known one", choices=ACTIVATIONS)
         self.activation = activation
-        # Numbers and not buffers, which would be rounded to the precision in which the network is made.
-        self.centre = [(low + high) / 2 for low, high in zip(lower, upper)]
-        self.scale = [2 / (high - low) for low, high in zip(lower, upper)]
-        sizes = [self.dim + sum(self.periodic), *widths, components]
+        self.seen = ScaledCoordinates(lower, upper, self.periodic)
+        sizes = [self.seen.features, *widths, components]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
@@ -88,7 +86,7 @@ class MLP(Field):
         self.check_points(points)
         orders, affine = Orders.of(cotangents), AffineSeries()
         with torch.no_grad():
-            inputs, first = self._inputs(orders, points), self._first(orders, points)
+            inputs, first = self.seen.series(points, orders), self._first(orders, points)
         with torch.enable_grad():
             started = [None if s is None else s.expand(len(points), -1).requires_grad_() for s in first]
             found = orders.derivatives(self._deeper(orders, started, affine))
@@ -104,7 +102,7 @@ class MLP(Field):
         columns = []
         for k, features in enumerate(inputs):
             total = by_first[0][:, :, None] * features[0][:, None]
-            for place, order in self._places(orders, k, len(features)):
+            for place, order in self.seen.places(orders, k, len(features)):
                 total = total + by_first[place][:, :, None] * features[order][:, None]
             columns.append(total)
         gradients = [(torch.cat(columns, dim=2), by_first[0]), *affine.gradients(slopes[len(there) :])]
@@ -114,27 +112,13 @@ class MLP(Field):
             for name, value in zip(("weight", "bias"), pair)
         }
 
-    def _inputs(self, orders: Orders, points: Tensor) -> list[list[Tensor]]:
-        """What the network sees of each axis, as Taylor coefficients."""
-        scaled = (points - points.new_tensor(self.centre)) * points.new_tensor(self.scale)
-        return [self._input(k, scaled[:, k : k + 1], orders) for k in range(self.dim)]
-
-    def _places(self, orders: Orders, k: int, known: int) -> list[tuple[int, int]]:
-        """Where derivatives along axis k alone stand, and their orders; those above ``known`` vanish."""
-        pure = [tuple(order * (j == k) for j in range(self.dim)) for order in range(1, known)]
-        return [(orders.place[index], index[k]) for index in pure if index in orders.place]
-
     def _first(self, orders: Orders, points: Tensor) -> list[Tensor | None]:
         """The series after the first affine map; None where it is 0."""
         first = self.layers[0]
         assert isinstance(first, nn.Linear)
-        inputs = self._inputs(orders, points)
-        columns = torch.split(first.weight, [features[0].shape[1] for features in inputs], dim=1)
-        series: list[Tensor | None] = [None] * len(orders.indices)
-        for k, features in enumerate(inputs):
-            for place, order in self._places(orders, k, len(features)):
-                series[place] = features[order] @ columns[k].T
-        series[0] = first(torch.cat([features[0] for features in inputs], dim=1))
+        series = self.seen.mapped(first.weight, points, orders)
+        assert series[0] is not None
+        series[0] = series[0] + first.bias
         return series
 
     def _deeper(self, orders: Orders, series: list[Tensor | None], affine: AffineSeries) -> list[Tensor]:
@@ -144,12 +128,3 @@ class MLP(Field):
             assert isinstance(layer, nn.Linear)
             found = affine.apply(layer, orders.compose(coefficients, found))
         return found  # pyright: ignore[reportReturnType]
-
-    def _input(self, k: int, scaled: Tensor, orders: Orders) -> list[Tensor]:
-        """What the network sees of an axis: Taylor coefficients along it, (N, features) each."""
-        if not self.periodic[k]:
-            return [scaled, scaled.new_full((1, 1), self.scale[k])]
-        highest = max(index[k] for index in orders.indices)
-        angle, rate = math.pi * scaled, math.pi * self.scale[k]
-        features = (sin(angle, highest), cos(angle, highest))
-        return [torch.cat(pair, dim=1) * rate**n for n, pair in enumerate(zip(*features))]

@@ -83,6 +83,22 @@ class Orders:
             found.append(tuple((count, places) for places, count in sorted(terms.items())))
         return tuple(found)
 
+    @functools.cached_property
+    def splits(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """For each index all pairs of places whose indices add up to it."""
+        found = []
+        for index in self.indices:
+            parts = itertools.product(*(range(order + 1) for order in index))
+            rests = ((part, tuple(a - b for a, b in zip(index, part))) for part in parts)
+            found.append(tuple((self.place[part], self.place[rest]) for part, rest in rests))
+        return tuple(found)
+
+    def multiply(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Tensor]:
+        """The series of a product, by the rule of Leibniz."""
+        return [
+            functools.reduce(torch.add, [first[i] * second[j] for i, j in pairs]) for pairs in self.splits
+        ]
+
     def derivatives(self, series: Sequence[Tensor]) -> dict[MultiIndex, Tensor]:
         """The wanted derivatives of a series, a tensor for each index."""
         return {

@@ -35,10 +35,11 @@ class Collocation(LightningDataModule):
     """Points inside of a domain and on its sides, the same in every step; others are held back to validate.
 
     A batch is a dict: ``points``, the tensors (N, d) by ``"inside"`` and the names of the sides. On sides of
-    what is no box, d more columns are the outward normals; those of an `Observed` have the values. Points of
-    validation and test are draws of their own. A batch of a grid has ``input`` (coordinates of the nodes),
-    ``grid``, and ``target`` where the problem knows its exact solution; test points then have ``exact`` (N,
-    unknowns), or where there is a reference.
+    what is no box, d more columns are the outward normals; those of an `Observed` have the values. Where the
+    sampler is a grid in a box, ``axes`` has the coordinates along each axis, whose product they are.
+    Points of validation and test are draws of their own. A batch of a grid has ``input`` (coordinates of the
+    nodes), ``grid``, and ``target`` where the problem knows its exact solution; test points then have
+    ``exact`` (N, unknowns), or where there is a reference.
 
     Parameters
     ----------
@@ -194,6 +195,13 @@ class Collocation(LightningDataModule):
             found[name] = torch.from_numpy(observed.table)
         return found
 
+    def axes(self, points: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+        """The coordinates along each axis of sets of points that are products, the last axis fastest."""
+        if self.sampler != "grid" or not isinstance(self.problem.domain, Box):
+            return {}
+        sets = [INSIDE, *self.problem.domain.sides]
+        return {name: [torch.unique(column) for column in points[name].unbind(1)] for name in sets}
+
     def _inside(self, draw: int, n: int) -> Tensor:
         """About n points inside, of one draw."""
         return torch.from_numpy(self.problem.domain.inside(n, self._design(draw, 0)))
@@ -304,6 +312,7 @@ class Steps:
         self._points = data.points(0, data.counts["inside"])
         if data.chosen is not None:
             self._draw, self._points[INSIDE] = data.chosen
+        self._axes = data.axes(self._points)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration."""
@@ -325,7 +334,7 @@ class Steps:
                     self._points = self.data.next_points(draw, self._points)
                     self._draw, self.data.chosen = draw, (draw, self._points[INSIDE])
             self._delivered = step + 1
-            yield {"points": self._points}
+            yield {"points": self._points, **({"axes": self._axes} if self._axes else {})}
 
     def state_dict(self) -> dict[str, int]:
         """Where this epoch stands."""

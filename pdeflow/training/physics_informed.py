@@ -20,7 +20,7 @@ from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
 from pdeflow.fields.inverse_distance import factor, inverse_distance_lift
 from pdeflow.fields.operator_preconditioner import symbol_preconditioner
 from pdeflow.problems import Problem, symbolic
-from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
+from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex, compile_residual
 from pdeflow.problems.corners import contradictions
 from pdeflow.problems.domain import Box
 from pdeflow.problems.observed import observations
@@ -35,6 +35,9 @@ from pdeflow.training.statements import (
 )
 
 INSIDE = "inside"
+
+Axes = Mapping[str, Sequence[Tensor]]
+"""Of sets of points that are products, by name, the coordinates (n,) along each axis."""
 
 
 class PhysicsInformed(Objective):
@@ -156,13 +159,22 @@ class PhysicsInformed(Objective):
         parameters = self.problem.complete_parameters({name: float(p) for name, p in self.found().items()})
         network.rescale(symbol_preconditioner(self.problem, network.wave_vectors, parameters))
 
-    def piecewise(self, field: Field, points: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Residuals (N, parts) of each statement at its points, ``{"inside": (N, d), "x-": ...}``."""
-        return {name: self._evaluate(field, name, points[name.partition(":")[0]]) for name in self.statements}
+    def piecewise(
+        self, field: Field, points: Mapping[str, Tensor], axes: Axes | None = None
+    ) -> dict[str, Tensor]:
+        """Residuals (N, parts) of each statement at its points, ``{"inside": (N, d), "x-": ...}``.
+
+        Of sets of points that are products of axes, (n,) each, these may be given too.
+        """
+        found = {}
+        for name, statement in self.statements.items():
+            side = name.partition(":")[0]
+            found[name] = self._state(field, statement, points[side], (axes or {}).get(side))
+        return found
 
     def residual(self, field: Field, points: Tensor) -> Tensor:
         """The equation's residual (N, equations) at points (N, d)."""
-        return self._evaluate(field, INSIDE, points)
+        return self._state(field, self.statements[INSIDE], points)
 
     def condition_residuals(self, field: Field, points: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As `piecewise`, of all conditions, those that the form of the field meets included."""
@@ -171,14 +183,17 @@ class PhysicsInformed(Objective):
             for name, statement in self.conditions.items()
         }
 
-    def _evaluate(self, field: Field, name: str, points: Tensor) -> Tensor:
-        return self._state(field, self.statements[name], points)
-
-    def _state(self, field: Field, statement: CompiledStatement, points: Tensor) -> Tensor:
+    def _state(
+        self,
+        field: Field,
+        statement: CompiledStatement,
+        points: Tensor,
+        axes: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         """A statement (N, parts) at points; columns after the coordinates are values or normals."""
         places = points[:, : field.dim]
         scalars = self._scalars(statement, points, dict(self.unknown))
-        return statement(places, field.derivatives(places, statement.wanted), scalars)
+        return statement(places, _derivatives(field, statement, places, axes), scalars)
 
     def _scalars(
         self, statement: CompiledStatement, points: Tensor, unknown: Mapping[str, Tensor]
@@ -201,7 +216,7 @@ class PhysicsInformed(Objective):
 
     def weighted(self, field: Field, batch: dict[str, Any]) -> Tensor:
         """Residuals (M,) of all statements, such that their squares add up to the loss."""
-        parts = self.piecewise(field, batch["points"])
+        parts = self.piecewise(field, batch["points"], batch.get("axes"))
         return torch.cat([(part * self._share(name, part)).flatten() for name, part in parts.items()])
 
     def counts(self, batch: dict[str, Any]) -> int:
@@ -228,9 +243,10 @@ class PhysicsInformed(Objective):
         """
         residuals, rows = [], []
         for name, statement in self.statements.items():
-            points = batch["points"][name.partition(":")[0]]
+            side = name.partition(":")[0]
+            points = batch["points"][side]
             share = self._share(name, points)
-            values, slopes = self._slopes(field, statement, points)
+            values, slopes = self._slopes(field, statement, points, batch.get("axes", {}).get(side))
             if missing := [key for key in parameters if key not in slopes]:
                 expected = "gradients by all parameters from pointwise_gradients, each under its own name"
                 raise InvalidInput(f"model {type(field).__name__}", f"none by {', '.join(missing)}", expected)
@@ -240,7 +256,11 @@ class PhysicsInformed(Objective):
         return torch.cat(residuals), torch.cat(rows)
 
     def _slopes(
-        self, field: Field, statement: CompiledStatement, points: Tensor
+        self,
+        field: Field,
+        statement: CompiledStatement,
+        points: Tensor,
+        axes: Sequence[Tensor] | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A statement (N, parts) at points, and its gradients (N, parts, *shape) by the parameters.
 
@@ -249,7 +269,7 @@ class PhysicsInformed(Objective):
         """
         places = points[:, : field.dim]
         with torch.no_grad():
-            known = field.derivatives(places, statement.wanted)
+            known = _derivatives(field, statement, places, axes)
         with torch.enable_grad():
             leaves = {index: value.detach().requires_grad_() for index, value in known.items()}
             unknown = {
@@ -265,12 +285,25 @@ class PhysicsInformed(Objective):
                 allow_unused=True,
                 materialize_grads=True,
             )
-            by_name = field.pointwise_gradients(places, dict(zip(leaves, ends)))
+            cotangents = dict(zip(leaves, ends))
+            if axes is None:
+                by_name = field.pointwise_gradients(places, cotangents)
+            else:
+                by_name = field.pointwise_gradients_on_product(axes, cotangents)
             for name, slope in by_name.items():
                 found.setdefault(f"field.{name}", []).append(slope)
             for name, slope in zip(unknown, ends[len(leaves) :]):
                 found.setdefault(f"objective.unknown.{name}", []).append(slope[:, None])
         return values.detach(), {name: torch.stack(parts, dim=1) for name, parts in found.items()}
+
+
+def _derivatives(
+    field: Field, statement: CompiledStatement, places: Tensor, axes: Sequence[Tensor] | None
+) -> dict[MultiIndex, Tensor]:
+    """What a statement wants of a field at points, which may be the product of axes."""
+    if axes is None:
+        return field.derivatives(places, statement.wanted)
+    return field.derivatives_on_product(axes, statement.wanted)
 
 
 class BatchSquares:

@@ -21,6 +21,7 @@ from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.operators.operator import Operator
 from pdeflow.training.evaluator import Evaluator
+from pdeflow.training.last_layer import fit_last_layer
 from pdeflow.training.metrics import MeanLoss
 from pdeflow.training.objective import Objective
 from pdeflow.training.optimisers import ResidualOptimiser, Stages
@@ -277,8 +278,14 @@ class TrainingTask(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # pyright: ignore[reportReturnType]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Check the trainer, and keep the batch for optimisers that see its residuals one by one."""
+        """Check the trainer, and keep the batch for optimisers that see its residuals one by one.
+
+        Before the first step a field that is linear in some of its parameters is given the best of these.
+        """
         self._check_trainer()
+        objective, model = self.objective, self.model
+        if self.global_step == 0 and isinstance(objective, PhysicsInformed) and isinstance(model, Field):
+            fit_last_layer(objective, model, batch)
         self._batch, self._first_of_batch = batch, True
 
     def optimizer_step(

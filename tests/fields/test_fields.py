@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import sympy
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import MLP, Field, FourierFeatures, Gaussians, HardConditions
+from pdeflow.fields import MLP, Field, FourierFeatures, Gaussians, HardConditions, PirateNet, Separable
+from pdeflow.fields.field import product_points
 from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
 from pdeflow.fields.taylor_series import Orders
 
@@ -20,10 +22,24 @@ LOWER, UPPER = [-1.0, 0.0], [1.0, 0.5]
 SCALES = [0.5 + 0.1 * k for k in range(11)]
 
 
-def hard() -> Field:
+def hard(network: Field) -> Field:
     sides = {"x-": (-1.0, 1), "x+": (1.0, 1), "y-": (0.0, 2)}
     distance = box_distance(AT, sides, {"x": 2.0, "y": 0.5})
-    return HardConditions(MLP(LOWER, UPPER, widths=(6,)), [sympy.sin(X) * Y], [distance], AT)
+    return HardConditions(network, [sympy.sin(X) * Y], [distance], AT)
+
+
+def full(**settings: Any) -> Field:
+    """With slanted Gaussians, which start straight."""
+    field = Gaussians(LOWER, UPPER, gaussians=9, sigma=0.4, covariance="full", **settings)
+    torch.nn.init.normal_(field.shear)
+    return field
+
+
+def pirate(**settings: Any) -> Field:
+    """With blocks that are there, which start as the identity."""
+    field = PirateNet(LOWER, UPPER, width=8, **settings)
+    torch.nn.init.uniform_(field.alpha)
+    return field
 
 
 FIELDS = {
@@ -36,7 +52,15 @@ FIELDS = {
     "fourier": lambda: FourierFeatures(LOWER, UPPER, 2, modes=(3, 1), periods=(1.0, 1.5), scales=SCALES),
     "deep fourier": lambda: FourierFeatures(LOWER, UPPER, 2, modes=(2, 1), periods=(1.2, 1.5), widths=(6, 5)),
     "periodic fourier": lambda: FourierFeatures(LOWER, UPPER, periodic=(True, False), modes=(2, 1)),
-    "hard conditions": hard,
+    "full covariance": lambda: full(components=2),
+    "separable": lambda: Separable(LOWER, UPPER, 2, rank=5, widths=(6,)),
+    "periodic separable": lambda: Separable(
+        LOWER, UPPER, 1, periodic=(True, False), rank=5, widths=(6, 5), activation="sin"
+    ),
+    "pirate net": lambda: pirate(components=2),
+    "periodic pirate net": lambda: pirate(periodic=(True, False), blocks=1, activation="sin"),
+    "hard conditions": lambda: hard(MLP(LOWER, UPPER, widths=(6,))),
+    "hard gaussians": lambda: hard(Gaussians(LOWER, UPPER, gaussians=9, sigma=0.4)),
 }
 WANTED = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 1), (1, 3), (4, 0)]
 
@@ -102,7 +126,7 @@ def test_points_of_another_dimension_are_refused(field: Field) -> None:
         field.derivatives(torch.zeros(4, 3, dtype=torch.float64), [(0, 0)])
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name != "hard conditions"])
+@pytest.mark.parametrize("name", [name for name in FIELDS if not name.startswith("hard")])
 def test_it_is_made_again_from_its_settings_and_runs_without_memory(name: str) -> None:
     field = FIELDS[name]()
     with torch.device("meta"):
@@ -123,7 +147,7 @@ def test_hard_conditions_run_without_memory() -> None:
     assert {tuple(value.shape) for value in found.values()} == {(5, 1)}
 
 
-@pytest.mark.parametrize("name", ["periodic mlp", "periodic gaussians", "periodic fourier"])
+@pytest.mark.parametrize("name", [name for name in FIELDS if name.startswith("periodic")])
 def test_a_periodic_field_wraps_around(name: str) -> None:
     field = FIELDS[name]().double()
     x = points()
@@ -144,17 +168,79 @@ def test_narrow_gaussians_are_the_same_on_an_axis_that_wraps_around() -> None:
     torch.testing.assert_close(wrapped.at(x), plain.at(x), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["gaussians", "periodic gaussians"])
-def test_a_product_of_axes_is_its_points(name: str) -> None:
-    field = FIELDS[name]().double()
-    assert isinstance(field, Gaussians)
+def test_a_product_of_axes_is_its_points(field: Field) -> None:
     axes = [torch.linspace(-1, 1, 5, dtype=torch.float64), torch.linspace(0, 0.5, 7, dtype=torch.float64)]
-    product, scattered = (
-        field.derivatives_on_product(axes, WANTED),
-        field.derivatives(torch.cartesian_prod(*axes), WANTED),
-    )
-    for index in WANTED:
-        torch.testing.assert_close(product[index], scattered[index], rtol=1e-12, atol=1e-12)
+    check_product(field, axes, WANTED)
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+@pytest.mark.parametrize("kind", [Gaussians, Separable])
+def test_products_of_one_and_of_three_axes(kind: type[Field], dim: int) -> None:
+    torch.manual_seed(0)
+    field = kind([0.0] * dim, [1.0] * dim, components=2).double()
+    axes = [torch.rand(n, dtype=torch.float64) for n in (3, 4, 5)[:dim]]
+    wanted = [tuple(order * (j == k) for j in range(dim)) for k in range(dim) for order in (0, 1, 2)]
+    check_product(field, axes, wanted)
+
+
+def check_product(field: Field, axes: list[Tensor], wanted: list[tuple[int, ...]]) -> None:
+    points = product_points(axes)
+    torch.testing.assert_close(points, torch.cartesian_prod(*axes).reshape(-1, len(axes)))
+    product, scattered = field.derivatives_on_product(axes, wanted), field.derivatives(points, wanted)
+    assert product.keys() == scattered.keys()
+    cotangents = {index: torch.randn_like(value) for index, value in scattered.items()}
+    slopes = field.pointwise_gradients_on_product(axes, cotangents)
+    expected = field.pointwise_gradients(points, cotangents)
+    assert slopes.keys() == expected.keys()
+    for found, right in ((product, scattered), (slopes, expected)):
+        for key, value in right.items():
+            assert found[key].shape == value.shape
+            assert (found[key] - value).abs().max() <= 1e-11 * (1 + value.abs().max()), key
+
+
+def test_axes_of_a_separable_field_are_seen_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many points as axes have, not as many as there are nodes."""
+    seen: list[int] = []
+    derivatives = MLP.derivatives
+
+    def counted(self: MLP, points: Tensor, wanted: Any) -> Any:
+        seen.append(len(points))
+        return derivatives(self, points, wanted)
+
+    monkeypatch.setattr(MLP, "derivatives", counted)
+    field = hard(Separable(LOWER, UPPER)).double()
+    found = field.derivatives_on_product([points()[:, 0], points(7)[:, 1]], [(2, 0)])
+    assert found[2, 0].shape == (77, 1)
+    assert seen == [11, 7]
+
+
+def test_blocks_of_a_pirate_net_start_as_the_identity() -> None:
+    """u = W (cos B s, sin B s) + b: linear in the last layer."""
+    torch.manual_seed(0)
+    field = PirateNet(LOWER, UPPER, width=8).double()
+    assert field.linear_at_start == ("last.weight", "last.bias")
+    x = points()
+    phase = torch.stack([x[:, 0], 4 * x[:, 1] - 1], dim=1) @ field.frequencies.T
+    expected = field.last(torch.cat([phase.cos(), phase.sin()], dim=1))
+    torch.testing.assert_close(field.at(x), expected)
+    assert hard(field).linear_at_start == ("network.last.weight", "network.last.bias")
+
+
+def test_a_full_covariance_is_one() -> None:
+    """Against the inverse of L^T L, L = diag(1 / sigma) (I + S)."""
+    torch.manual_seed(0)
+    field = full(features=1, hidden=0).double()
+    x, total = points(), torch.zeros(11, 1, dtype=torch.float64)
+    for centre, log_sigma, weight, shear in zip(
+        field.centres[0], field.log_sigma[0], field.weights[0], field.shear[0, :, 0]
+    ):
+        factor = torch.diag((-log_sigma).exp()) @ torch.tensor(
+            [[1.0, 0.0], [float(shear), 1.0]], dtype=torch.float64
+        )
+        covariance = torch.linalg.inv(factor.T @ factor)
+        bell = torch.distributions.MultivariateNormal(centre, covariance)
+        total[:, 0] += weight * (bell.log_prob(x) - bell.log_prob(centre)).exp()
+    torch.testing.assert_close(field.at(x), field.layers[0](total))
 
 
 def test_plane_waves_of_a_box() -> None:
@@ -257,6 +343,15 @@ def test_series_have_what_is_below_the_wanted() -> None:
         (lambda: FourierFeatures([0.0], [1.0], widths=(0,)), "model.widths"),
         (lambda: FourierFeatures([0.0], [1.0], modes=(2,), scales=(1.0, 2.0)), "model.scales"),
         (lambda: FourierFeatures([0.0], [1.0], modes=(1,), scales=(1.0, 0.0)), "model.scales"),
+        (lambda: Gaussians([0.0], [1.0], covariance="round"), "model.covariance"),
+        (lambda: Gaussians([0.0], [1.0], covariance="full"), "model.covariance"),
+        (lambda: Gaussians([0.0] * 2, [1.0] * 2, periodic=(True, False), covariance="full"), "covariance"),
+        (lambda: Separable([0.0], [1.0], rank=0), "model.rank"),
+        (lambda: Separable([0.0], [1.0], widths=()), "model.widths"),
+        (lambda: PirateNet([0.0], [1.0], width=7), "model.width"),
+        (lambda: PirateNet([0.0], [1.0], blocks=0), "model.blocks"),
+        (lambda: PirateNet([0.0], [1.0], frequency=-1.0), "model.frequency"),
+        (lambda: PirateNet([0.0], [1.0], activation="relu"), "model.activation"),
         (lambda: Orders.of([(1,), (1, 0)]), "orders"),
     ],
 )

@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import MLP, Field, Gaussians
+from pdeflow.fields import MLP, Field, Gaussians, PirateNet, Separable
 from pdeflow.problems import (
     Box,
     Burgers,
@@ -145,17 +145,20 @@ def fitted(
         (ConvectedSine(beta=2.0), Gaussians, 2e-3),
         (SineHelmholtz(1, 1), MLP, 2e-2),
         (KleinGordon(stop=1.0), MLP, 1e-4),
+        (KleinGordon(stop=1.0), Separable, 1e-3),
+        (SineHelmholtz(1, 1), PirateNet, 1e-3),
         (SineBurgers(viscosity=0.1), MLP, 3e-2),
     ],
     ids=lambda value: value.name if isinstance(value, Problem) else getattr(value, "__name__", ""),
 )
 def test_known_solutions_are_found(problem: Problem, field: type[Field], error: float) -> None:
-    network = (
-        {"sigma": 1.0, "gaussians": 40, "features": 1, "hidden": 0}
-        if field is Gaussians
-        else {"widths": (16,)}
-    )
-    _, trainer, _ = fitted(problem, field, network=network, points={"inside": 300, "test_resolutions": (11,)})
+    networks: dict[type[Field], dict[str, Any]] = {
+        MLP: {"widths": (16,)},
+        Gaussians: {"sigma": 1.0, "gaussians": 40, "features": 1, "hidden": 0},
+        PirateNet: {"width": 16, "blocks": 1},
+        Separable: {"widths": (8,), "rank": 8},
+    }
+    _, trainer, _ = fitted(problem, field, network=networks[field], points={"inside": 300, "test_resolutions": (11,)})
     assert float(trainer.callback_metrics["valid/l2"]) < error
 
 

@@ -1,0 +1,105 @@
+"""A field that is linear in its last layer starts from the least squares of its statement."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import lightning
+import pytest
+import torch
+
+from pdeflow.fields import MLP, Field, PirateNet
+from pdeflow.problems import ConvectedSine, KleinGordon, Problem, SineHelmholtz, SinePoisson
+from pdeflow.training import Collocation, PhysicsInformed, TrainingTask
+from pdeflow.training.last_layer import fit_last_layer
+
+
+def stated(
+    problem: Problem, kind: type[Field] = PirateNet, hard: bool = True
+) -> tuple[PhysicsInformed, Field, dict[str, Any]]:
+    torch.manual_seed(0)
+    objective, data = PhysicsInformed(problem, hard=hard).double(), Collocation(problem, inside=300)
+    field = objective.constrain(kind(**data.model_arguments).double())
+    return objective, field, next(iter(data.train_dataloader()))
+
+
+def loss_of(objective: PhysicsInformed, field: Field, batch: dict[str, Any]) -> float:
+    return float(objective.weighted(field, batch).square().sum().detach())
+
+
+@pytest.mark.parametrize("hard", [True, False])
+@pytest.mark.parametrize("problem", [SinePoisson(), ConvectedSine(beta=2.0)], ids=lambda p: p.name)
+def test_of_a_linear_statement_it_is_the_minimum(problem: Problem, hard: bool) -> None:
+    objective, field, batch = stated(problem, hard=hard)
+    before = loss_of(objective, field, batch)
+    others = {name: p.clone() for name, p in field.named_parameters() if "last" not in name}
+    assert fit_last_layer(objective, field, batch)
+    after = loss_of(objective, field, batch)
+    assert after < 1e-2 * before
+    last = {name: p for name, p in field.named_parameters() if "last" in name}
+    assert len(last) == 2
+    start = [p.detach().clone() for p in last.values()]
+    for seed in range(5):
+        torch.manual_seed(seed)
+        for p, old in zip(last.values(), start):
+            p.data = old + 1e-2 * torch.randn_like(old)
+        assert loss_of(objective, field, batch) > after
+    for name, p in field.named_parameters():
+        if name in others:
+            torch.testing.assert_close(p, others[name], rtol=0, atol=0)
+
+
+def test_of_another_statement_the_loss_falls() -> None:
+    objective, field, batch = stated(KleinGordon(stop=1.0), hard=False)
+    before = loss_of(objective, field, batch)
+    assert fit_last_layer(objective, field, batch)
+    assert loss_of(objective, field, batch) < 0.1 * before
+
+
+def test_a_step_that_makes_the_loss_larger_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective, field, batch = stated(SinePoisson())
+    linearised = PhysicsInformed.linearised
+
+    def wrong(self: PhysicsInformed, *given: Any) -> Any:
+        r, J = linearised(self, *given)
+        return r, -0.1 * J
+
+    monkeypatch.setattr(PhysicsInformed, "linearised", wrong)
+    before = {name: p.clone() for name, p in field.named_parameters()}
+    assert not fit_last_layer(objective, field, batch)
+    for name, p in field.named_parameters():
+        torch.testing.assert_close(p, before[name], rtol=0, atol=0)
+
+
+def test_layers_that_are_frozen_or_not_linear_stay() -> None:
+    objective, field, batch = stated(SinePoisson(), MLP)
+    assert not fit_last_layer(objective, field, batch)
+    objective, field, batch = stated(SinePoisson())
+    for name, p in field.named_parameters():
+        p.requires_grad_("last" not in name)
+    before = {name: p.clone() for name, p in field.named_parameters()}
+    assert not fit_last_layer(objective, field, batch)
+    for name, p in field.named_parameters():
+        torch.testing.assert_close(p, before[name], rtol=0, atol=0)
+
+
+def test_training_begins_there() -> None:
+    """Steps of length 0: what is there at the end is the start."""
+    torch.manual_seed(0)
+    problem = SineHelmholtz(1, 1)
+    data = Collocation(problem, inside=300, steps=2, test_resolutions=(11,))
+    task = TrainingTask(
+        PirateNet(**data.model_arguments), PhysicsInformed(problem), partial(torch.optim.SGD, lr=0.0)
+    )
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        precision="64-true",
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(task, datamodule=data)
+    assert float(trainer.callback_metrics["valid/l2"]) < 1e-3
