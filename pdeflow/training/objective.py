@@ -43,6 +43,16 @@ class Objective(nn.Module, abc.ABC):
         """Numbers that are learned beside the model, by name; here none."""
         return {}
 
+    def begin_step(self, step: int) -> None:
+        """Told before each step how many the optimiser has made; what changes while training changes then."""
+
+    def ended(self) -> None:
+        """Told when training has ended: the place to say what the user should know of it."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """Weights of the loss that change while training, by name; here none."""
+        return {}
+
     def constrain(self, model: Any) -> Any:
         """The model that is trained; here the one given."""
         return model

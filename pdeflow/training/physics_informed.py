@@ -22,16 +22,22 @@ from pdeflow.problems import Problem, symbolic
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
 from pdeflow.problems.corners import contradictions
 from pdeflow.problems.domain import Box
+from pdeflow.problems.initial import TIME
 from pdeflow.problems.observed import observations
+from pdeflow.training.bounded_numbers import BoundedNumbers
+from pdeflow.training.loss_balancing import LossBalance
 from pdeflow.training.objective import Objective
+from pdeflow.training.statement_terms import StatementTerms
 from pdeflow.training.statements import (
     NORMAL,
     VALUE,
+    bounds_of,
     check_statement,
     condition_statements,
     given_values,
     observed_statement,
 )
+from pdeflow.training.time_weights import TimeWeights
 
 INSIDE = "inside"
 
@@ -53,17 +59,23 @@ class PhysicsInformed(Objective):
         Of the conditions that are learned.
     unknown
         Names of parameters that are to be found too, with the numbers to start from; logged as
-        ``valid/<name>``.
+        ``valid/<name>``. They stay within the bounds of their distributions.
     wanted_residual
         Training ends once the root of the loss at the points that are held back is this small; by default it
         ends with the epochs.
+    balance
+        How the terms of the loss weigh against each other while training; as above by default.
+    time_weights
+        How the residual at different times weighs while training; evenly by default. Of both the weights stay
+        the same within a step of the optimiser, and validation goes by the loss above.
 
     Raises
     ------
     InvalidInput
         If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate
         that there is not, needs a parameter that has no one value, or gives values on two sides that
-        contradict each other where these meet (where ``hard``; else a warning).
+        contradict each other where these meet (where ``hard``; else a warning). If there is nothing to balance,
+        or no time.
     """
 
     monitor: ClassVar[str] = "valid/loss"
@@ -75,6 +87,8 @@ class PhysicsInformed(Objective):
         weight: float = 10.0,
         unknown: dict[str, float] | None = None,
         wanted_residual: float | None = None,
+        balance: LossBalance | None = None,
+        time_weights: TimeWeights | None = None,
     ) -> None:
         super().__init__()
         if problem is None:
@@ -86,14 +100,13 @@ class PhysicsInformed(Objective):
             raise InvalidInput("objective.wanted_residual", wanted_residual, "a positive number, or null")
         self.problem, self.hard, self.weight = problem, hard, weight
         self.wanted_residual = wanted_residual
-        check_statement(problem, unknown or {})
-        self.unknown = nn.ParameterDict(
-            {name: nn.Parameter(torch.tensor(float(value))) for name, value in (unknown or {}).items()}
-        )
-        symbols = {name: sympy.Symbol(name, real=True) for name in self.unknown}
+        unknown = unknown or {}
+        check_statement(problem, unknown)
+        self.unknown = BoundedNumbers(unknown, {name: bounds_of(problem, name) for name in unknown})
+        symbols = {name: sympy.Symbol(name, real=True) for name in unknown}
         known = {
             name: symbols.get(name, value)
-            for name, value in problem.complete_parameters(dict.fromkeys(self.unknown, 0.0)).items()
+            for name, value in problem.complete_parameters(dict.fromkeys(unknown, 0.0)).items()
         }
         self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
         self.conditions = condition_statements(problem, known)
@@ -106,6 +119,23 @@ class PhysicsInformed(Objective):
         for name, statement in self.conditions.items():
             if name.partition(":")[0] not in self._held or name.endswith(":slope"):
                 self.statements[name] = statement
+        self._begin_weights(balance, time_weights)
+
+    def _begin_weights(self, balance: LossBalance | None, time_weights: TimeWeights | None) -> None:
+        self.balance, self.time_weights, self._step = balance, time_weights, None
+        if balance is not None:
+            if len(self.statements) == 1:
+                expected = f"none, for {self.problem.name} leaves no conditions to learn"
+                hint = "Leave the key out, or learn the conditions: objective.init_args.hard: false."
+                raise InvalidInput("objective.balance", type(balance).__name__, expected, hint)
+            balance.begin(len(self.statements))
+        if time_weights is not None:
+            domain = self.problem.domain
+            if TIME not in domain.axes:
+                expected = f"none, for {self.problem.name} has no axis {TIME}"
+                raise InvalidInput("objective.time_weights", type(time_weights).__name__, expected)
+            self._time = domain.axes.index(TIME)
+            time_weights.begin(domain.lower[self._time], domain.upper[self._time])
 
     def _check_corners(self, given: Mapping[str, tuple[float, list[sympy.Expr]]]) -> None:
         """Values on sides that meet have to agree there: say where they do not."""
@@ -124,7 +154,32 @@ class PhysicsInformed(Objective):
 
     def found(self) -> dict[str, Tensor]:
         """The unknown parameters, as they are now."""
-        return {name: value.detach() for name, value in self.unknown.items()}
+        return {name: value.detach() for name, value in self.unknown.values().items()}
+
+    def begin_step(self, step: int) -> None:
+        """See `Objective.begin_step`: the first evaluation of the step adapts the weights."""
+        due = self.balance is not None and step % self.balance.every == 0
+        self._step = step if due or self.time_weights is not None else None
+
+    def ended(self) -> None:
+        """Say which unknown parameters are at a bound."""
+        for name, bound in self.unknown.at_bounds().items():
+            value = float(self.unknown.values()[name])
+            rank_zero_warn(
+                f"objective.unknown.{name}: training ended at {value:g}, at the bound {bound:g} of {name}. What "
+                f"is asked for may lie beyond: give problem.init_args.{name} a wider distribution, or look at "
+                "the statement and the observed values."
+            )
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that change: those of the terms, and that of the residual at the end of the time."""
+        found = {}
+        if self.balance is not None:
+            found = {f"weight of {name}": w for name, w in zip(self.statements, self.balance.weights)}
+        if self.time_weights is not None:
+            stop = torch.tensor([self.time_weights.stop], dtype=torch.float64)
+            found["weight of the end"] = self.time_weights.at(stop)[0]
+        return found
 
     def constrain(self, network: Field) -> Field:
         """The field that meets the values which are given, where ``hard``."""
@@ -161,7 +216,7 @@ class PhysicsInformed(Objective):
     def _state(self, field: Field, statement: CompiledStatement, points: Tensor) -> Tensor:
         """A statement (N, parts) at points; columns after the coordinates are values or normals."""
         places = points[:, : field.dim]
-        scalars = self._scalars(statement, points, dict(self.unknown))
+        scalars = self._scalars(statement, points, self.unknown.values())
         return statement(places, field.derivatives(places, statement.wanted), scalars)
 
     def _scalars(
@@ -172,9 +227,26 @@ class PhysicsInformed(Objective):
         names = [VALUE] if VALUE in statement.scalars else [NORMAL + axis for axis in axes]
         return {**unknown, **dict(zip(names, points[:, len(axes) :].unbind(1)))}
 
-    def _share(self, name: str, points: Tensor) -> float:
-        """The factor that makes squares of residuals add up to the loss."""
-        return math.sqrt((1.0 if name == INSIDE else self.weight) / len(points))
+    def share(self, name: str, points: Tensor, balanced: bool = True) -> Tensor:
+        """Factors (N, 1) that make squares of residuals add up to the loss; in training as the weights are.
+
+        Those are of squares: their roots come here.
+
+        Parameters
+        ----------
+        name
+            Of a statement.
+        points
+            (N, d), or with further columns.
+        balanced
+            Whether with the weight of the balance.
+        """
+        share = points.new_full((len(points), 1), math.sqrt((1.0 if name == INSIDE else self.weight) / len(points)))
+        if self.training and name == INSIDE and self.time_weights is not None:
+            share = share * self.time_weights.at(points[:, self._time]).sqrt()[:, None]
+        if self.training and balanced and self.balance is not None:
+            share = share * self.balance.weights[list(self.statements).index(name)].sqrt()
+        return share
 
     def predict(self, step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Tensor:
         """Weighted residuals (M,) at the points of a batch; of one on a grid, the values of the field."""
@@ -185,8 +257,25 @@ class PhysicsInformed(Objective):
 
     def weighted(self, field: Field, batch: dict[str, Any]) -> Tensor:
         """Residuals (M,) of all statements, such that their squares add up to the loss."""
-        parts = self.piecewise(field, batch["points"])
-        return torch.cat([(part * self._share(name, part)).flatten() for name, part in parts.items()])
+        parts, points = self.piecewise(field, batch["points"]), batch["points"]
+        if self.training and self._step is not None:
+            self._adapt(field, points, parts, self._step)
+            self._step = None
+        shares = {name: self.share(name, points[name.partition(":")[0]]) for name in parts}
+        return torch.cat([(part * shares[name]).flatten() for name, part in parts.items()])
+
+    def _adapt(
+        self, field: Field, points: Mapping[str, Tensor], parts: Mapping[str, Tensor], step: int
+    ) -> None:
+        """Let the weights follow the model; those of times first, for what is balanced has them."""
+        if self.time_weights is not None:
+            initial = [part for name, part in parts.items() if name.startswith(f"{TIME}-:")]
+            squares = [self.weight * part.detach().square().sum(1).mean() for part in initial]
+            first, residual = points[INSIDE], parts[INSIDE].detach().square().sum(1)
+            total = torch.stack([residual.new_zeros(()), *squares]).sum()
+            self.time_weights.adapt(first[:, self._time], residual, total, step)
+        if self.balance is not None and step % self.balance.every == 0:
+            self.balance.adapt(StatementTerms(self, field, points, parts), step)
 
     def counts(self, batch: dict[str, Any]) -> int:
         """Points of a batch; none of one on a grid, which has no loss."""
@@ -206,24 +295,24 @@ class PhysicsInformed(Objective):
         field
             The model.
         parameters
-            In the order of the Jacobian's columns, as ``field.NAME`` and ``objective.unknown.NAME``.
+            In the order of the Jacobian's columns, as ``field.NAME`` and ``objective.unknown.free.NAME``.
         batch
             With ``points``.
         """
         residuals, rows = [], []
         for name, statement in self.statements.items():
             points = batch["points"][name.partition(":")[0]]
-            share = self._share(name, points)
-            values, slopes = self._slopes(field, statement, points)
+            share = self.share(name, points)
+            values, slopes = self.slopes(field, statement, points)
             if missing := [key for key in parameters if key not in slopes]:
                 expected = "gradients by all parameters from pointwise_gradients, each under its own name"
                 raise InvalidInput(f"model {type(field).__name__}", f"none by {', '.join(missing)}", expected)
             flat = [slopes[key].flatten(2) for key in parameters]
-            rows.append(share * torch.cat(flat, dim=2).flatten(0, 1))
+            rows.append((share[:, :, None] * torch.cat(flat, dim=2)).flatten(0, 1))
             residuals.append((share * values).flatten())
         return torch.cat(residuals), torch.cat(rows)
 
-    def _slopes(
+    def slopes(
         self, field: Field, statement: CompiledStatement, points: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A statement (N, parts) at points, and its gradients (N, parts, *shape) by the parameters.
@@ -237,9 +326,10 @@ class PhysicsInformed(Objective):
         with torch.enable_grad():
             leaves = {index: value.detach().requires_grad_() for index, value in known.items()}
             unknown = {
-                name: p.detach().expand(len(points)).requires_grad_() for name, p in self.unknown.items()
+                name: p.detach().expand(len(points)).requires_grad_() for name, p in self.unknown.free.items()
             }
-            values = statement(places, leaves, self._scalars(statement, points, unknown))
+            numbers = {name: self.unknown.value(name, free) for name, free in unknown.items()}
+            values = statement(places, leaves, self._scalars(statement, points, numbers))
         found: dict[str, list[Tensor]] = {}
         for part in values.unbind(1):
             ends = torch.autograd.grad(
@@ -253,7 +343,7 @@ class PhysicsInformed(Objective):
             for name, slope in by_name.items():
                 found.setdefault(f"field.{name}", []).append(slope)
             for name, slope in zip(unknown, ends[len(leaves) :]):
-                found.setdefault(f"objective.unknown.{name}", []).append(slope[:, None])
+                found.setdefault(f"objective.unknown.free.{name}", []).append(slope[:, None])
         return values.detach(), {name: torch.stack(parts, dim=1) for name, parts in found.items()}
 
 

@@ -161,6 +161,8 @@ class TrainingTask(lightning.LightningModule):
     def _log_train_loss(self) -> None:
         """Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step."""
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+        for name, value in self.objective.weights().items():
+            self.log(f"train/{name}", value, on_step=False, on_epoch=True)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take a batch into the validation metrics; gives the prediction."""
@@ -280,6 +282,11 @@ class TrainingTask(lightning.LightningModule):
         """Check the trainer, and keep the batch for optimisers that see its residuals one by one."""
         self._check_trainer()
         self._batch, self._first_of_batch = batch, True
+        self.objective.begin_step(self.global_step)
+
+    def on_train_end(self) -> None:
+        """Let the objective say what it has to say."""
+        self.objective.ended()
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
