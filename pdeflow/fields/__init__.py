@@ -4,5 +4,6 @@ from pdeflow.fields.field import Field
 from pdeflow.fields.gaussians import Gaussians
 from pdeflow.fields.hard_conditions import HardConditions
 from pdeflow.fields.mlp import MLP
+from pdeflow.fields.time_windows import TimeWindows
 
-__all__ = ["MLP", "Field", "Gaussians", "HardConditions"]
+__all__ = ["MLP", "Field", "Gaussians", "HardConditions", "TimeWindows"]

@@ -28,6 +28,7 @@ from pdeflow.training.schedules import Cosine, OneCycle, Schedule
 from pdeflow.training.stepper_residual import StepperResidual
 from pdeflow.training.supervised import Supervised
 from pdeflow.training.task import TrainingTask
+from pdeflow.training.time_marching import TimeMarching
 
 __all__ = [
     "H1",
@@ -68,5 +69,6 @@ __all__ = [
     "Stages",
     "StepperResidual",
     "Supervised",
+    "TimeMarching",
     "TrainingTask",
 ]

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.training.time_weights import TimeWeights
+from pdeflow.training.time_course import TimeCourse
 
 
-class CausalWeights(TimeWeights):
+class CausalWeights(TimeCourse):
     r"""The weight of an interval of time falls with the residuals of those before it:
 
     .. math:: w_i = \exp\Big(-\epsilon \big(L_0 + \sum_{j < i} L_j\big)\Big),
 
     with the means :math:`L_j` of the squares of the residual in the intervals, and :math:`L_0` what the loss
     has of initial conditions that are learned. :math:`\epsilon` goes from one of the tolerances to the next
-    once every weight is above the threshold.
+    once every weight is above the threshold, or the optimiser stalls.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class CausalWeights(TimeWeights):
         threshold: float = 0.99,
     ) -> None:
         super().__init__()
-        key = "objective.time_weights"
+        key = "objective.time_course"
         if intervals < 2:
             raise InvalidInput(f"{key}.intervals", intervals, "at least 2")
         if not tolerances or not all(value > 0 for value in tolerances):
@@ -63,8 +63,8 @@ class CausalWeights(TimeWeights):
         self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
         self.register_buffer("scale", torch.tensor(tuple(tolerances)), persistent=False)
 
-    def adapt(self, times: Tensor, squares: Tensor, initial: Tensor, step: int) -> None:
-        """See :meth:`TimeWeights.adapt`."""
+    def adapt(self, times: Tensor, squares: Tensor, initial: Tensor) -> None:
+        """See :meth:`TimeCourse.adapt`."""
         number = self._interval(times)
         sums, counts = (
             torch.zeros_like(self.weights).index_add(0, number, part.to(self.weights))
@@ -76,9 +76,19 @@ class CausalWeights(TimeWeights):
         done = (self.weights.min() > self.threshold) & (self.stage < len(self.scale) - 1)
         self.stage += done
 
-    def at(self, times: Tensor) -> Tensor:
-        """See :meth:`TimeWeights.at`."""
+    def advance(self, step: int) -> bool:
+        """See :meth:`TimeCourse.advance`."""
+        further = int(self.stage) < len(self.scale) - 1
+        self.stage += further
+        return further
+
+    def weigh(self, times: Tensor) -> Tensor:
+        """See :meth:`TimeCourse.weigh`."""
         return self.weights[self._interval(times)]
+
+    def progress(self) -> dict[str, Tensor]:
+        """See :meth:`TimeCourse.progress`."""
+        return {"causal weight of the end": self.weights[-1], "causal tolerance": self.scale[self.stage]}
 
     def _interval(self, times: Tensor) -> Tensor:
         share = (times - self.start) / (self.stop - self.start)

@@ -1,52 +1,53 @@
 """A curriculum in time: the equation is learned on a part of the time that grows.
 
 C. L. Wight, J. Zhao, "Solving Allen-Cahn and Cahn-Hilliard equations using the adaptive physics informed
-neural networks", Commun. Comput. Phys. 29 (2021), the first of their approaches.
+neural networks", Commun. Comput. Phys. 29 (2021), the first of their approaches in time.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.training.time_weights import TimeWeights
+from pdeflow.training.time_course import StagedCourse
 
 
-class GrowingTime(TimeWeights):
-    """The residual counts up to a time that moves to the end in equal strides, and not beyond.
+class GrowingTime(StagedCourse):
+    r"""In stage k of K all points lie before :math:`t_0 + (k / K)\, (T - t_0)`, moved towards the start.
 
-    What counts is the mean over that part of the time. Points later than it stay in the batch, with no
-    weight; conditions on sides hold for all times from the start.
+    Points inside and on sides are as many in every stage; those of an `Observed` stay where they are.
 
     Parameters
     ----------
     steps
-        Of the optimiser, in all of them together the time grows; afterwards the whole of it counts.
+        Of the optimiser in a stage, unless it stalls before.
     stages
-        In how many strides, all of as many steps.
+        K; in the last one, which has all steps that are left, the time is whole.
 
     Raises
     ------
     InvalidInput
-        If there are not at least two stages, or fewer steps than stages.
+        If there are not at least two stages and one step.
     """
 
     def __init__(self, steps: int, stages: int = 10) -> None:
-        super().__init__()
         if stages < 2:
-            raise InvalidInput("objective.time_weights.stages", stages, "at least 2")
-        if steps < stages:
-            raise InvalidInput("objective.time_weights.steps", steps, f"at least {stages}, one a stage")
-        self.steps, self.stages, self.share = steps, stages, 1.0 / stages
+            raise InvalidInput("objective.time_course.stages", stages, "at least 2")
+        if steps < 1:
+            raise InvalidInput("objective.time_course.steps", steps, "at least 1, of each stage")
+        super().__init__(steps)
+        self._stages = stages
 
-    def adapt(self, times: Tensor, squares: Tensor, initial: Tensor, step: int) -> None:
-        """See :meth:`TimeWeights.adapt`."""
-        self.share = min(self.stages, step * self.stages // self.steps + 1) / self.stages
+    @property
+    def stages(self) -> int:
+        """How many there are."""
+        return self._stages
 
-    def at(self, times: Tensor) -> Tensor:
-        """See :meth:`TimeWeights.at`."""
-        if self.share == 1.0:  # of which rounding leaves no point out
-            return torch.ones_like(times)
-        reached = times <= self.start + self.share * (self.stop - self.start)
-        return reached.to(times.dtype) / self.share
+    def place(self, times: Tensor) -> Tensor:
+        """See :meth:`TimeCourse.place`."""
+        return self.start + (times - self.start) * (self.stage + 1) / self._stages
+
+    def progress(self) -> dict[str, Tensor]:
+        """See :meth:`TimeCourse.progress`."""
+        reached = self.start + (self.stop - self.start) * (self.stage + 1) / self._stages
+        return {"time reached": reached}

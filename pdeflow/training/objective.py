@@ -43,14 +43,18 @@ class Objective(nn.Module, abc.ABC):
         """Numbers that are learned beside the model, by name; here none."""
         return {}
 
-    def begin_step(self, step: int) -> None:
-        """Told before each step how many the optimiser has made; what changes while training changes then."""
+    def begin_step(self, model: nn.Module, step: int) -> None:
+        """Told before each step, with the model and how many steps there were: the loss may change then only."""
+
+    def advance(self, step: int) -> bool:
+        """Told after so many steps that the optimiser has stalled; whether the loss is another one now."""
+        return False
 
     def ended(self) -> None:
         """Told when training has ended: the place to say what the user should know of it."""
 
-    def weights(self) -> dict[str, Tensor]:
-        """Weights of the loss that change while training, by name; here none."""
+    def progress(self) -> dict[str, Tensor]:
+        """What changes in the loss while training, by name; here nothing."""
         return {}
 
     def constrain(self, model: Any) -> Any:

@@ -37,7 +37,8 @@ from pdeflow.training.statements import (
     given_values,
     observed_statement,
 )
-from pdeflow.training.time_weights import TimeWeights
+from pdeflow.training.time_course import TimeCourse
+from pdeflow.training.time_marching import TimeMarching
 
 INSIDE = "inside"
 
@@ -65,17 +66,17 @@ class PhysicsInformed(Objective):
         ends with the epochs.
     balance
         How the terms of the loss weigh against each other while training; as above by default.
-    time_weights
-        How the residual at different times weighs while training; evenly by default. Of both the weights stay
-        the same within a step of the optimiser, and validation goes by the loss above.
+    time_course
+        How training goes through time: `CausalWeights`, `GrowingTime`, `TimeMarching`; all at once by default.
+        Validation goes by the loss above in any case.
 
     Raises
     ------
     InvalidInput
         If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate
         that there is not, needs a parameter that has no one value, or gives values on two sides that
-        contradict each other where these meet (where ``hard``; else a warning). If there is nothing to balance,
-        or no time.
+        contradict each other where these meet (where ``hard``; else a warning). If there is nothing to
+        balance, or no time.
     """
 
     monitor: ClassVar[str] = "valid/loss"
@@ -88,7 +89,7 @@ class PhysicsInformed(Objective):
         unknown: dict[str, float] | None = None,
         wanted_residual: float | None = None,
         balance: LossBalance | None = None,
-        time_weights: TimeWeights | None = None,
+        time_course: TimeCourse | None = None,
     ) -> None:
         super().__init__()
         if problem is None:
@@ -119,23 +120,28 @@ class PhysicsInformed(Objective):
         for name, statement in self.conditions.items():
             if name.partition(":")[0] not in self._held or name.endswith(":slope"):
                 self.statements[name] = statement
-        self._begin_weights(balance, time_weights)
+        self._begin_balance(balance)
+        self._begin_course(time_course)
 
-    def _begin_weights(self, balance: LossBalance | None, time_weights: TimeWeights | None) -> None:
-        self.balance, self.time_weights, self._step = balance, time_weights, None
-        if balance is not None:
-            if len(self.statements) == 1:
-                expected = f"none, for {self.problem.name} leaves no conditions to learn"
-                hint = "Leave the key out, or learn the conditions: objective.init_args.hard: false."
-                raise InvalidInput("objective.balance", type(balance).__name__, expected, hint)
-            balance.begin(len(self.statements))
-        if time_weights is not None:
-            domain = self.problem.domain
-            if TIME not in domain.axes:
-                expected = f"none, for {self.problem.name} has no axis {TIME}"
-                raise InvalidInput("objective.time_weights", type(time_weights).__name__, expected)
-            self._time = domain.axes.index(TIME)
-            time_weights.begin(domain.lower[self._time], domain.upper[self._time])
+    def _begin_balance(self, balance: LossBalance | None) -> None:
+        self.balance, self._due = balance, None
+        if balance is None:
+            return
+        if len(self.statements) == 1:
+            expected = f"none, for {self.problem.name} leaves no conditions to learn"
+            hint = "Leave the key out, or learn the conditions: objective.init_args.hard: false."
+            raise InvalidInput("objective.balance", type(balance).__name__, expected, hint)
+        balance.begin(len(self.statements))
+
+    def _begin_course(self, course: TimeCourse | None) -> None:
+        self.time_course, domain = course, self.problem.domain
+        if course is None:
+            return
+        if TIME not in domain.axes:
+            expected = f"none, for {self.problem.name} has no axis {TIME}"
+            raise InvalidInput("objective.time_course", type(course).__name__, expected)
+        self._time = domain.axes.index(TIME)
+        course.begin(domain.lower[self._time], domain.upper[self._time])
 
     def _check_corners(self, given: Mapping[str, tuple[float, list[sympy.Expr]]]) -> None:
         """Values on sides that meet have to agree there: say where they do not."""
@@ -156,10 +162,18 @@ class PhysicsInformed(Objective):
         """The unknown parameters, as they are now."""
         return {name: value.detach() for name, value in self.unknown.values().items()}
 
-    def begin_step(self, step: int) -> None:
-        """See `Objective.begin_step`: the first evaluation of the step adapts the weights."""
-        due = self.balance is not None and step % self.balance.every == 0
-        self._step = step if due or self.time_weights is not None else None
+    def begin_step(self, model: nn.Module, step: int) -> None:
+        """See `Objective.begin_step`: the first evaluation of the step adapts weights."""
+        self._due = step
+        if self.time_course is not None:
+            self.time_course.begin_step(step)
+            if isinstance(self.time_course, TimeMarching):
+                assert isinstance(model, Field)
+                self.time_course.choose(model)
+
+    def advance(self, step: int) -> bool:
+        """See `Objective.advance`."""
+        return self.time_course is not None and self.time_course.advance(step)
 
     def ended(self) -> None:
         """Say which unknown parameters are at a bound."""
@@ -171,18 +185,18 @@ class PhysicsInformed(Objective):
                 "the statement and the observed values."
             )
 
-    def weights(self) -> dict[str, Tensor]:
-        """The weights that change: those of the terms, and that of the residual at the end of the time."""
-        found = {}
+    def progress(self) -> dict[str, Tensor]:
+        """Weights of the terms, and how far training has come in time."""
+        found = {} if self.time_course is None else self.time_course.progress()
         if self.balance is not None:
-            found = {f"weight of {name}": w for name, w in zip(self.statements, self.balance.weights)}
-        if self.time_weights is not None:
-            stop = torch.tensor([self.time_weights.stop], dtype=torch.float64)
-            found["weight of the end"] = self.time_weights.at(stop)[0]
+            found |= {f"weight of {name}": w for name, w in zip(self.statements, self.balance.weights)}
         return found
 
     def constrain(self, network: Field) -> Field:
         """The field that meets the values which are given, where ``hard``."""
+        if isinstance(self.time_course, TimeMarching):
+            residual, unknown = self.statements[INSIDE], tuple(self.unknown.start)
+            self.time_course.check(self.problem, residual, unknown, network)
         if not self._held:
             return network
         at, domain = symbolic.coordinates(self.problem), self.problem.domain
@@ -242,8 +256,8 @@ class PhysicsInformed(Objective):
             Whether with the weight of the balance.
         """
         share = points.new_full((len(points), 1), math.sqrt((1.0 if name == INSIDE else self.weight) / len(points)))
-        if self.training and name == INSIDE and self.time_weights is not None:
-            share = share * self.time_weights.at(points[:, self._time]).sqrt()[:, None]
+        if self.training and name == INSIDE and self.time_course is not None:
+            share = share * self.time_course.weigh(points[:, self._time]).sqrt()[:, None]
         if self.training and balanced and self.balance is not None:
             share = share * self.balance.weights[list(self.statements).index(name)].sqrt()
         return share
@@ -257,23 +271,35 @@ class PhysicsInformed(Objective):
 
     def weighted(self, field: Field, batch: dict[str, Any]) -> Tensor:
         """Residuals (M,) of all statements, such that their squares add up to the loss."""
-        parts, points = self.piecewise(field, batch["points"]), batch["points"]
-        if self.training and self._step is not None:
-            self._adapt(field, points, parts, self._step)
-            self._step = None
+        points = self.placed(batch["points"])
+        parts = self.piecewise(field, points)
+        if self.training and self._due is not None:
+            self._adapt(field, points, parts, self._due)
+            self._due = None
         shares = {name: self.share(name, points[name.partition(":")[0]]) for name in parts}
         return torch.cat([(part * shares[name]).flatten() for name, part in parts.items()])
+
+    def placed(self, points: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Points of a batch, in training where in time its course wants them."""
+        if not self.training or self.time_course is None:
+            return points
+        fixed = {f"{TIME}-", f"{TIME}+", *(name for name, _ in observations(self.problem))}
+        found = dict(points)
+        for name in points.keys() - fixed:
+            found[name] = points[name].clone()
+            found[name][:, self._time] = self.time_course.place(points[name][:, self._time])
+        return found
 
     def _adapt(
         self, field: Field, points: Mapping[str, Tensor], parts: Mapping[str, Tensor], step: int
     ) -> None:
-        """Let the weights follow the model; those of times first, for what is balanced has them."""
-        if self.time_weights is not None:
+        """Let weights follow the model; those of times first, for what is balanced has them."""
+        if self.time_course is not None:
             initial = [part for name, part in parts.items() if name.startswith(f"{TIME}-:")]
             squares = [self.weight * part.detach().square().sum(1).mean() for part in initial]
             first, residual = points[INSIDE], parts[INSIDE].detach().square().sum(1)
             total = torch.stack([residual.new_zeros(()), *squares]).sum()
-            self.time_weights.adapt(first[:, self._time], residual, total, step)
+            self.time_course.adapt(first[:, self._time], residual, total)
         if self.balance is not None and step % self.balance.every == 0:
             self.balance.adapt(StatementTerms(self, field, points, parts), step)
 
@@ -300,8 +326,9 @@ class PhysicsInformed(Objective):
             With ``points``.
         """
         residuals, rows = [], []
+        placed = self.placed(batch["points"])
         for name, statement in self.statements.items():
-            points = batch["points"][name.partition(":")[0]]
+            points = placed[name.partition(":")[0]]
             share = self.share(name, points)
             values, slopes = self.slopes(field, statement, points)
             if missing := [key for key in parameters if key not in slopes]:

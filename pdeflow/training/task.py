@@ -161,8 +161,8 @@ class TrainingTask(lightning.LightningModule):
     def _log_train_loss(self) -> None:
         """Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step."""
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
-        for name, value in self.objective.weights().items():
-            self.log(f"train/{name}", value, on_step=False, on_epoch=True)
+        for name, value in self.objective.progress().items():
+            self.log(f"train/{name}", value.float(), on_step=False, on_epoch=True)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take a batch into the validation metrics; gives the prediction."""
@@ -282,7 +282,7 @@ class TrainingTask(lightning.LightningModule):
         """Check the trainer, and keep the batch for optimisers that see its residuals one by one."""
         self._check_trainer()
         self._batch, self._first_of_batch = batch, True
-        self.objective.begin_step(self.global_step)
+        self.objective.begin_step(self.model, self.global_step)
 
     def on_train_end(self) -> None:
         """Let the objective say what it has to say."""
@@ -312,6 +312,9 @@ class TrainingTask(lightning.LightningModule):
                 self._schedule_from(inner)
             self.trainer.should_stop = self.trainer.should_stop or inner.over
         if isinstance(current, VectorOptimiser) and getattr(inner, "stalled", False):
+            if self.objective.advance(self.global_step):
+                current.stalled = False
+                return
             self.trainer.should_stop = True
             rank_zero_warn(f"{type(current).__name__} {current.cause}: stopped.")
 

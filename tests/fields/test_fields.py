@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import MLP, Field, Gaussians, HardConditions
+from pdeflow.fields import MLP, Field, Gaussians, HardConditions, TimeWindows
 from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
 from pdeflow.fields.taylor_series import Orders
 
@@ -32,6 +32,7 @@ FIELDS = {
     "gaussians": lambda: Gaussians(LOWER, UPPER, 2, gaussians=9, sigma=0.4),
     "periodic gaussians": lambda: Gaussians(LOWER, UPPER, 2, periodic=(True, False), gaussians=9, sigma=0.4),
     "one feature": lambda: Gaussians(LOWER, UPPER, 1, gaussians=9, features=1, sigma=0.4, hidden=0),
+    "time windows": lambda: TimeWindows(LOWER, UPPER, 2, windows=3, widths=(5, 4)),
     "hard conditions": hard,
 }
 WANTED = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 1), (1, 3), (4, 0)]

@@ -40,7 +40,7 @@ def test_annealing_follows_the_gradients() -> None:
     objective, field, batch = tiny(weight=WEIGHT, balance=balance)
     expected = {name: 1.0 for name in objective.statements}
     for step in range(3):
-        objective.begin_step(step)
+        objective.begin_step(field, step)
         objective.weighted(field, batch)
         if step % 2 == 0:
             slopes = {}
@@ -61,7 +61,7 @@ def test_annealing_follows_the_gradients() -> None:
 def test_ntk_weights_are_quotients_of_sums_of_eigenvalues() -> None:
     balance = NTKWeights()
     objective, field, batch = tiny(weight=WEIGHT, balance=balance)
-    objective.begin_step(0)
+    objective.begin_step(field, 0)
     objective.weighted(field, batch)
     parameters = {name: p.detach() for name, p in field.named_parameters()}
 
@@ -93,7 +93,7 @@ def test_ntk_weights_look_at_all_points(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr("pdeflow.training.statement_terms.AT_ONCE", at_once)
         balance = NTKWeights()
         objective, field, batch = tiny(balance=balance)
-        objective.begin_step(0)
+        objective.begin_step(field, 0)
         objective.weighted(field, batch)
         found.append(balance.weights)
     torch.testing.assert_close(*found)
@@ -174,7 +174,7 @@ def test_weights_are_roots_on_residuals_and_count_in_training_alone() -> None:
 def test_weights_stay_within_a_step(balance: Any) -> None:
     """Whatever the parameters are: a line search compares values of one function."""
     objective, field, batch = tiny(balance=balance(every=1))
-    objective.begin_step(1)
+    objective.begin_step(field, 1)
     before = objective.balance.weights.clone()
     objective.weighted(field, batch)
     first = objective.balance.weights.clone()
@@ -184,7 +184,7 @@ def test_weights_stay_within_a_step(balance: Any) -> None:
             p.mul_(1.5)
     objective.weighted(field, batch)
     assert torch.equal(objective.balance.weights, first)
-    objective.begin_step(2)
+    objective.begin_step(field, 2)
     objective.eval()
     objective.weighted(field, batch)
     assert torch.equal(objective.balance.weights, first)
@@ -250,5 +250,5 @@ def test_no_device_is_named(balance: Any) -> None:
     objective, field, batch = tiny(balance=balance())
     objective.to("meta")
     points = {name: part.to("meta") for name, part in batch["points"].items()}
-    objective.begin_step(1 if balance is ReLoBRaLo else 0)
+    objective.begin_step(field, 1 if balance is ReLoBRaLo else 0)
     assert objective.weighted(field.to("meta"), {"points": points}).device.type == "meta"
