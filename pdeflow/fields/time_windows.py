@@ -15,15 +15,15 @@ from pdeflow.problems.compiled_statement import MultiIndex
 
 
 class TimeWindows(Field):
-    r"""In each of K equal windows of the last coordinate, time, what was reached before plus a network's part:
+    r"""In each of K equal windows of the last coordinate, time, what was reached before and a network's part:
 
     .. math:: u(x, t) = N_1(x, s_1) + \sum_{k=2}^K (s_k - t_k) N_k(x, s_k), \qquad
               s_k = \min(\max(t, t_k), t_{k+1}),
 
-    where the window k is from :math:`t_k` to :math:`t_{k+1}`. What a network adds vanishes before its window and
-    stays as it is after it, so that windows can be solved one after the other, as by
-    :class:`~pdeflow.training.TimeMarching`. Derivatives by time jump between windows unless the solution is
-    found; between two windows they are those of the later one.
+    where the window k is from :math:`t_k` to :math:`t_{k+1}`. What a network adds vanishes before its window
+    and stays as it is after it, so that windows can be solved one after the other (``TimeMarching``).
+    Derivatives by time jump where windows meet, unless the solution is found, and there are those of the
+    later one.
 
     Parameters
     ----------
@@ -61,7 +61,9 @@ class TimeWindows(Field):
         if windows < 2:
             raise InvalidInput("model.windows", windows, "at least 2", "One window is an MLP.")
         if self.periodic[-1]:
-            raise InvalidInput("model.periodic", list(periodic), "a last coordinate that does not wrap around")
+            raise InvalidInput(
+                "model.periodic", list(periodic), "a last coordinate that does not wrap around"
+            )
         self.windows = windows
         self.current: int | None = None
         start, stop = self.lower[-1], self.upper[-1]
@@ -79,7 +81,7 @@ class TimeWindows(Field):
         )
 
     def train_window(self, number: int) -> None:
-        """Let the network of one window alone need gradients; in training, those of later ones count for nothing.
+        """Let the network of one window alone need gradients; in training later ones count for nothing.
 
         Parameters
         ----------

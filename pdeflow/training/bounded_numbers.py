@@ -61,7 +61,7 @@ class BoundedNumbers(nn.Module):
             low, high = self.bounds[name]
             for bound in (low, high):
                 room = high - low if math.isfinite(high - low) else abs(self.start[name] - bound)
-                if math.isfinite(bound) and abs(float(value) - bound) <= NEAR * room:
+                if math.isfinite(bound) and abs(float(value.detach()) - bound) <= NEAR * room:
                     found[name] = bound
         return found
 

@@ -61,7 +61,7 @@ class CausalWeights(TimeCourse):
         self.intervals, self.threshold = intervals, threshold
         self.register_buffer("weights", torch.ones(intervals))
         self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("scale", torch.tensor(tuple(tolerances)), persistent=False)
+        self.register_buffer("scale", torch.tensor(tuple(tolerances), dtype=torch.float64), persistent=False)
 
     def adapt(self, times: Tensor, squares: Tensor, initial: Tensor) -> None:
         """See :meth:`TimeCourse.adapt`."""
@@ -72,7 +72,7 @@ class CausalWeights(TimeCourse):
         )
         means = sums / counts.clamp_min(1.0)
         before = torch.cat([torch.zeros_like(means[:1]), means[:-1]]).cumsum(0) + initial
-        self.weights.copy_(torch.exp(-self.scale[self.stage] * before))
+        self.weights.copy_(torch.exp(-self._tolerance() * before))
         done = (self.weights.min() > self.threshold) & (self.stage < len(self.scale) - 1)
         self.stage += done
 
@@ -88,7 +88,11 @@ class CausalWeights(TimeCourse):
 
     def progress(self) -> dict[str, Tensor]:
         """See :meth:`TimeCourse.progress`."""
-        return {"causal weight of the end": self.weights[-1], "causal tolerance": self.scale[self.stage]}
+        return {"causal weight of the end": self.weights[-1], "causal tolerance": self._tolerance()[0]}
+
+    def _tolerance(self) -> Tensor:
+        """(1,), without asking the device which one."""
+        return self.scale.index_select(0, self.stage.reshape(1))
 
     def _interval(self, times: Tensor) -> Tensor:
         share = (times - self.start) / (self.stop - self.start)

@@ -44,7 +44,7 @@ class Objective(nn.Module, abc.ABC):
         return {}
 
     def begin_step(self, model: nn.Module, step: int) -> None:
-        """Told before each step, with the model and how many steps there were: the loss may change then only."""
+        """Told before each step how many there were; with the model. Only then the loss may change."""
 
     def advance(self, step: int) -> bool:
         """Told after so many steps that the optimiser has stalled; whether the loss is another one now."""

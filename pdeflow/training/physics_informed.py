@@ -67,8 +67,8 @@ class PhysicsInformed(Objective):
     balance
         How the terms of the loss weigh against each other while training; as above by default.
     time_course
-        How training goes through time: `CausalWeights`, `GrowingTime`, `TimeMarching`; all at once by default.
-        Validation goes by the loss above in any case.
+        How training goes through time: `CausalWeights`, `GrowingTime`, `TimeMarching`; by default all of it
+        counts at once. Validation goes by the loss above in any case.
 
     Raises
     ------
@@ -178,11 +178,11 @@ class PhysicsInformed(Objective):
     def ended(self) -> None:
         """Say which unknown parameters are at a bound."""
         for name, bound in self.unknown.at_bounds().items():
-            value = float(self.unknown.values()[name])
+            value = float(self.found()[name])
             rank_zero_warn(
-                f"objective.unknown.{name}: training ended at {value:g}, at the bound {bound:g} of {name}. What "
-                f"is asked for may lie beyond: give problem.init_args.{name} a wider distribution, or look at "
-                "the statement and the observed values."
+                f"objective.unknown.{name}: training ended at {value:g}, at the bound {bound:g} of {name}. "
+                f"What is asked for may lie beyond: give problem.init_args.{name} a wider distribution, or "
+                "look at the statement and the observed values."
             )
 
     def progress(self) -> dict[str, Tensor]:
@@ -255,7 +255,9 @@ class PhysicsInformed(Objective):
         balanced
             Whether with the weight of the balance.
         """
-        share = points.new_full((len(points), 1), math.sqrt((1.0 if name == INSIDE else self.weight) / len(points)))
+        share = points.new_full(
+            (len(points), 1), math.sqrt((1.0 if name == INSIDE else self.weight) / len(points))
+        )
         if self.training and name == INSIDE and self.time_course is not None:
             share = share * self.time_course.weigh(points[:, self._time]).sqrt()[:, None]
         if self.training and balanced and self.balance is not None:

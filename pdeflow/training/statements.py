@@ -59,9 +59,10 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
 
 
 def bounds_of(problem: Problem, parameter: str) -> tuple[float, float]:
-    """Between which numbers a parameter lies: those of its distribution, or above 0 where it is a positive number.
+    """Between which numbers a parameter lies: those of its distribution.
 
-    A distribution of one value is no bound: the parameter was given it before it was asked for.
+    One value is no bound, for the parameter was given it before it was asked for: then above 0 where it is
+    positive, or anywhere.
     """
     stated = problem.parameters[parameter]
     if stated.distribution.fixed is None:

@@ -162,7 +162,7 @@ class TrainingTask(lightning.LightningModule):
         """Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step."""
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
         for name, value in self.objective.progress().items():
-            self.log(f"train/{name}", value.float(), on_step=False, on_epoch=True)
+            self.log(f"train/{name}", value.float(), on_step=False, on_epoch=True, batch_size=1)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take a batch into the validation metrics; gives the prediction."""

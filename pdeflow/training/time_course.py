@@ -38,7 +38,7 @@ class TimeCourse(nn.Module):
         """
 
     def advance(self, step: int) -> bool:
-        """Told after so many steps that the optimiser has stalled: go on, if there is where to; whether there is."""
+        """Told after so many steps that the optimiser has stalled: go on; whether there was where to."""
         return False
 
     def weigh(self, times: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Time marching: window after window, each of which starts from the end of the one before.
 
-C. L. Wight, J. Zhao, Commun. Comput. Phys. 29 (2021), the second of their approaches in time; A. Krishnapriyan,
-A. Gholami, S. Zhe, R. Kirby, M. W. Mahoney, "Characterizing possible failure modes in physics-informed neural
-networks", NeurIPS 2021.
+C. L. Wight, J. Zhao, Commun. Comput. Phys. 29 (2021), the second of their approaches in time; A.
+Krishnapriyan, A. Gholami, S. Zhe, R. Kirby, M. W. Mahoney, "Characterizing possible failure modes in
+physics-informed neural networks", NeurIPS 2021.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class TimeMarching(StagedCourse):
         """One a window."""
         return self.windows
 
-    def check(self, problem: Problem, residual: CompiledStatement, learned: tuple[str, ...], field: Field) -> None:
+    def check(
+        self, problem: Problem, residual: CompiledStatement, learned: tuple[str, ...], field: Field
+    ) -> None:
         """Know the windows of a field.
 
         Parameters
@@ -61,9 +63,9 @@ class TimeMarching(StagedCourse):
         Raises
         ------
         InvalidInput
-            If the field has no windows, or they cannot be solved one by one: the equation is not of first order
-            in the last coordinate, which has to be time, something is known of later times, or a parameter
-            belongs to all of them.
+            If the field has no windows, or they cannot be solved one by one: the equation is not of first
+            order in the last coordinate, which has to be time, something is known of later times, or a
+            parameter belongs to all of them.
         """
         name, key = problem.name, "objective.time_course"
         if not isinstance(field, TimeWindows):
@@ -76,15 +78,16 @@ class TimeMarching(StagedCourse):
             wrong = f"the coordinates {', '.join(axes)}"
         elif max(orders) != 1:
             wrong = f"time derivatives up to order {max(orders)}"
-        elif observations(problem):
+        elif next(observations(problem), None) is not None:
             wrong = "observed values"
         elif learned:
             wrong = f"unknown parameters ({', '.join(learned)})"
         elif any(f"{TIME}+" in c.sides(problem.domain) for c in problem.conditions):
             wrong = f"conditions on {TIME}+"
         if wrong is not None:
-            expected = f"an equation of first order in the last coordinate {TIME}, with nothing known of later times"
-            raise InvalidInput(key, f"TimeMarching for {name}, which has {wrong}", expected, "Take CausalWeights.")
+            got = f"TimeMarching for {name}, which has {wrong}"
+            expected = f"first order in time, the last coordinate {TIME}, and nothing known of later times"
+            raise InvalidInput(key, got, expected, "Take CausalWeights or GrowingTime.")
         self.windows = field.windows
 
     def choose(self, model: Field) -> None:

@@ -51,7 +51,7 @@ def run(
 def assert_resumed_is_whole(
     make: Any, optimizer: Any, folder: Path, network: Any = lambda: None
 ) -> dict[str, Tensor]:
-    """After step 6 of 12 a new task goes on and ends where the first one did, digit by digit; gives the state."""
+    """After step 6 of 12 a new task goes on and ends where the first did, digit by digit; gives the state."""
     torch.manual_seed(1)
     whole, _ = run(make(), optimizer, callbacks=[Saves(6, folder / "half.ckpt")], model=network())
     rest, trainer = run(make(), optimizer, resumed=folder / "half.ckpt", model=network())
@@ -73,9 +73,7 @@ def tiny(
     return objective, field, {"points": Collocation(problem, inside=30, on_sides=7).points(0, 30)}
 
 
-def terms(
-    objective: PhysicsInformed, field: Field, batch: dict[str, dict[str, Tensor]]
-) -> dict[str, Tensor]:
+def terms(objective: PhysicsInformed, field: Field, batch: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
     """Residuals of the heated rod by statement, (N,) each with a tape, without a compiled statement."""
     points = batch["points"]
 

