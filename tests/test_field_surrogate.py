@@ -17,7 +17,7 @@ import pdeflow
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.exported_program import exported, facts
-from pdeflow.fields import MLP, Field, Gaussians, HardConditions
+from pdeflow.fields import MLP, Field, Gaussians, HardConditions, TimeWindows
 from pdeflow.operators import FNO
 from pdeflow.problems import Ball, Box, Cylinder, Polygon
 
@@ -30,8 +30,11 @@ def made(kind: str = "hard") -> Field:
     torch.manual_seed(0)
     if kind == "gaussians":
         return Gaussians(LOWER, UPPER, periodic=(True, False), gaussians=7).double()
-    network = MLP(LOWER, UPPER, 2 if kind == "two" else 1, widths=(5,)).double()
-    if kind != "hard":
+    network: Field = MLP(LOWER, UPPER, 2 if kind == "two" else 1, widths=(5,)).double()
+    if kind == "windows":
+        network = TimeWindows(LOWER, UPPER, windows=3, widths=(5,)).double().eval()
+        network.train_window(1)
+    elif kind != "hard":
         return network
     return HardConditions(network, [sympy.exp(-0.1 * T) * sympy.cos(X)], [T * (1 - X**2)], {"x": X, "t": T})
 
@@ -47,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     return pdeflow.save(made(), tmp_path / "kept", NAMES, metrics={"valid/loss": 1e-9})
 
 
-@pytest.mark.parametrize("kind", ["hard", "mlp", "gaussians", "two"])
+@pytest.mark.parametrize("kind", ["hard", "mlp", "gaussians", "two", "windows"])
 def test_round_trip(kind: str, tmp_path: Path) -> None:
     field = made(kind)
     again = pdeflow.load(pdeflow.save(field, tmp_path / kind))
@@ -195,7 +198,7 @@ def test_the_card_says_how_to_ask(folder: Path) -> None:
         assert said in card
 
 
-@pytest.mark.parametrize("kind", ["hard", "gaussians"])
+@pytest.mark.parametrize("kind", ["hard", "gaussians", "windows"])
 def test_an_exported_field_takes_any_number_of_points(kind: str, tmp_path: Path) -> None:
     surrogate = pdeflow.load(pdeflow.save(made(kind), tmp_path, NAMES))
     program, x = exported(surrogate).module(), points(9)

@@ -17,7 +17,7 @@ from pdeflow.problems.compiled_statement import MultiIndex
 class TimeWindows(Field):
     r"""In each of K equal windows of the last coordinate, time, what was reached before and a network's part:
 
-    .. math:: u(x, t) = N_1(x, s_1) + \sum_{k=2}^K (s_k - t_k) N_k(x, s_k), \qquad
+    .. math:: u(x, t) = N_1(x, s_1) + \sum_{k=2}^K \frac{s_k - t_k}{t_{k+1} - t_k} N_k(x, s_k), \qquad
               s_k = \min(\max(t, t_k), t_{k+1}),
 
     where the window k is from :math:`t_k` to :math:`t_{k+1}`. What a network adds vanishes before its window
@@ -146,8 +146,8 @@ class TimeWindows(Field):
         factors = {}
         for index in dict.fromkeys(wanted):
             moves = inside if index[-1] else torch.ones_like(inside)
-            parts = {index: moves * (s - low) if k else moves}
-            if k and index[-1]:
-                parts[(*index[:-1], index[-1] - 1)] = index[-1] * inside
+            parts = {index: moves if first else moves * (s - low) / (high - low)}
+            if index[-1] and not first:
+                parts[(*index[:-1], index[-1] - 1)] = index[-1] / (high - low) * inside
             factors[index] = parts
         return places, factors

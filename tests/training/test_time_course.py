@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -17,7 +18,9 @@ from pdeflow.errors import InvalidInput
 from pdeflow.fields import MLP, TimeWindows
 from pdeflow.problems import Box, D, Dirichlet, HeatedRod, Initial, Observed, Problem, SinePoisson
 from pdeflow.training import (
+    RAD,
     CausalWeights,
+    Collocation,
     EnergyNaturalGradient,
     GrowingTime,
     LearningRateAnnealing,
@@ -157,6 +160,15 @@ def test_observed_values_stay_at_their_times() -> None:
     for name in ("inside", "x-", "x+"):
         assert float(found[name][:, 1].max()) <= 0.1
         assert torch.equal(found[name][:, 0], batch["points"][name][:, 0])
+
+
+def test_points_are_chosen_by_residuals_where_they_are_moved_to() -> None:
+    objective, field, batch = tiny(time_course=GrowingTime(steps=1))
+    data = Collocation(objective.problem, resample=RAD())
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(objective=objective, model=field))  # pyright: ignore[reportAttributeAccessIssue]
+    found = data._residual_norm(batch["points"]["inside"])
+    places = moved(batch, 0.0, 0.1)["points"]["inside"]
+    torch.testing.assert_close(found, objective.residual(field, places).norm(dim=1).detach())
 
 
 def windowed(**settings: Any) -> tuple[PhysicsInformed, Any, Any]:
