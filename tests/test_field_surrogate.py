@@ -17,7 +17,16 @@ import pdeflow
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.exported_program import exported, facts
-from pdeflow.fields import MLP, Field, FourierFeatures, Gaussians, HardConditions, PirateNet, Separable
+from pdeflow.fields import (
+    MLP,
+    Field,
+    FourierFeatures,
+    Gaussians,
+    HardConditions,
+    PirateNet,
+    Separable,
+    TimeWindows,
+)
 from pdeflow.operators import FNO
 from pdeflow.problems import Ball, Box, Cylinder, Polygon
 
@@ -38,8 +47,11 @@ def made(kind: str = "hard") -> Field:
     if kind in ("separable", "pirate"):
         make = Separable if kind == "separable" else PirateNet
         return make(LOWER, UPPER, periodic=(True, False)).double()
-    network = MLP(LOWER, UPPER, 2 if kind == "two" else 1, widths=(5,)).double()
-    if kind != "hard":
+    network: Field = MLP(LOWER, UPPER, 2 if kind == "two" else 1, widths=(5,)).double()
+    if kind == "windows":
+        network = TimeWindows(LOWER, UPPER, windows=3, widths=(5,)).double().eval()
+        network.train_window(1)
+    elif kind != "hard":
         return network
     return HardConditions(network, [sympy.exp(-0.1 * T) * sympy.cos(X)], [T * (1 - X**2)], {"x": X, "t": T})
 
@@ -55,7 +67,9 @@ def folder(tmp_path: Path) -> Path:
     return pdeflow.save(made(), tmp_path / "kept", NAMES, metrics={"valid/loss": 1e-9})
 
 
-@pytest.mark.parametrize("kind", ["hard", "mlp", "gaussians", "full", "separable", "pirate", "fourier", "two"])
+@pytest.mark.parametrize(
+    "kind", ["hard", "mlp", "gaussians", "full", "separable", "pirate", "fourier", "two", "windows"]
+)
 def test_round_trip(kind: str, tmp_path: Path) -> None:
     field = made(kind)
     again = pdeflow.load(pdeflow.save(field, tmp_path / kind))
@@ -203,7 +217,7 @@ def test_the_card_says_how_to_ask(folder: Path) -> None:
         assert said in card
 
 
-@pytest.mark.parametrize("kind", ["hard", "gaussians", "full", "separable", "pirate"])
+@pytest.mark.parametrize("kind", ["hard", "gaussians", "full", "separable", "pirate", "windows"])
 def test_an_exported_field_takes_any_number_of_points(kind: str, tmp_path: Path) -> None:
     surrogate = pdeflow.load(pdeflow.save(made(kind), tmp_path, NAMES))
     program, x = exported(surrogate).module(), points(9)

@@ -7,5 +7,15 @@ from pdeflow.fields.hard_conditions import HardConditions
 from pdeflow.fields.mlp import MLP
 from pdeflow.fields.pirate_net import PirateNet
 from pdeflow.fields.separable import Separable
+from pdeflow.fields.time_windows import TimeWindows
 
-__all__ = ["MLP", "Field", "FourierFeatures", "Gaussians", "HardConditions", "PirateNet", "Separable"]
+__all__ = [
+    "MLP",
+    "Field",
+    "FourierFeatures",
+    "Gaussians",
+    "HardConditions",
+    "PirateNet",
+    "Separable",
+    "TimeWindows",
+]

@@ -231,10 +231,10 @@ class Collocation(LightningDataModule):
         """The norm (N,) of the residual of the model as it is at points (N, d), float64 on the host."""
         task: Any = self.trainer.lightning_module  # pyright: ignore[reportOptionalMemberAccess]
         like = next(task.model.parameters())
-        sizes = [
-            task.objective.residual(task.model, part.to(like)).norm(dim=1).to("cpu", torch.float64)
-            for part in points.split(AT_ONCE)
-        ]
+        sizes = []
+        for part in points.split(AT_ONCE):
+            placed = task.objective.placed({INSIDE: part.to(like)})[INSIDE]
+            sizes.append(task.objective.residual(task.model, placed).norm(dim=1).to("cpu", torch.float64))
         return torch.cat(sizes)
 
     def state_dict(self) -> dict[str, Any]:

@@ -110,7 +110,10 @@ def conditioning(
     chosen = _fine_points(objective.problem, field) if points is None else points
     like = next(iter(parameters.values()))
     batch = {"points": {name: p.to(like) for name, p in chosen.items()}}
+    training = objective.training
+    objective.eval()  # without weights that change in training
     _, jacobian = objective.linearised(field, parameters, batch)
+    objective.train(training)
     if not bool(torch.isfinite(jacobian).all()):
         name, expected = f"model {type(field).__name__}", "finite residuals and slopes at all points"
         raise InvalidInput(name, "some that are not", expected)

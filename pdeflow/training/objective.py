@@ -43,6 +43,20 @@ class Objective(nn.Module, abc.ABC):
         """Numbers that are learned beside the model, by name; here none."""
         return {}
 
+    def begin_step(self, model: nn.Module, step: int) -> None:
+        """Told before each step how many there were; with the model. Only then the loss may change."""
+
+    def advance(self, step: int) -> bool:
+        """Told after so many steps that the optimiser has stalled; whether the loss is another one now."""
+        return False
+
+    def ended(self) -> None:
+        """Told when training has ended: the place to say what the user should know of it."""
+
+    def progress(self) -> dict[str, Tensor]:
+        """What changes in the loss while training, by name; here nothing."""
+        return {}
+
     def constrain(self, model: Any) -> Any:
         """The model that is trained; here the one given."""
         return model

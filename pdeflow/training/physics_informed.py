@@ -23,16 +23,23 @@ from pdeflow.problems import Problem, symbolic
 from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex, compile_residual
 from pdeflow.problems.corners import contradictions
 from pdeflow.problems.domain import Box
+from pdeflow.problems.initial import TIME
 from pdeflow.problems.observed import observations
+from pdeflow.training.bounded_numbers import BoundedNumbers
+from pdeflow.training.loss_balancing import LossBalance
 from pdeflow.training.objective import Objective
+from pdeflow.training.statement_terms import StatementTerms
 from pdeflow.training.statements import (
     NORMAL,
     VALUE,
+    bounds_of,
     check_statement,
     condition_statements,
     given_values,
     observed_statement,
 )
+from pdeflow.training.time_course import TimeCourse
+from pdeflow.training.time_marching import TimeMarching
 
 INSIDE = "inside"
 
@@ -57,20 +64,26 @@ class PhysicsInformed(Objective):
         Of the conditions that are learned.
     unknown
         Names of parameters that are to be found too, with the numbers to start from; logged as
-        ``valid/<name>``.
+        ``valid/<name>``. They stay within the bounds of their distributions.
     wanted_residual
         Training ends once the root of the loss at the points that are held back is this small; by default it
         ends with the epochs.
     precondition
         Whether to divide the waves of a `FourierFeatures` by the symbol of the operator
         (:mod:`~pdeflow.fields.operator_preconditioner`); the condition numbers before and after are told.
+    balance
+        How the terms of the loss weigh against each other while training; as above by default.
+    time_course
+        How training goes through time: `CausalWeights`, `GrowingTime`, `TimeMarching`; by default all of it
+        counts at once. Validation goes by the loss above in any case.
 
     Raises
     ------
     InvalidInput
         If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate
         that there is not, needs a parameter that has no one value, or gives values on two sides that
-        contradict each other where these meet (where ``hard``; else a warning).
+        contradict each other where these meet (where ``hard``; else a warning). If there is nothing to
+        balance, or no time.
     """
 
     monitor: ClassVar[str] = "valid/loss"
@@ -83,6 +96,8 @@ class PhysicsInformed(Objective):
         unknown: dict[str, float] | None = None,
         wanted_residual: float | None = None,
         precondition: bool = False,
+        balance: LossBalance | None = None,
+        time_course: TimeCourse | None = None,
     ) -> None:
         super().__init__()
         if problem is None:
@@ -94,14 +109,13 @@ class PhysicsInformed(Objective):
             raise InvalidInput("objective.wanted_residual", wanted_residual, "a positive number, or null")
         self.problem, self.hard, self.weight = problem, hard, weight
         self.wanted_residual, self.precondition = wanted_residual, precondition
-        check_statement(problem, unknown or {})
-        self.unknown = nn.ParameterDict(
-            {name: nn.Parameter(torch.tensor(float(value))) for name, value in (unknown or {}).items()}
-        )
-        symbols = {name: sympy.Symbol(name, real=True) for name in self.unknown}
+        unknown = unknown or {}
+        check_statement(problem, unknown)
+        self.unknown = BoundedNumbers(unknown, {name: bounds_of(problem, name) for name in unknown})
+        symbols = {name: sympy.Symbol(name, real=True) for name in unknown}
         known = {
             name: symbols.get(name, value)
-            for name, value in problem.complete_parameters(dict.fromkeys(self.unknown, 0.0)).items()
+            for name, value in problem.complete_parameters(dict.fromkeys(unknown, 0.0)).items()
         }
         self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
         self.conditions = condition_statements(problem, known)
@@ -114,6 +128,28 @@ class PhysicsInformed(Objective):
         for name, statement in self.conditions.items():
             if name.partition(":")[0] not in self._held or name.endswith(":slope"):
                 self.statements[name] = statement
+        self._begin_balance(balance)
+        self._begin_course(time_course)
+
+    def _begin_balance(self, balance: LossBalance | None) -> None:
+        self.balance, self._due = balance, None
+        if balance is None:
+            return
+        if len(self.statements) == 1:
+            expected = f"none, for {self.problem.name} leaves no conditions to learn"
+            hint = "Leave the key out, or learn the conditions: objective.init_args.hard: false."
+            raise InvalidInput("objective.balance", type(balance).__name__, expected, hint)
+        balance.begin(len(self.statements))
+
+    def _begin_course(self, course: TimeCourse | None) -> None:
+        self.time_course, domain = course, self.problem.domain
+        if course is None:
+            return
+        if TIME not in domain.axes:
+            expected = f"none, for {self.problem.name} has no axis {TIME}"
+            raise InvalidInput("objective.time_course", type(course).__name__, expected)
+        self._time = domain.axes.index(TIME)
+        course.begin(domain.lower[self._time], domain.upper[self._time])
 
     def _check_corners(self, given: Mapping[str, tuple[float, list[sympy.Expr]]]) -> None:
         """Values on sides that meet have to agree there: say where they do not."""
@@ -132,12 +168,45 @@ class PhysicsInformed(Objective):
 
     def found(self) -> dict[str, Tensor]:
         """The unknown parameters, as they are now."""
-        return {name: value.detach() for name, value in self.unknown.items()}
+        return {name: value.detach() for name, value in self.unknown.values().items()}
+
+    def begin_step(self, model: nn.Module, step: int) -> None:
+        """See `Objective.begin_step`: the first evaluation of the step adapts weights."""
+        self._due = step
+        if self.time_course is not None:
+            self.time_course.begin_step(step)
+            if isinstance(self.time_course, TimeMarching):
+                assert isinstance(model, Field)
+                self.time_course.choose(model)
+
+    def advance(self, step: int) -> bool:
+        """See `Objective.advance`."""
+        return self.time_course is not None and self.time_course.advance(step)
+
+    def ended(self) -> None:
+        """Say which unknown parameters are at a bound."""
+        for name, bound in self.unknown.at_bounds().items():
+            value = float(self.found()[name])
+            rank_zero_warn(
+                f"objective.unknown.{name}: training ended at {value:g}, at the bound {bound:g} of {name}. "
+                f"What is asked for may lie beyond: give problem.init_args.{name} a wider distribution, or "
+                "look at the statement and the observed values."
+            )
+
+    def progress(self) -> dict[str, Tensor]:
+        """Weights of the terms, and how far training has come in time."""
+        found = {} if self.time_course is None else self.time_course.progress()
+        if self.balance is not None:
+            found |= {f"weight of {name}": w for name, w in zip(self.statements, self.balance.weights)}
+        return found
 
     def constrain(self, network: Field) -> Field:
         """The field that meets the values which are given, where ``hard``; its waves preconditioned."""
         if self.precondition:
             self._rescale(network)
+        if isinstance(self.time_course, TimeMarching):
+            residual, unknown = self.statements[INSIDE], tuple(self.unknown.start)
+            self.time_course.check(self.problem, residual, unknown, network)
         if not self._held:
             return network
         at, domain = symbolic.coordinates(self.problem), self.problem.domain
@@ -192,7 +261,7 @@ class PhysicsInformed(Objective):
     ) -> Tensor:
         """A statement (N, parts) at points; columns after the coordinates are values or normals."""
         places = points[:, : field.dim]
-        scalars = self._scalars(statement, points, dict(self.unknown))
+        scalars = self._scalars(statement, points, self.unknown.values())
         return statement(places, _derivatives(field, statement, places, axes), scalars)
 
     def _scalars(
@@ -203,9 +272,28 @@ class PhysicsInformed(Objective):
         names = [VALUE] if VALUE in statement.scalars else [NORMAL + axis for axis in axes]
         return {**unknown, **dict(zip(names, points[:, len(axes) :].unbind(1)))}
 
-    def _share(self, name: str, points: Tensor) -> float:
-        """The factor that makes squares of residuals add up to the loss."""
-        return math.sqrt((1.0 if name == INSIDE else self.weight) / len(points))
+    def share(self, name: str, points: Tensor, balanced: bool = True) -> Tensor:
+        """Factors (N, 1) that make squares of residuals add up to the loss; in training as the weights are.
+
+        Those are of squares: their roots come here.
+
+        Parameters
+        ----------
+        name
+            Of a statement.
+        points
+            (N, d), or with further columns.
+        balanced
+            Whether with the weight of the balance.
+        """
+        share = points.new_full(
+            (len(points), 1), math.sqrt((1.0 if name == INSIDE else self.weight) / len(points))
+        )
+        if self.training and name == INSIDE and self.time_course is not None:
+            share = share * self.time_course.weigh(points[:, self._time]).sqrt()[:, None]
+        if self.training and balanced and self.balance is not None:
+            share = share * self.balance.weights[list(self.statements).index(name)].sqrt()
+        return share
 
     def predict(self, step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Tensor:
         """Weighted residuals (M,) at the points of a batch; of one on a grid, the values of the field."""
@@ -216,8 +304,50 @@ class PhysicsInformed(Objective):
 
     def weighted(self, field: Field, batch: dict[str, Any]) -> Tensor:
         """Residuals (M,) of all statements, such that their squares add up to the loss."""
-        parts = self.piecewise(field, batch["points"], batch.get("axes"))
-        return torch.cat([(part * self._share(name, part)).flatten() for name, part in parts.items()])
+        points = self.placed(batch["points"])
+        parts = self.piecewise(field, points, self.placed_axes(batch))
+        if self.training and self._due is not None:
+            self._adapt(field, points, parts, self._due)
+            self._due = None
+        shares = {name: self.share(name, points[name.partition(":")[0]]) for name in parts}
+        return torch.cat([(part * shares[name]).flatten() for name, part in parts.items()])
+
+    def placed(self, points: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Points of a batch, in training where in time its course wants them."""
+        if not self.training or self.time_course is None:
+            return points
+        found = dict(points)
+        for name in points.keys() - self._fixed_in_time():
+            found[name] = points[name].clone()
+            found[name][:, self._time] = self.time_course.place(points[name][:, self._time])
+        return found
+
+    def placed_axes(self, batch: Mapping[str, Any]) -> Axes:
+        """The axes of those sets of points that are products, as `placed` moves them."""
+        axes: Axes = batch.get("axes", {})
+        if not self.training or self.time_course is None:
+            return axes
+        fixed, place = self._fixed_in_time(), self.time_course.place
+        return {
+            name: [place(x) if k == self._time and name not in fixed else x for k, x in enumerate(along)]
+            for name, along in axes.items()
+        }
+
+    def _fixed_in_time(self) -> set[str]:
+        return {f"{TIME}-", f"{TIME}+", *(name for name, _ in observations(self.problem))}
+
+    def _adapt(
+        self, field: Field, points: Mapping[str, Tensor], parts: Mapping[str, Tensor], step: int
+    ) -> None:
+        """Let weights follow the model; those of times first, for what is balanced has them."""
+        if self.time_course is not None:
+            initial = [part for name, part in parts.items() if name.startswith(f"{TIME}-:")]
+            squares = [self.weight * part.detach().square().sum(1).mean() for part in initial]
+            first, residual = points[INSIDE], parts[INSIDE].detach().square().sum(1)
+            total = torch.stack([residual.new_zeros(()), *squares]).sum()
+            self.time_course.adapt(first[:, self._time], residual, total)
+        if self.balance is not None and step % self.balance.every == 0:
+            self.balance.adapt(StatementTerms(self, field, points, parts), step)
 
     def counts(self, batch: dict[str, Any]) -> int:
         """Points of a batch; none of one on a grid, which has no loss."""
@@ -237,30 +367,31 @@ class PhysicsInformed(Objective):
         field
             The model.
         parameters
-            In the order of the Jacobian's columns, as ``field.NAME`` and ``objective.unknown.NAME``.
+            In the order of the Jacobian's columns, as ``field.NAME`` and ``objective.unknown.free.NAME``.
         batch
             With ``points``.
         """
         residuals, rows = [], []
+        placed, axes = self.placed(batch["points"]), self.placed_axes(batch)
         for name, statement in self.statements.items():
             side = name.partition(":")[0]
-            points = batch["points"][side]
-            share = self._share(name, points)
-            values, slopes = self._slopes(field, statement, points, batch.get("axes", {}).get(side))
+            points = placed[side]
+            share = self.share(name, points)
+            values, slopes = self.slopes(field, statement, points, axes.get(side))
             if missing := [key for key in parameters if key not in slopes]:
                 expected = "gradients by all parameters from pointwise_gradients, each under its own name"
                 raise InvalidInput(f"model {type(field).__name__}", f"none by {', '.join(missing)}", expected)
             flat = [slopes[key].flatten(2) for key in parameters]
-            rows.append(share * torch.cat(flat, dim=2).flatten(0, 1))
+            rows.append((share[:, :, None] * torch.cat(flat, dim=2)).flatten(0, 1))
             residuals.append((share * values).flatten())
         return torch.cat(residuals), torch.cat(rows)
 
-    def _slopes(
+    def slopes(
         self,
         field: Field,
         statement: CompiledStatement,
         points: Tensor,
-        axes: Sequence[Tensor] | None,
+        axes: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A statement (N, parts) at points, and its gradients (N, parts, *shape) by the parameters.
 
@@ -273,9 +404,10 @@ class PhysicsInformed(Objective):
         with torch.enable_grad():
             leaves = {index: value.detach().requires_grad_() for index, value in known.items()}
             unknown = {
-                name: p.detach().expand(len(points)).requires_grad_() for name, p in self.unknown.items()
+                name: p.detach().expand(len(points)).requires_grad_() for name, p in self.unknown.free.items()
             }
-            values = statement(places, leaves, self._scalars(statement, points, unknown))
+            numbers = {name: self.unknown.value(name, free) for name, free in unknown.items()}
+            values = statement(places, leaves, self._scalars(statement, points, numbers))
         found: dict[str, list[Tensor]] = {}
         for part in values.unbind(1):
             ends = torch.autograd.grad(
@@ -293,7 +425,7 @@ class PhysicsInformed(Objective):
             for name, slope in by_name.items():
                 found.setdefault(f"field.{name}", []).append(slope)
             for name, slope in zip(unknown, ends[len(leaves) :]):
-                found.setdefault(f"objective.unknown.{name}", []).append(slope[:, None])
+                found.setdefault(f"objective.unknown.free.{name}", []).append(slope[:, None])
         return values.detach(), {name: torch.stack(parts, dim=1) for name, parts in found.items()}
 
 

@@ -41,11 +41,10 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
         known = problem.parameters
         if parameter not in known:
             raise InvalidInput("objective.unknown", parameter, f"a parameter of {name}", choices=known)
-        distribution = known[parameter].distribution
-        low, high = distribution.bounds
-        if distribution.fixed is None and not low <= start <= high:
-            bounds = f"a start from {low:g} to {high:g}, the bounds of {parameter}"
-            raise InvalidInput(f"objective.unknown.{parameter}", start, bounds)
+        low, high = bounds_of(problem, parameter)
+        if not low < start < high:
+            expected = f"a start above {low:g} and below {high:g}, the bounds of {parameter}"
+            raise InvalidInput(f"objective.unknown.{parameter}", start, expected)
     for parameter, stated in problem.parameters.items():
         if parameter not in unknown and stated.distribution.fixed is None:
             hint = (
@@ -57,6 +56,18 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
     domain = problem.domain
     middle = torch.tensor([[0.4 * low + 0.6 * high for low, high in zip(domain.lower, domain.upper)]])
     problem.residual_at_points(lambda x: x.sum(1).sin(), middle, dict(unknown))
+
+
+def bounds_of(problem: Problem, parameter: str) -> tuple[float, float]:
+    """Between which numbers a parameter lies: those of its distribution.
+
+    One value is no bound, for the parameter was given it before it was asked for: then above 0 where it is
+    positive, or anywhere.
+    """
+    stated = problem.parameters[parameter]
+    if stated.distribution.fixed is None:
+        return stated.distribution.bounds
+    return (0.0 if stated.positive else -math.inf), math.inf
 
 
 def given_values(problem: Problem) -> dict[str, tuple[float, list[sympy.Expr]]]:

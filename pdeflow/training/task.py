@@ -162,6 +162,8 @@ class TrainingTask(lightning.LightningModule):
     def _log_train_loss(self) -> None:
         """Once an epoch: the trainer's bookkeeping would cost a small model a tenth of every step."""
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+        for name, value in self.objective.progress().items():
+            self.log(f"train/{name}", value.float(), on_step=False, on_epoch=True, batch_size=1)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take a batch into the validation metrics; gives the prediction."""
@@ -287,6 +289,11 @@ class TrainingTask(lightning.LightningModule):
         if self.global_step == 0 and isinstance(objective, PhysicsInformed) and isinstance(model, Field):
             fit_last_layer(objective, model, batch)
         self._batch, self._first_of_batch = batch, True
+        self.objective.begin_step(self.model, self.global_step)
+
+    def on_train_end(self) -> None:
+        """Let the objective say what it has to say."""
+        self.objective.ended()
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
@@ -312,6 +319,9 @@ class TrainingTask(lightning.LightningModule):
                 self._schedule_from(inner)
             self.trainer.should_stop = self.trainer.should_stop or inner.over
         if isinstance(current, VectorOptimiser) and getattr(inner, "stalled", False):
+            if self.objective.advance(self.global_step):
+                current.stalled = False
+                return
             self.trainer.should_stop = True
             rank_zero_warn(f"{type(current).__name__} {current.cause}: stopped.")
 

@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import MLP, Field, FourierFeatures, Gaussians, HardConditions, PirateNet, Separable
+from pdeflow.fields import (
+    MLP,
+    Field,
+    FourierFeatures,
+    Gaussians,
+    HardConditions,
+    PirateNet,
+    Separable,
+    TimeWindows,
+)
 from pdeflow.fields.field import product_points
 from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
 from pdeflow.fields.taylor_series import Orders
@@ -61,6 +70,7 @@ FIELDS = {
     "periodic pirate net": lambda: pirate(periodic=(True, False), blocks=1, activation="sin"),
     "hard conditions": lambda: hard(MLP(LOWER, UPPER, widths=(6,))),
     "hard gaussians": lambda: hard(Gaussians(LOWER, UPPER, gaussians=9, sigma=0.4)),
+    "time windows": lambda: TimeWindows(LOWER, UPPER, 2, windows=3, widths=(5, 4)),
 }
 WANTED = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 1), (1, 3), (4, 0)]
 

@@ -158,7 +158,9 @@ def test_known_solutions_are_found(problem: Problem, field: type[Field], error: 
         PirateNet: {"width": 16, "blocks": 1},
         Separable: {"widths": (8,), "rank": 8},
     }
-    _, trainer, _ = fitted(problem, field, network=networks[field], points={"inside": 300, "test_resolutions": (11,)})
+    _, trainer, _ = fitted(
+        problem, field, network=networks[field], points={"inside": 300, "test_resolutions": (11,)}
+    )
     assert float(trainer.callback_metrics["valid/l2"]) < error
 
 
@@ -223,7 +225,11 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
         (CauchyRiemann(), {}, "fields of cauchyriemann: got .*'u', 'v'.*, expected the name of one unknown"),
         (Decay(), {}, "parameter 'k' of decay(?s:.*)objective.init_args.unknown"),
         (Decay(), {"unknown": {"k": 2.0}}, None),
-        (Decay(), {"unknown": {"k": 5.0}}, "objective.unknown.k: got 5.0, expected a start from 1 to 4"),
+        (
+            Decay(),
+            {"unknown": {"k": 5.0}},
+            "objective.unknown.k: got 5.0, expected a start above 1 and below 4",
+        ),
         (Decay(), {"unknown": {"c": 5.0}}, "objective.unknown: got 'c'"),
         (Decay(), {"unknown": {"k": 2.0}, "weight": 0.0}, "objective.weight"),
         (Decay(), {"unknown": {"k": 2.0}, "wanted_residual": 0.0}, "objective.wanted_residual"),
@@ -334,9 +340,10 @@ def test_an_unknown_parameter_is_found_and_recorded(tmp_path: Path) -> None:
     task, trainer, _ = fitted(Measured(), unknown={"k": 1.2}, folder=tmp_path)
     assert float(trainer.callback_metrics["valid/k"]) == pytest.approx(2.0, abs=1e-4)
     kept = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    assert kept["objective.unknown.k"].dtype == torch.float64
-    assert float(kept["objective.unknown.k"]) == pytest.approx(2.0, abs=1e-4)
-    assert task.objective.unknown["k"].device == next(task.model.parameters()).device
+    free = kept["objective.unknown.free.k"]  # between 1 and 4
+    assert free.dtype == torch.float64
+    assert 2.5 + 1.5 * math.sin(float(free)) == pytest.approx(2.0, abs=1e-4)
+    assert task.objective.found()["k"].device == next(task.model.parameters()).device
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""Numbers that are learned and stay within bounds.
+
+The map of F. James, M. Roos, "MINUIT, a system for function minimization and analysis of the parameter errors
+and correlations", Comput. Phys. Commun. 10 (1975), where there are two bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+NEAR = 1e-3
+"""How near to a bound a number counts as being at it: in units of what lies between the bounds, or of where
+it started."""
+
+
+class BoundedNumbers(nn.Module):
+    r"""Numbers by name, each a smooth function of a parameter without bounds.
+
+    .. math:: p = \frac{a + b}2 + \frac{b - a}2 \sin\theta, \quad p = a + e^\theta, \quad p = b - e^\theta,
+              \quad p = \theta
+
+    for two bounds, a lower one, an upper one, and none.
+
+    Parameters
+    ----------
+    start
+        The numbers at first, strictly within the bounds.
+    bounds
+        By the same names, lower and upper; infinite where there is none.
+    """
+
+    def __init__(self, start: Mapping[str, float], bounds: Mapping[str, tuple[float, float]]) -> None:
+        super().__init__()
+        self.bounds = {name: bounds[name] for name in start}
+        self.start = dict(start)
+        self.free = nn.ParameterDict(
+            {name: nn.Parameter(torch.tensor(_free(value, *bounds[name]))) for name, value in start.items()}
+        )
+
+    def value(self, name: str, free: Tensor) -> Tensor:
+        """A number, or several, from its parameter; differentiable."""
+        low, high = self.bounds[name]
+        if math.isfinite(low) and math.isfinite(high):
+            return (low + high) / 2 + (high - low) / 2 * free.sin()
+        if math.isfinite(low):
+            return low + free.exp()
+        return high - free.exp() if math.isfinite(high) else free
+
+    def values(self) -> dict[str, Tensor]:
+        """All of them, as they are now."""
+        return {name: self.value(name, free) for name, free in self.free.items()}
+
+    def at_bounds(self) -> dict[str, float]:
+        """The bound that a number is at, of those that are at one."""
+        found = {}
+        for name, value in self.values().items():
+            low, high = self.bounds[name]
+            for bound in (low, high):
+                room = high - low if math.isfinite(high - low) else abs(self.start[name] - bound)
+                if math.isfinite(bound) and abs(float(value.detach()) - bound) <= NEAR * room:
+                    found[name] = bound
+        return found
+
+
+def _free(value: float, low: float, high: float) -> float:
+    if math.isfinite(low) and math.isfinite(high):
+        return math.asin((2 * value - low - high) / (high - low))
+    if math.isfinite(low):
+        return math.log(value - low)
+    return math.log(high - value) if math.isfinite(high) else float(value)

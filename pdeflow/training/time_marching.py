@@ -1,0 +1,106 @@
+"""Time marching: window after window, each of which starts from the end of the one before.
+
+C. L. Wight, J. Zhao, Commun. Comput. Phys. 29 (2021), the second of their approaches in time; A.
+Krishnapriyan, A. Gholami, S. Zhe, R. Kirby, M. W. Mahoney, "Characterizing possible failure modes in
+physics-informed neural networks", NeurIPS 2021.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pdeflow.errors import InvalidInput
+from pdeflow.fields import Field, HardConditions, TimeWindows
+from pdeflow.problems import Problem
+from pdeflow.problems.compiled_statement import CompiledStatement
+from pdeflow.problems.initial import TIME
+from pdeflow.problems.observed import observations
+from pdeflow.training.time_course import StagedCourse
+
+
+class TimeMarching(StagedCourse):
+    """The networks of a `TimeWindows` are trained one after the other, each at points of its own window.
+
+    All points inside and on sides are moved into the window; the networks of the others stay as they are.
+    The field is one, continuous in time, in checkpoints and as a surrogate.
+
+    Parameters
+    ----------
+    steps
+        Of the optimiser in a window, unless it stalls before; the last one has all steps that are left.
+
+    Raises
+    ------
+    InvalidInput
+        If there is not at least one step.
+    """
+
+    def __init__(self, steps: int) -> None:
+        if steps < 1:
+            raise InvalidInput("objective.time_course.steps", steps, "at least 1, of each window")
+        super().__init__(steps)
+        self.windows = 1
+
+    @property
+    def stages(self) -> int:
+        """One a window."""
+        return self.windows
+
+    def check(
+        self, problem: Problem, residual: CompiledStatement, learned: tuple[str, ...], field: Field
+    ) -> None:
+        """Know the windows of a field.
+
+        Parameters
+        ----------
+        problem, residual
+            The statement, and what vanishes inside.
+        learned
+            Names of unknown parameters.
+        field
+            The network of the model.
+
+        Raises
+        ------
+        InvalidInput
+            If the field has no windows, or they cannot be solved one by one: the equation is not of first
+            order in the last coordinate, which has to be time, something is known of later times, or a
+            parameter belongs to all of them.
+        """
+        name, key = problem.name, "objective.time_course"
+        if not isinstance(field, TimeWindows):
+            expected = "TimeWindows, whose networks are trained one after the other"
+            raise InvalidInput("model", type(field).__name__, expected, f"Or leave out {key}.")
+        axes = problem.domain.axes
+        orders = {index[-1] for index in residual.wanted}
+        wrong = None
+        if axes[-1] != TIME:
+            wrong = f"the coordinates {', '.join(axes)}"
+        elif max(orders) != 1:
+            wrong = f"time derivatives up to order {max(orders)}"
+        elif next(observations(problem), None) is not None:
+            wrong = "observed values"
+        elif learned:
+            wrong = f"unknown parameters ({', '.join(learned)})"
+        elif any(f"{TIME}+" in c.sides(problem.domain) for c in problem.conditions):
+            wrong = f"conditions on {TIME}+"
+        if wrong is not None:
+            got = f"TimeMarching for {name}, which has {wrong}"
+            expected = f"first order in time, the last coordinate {TIME}, and nothing known of later times"
+            raise InvalidInput(key, got, expected, "Take CausalWeights or GrowingTime.")
+        self.windows = field.windows
+
+    def choose(self, model: Field) -> None:
+        """Let the network of the current window alone be trained."""
+        network = model.network if isinstance(model, HardConditions) else model
+        assert isinstance(network, TimeWindows)
+        network.train_window(int(self.stage))
+
+    def place(self, times: Tensor) -> Tensor:
+        """See :meth:`TimeCourse.place`."""
+        before = (self.stop - self.start) * self.stage.to(times)
+        return self.start + (before + times - self.start) / self.windows
+
+    def progress(self) -> dict[str, Tensor]:
+        """See :meth:`TimeCourse.progress`."""
+        return {"window": self.stage + 1}
