@@ -15,17 +15,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import Field, FourierFeatures, HardConditions
-from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
-from pdeflow.fields.inverse_distance import factor, inverse_distance_lift
+from pdeflow.fields import Field, FourierFeatures
 from pdeflow.fields.operator_preconditioner import symbol_preconditioner
-from pdeflow.problems import Problem, symbolic
+from pdeflow.problems import Problem
 from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex, compile_residual
-from pdeflow.problems.corners import contradictions
-from pdeflow.problems.domain import Box
 from pdeflow.problems.initial import TIME
 from pdeflow.problems.observed import observations
 from pdeflow.training.bounded_numbers import BoundedNumbers
+from pdeflow.training.hard_values import check_corners, hard_field
 from pdeflow.training.loss_balancing import LossBalance
 from pdeflow.training.objective import Objective
 from pdeflow.training.statement_terms import StatementTerms
@@ -123,7 +120,7 @@ class PhysicsInformed(Objective):
             observed.check(problem.domain)
             self.conditions[f"{name}:value"] = observed_statement(problem)
         given = given_values(problem)
-        self._check_corners(given)
+        check_corners(problem, given, hard)
         self._held = given if hard else {}
         for name, statement in self.conditions.items():
             if name.partition(":")[0] not in self._held or name.endswith(":slope"):
@@ -150,17 +147,6 @@ class PhysicsInformed(Objective):
             raise InvalidInput("objective.time_course", type(course).__name__, expected)
         self._time = domain.axes.index(TIME)
         course.begin(domain.lower[self._time], domain.upper[self._time])
-
-    def _check_corners(self, given: Mapping[str, tuple[float, list[sympy.Expr]]]) -> None:
-        """Values on sides that meet have to agree there: say where they do not."""
-        found = list(contradictions(self.problem.domain, symbolic.coordinates(self.problem), given))
-        if not found:
-            return
-        key = f"conditions of {self.problem.name}"
-        if self.hard:
-            hint = "Give values that agree, or learn them: objective.init_args.hard: false."
-            raise InvalidInput(key, "; ".join(found[:2]), "values that agree where sides meet", hint)
-        rank_zero_warn(f"{key}: {'; '.join(found[:2])}. No smooth solution meets both.")
 
     def satisfied(self, loss: float) -> bool:
         """Whether the validation loss is as small as is wanted."""
@@ -207,17 +193,7 @@ class PhysicsInformed(Objective):
         if isinstance(self.time_course, TimeMarching):
             residual, unknown = self.statements[INSIDE], tuple(self.unknown.start)
             self.time_course.check(self.problem, residual, unknown, network)
-        if not self._held:
-            return network
-        at, domain = symbolic.coordinates(self.problem), self.problem.domain
-        if not isinstance(domain, Box):
-            held = {side: values for side, (_, values) in self._held.items()}
-            lift, distance = inverse_distance_lift(domain, at, held), factor(domain, at, held)
-            return HardConditions(network, [lift], [distance], at)
-        lengths = {axis: high - low for axis, low, high in zip(domain.axes, domain.lower, domain.upper)}
-        lift = transfinite_lift(at, self._held)
-        distance = box_distance(at, {side: (p, len(v)) for side, (p, v) in self._held.items()}, lengths)
-        return HardConditions(network, [lift], [distance], at)
+        return hard_field(self.problem, self._held, network) if self._held else network
 
     def _rescale(self, network: Field) -> None:
         """Precondition the waves of a field, with unknown parameters as they are at the start."""
@@ -436,39 +412,3 @@ def _derivatives(
     if axes is None:
         return field.derivatives(places, statement.wanted)
     return field.derivatives_on_product(axes, statement.wanted)
-
-
-class BatchSquares:
-    """The residuals of a batch, as optimisers of second order see them.
-
-    Parameters
-    ----------
-    objective, model
-        `PhysicsInformed` and its field.
-    parameters
-        Those of the optimiser, in its order.
-    batch
-        With ``points``.
-    """
-
-    def __init__(
-        self, objective: Objective, model: nn.Module, parameters: Sequence[Tensor], batch: Any
-    ) -> None:
-        if not isinstance(objective, PhysicsInformed) or not isinstance(model, Field):
-            name, hint = type(objective).__name__, "Take AdamW, or another optimiser of torch.optim."
-            raise InvalidInput("objective", name, "PhysicsInformed: the optimiser needs residuals", hint)
-        self.objective, self.field, self.batch = objective, model, batch
-        modules: dict[str, nn.Module] = {"objective": objective, "field": model}
-        named = {id(p): f"{part}.{name}" for part, m in modules.items() for name, p in m.named_parameters()}
-        self.parameters = {named[id(p)]: p for p in parameters}
-
-    @torch.no_grad()
-    def residuals(self) -> Tensor:
-        """See `LeastSquares`."""
-        return self.objective.weighted(self.field, self.batch)
-
-    def linearised(self) -> tuple[Tensor, Tensor]:
-        """See `LeastSquares`."""
-        detached = {name: p.detach() for name, p in self.parameters.items()}
-        with torch.enable_grad():
-            return self.objective.linearised(self.field, detached, self.batch)

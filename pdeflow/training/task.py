@@ -20,13 +20,14 @@ from pdeflow.operators.gaussian_operator import Gaussian, GaussianOperator
 from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.operators.operator import Operator
+from pdeflow.training.batch_squares import BatchSquares
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.last_layer import fit_last_layer
 from pdeflow.training.metrics import MeanLoss
 from pdeflow.training.objective import Objective
 from pdeflow.training.optimisers import ResidualOptimiser, Stages
 from pdeflow.training.optimisers.vector_optimiser import VectorOptimiser
-from pdeflow.training.physics_informed import INSIDE, BatchSquares, PhysicsInformed
+from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 from pdeflow.training.schedules import Schedule
 from pdeflow.training.sparse_march import errors_everywhere, marched
 from pdeflow.training.supervised import Supervised

@@ -34,7 +34,8 @@ from pdeflow.problems.domain import Domain
 from pdeflow.problems.initial import Initial
 from pdeflow.problems.space_filling import space_filling
 from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed, TrainingTask
-from pdeflow.training.physics_informed import INSIDE, BatchSquares
+from pdeflow.training.batch_squares import BatchSquares
+from pdeflow.training.physics_informed import INSIDE
 
 RING = Ball(2.0, "outer", x=0.0, y=0.0) - Ball(1.0, "inner", x=0.0, y=0.0)
 SQUARE = Box(x=(0, 1), y=(0, 1))

@@ -15,7 +15,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.fields import MLP
 from pdeflow.problems import SinePoisson
 from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed, TrainingTask
-from pdeflow.training.physics_informed import BatchSquares
+from pdeflow.training.batch_squares import BatchSquares
 
 
 class Rosenbrock:

@@ -54,10 +54,10 @@ from pdeflow.training import (
     Stages,
     TrainingTask,
 )
+from pdeflow.training.batch_squares import BatchSquares
 from pdeflow.training.callbacks import FieldResults, default_callbacks
 from pdeflow.training.collocation import TEST, VALIDATION
 from pdeflow.training.optimisers import ResidualOptimiser
-from pdeflow.training.physics_informed import BatchSquares
 from pdeflow.training.point_errors import PointErrors
 
 
