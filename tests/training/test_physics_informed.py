@@ -158,7 +158,9 @@ def test_known_solutions_are_found(problem: Problem, field: type[Field], error: 
         PirateNet: {"width": 16, "blocks": 1},
         Separable: {"widths": (8,), "rank": 8},
     }
-    _, trainer, _ = fitted(problem, field, network=networks[field], points={"inside": 300, "test_resolutions": (11,)})
+    _, trainer, _ = fitted(
+        problem, field, network=networks[field], points={"inside": 300, "test_resolutions": (11,)}
+    )
     assert float(trainer.callback_metrics["valid/l2"]) < error
 
 
