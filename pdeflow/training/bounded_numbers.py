@@ -63,8 +63,8 @@ class BoundedNumbers(nn.Module):
                 room = high - low if math.isfinite(high - low) else abs(self.start[name] - bound)
                 if math.isfinite(bound) and abs(value - bound) <= NEAR * room:
                     rank_zero_warn(
-                        f"objective.unknown.{name}: training ended at {value:g}, at the bound {bound:g} of {name}. "
-                        f"What is asked for may lie beyond: give problem.init_args.{name} a wider "
+                        f"objective.unknown.{name}: training ended at {value:g}, at the bound {bound:g} of "
+                        f"{name}. What is asked for may lie beyond: give problem.init_args.{name} a wider "
                         "distribution, or look at the statement and the observed values."
                     )
 
