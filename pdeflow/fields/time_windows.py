@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +123,7 @@ class TimeWindows(Field):
                 found[f"networks.{k}.{name}"] = slope
         return found
 
-    def _counting(self) -> Iterable[tuple[int, MLP]]:
+    def _counting(self) -> Iterator[tuple[int, MLP]]:
         """The networks that count, by number."""
         last = self.current if self.training and self.current is not None else self.windows - 1
         for k, network in enumerate(self.networks):

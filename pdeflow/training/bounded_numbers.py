@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 NEAR = 1e-3
@@ -54,16 +55,18 @@ class BoundedNumbers(nn.Module):
         """All of them, as they are now."""
         return {name: self.value(name, free) for name, free in self.free.items()}
 
-    def at_bounds(self) -> dict[str, float]:
-        """The bound that a number is at, of those that are at one."""
-        found = {}
-        for name, value in self.values().items():
-            low, high = self.bounds[name]
+    def tell(self) -> None:
+        """Warn of those that are at a bound."""
+        for name, number in self.values().items():
+            value, (low, high) = float(number.detach()), self.bounds[name]
             for bound in (low, high):
                 room = high - low if math.isfinite(high - low) else abs(self.start[name] - bound)
-                if math.isfinite(bound) and abs(float(value.detach()) - bound) <= NEAR * room:
-                    found[name] = bound
-        return found
+                if math.isfinite(bound) and abs(value - bound) <= NEAR * room:
+                    rank_zero_warn(
+                        f"objective.unknown.{name}: training ended at {value:g}, at the bound {bound:g} of "
+                        f"{name}. What is asked for may lie beyond: give problem.init_args.{name} a wider "
+                        "distribution, or look at the statement and the observed values."
+                    )
 
 
 def _free(value: float, low: float, high: float) -> float:

@@ -90,6 +90,11 @@ class CausalWeights(TimeCourse):
         """See :meth:`TimeCourse.progress`."""
         return {"causal weight of the end": self.weights[-1], "causal tolerance": self._tolerance()[0]}
 
+    def missing(self) -> str | None:
+        """See :meth:`TimeCourse.missing`."""
+        least = float(self.weights.min())
+        return None if least > self.threshold else f"the residual at the end has a weight of {least:.2g}"
+
     def _tolerance(self) -> Tensor:
         """(1,), without asking the device which one."""
         return self.scale.index_select(0, self.stage.reshape(1))

@@ -44,10 +44,10 @@ class Objective(nn.Module, abc.ABC):
         return {}
 
     def begin_step(self, model: nn.Module, step: int) -> None:
-        """Told before each step how many there were; with the model. Only then the loss may change."""
+        """Told before each step, with the model, how many there were: the loss may change here."""
 
     def advance(self, step: int) -> bool:
-        """Told after so many steps that the optimiser has stalled; whether the loss is another one now."""
+        """Told after so many steps that the optimiser has stalled: change the loss; whether it did."""
         return False
 
     def ended(self) -> None:

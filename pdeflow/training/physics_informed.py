@@ -170,14 +170,10 @@ class PhysicsInformed(Objective):
         return self.time_course is not None and self.time_course.advance(step)
 
     def ended(self) -> None:
-        """Say which unknown parameters are at a bound."""
-        for name, bound in self.unknown.at_bounds().items():
-            value = float(self.found()[name])
-            rank_zero_warn(
-                f"objective.unknown.{name}: training ended at {value:g}, at the bound {bound:g} of {name}. "
-                f"What is asked for may lie beyond: give problem.init_args.{name} a wider distribution, or "
-                "look at the statement and the observed values."
-            )
+        """Say what of the time has not been trained, and which unknown parameters are at a bound."""
+        if self.time_course is not None:
+            self.time_course.tell()
+        self.unknown.tell()
 
     def progress(self) -> dict[str, Tensor]:
         """Weights of the terms, and how far training has come in time."""

@@ -293,8 +293,9 @@ class TrainingTask(lightning.LightningModule):
         self.objective.begin_step(self.model, self.global_step)
 
     def on_train_end(self) -> None:
-        """Let the objective say what it has to say."""
-        self.objective.ended()
+        """Let the objective say what there is to know of the end."""
+        if not self.trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
+            self.objective.ended()
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None

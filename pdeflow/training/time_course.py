@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 
@@ -53,6 +54,18 @@ class TimeCourse(nn.Module):
         """Numbers that tell how far it has come, by name."""
         return {}
 
+    def missing(self) -> str | None:
+        """How far it is from its end, in words; None where it has come there."""
+        return None
+
+    def tell(self) -> None:
+        """Warn of what training has not come to."""
+        if (missing := self.missing()) is not None:
+            rank_zero_warn(
+                f"objective.time_course: training ended before {type(self).__name__} was through: {missing}. "
+                "Give it more epochs, or fewer steps, intervals or smaller tolerances."
+            )
+
 
 class StagedCourse(TimeCourse, abc.ABC):
     """One that has stages: the next one begins after so many steps, or when the optimiser stalls."""
@@ -84,3 +97,8 @@ class StagedCourse(TimeCourse, abc.ABC):
         self.stage += 1
         self.began.fill_(step)
         return True
+
+    def missing(self) -> str | None:
+        """See :meth:`TimeCourse.missing`."""
+        stage = int(self.stage) + 1
+        return f"it came to stage {stage} of {self.stages}" if stage < self.stages else None

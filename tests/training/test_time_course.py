@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -279,6 +281,25 @@ def test_an_optimiser_that_stalls_begins_the_next_stage(course: Any) -> None:
     with pytest.warns(UserWarning, match="Stuck .*: stopped"):
         _, trainer = run(PhysicsInformed(HeatedRod(), time_course=course), Stuck, epochs=9)
     assert trainer.global_step == 9
+
+
+@pytest.mark.parametrize(
+    ("course", "told"),
+    [
+        (GrowingTime(steps=4, stages=3), "before GrowingTime was through: it came to stage 1 of 3"),
+        (CausalWeights(tolerances=[1e3]), "before CausalWeights was through: .* has a weight of 0"),
+        (GrowingTime(steps=1, stages=3), None),
+        (CausalWeights(tolerances=[1e-9]), None),
+    ],
+)
+def test_an_end_that_comes_too_soon_is_told(course: Any, told: str | None) -> None:
+    objective = PhysicsInformed(HeatedRod(), time_course=course)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(objective, Adam, epochs=1)
+    said = [str(one.message) for one in caught if "objective.time_course" in str(one.message)]
+    assert len(said) == (told is not None)
+    assert told is None or re.search(told, said[0])
 
 
 @pytest.mark.parametrize("course", [CausalWeights(intervals=8), GrowingTime(steps=5, stages=4)])
