@@ -152,8 +152,8 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse twice: those values that the user gave, which tells a default from a choice, and all.
 
-        Where the user names a class, the defaults are its own: jsonargparse would keep those of the class that
-        is the default wherever both have an argument of the name, and AdamW's weight decay is not nothing.
+        Where the user names a class, the defaults are its own: jsonargparse would keep those of the class
+        that is the default where both have an argument of the name, and AdamW's weight decay is not nothing.
         """
         try:
             asked = [argument for argument in args if not argument.startswith("--print_config")]
