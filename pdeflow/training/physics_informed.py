@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import sympy
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
