@@ -116,6 +116,6 @@ def test_what_has_no_symbol() -> None:
         symbol_preconditioner(Squared(), [[0.0], [1.0]], {})
     with pytest.raises(InvalidInput, match="symbol of reacting: got 'k'"):
         symbol_preconditioner(Reacting(), [[0.0], [1.0]], {})
-    assert symbol_preconditioner(SineHelmholtz(k=2.0), [[0.0, 0.0]], {}) == pytest.approx(
-        [0.25 / math.sqrt(2)]
-    )
+    # The constant has no sine beside it: 1 / (sqrt(2) k^2), against 1 / (20 - k^2) of the other wave.
+    found = symbol_preconditioner(SineHelmholtz(k=2.0), [[0.0, 0.0], [4.0, 2.0]], {})
+    assert found == pytest.approx([1.0, 4 * math.sqrt(2) / 16])
