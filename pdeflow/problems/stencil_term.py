@@ -103,7 +103,7 @@ class StencilTerm(Term):
         """Times a number, or over it."""
         if operation not in (operator.mul, operator.truediv):
             raise DependsNonlinearly
-        if isinstance(number, Tensor):
+        if isinstance(number, Tensor) or number == 0:  # Python raises where it divides by 0, tensors do not
             term = self._each(lambda c: replace(c, values=operation(self._of(c), number)))
         else:
             term = self._each(lambda c: replace(c, number=operation(c.number, number)))

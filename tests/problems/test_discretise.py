@@ -394,7 +394,8 @@ class Mixed(Problem):
 
     def residual(self, u, at, p):
         flux = D(p.a * D(u, "x"), "x") * 1j + D(u / p.a, "y", 2)
-        return flux - (3.0 + 1j) * p.a * u + 0 * u + u * p.k / 2 + 1j * D(u, "x") + at.x * D(u, "y", 2) - p.a
+        flux = flux + 1j * D(u, "x") + at.x * D(u, "y", 2)
+        return flux - (3.0 + 1j) * p.a * u + 0 * u + u * p.k / 2 + u * torch.tensor(0.3) - p.a
 
 
 def test_numbers_and_functions_that_meet_in_one_coefficient_add_up() -> None:
@@ -406,3 +407,14 @@ def test_numbers_and_functions_that_meet_in_one_coefficient_add_up() -> None:
     expected = problem.residual_on_grid(system.embed(x), grid, parameters)
     found = system.operator(x) - system.rhs
     assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
+def test_a_division_by_zero_is_told_of() -> None:
+    class Singular(Poisson):
+        def residual(self, u, at, p):
+            return super().residual(u, at, p) + u / 0
+
+    problem = Singular(1)
+    grid = problem.grid(9)
+    with pytest.raises(InvalidInput, match=r"Singular.residual of u = 0: got 'NaN or Inf'"):
+        problem.discretise(grid, problem.sample([0], grid, seed=1))
