@@ -33,6 +33,7 @@ def conditioning(record: dict[str, Any], path: Path) -> tuple[str, Panel] | None
     try:
         kappas = {name: _kappa(record[name]["kappa"]) for name in ("before", "after", "trained")}
         weights = {name: float(record[name]["weight"]) for name in ("after", "trained")}
+        rate = float(record["trained"]["learning_rate"])
         spectra = {name: np.array(record[name]["eigenvalues"], np.float64) for name in ("before", "after")}
         if any(values.ndim != 1 or not (values > 0).any() for values in spectra.values()):
             raise ValueError("no spectrum")
@@ -48,7 +49,7 @@ def conditioning(record: dict[str, Any], path: Path) -> tuple[str, Panel] | None
             f", each for the weight of the conditions that makes it smallest: {weights['after']:.3g} after. "
             f"It was trained with {weights['trained']:.3g}: {kappas['trained']:.3g}"
         )
-    return f"{words}.", _spectra(spectra)
+    return f"{words}. Gradient descent is fastest at a rate of {rate:.3g}.", _spectra(spectra)
 
 
 def _kappa(value: Any) -> float:

@@ -13,10 +13,10 @@ physics-informed machine learning", ICLR 2024.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ STEPS = 14
 """Of the golden section between two decades, to half a percent."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ConditionNumber:
     r"""The matrix :math:`A = A_\Omega + \lambda A_{\partial\Omega}` of a field at its present parameters.
 
@@ -71,9 +71,18 @@ class ConditionNumber:
         """The condition number; infinite where A is singular but for rounding."""
         return _quotient(self.eigenvalues)
 
-    def at(self, weight: float) -> float:
-        """The condition number for another lambda."""
-        return _quotient(torch.linalg.eigvalsh(self.inside + weight * self.sides))
+    def with_weight(self, weight: float) -> ConditionNumber:
+        """For another lambda."""
+        return dataclasses.replace(self, weight=weight)
+
+    @property
+    def learning_rate(self) -> float:
+        r"""With which gradient descent is fastest, :math:`1 / (\lambda_{\min} + \lambda_{\max})`.
+
+        The gradient of the loss is :math:`2 A (\theta - \theta^*)`, near the solution: with a rate above
+        :math:`1 / \lambda_{\max}` it grows.
+        """
+        return 1.0 / float(self.eigenvalues[0] + self.eigenvalues[-1])
 
 
 def condition_number(

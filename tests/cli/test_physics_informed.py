@@ -150,7 +150,7 @@ def test_preconditioned_waves(pdeflow, tmp_path):
     result = pdeflow("fit", "-c", "convected_sine_fourier", "--trainer.max_epochs=10")
     assert result.code == 0, result.err
     line = next(line for line in result.out.splitlines() if line.startswith("Condition number"))
-    assert line.endswith("with 4")
+    assert "with 4; gradient descent is fastest at a rate of" in line
     run = tmp_path / "runs" / "convected_sine_fourier"
     told = json.loads((run / "conditioning.json").read_text())
     assert told["before"]["kappa"] > 1e3 * told["after"]["kappa"]

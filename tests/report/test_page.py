@@ -339,11 +339,13 @@ def test_condition_numbers_are_told(make_run):
     assert "conditioning" not in Page(write_report(run)).ids()
     before = {"kappa": None, "weight": 3.0, "eigenvalues": [-1e-17, 1.0, 4.0]}
     after = {"kappa": 1.25, "weight": 0.5, "eigenvalues": [0.8, 0.9, 1.0]}
-    record = {"before": before, "after": after, "trained": {"kappa": 17.0, "weight": 10.0}}
+    trained = {"kappa": 17.0, "weight": 10.0, "learning_rate": 0.25}
+    record = {"before": before, "after": after, "trained": trained}
     (run / "conditioning.json").write_text(json.dumps(record))
     page = Page(write_report(run))
     assert "conditioning" in page.ids()
     assert "Condition number of training inf before preconditioning, 1.25 after" in page.text
+    assert "Gradient descent is fastest at a rate of 0.25." in page.text
     assert "smallest: 0.5 after. It was trained with 10: 17." in page.text
     assert any("3 eigenvalues, before and after" in str(picture["alt"]) for picture in page.all("img"))
 

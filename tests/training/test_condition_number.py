@@ -101,9 +101,12 @@ def test_the_matrix_is_what_it_says() -> None:
     torch.testing.assert_close(found.sides, 2 * torch.outer(ends, ends), rtol=0, atol=1e-12)
     torch.testing.assert_close(found.eigenvalues, torch.linalg.eigvalsh(found.matrix))
     assert found.kappa == pytest.approx(float(torch.linalg.cond(found.matrix)), rel=1e-6)
-    assert found.at(found.weight) == pytest.approx(found.kappa)
+    # I - 2 rate A shrinks both ends of the spectrum alike.
+    low, high = (float(1 - 2 * found.learning_rate * found.eigenvalues[k]) for k in (0, -1))
+    assert low == pytest.approx(-high)
+    assert found.with_weight(found.weight).kappa == pytest.approx(found.kappa)
     for weight in (found.weight / 3, found.weight * 3):
-        assert found.at(weight) > found.kappa
+        assert found.with_weight(weight).kappa > found.kappa
 
 
 @pytest.mark.parametrize(
@@ -184,21 +187,23 @@ def descended(folder: Path, precondition: bool, weight: float, lr: float) -> tup
 
 
 def test_gradient_descent_needs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the step that each allows, one over the largest eigenvalue."""
+    """With the best rate of each."""
     before, after = both(TwoWaves(), [16])
-    weights = {False: before.weight, True: after.weight}
-    largest = {False: float(before.eigenvalues[-1]), True: float(after.eigenvalues[-1])}
-    error = {}
+    found, error = {False: before, True: after}, {}
     for on in (False, True):
         folder = tmp_path / str(on)
-        error[on], _ = descended(folder, on, weights[on], 0.5 / largest[on])
+        error[on], _ = descended(folder, on, found[on].weight, found[on].learning_rate)
     assert error[True] < 1e-8
     assert error[False] > 0.1
     assert not (tmp_path / "False").exists()
     told = json.loads((tmp_path / "True" / "conditioning.json").read_text())
     assert told["before"]["kappa"] == pytest.approx(before.kappa, rel=1e-3)
     assert told["after"]["kappa"] == pytest.approx(after.kappa, rel=1e-3)
-    assert told["trained"] == {"kappa": pytest.approx(after.kappa, rel=1e-3), "weight": after.weight}
+    assert told["trained"] == {
+        "kappa": pytest.approx(after.kappa, rel=1e-3),
+        "weight": after.weight,
+        "learning_rate": pytest.approx(after.learning_rate, rel=1e-3),
+    }
     assert len(told["after"]["eigenvalues"]) == 33
     said = capsys.readouterr().out
     assert f"Condition number {before.kappa:.3g}, preconditioned {after.kappa:.3g}" in said

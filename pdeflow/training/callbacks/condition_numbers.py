@@ -25,7 +25,8 @@ class ConditionNumbers(Callback):
     They are those of :func:`~pdeflow.training.condition_number.condition_number` at the points of training,
     ``before`` with all factors 1. ``conditioning.json`` in the run's folder has of both the number ``kappa``
     (null where the matrix is singular), the ``weight`` of the conditions that makes it smallest, and the
-    ``eigenvalues`` for this weight; and ``trained``, the ``kappa`` for the objective's own ``weight``.
+    ``eigenvalues`` for this weight; and ``trained``, the ``kappa`` for the objective's own ``weight``, and
+    the ``learning_rate`` with which plain gradient descent is fastest there.
 
     Parameters
     ----------
@@ -51,15 +52,19 @@ class ConditionNumbers(Callback):
         assert isinstance(core, FourierFeatures)
         core.rescale([1.0] * len(core.scales))
         before, after = (conditioning(objective, field, points) for field in (plain, model))  # pyright: ignore[reportArgumentType]
-        trained = after.at(objective.weight)
+        trained = after.with_weight(objective.weight) if after.weight else after
         words = f"Condition number {before.kappa:.3g}, preconditioned {after.kappa:.3g}"
         if after.weight:
-            words += f" with objective.weight {after.weight:.3g}, and {trained:.3g} with {objective.weight:g}"
-        print(words, flush=True)
+            words += f" with objective.weight {after.weight:.3g}, and {trained.kappa:.3g} with {objective.weight:g}"
+        print(f"{words}; gradient descent is fastest at a rate of {trained.learning_rate:.3g}", flush=True)
         folder = run_folder(trainer, self.folder)
         folder.mkdir(parents=True, exist_ok=True)
         record = {"before": _record(before), "after": _record(after)}
-        own = {"kappa": _finite(trained), "weight": objective.weight}
+        own = {
+            "kappa": _finite(trained.kappa),
+            "weight": objective.weight,
+            "learning_rate": trained.learning_rate,
+        }
         write_json(folder / "conditioning.json", {**record, "trained": own})
 
 
