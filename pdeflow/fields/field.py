@@ -61,8 +61,11 @@ class Field(Operator):
         self.periodic = tuple(periodic) or (False,) * dim
 
     @property
-    def linear_at_start(self) -> tuple[str, ...]:
-        """Names of parameters in which a field is linear as long as it is not trained."""
+    def linear_parameters(self) -> tuple[str, ...]:
+        """Names of parameters in which the field is linear, to be solved for before the first step of training.
+
+        By default none: see :func:`~pdeflow.training.last_layer.fit_last_layer`.
+        """
         return ()
 
     def evaluate(self, x: Tensor) -> Tensor:
@@ -116,7 +119,7 @@ class Field(Operator):
         Returns
         -------
         dict
-            By the names of the parameters, (N, *shape) each, without a tape.
+            By the names of the parameters that need gradients, (N, *shape) each, without a tape.
         """
         wanted = tuple(cotangents)
 
@@ -124,7 +127,9 @@ class Field(Operator):
             found = functional_call(_Derivatives(self), parameters, (point[None], wanted))
             return torch.stack([(found[a][0] * c).sum() for a, c in zip(wanted, weights)]).sum()
 
-        parameters = {f"field.{name}": p.detach() for name, p in self.named_parameters()}
+        parameters = {f"field.{name}": p.detach() for name, p in self.named_parameters() if p.requires_grad}
+        if not parameters:
+            return {}
         slopes = vmap(grad(product), (None, 0, 0))(parameters, points, tuple(cotangents.values()))
         return {name.removeprefix("field."): slope for name, slope in slopes.items()}
 

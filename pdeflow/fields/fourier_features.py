@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields.activations import ACTIVATIONS
-from pdeflow.fields.affine_series import AffineSeries
+from pdeflow.fields.affine_series import AffineSeries, weighted_slopes
 from pdeflow.fields.field import Field
 from pdeflow.fields.taylor_series import Orders
 from pdeflow.problems.compiled_statement import MultiIndex
@@ -140,25 +140,22 @@ class FourierFeatures(Field):
     ) -> dict[str, Tensor]:
         """See :meth:`Field.pointwise_gradients`: one backward pass for all points, to the sums."""
         self.check_points(points)
+        learned = self.weight.requires_grad
         if not self.layers:
-            return {"weight": self._gradients_of_sums(points, cotangents)}
-        orders, affine = Orders.of(cotangents), AffineSeries()
+            return {"weight": self._gradients_of_sums(points, cotangents)} if learned else {}
+        orders, affine = Orders.of(cotangents), AffineSeries(self)
         with torch.no_grad():
             sums = self._sums(points, orders.indices)
+            series = [value / _factorial(index) for index, value in sums.items()]
+        leaves = [value.requires_grad_() for value in series] if learned else []
         with torch.enable_grad():
-            series = [(value / _factorial(index)).requires_grad_() for index, value in sums.items()]
             found = orders.derivatives(self._deeper(orders, series, affine))
-            slopes = torch.autograd.grad(
-                [found[index] for index in cotangents],
-                [*series, *affine.outputs],
-                list(cotangents.values()),
-                allow_unused=True,
-                materialize_grads=True,
-            )
-        by_sum = {index: slope / _factorial(index) for index, slope in zip(orders.indices, slopes)}
-        named = {"weight": self._gradients_of_sums(points, by_sum)}
-        for number, pair in enumerate(affine.gradients(slopes[len(series) :])):
-            named |= {f"layers.{number}.{name}": value for name, value in zip(("weight", "bias"), pair)}
+            wanted = [found[index] for index in cotangents]
+            slopes = weighted_slopes(wanted, [*leaves, *affine.outputs], list(cotangents.values()))
+        named = affine.gradients(slopes[len(leaves) :])
+        if learned:
+            by_sum = {index: slope / _factorial(index) for index, slope in zip(orders.indices, slopes)}
+            named["weight"] = self._gradients_of_sums(points, by_sum)
         return named
 
     def _deeper(self, orders: Orders, series: Sequence[Tensor], affine: AffineSeries) -> list[Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields.activations import ACTIVATIONS, cos, exp
-from pdeflow.fields.affine_series import AffineSeries
+from pdeflow.fields.affine_series import AffineSeries, weighted_slopes
 from pdeflow.fields.field import Field
 from pdeflow.fields.product_sums import contracted, product_sums
 from pdeflow.fields.taylor_series import Orders
@@ -134,16 +134,20 @@ class Gaussians(Field):
         The features depend on centres, widths and weights point by point, so each point is given its own.
         """
         self.check_points(points)
-        orders, affine = Orders.of(cotangents), AffineSeries()
+        orders, affine = Orders.of(cotangents), AffineSeries(self)
+        own = {name: p.detach()[..., None] for name, p in self._own().items()}
+        leaves = {
+            name: own[name].expand(*p.shape, len(points)).requires_grad_()
+            for name, p in self._own().items()
+            if p.requires_grad
+        }
         with torch.enable_grad():
-            own = {
-                name: p.detach()[..., None].expand(*p.shape, len(points)).requires_grad_()
-                for name, p in self._own().items()
-            }
-            found = orders.derivatives(self._mixed(orders, self._features(orders, points, own), affine))
-            slopes = _slopes(found, [*own.values(), *affine.outputs], cotangents)
-        named = {name: slope.movedim(-1, 0) for name, slope in zip(own, slopes)}
-        return named | _of_layers(affine.gradients(slopes[len(own) :]))
+            series = self._features(orders, points, own | leaves)
+            found = orders.derivatives(self._mixed(orders, series, affine))
+            wanted = [found[index] for index in cotangents]
+            slopes = weighted_slopes(wanted, [*leaves.values(), *affine.outputs], list(cotangents.values()))
+        named = {name: slope.movedim(-1, 0) for name, slope in zip(leaves, slopes)}
+        return named | affine.gradients(slopes[len(leaves) :])
 
     def derivatives_on_product(
         self, axes: Sequence[Tensor], wanted: Sequence[MultiIndex]
@@ -161,13 +165,18 @@ class Gaussians(Field):
         """See :meth:`Field.pointwise_gradients_on_product`: derivatives of factors for points of axes."""
         if self.covariance == "full":
             return super().pointwise_gradients_on_product(axes, cotangents)
-        orders, affine = Orders.of(cotangents), AffineSeries()
+        orders, affine = Orders.of(cotangents), AffineSeries(self)
+        learned = [name for name, p in self._own().items() if p.requires_grad]
         with torch.no_grad():
             series = self._features_on_product(orders, self._tables(orders, axes))
+        leaves = [value.requires_grad_() for value in series] if learned else []
         with torch.enable_grad():
-            leaves = [value.requires_grad_() for value in series]
-            found = orders.derivatives(self._mixed(orders, leaves, affine))
-            slopes = _slopes(found, [*leaves, *affine.outputs], cotangents)
+            found = orders.derivatives(self._mixed(orders, series, affine))
+            wanted = [found[index] for index in cotangents]
+            slopes = weighted_slopes(wanted, [*leaves, *affine.outputs], list(cotangents.values()))
+        of_layers = affine.gradients(slopes[len(leaves) :])
+        if not learned:
+            return of_layers
         # Weights of the factors' products at each node, (points, ..., features, 1).
         shape = (*(len(axis) for axis in axes), len(self.weights), 1)
         summed = {"weights": {a: c.reshape(shape) for a, c in zip(orders.indices, slopes)}}
@@ -181,7 +190,7 @@ class Gaussians(Field):
         named = {"weights": of["weights"]}
         for name in ("centres", "log_sigma"):
             named[name] = torch.stack([of[f"{name} {k}"] for k in range(self.dim)], dim=-1)
-        return named | _of_layers(affine.gradients(slopes[len(leaves) :]))
+        return {name: named[name] for name in learned} | of_layers
 
     def _own(self) -> dict[str, nn.Parameter]:
         """The parameters of the Gaussians by name."""
@@ -309,28 +318,6 @@ class Gaussians(Field):
                 mixed = orders.compose(ACTIVATIONS["tanh"], mixed)
             mixed = affine.apply(layer, mixed)
         return mixed
-
-
-def _slopes(
-    found: Mapping[MultiIndex, Tensor], by: Sequence[Tensor], cotangents: Mapping[MultiIndex, Tensor]
-) -> tuple[Tensor, ...]:
-    """Gradients of the weighted sum of derivatives."""
-    return torch.autograd.grad(
-        [found[index] for index in cotangents],
-        by,
-        list(cotangents.values()),
-        allow_unused=True,
-        materialize_grads=True,
-    )
-
-
-def _of_layers(gradients: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """Gradients by the light network's parameters, by name."""
-    return {
-        f"layers.{number}.{name}": value
-        for number, pair in enumerate(gradients)
-        for name, value in zip(("weight", "bias"), pair)
-    }
 
 
 def _added(terms: Sequence[Tensor]) -> Tensor:

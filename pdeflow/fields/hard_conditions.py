@@ -69,9 +69,9 @@ class HardConditions(Field):
         self._compiled: dict[tuple[MultiIndex, ...], CompiledStatement] = {}
 
     @property
-    def linear_at_start(self) -> tuple[str, ...]:
-        """See :attr:`Field.linear_at_start`: the network's."""
-        return tuple(f"network.{name}" for name in self.network.linear_at_start)
+    def linear_parameters(self) -> tuple[str, ...]:
+        """See :attr:`Field.linear_parameters`: the network's."""
+        return tuple(f"network.{name}" for name in self.network.linear_parameters)
 
     def formulas(self) -> dict[str, list[str]]:
         """``coordinates``, ``lift`` and ``distance`` as text, for `from_formulas`.

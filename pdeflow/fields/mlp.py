@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields.activations import ACTIVATIONS
-from pdeflow.fields.affine_series import AffineSeries
+from pdeflow.fields.affine_series import AffineSeries, weighted_slopes
 from pdeflow.fields.field import Field
 from pdeflow.fields.scaled_coordinates import ScaledCoordinates
 from pdeflow.fields.taylor_series import Orders
@@ -84,33 +84,37 @@ class MLP(Field):
     ) -> dict[str, Tensor]:
         """See :meth:`Field.pointwise_gradients`: one backward pass for all points."""
         self.check_points(points)
-        orders, affine = Orders.of(cotangents), AffineSeries()
+        orders, affine = Orders.of(cotangents), AffineSeries(self)
+        learned = {name: p.requires_grad for name, p in self.layers[0].named_parameters()}
         with torch.no_grad():
             inputs, first = self.seen.series(points, orders), self._first(orders, points)
+        started = [None if s is None else s.expand(len(points), -1) for s in first]
+        leaves = {
+            k: s.requires_grad_() for k, s in enumerate(started) if s is not None and any(learned.values())
+        }
         with torch.enable_grad():
-            started = [None if s is None else s.expand(len(points), -1).requires_grad_() for s in first]
             found = orders.derivatives(self._deeper(orders, started, affine))
-            there = [s for s in started if s is not None]
-            slopes = torch.autograd.grad(
-                [found[index] for index in cotangents],
-                [*there, *affine.outputs],
-                list(cotangents.values()),
-                allow_unused=True,
-                materialize_grads=True,
-            )
-        by_first = dict(zip([k for k, s in enumerate(started) if s is not None], slopes))
+            wanted = [found[index] for index in cotangents]
+            slopes = weighted_slopes(wanted, [*leaves.values(), *affine.outputs], list(cotangents.values()))
+        named = affine.gradients(slopes[len(leaves) :])
+        by_first = dict(zip(leaves, slopes))
+        if learned["bias"]:
+            named["layers.0.bias"] = by_first[0]
+        if learned["weight"]:
+            named["layers.0.weight"] = self._by_first_weight(orders, inputs, by_first)
+        return named
+
+    def _by_first_weight(
+        self, orders: Orders, inputs: Sequence[Sequence[Tensor]], by_first: Mapping[int, Tensor]
+    ) -> Tensor:
+        """Gradients (N, out, in) by the first matrix, from those by the series after it."""
         columns = []
         for k, features in enumerate(inputs):
             total = by_first[0][:, :, None] * features[0][:, None]
             for place, order in self.seen.places(orders, k, len(features)):
                 total = total + by_first[place][:, :, None] * features[order][:, None]
             columns.append(total)
-        gradients = [(torch.cat(columns, dim=2), by_first[0]), *affine.gradients(slopes[len(there) :])]
-        return {
-            f"layers.{number}.{name}": value
-            for number, pair in enumerate(gradients)
-            for name, value in zip(("weight", "bias"), pair)
-        }
+        return torch.cat(columns, dim=2)
 
     def _first(self, orders: Orders, points: Tensor) -> list[Tensor | None]:
         """The series after the first affine map; None where it is 0."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields.activations import ACTIVATIONS, cos, sin
-from pdeflow.fields.affine_series import AffineSeries
+from pdeflow.fields.affine_series import AffineSeries, weighted_slopes
 from pdeflow.fields.field import Field
 from pdeflow.fields.scaled_coordinates import ScaledCoordinates
 from pdeflow.fields.taylor_series import Orders
@@ -36,9 +36,9 @@ class PirateNet(Field):
         h \leftarrow \alpha\, \sigma(W_3 g + b_3) + (1 - \alpha)\, h,
 
     :math:`u = W h + b`. Of the coordinates s, scaled to [-1, 1], an axis that wraps around is there as sine
-    and cosine. The numbers alpha, one a block, start at 0: the network is then linear in W and b, which
-    training gives values by the statement before its first step
-    (:func:`~pdeflow.training.last_layer.fit_last_layer`), and it grows deeper as they are learned.
+    and cosine. The numbers alpha, one a block, start at 0: the network is then a sum of the features, and
+    grows deeper as they are learned. W and b, in which it is linear, are given values by the statement before
+    the first step of training (:func:`~pdeflow.training.last_layer.fit_last_layer`).
 
     Derivatives are carried through the layers as truncated Taylor series, as by `MLP`.
 
@@ -105,8 +105,8 @@ class PirateNet(Field):
             nn.init.zeros_(layer.bias)
 
     @property
-    def linear_at_start(self) -> tuple[str, ...]:
-        """See :attr:`Field.linear_at_start`."""
+    def linear_parameters(self) -> tuple[str, ...]:
+        """See :attr:`Field.linear_parameters`."""
         return ("last.weight", "last.bias")
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
@@ -121,25 +121,16 @@ class PirateNet(Field):
     ) -> dict[str, Tensor]:
         """See :meth:`Field.pointwise_gradients`: one backward pass for all points."""
         self.check_points(points)
-        orders, affine = Orders.of(cotangents), AffineSeries()
+        orders, affine = Orders.of(cotangents), AffineSeries(self)
         with torch.no_grad():
             embedded = self._embedding(orders, points)
+        alpha = self.alpha.detach().expand(len(points), -1)
+        leaves = {"alpha": alpha.requires_grad_()} if self.alpha.requires_grad else {}
         with torch.enable_grad():
-            started = [value.requires_grad_() for value in embedded]
-            alpha = self.alpha.detach().expand(len(points), -1).requires_grad_()
-            found = orders.derivatives(self._deeper(orders, started, alpha, affine))
-            by_alpha, *slopes = torch.autograd.grad(
-                [found[index] for index in cotangents],
-                [alpha, *affine.outputs],
-                list(cotangents.values()),
-                allow_unused=True,
-                materialize_grads=True,
-            )
-        names = ["gates.0", "gates.1", *(f"layers.{k}" for k in range(len(self.layers))), "last"]
-        named = {"alpha": by_alpha}
-        for name, pair in zip(names, affine.gradients(slopes)):
-            named |= {f"{name}.{part}": value for part, value in zip(("weight", "bias"), pair)}
-        return named
+            found = orders.derivatives(self._deeper(orders, embedded, alpha, affine))
+            wanted = [found[index] for index in cotangents]
+            slopes = weighted_slopes(wanted, [*leaves.values(), *affine.outputs], list(cotangents.values()))
+        return dict(zip(leaves, slopes)) | affine.gradients(slopes[len(leaves) :])
 
     def _embedding(self, orders: Orders, points: Tensor) -> list[Tensor]:
         """The series of the random Fourier features, (N, width) each."""

@@ -228,12 +228,12 @@ def test_blocks_of_a_pirate_net_start_as_the_identity() -> None:
     """u = W (cos B s, sin B s) + b: linear in the last layer."""
     torch.manual_seed(0)
     field = PirateNet(LOWER, UPPER, width=8).double()
-    assert field.linear_at_start == ("last.weight", "last.bias")
+    assert field.linear_parameters == ("last.weight", "last.bias")
     x = points()
     phase = torch.stack([x[:, 0], 4 * x[:, 1] - 1], dim=1) @ field.frequencies.T
     expected = field.last(torch.cat([phase.cos(), phase.sin()], dim=1))
     torch.testing.assert_close(field.at(x), expected)
-    assert hard(field).linear_at_start == ("network.last.weight", "network.last.bias")
+    assert hard(field).linear_parameters == ("network.last.weight", "network.last.bias")
 
 
 def test_a_full_covariance_is_one() -> None:
@@ -381,3 +381,25 @@ def test_pointwise_gradients_are_those_of_a_backward_pass_a_point(field: Field) 
         assert found[name].shape == (len(x), *parameter.shape)
         assert not found[name].requires_grad
         torch.testing.assert_close(found[name], expected[name], rtol=1e-10, atol=1e-10)
+
+
+def test_what_is_frozen_has_no_pointwise_gradients(field: Field) -> None:
+    """Every second parameter, the others, and all; the rest is as before."""
+    axes = [torch.linspace(-0.9, 0.9, 3, dtype=torch.float64), torch.linspace(0, 0.5, 4, dtype=torch.float64)]
+    x = product_points(axes)
+    cotangents = {
+        index: torch.randn(len(x), field.out_channels, dtype=torch.float64) for index in [(0, 0), (2, 1)]
+    }
+    expected, named = field.pointwise_gradients(x, cotangents), dict(field.named_parameters())
+    for kept in (list(named)[::2], list(named)[1::2], []):
+        for name, p in named.items():
+            p.requires_grad_(name in kept)
+        ways = (
+            field.pointwise_gradients(x, cotangents),
+            field.pointwise_gradients_on_product(axes, cotangents),
+            Field.pointwise_gradients(field, x, cotangents),
+        )
+        for found in ways:
+            assert sorted(found) == sorted(kept)
+            for name, slope in found.items():
+                torch.testing.assert_close(slope, expected[name], rtol=1e-10, atol=1e-10)

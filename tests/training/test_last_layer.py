@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
 
 import lightning
 import pytest
 import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pdeflow.fields import MLP, Field, PirateNet
 from pdeflow.problems import ConvectedSine, KleinGordon, Problem, SineHelmholtz, SinePoisson
 from pdeflow.training import Collocation, PhysicsInformed, TrainingTask
 from pdeflow.training.last_layer import fit_last_layer
+
+LAST = ("last.weight", "last.bias")
+LOG = "lightning.pytorch.utilities.rank_zero"
 
 
 def stated(
@@ -50,14 +57,21 @@ def test_of_a_linear_statement_it_is_the_minimum(problem: Problem, hard: bool) -
             torch.testing.assert_close(p, others[name], rtol=0, atol=0)
 
 
-def test_of_another_statement_the_loss_falls() -> None:
+def test_of_another_statement_the_loss_falls(caplog: pytest.LogCaptureFixture) -> None:
     objective, field, batch = stated(KleinGordon(stop=1.0), hard=False)
     before = loss_of(objective, field, batch)
-    assert fit_last_layer(objective, field, batch)
-    assert loss_of(objective, field, batch) < 0.1 * before
+    with caplog.at_level(logging.INFO, logger=LOG):
+        assert fit_last_layer(objective, field, batch)
+    after = loss_of(objective, field, batch)
+    assert after < 0.1 * before
+    assert (
+        f"Least squares for the last layer: the loss falls from {before:.3g} to {after:.3g}." in caplog.text
+    )
 
 
-def test_a_step_that_makes_the_loss_larger_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_makes_the_loss_larger_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     objective, field, batch = stated(SinePoisson())
     linearised = PhysicsInformed.linearised
 
@@ -67,7 +81,9 @@ def test_a_step_that_makes_the_loss_larger_is_taken_back(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(PhysicsInformed, "linearised", wrong)
     before = {name: p.clone() for name, p in field.named_parameters()}
-    assert not fit_last_layer(objective, field, batch)
+    with caplog.at_level(logging.INFO, logger=LOG):
+        assert not fit_last_layer(objective, field, batch)
+    assert "The last layer stays: least squares take the loss from " in caplog.text
     for name, p in field.named_parameters():
         torch.testing.assert_close(p, before[name], rtol=0, atol=0)
 
@@ -82,6 +98,36 @@ def test_layers_that_are_frozen_or_not_linear_stay() -> None:
     assert not fit_last_layer(objective, field, batch)
     for name, p in field.named_parameters():
         torch.testing.assert_close(p, before[name], rtol=0, atol=0)
+
+
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor has that is made."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.numbers = max(
+            [self.numbers, *(p.numel() for p in pytree.tree_leaves(found) if isinstance(p, Tensor))]
+        )
+        return found
+
+
+def test_no_more_is_formed_than_the_columns_of_the_last_layer() -> None:
+    """Of all layers there would be 300 matrices of 128 x 128: the width times more than is there now."""
+    problem, width = SinePoisson(dim=2), 128
+    objective, data = PhysicsInformed(problem, hard=False).double(), Collocation(problem, inside=300)
+    field = PirateNet(**data.model_arguments, width=width).double()
+    batch = next(iter(data.train_dataloader()))
+    with Largest() as evaluated, torch.no_grad():
+        objective.weighted(field, batch)
+    with Largest() as fitted:
+        assert fit_last_layer(objective, field, batch)
+    r, J = objective.linearised(field, {f"field.{name}": field.get_parameter(name) for name in LAST}, batch)
+    with_ridge = (len(r) + J.shape[1]) * (width + 1)
+    assert fitted.numbers <= max(2 * evaluated.numbers, with_ridge)
+    assert fitted.numbers < 300 * width**2 / 10
+    assert all(p.requires_grad for p in field.parameters())
 
 
 def test_training_begins_there() -> None:
