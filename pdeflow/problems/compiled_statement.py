@@ -45,6 +45,11 @@ class CompiledStatement:
     ------
     InvalidInput
         If there is anything else in them.
+
+    Attributes
+    ----------
+    parts
+        How many expressions there are.
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class CompiledStatement:
         scalars: Mapping[str, sympy.Symbol],
     ) -> None:
         axes = list(coordinates.values())
-        self.scalars = tuple(scalars)
+        self.scalars, self.parts = tuple(scalars), len(expressions)
         expanded = [sympy.sympify(expression).doit() for expression in expressions]
         atoms: dict[tuple[int, MultiIndex], sympy.Dummy] = {}
         replaced: dict[sympy.Basic, sympy.Dummy] = {}

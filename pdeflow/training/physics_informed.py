@@ -6,7 +6,7 @@ M. Raissi, P. Perdikaris, G. E. Karniadakis, "Physics-informed neural networks",
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import sympy
@@ -38,6 +38,9 @@ from pdeflow.training.time_course import TimeCourse
 from pdeflow.training.time_marching import TimeMarching
 
 INSIDE = "inside"
+
+AT_ONCE = 2**23
+"""Numbers of a Jacobian that are formed together where it is not wanted as a whole: 64 MiB."""
 
 Axes = Mapping[str, Sequence[Tensor]]
 """Of sets of points that are products, by name, the coordinates (n,) along each axis."""
@@ -348,14 +351,37 @@ class PhysicsInformed(Objective):
             side = name.partition(":")[0]
             points = placed[side]
             share = self.share(name, points)
-            values, slopes = self.slopes(field, statement, points, axes.get(side))
-            if missing := [key for key in parameters if key not in slopes]:
-                expected = "gradients by all parameters from pointwise_gradients, each under its own name"
-                raise InvalidInput(f"model {type(field).__name__}", f"none by {', '.join(missing)}", expected)
-            flat = [slopes[key].flatten(2) for key in parameters]
-            rows.append((share[:, :, None] * torch.cat(flat, dim=2)).flatten(0, 1))
+            values, jacobian = self._jacobian(field, statement, points, tuple(parameters), axes.get(side))
+            rows.append((share[:, :, None] * jacobian).flatten(0, 1))
             residuals.append((share * values).flatten())
         return torch.cat(residuals), torch.cat(rows)
+
+    def jacobians(
+        self, field: Field, name: str, points: Tensor, parameters: Mapping[str, Tensor]
+    ) -> Iterator[Tensor]:
+        """The Jacobian of a statement, not weighted, some points (n, parts, P) after the other.
+
+        Not more than `AT_ONCE` numbers at a time, for what sums over points; parameters as of `linearised`.
+        """
+        statement = self.statements[name]
+        numbers = statement.parts * sum(p.numel() for p in parameters.values())
+        for some in points.split(max(1, AT_ONCE // numbers)):
+            yield self._jacobian(field, statement, some, tuple(parameters))[1]
+
+    def _jacobian(
+        self,
+        field: Field,
+        statement: CompiledStatement,
+        points: Tensor,
+        names: Sequence[str],
+        axes: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """A statement (N, parts) at points, and its Jacobian (N, parts, P) by the parameters of these names."""
+        values, slopes = self.slopes(field, statement, points, axes)
+        if missing := [name for name in names if name not in slopes]:
+            expected = "gradients by all parameters from pointwise_gradients, each under its own name"
+            raise InvalidInput(f"model {type(field).__name__}", f"none by {', '.join(missing)}", expected)
+        return values, torch.cat([slopes[name].flatten(2) for name in names], dim=2)
 
     def slopes(
         self,

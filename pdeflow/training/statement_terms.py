@@ -13,9 +13,6 @@ from pdeflow.fields import Field
 if TYPE_CHECKING:
     from pdeflow.training.physics_informed import PhysicsInformed
 
-AT_ONCE = 1000
-"""Points whose gradients are looked at together."""
-
 
 class StatementTerms:
     """One term a statement, at the parameters of a field as they are; see `LossTerms`.
@@ -65,11 +62,7 @@ class StatementTerms:
 
     def _trace(self, name: str) -> Tensor:
         """The sum of squares of the Jacobian, some points at a time."""
-        statement = self.objective.statements[name]
-        moved = {f"field.{key}" for key, p in self.field.named_parameters() if p.requires_grad}
-        total = self.squares[0].new_zeros(())
-        for points, share in zip(self.points[name].split(AT_ONCE), self.shares[name].split(AT_ONCE)):
-            slopes = self.objective.slopes(self.field, statement, points)[1]
-            rows = [slope.square().flatten(1).sum(1) for key, slope in slopes.items() if key in moved]
-            total = total + (torch.stack(rows).sum(0) * share[:, 0].square()).sum()
-        return total
+        moved = {f"field.{key}": p for key, p in self.field.named_parameters() if p.requires_grad}
+        found = self.objective.jacobians(self.field, name, self.points[name], moved)
+        sizes = torch.cat([jacobian.square().sum((1, 2)) for jacobian in found])
+        return (sizes * self.shares[name][:, 0].square()).sum()
