@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from pdeflow.errors import InvalidInput
-from pdeflow.training.loss_balancing import LossBalance, LossTerms
+from pdeflow.training.loss_balancing import LARGEST, LossBalance, LossTerms
 
 
 class LearningRateAnnealing(LossBalance):
@@ -44,5 +44,5 @@ class LearningRateAnnealing(LossBalance):
         """See :meth:`LossBalance.adapt`."""
         sizes = terms.gradients().abs()
         means, now = sizes[1:].mean(1), self.weights[1:]
-        wanted = torch.where(means > 0, sizes[0].max() / means, now)
+        wanted = torch.where(means > 0, (sizes[0].max() / means).clamp_max(LARGEST), now)
         now.copy_(self.momentum * now + (1 - self.momentum) * wanted)

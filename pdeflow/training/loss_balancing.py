@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
 
+LARGEST = 1e30
+"""What a quotient of two terms may be: more, where one is next to 0, says nothing more."""
+
 
 class LossTerms(Protocol):
     """The parts of a loss at this moment, that of the residual inside first; none has a tape."""

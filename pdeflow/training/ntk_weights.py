@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from pdeflow.training.loss_balancing import LossBalance, LossTerms
+from pdeflow.training.loss_balancing import LARGEST, LossBalance, LossTerms
 
 
 class NTKWeights(LossBalance):
@@ -18,8 +18,9 @@ class NTKWeights(LossBalance):
               K_k = J_k J_k^T,
 
     where :math:`J_k` is the Jacobian, by the parameters of the model, of the residuals whose squares add up
-    to the term. The means over points that the loss has are part of these; where all terms have equally many
-    points, it is the paper's formula. A weight stays where the kernel of its term vanishes.
+    to the term. The means over points and the ``weight`` that the loss has are part of these: where all terms
+    have equally many points and ``weight`` of the objective is 1, it is the paper's formula. A weight stays
+    where the kernel of its term vanishes.
 
     Parameters
     ----------
@@ -33,4 +34,5 @@ class NTKWeights(LossBalance):
     def adapt(self, terms: LossTerms, step: int) -> None:
         """See :meth:`LossBalance.adapt`."""
         traces = terms.traces()
-        self.weights.copy_(torch.where(traces > 0, traces.sum() / traces, self.weights))
+        wanted = (traces.sum() / traces).clamp_max(LARGEST)
+        self.weights.copy_(torch.where(traces > 0, wanted, self.weights))

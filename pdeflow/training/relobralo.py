@@ -11,10 +11,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.training.loss_balancing import LossBalance, LossTerms
-
-LARGEST = 1e30
-"""What a quotient of losses may be: more, after a loss of 0, says nothing more."""
+from pdeflow.training.loss_balancing import LARGEST, LossBalance, LossTerms
 
 
 class ReLoBRaLo(LossBalance):

@@ -25,6 +25,7 @@ from pdeflow.training import (
     ReLoBRaLo,
     SSBroyden,
 )
+from pdeflow.training.loss_balancing import LossBalance
 
 Adam = partial(torch.optim.Adam, lr=1e-2)
 WEIGHT = 3.0
@@ -90,31 +91,42 @@ def test_ntk_weights_are_quotients_of_sums_of_eigenvalues() -> None:
 
 
 def test_ntk_weights_look_at_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether some at a time or all together."""
-    found = []
-    for at_once in (4, 1000):
-        monkeypatch.setattr("pdeflow.training.statement_terms.AT_ONCE", at_once)
+    """Whether some at a time or all together; at a time as few as parameters leave room for."""
+    found, seen = [], []
+    slopes = PhysicsInformed.slopes
+
+    def counted(self: PhysicsInformed, field: Any, statement: Any, points: Tensor, axes: Any = None) -> Any:
+        seen.append(len(points))
+        return slopes(self, field, statement, points, axes)
+
+    monkeypatch.setattr(PhysicsInformed, "slopes", counted)
+    for some in (4, 1000, 0):
         balance = NTKWeights()
         objective, field, batch = tiny(balance=balance)
+        parameters = sum(p.numel() for p in field.parameters())
+        monkeypatch.setattr("pdeflow.training.physics_informed.AT_ONCE", some * parameters + 1)
         objective.begin_step(field, 0)
         objective.weighted(field, batch)
         found.append(balance.weights)
-    torch.testing.assert_close(*found)
+    for weights in found:
+        torch.testing.assert_close(weights, found[0])
+    inside, side = [4] * 7 + [2], [4, 3]
+    assert seen == inside + 3 * side + [30, 7, 7, 7] + [1] * 51
 
 
 class Losses:
-    """Terms with values that a test gives."""
+    """Terms with values that a test gives; these are the traces too, and the gradients by one parameter."""
 
-    def __init__(self, values: list[float]) -> None:
-        self._values = values
+    def __init__(self, values: list[float], dtype: torch.dtype = torch.float64) -> None:
+        self._values = torch.tensor(values, dtype=dtype)
 
     def values(self) -> Tensor:
-        return torch.tensor(self._values, dtype=torch.float64)
+        return self._values
+
+    traces = values
 
     def gradients(self) -> Tensor:
-        raise NotImplementedError
-
-    traces = gradients
+        return self._values[:, None]
 
 
 def softmax(quotients: list[float]) -> list[float]:
@@ -149,6 +161,16 @@ def test_relobralo_after_a_loss_of_zero() -> None:
     balance.adapt(Losses([1.0, 0.0]), 0)
     balance.adapt(Losses([1.0, 0.1]), 1)
     assert balance.weights.tolist() == [0.0, 2.0]
+
+
+@pytest.mark.parametrize("balance", [LearningRateAnnealing(momentum=0.0), NTKWeights()])
+@pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 1e-44), (torch.float64, 5e-324)])
+def test_quotients_stay_finite(balance: LossBalance, dtype: torch.dtype, least: float) -> None:
+    """As a term next to 0 makes them; one of 0 changes nothing."""
+    balance.begin(3)
+    balance.to(dtype)
+    balance.adapt(Losses([1.0, least, 0.0], dtype), 0)
+    assert balance.weights.tolist() == pytest.approx([1.0, 1e30, 1.0])
 
 
 # In the loop.
