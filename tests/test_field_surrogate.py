@@ -40,8 +40,9 @@ def made(kind: str = "hard") -> Field:
     if kind == "gaussians":
         return Gaussians(LOWER, UPPER, periodic=(True, False), gaussians=7).double()
     if kind == "fourier":
-        scales = [1.0, 0.5, 0.4, 0.3, 0.2]
-        return FourierFeatures(LOWER, UPPER, modes=(1, 1), periods=(1.0, 2.0), scales=scales).double()
+        field = FourierFeatures(LOWER, UPPER, modes=(1, 1), periods=(1.0, 2.0)).double()
+        field.rescale([1.0, 0.5, 0.4, 0.3, 0.2])
+        return field
     if kind == "full":
         return Gaussians(LOWER, UPPER, gaussians=7, covariance="full").double()
     if kind in ("separable", "pirate"):
@@ -79,6 +80,21 @@ def test_round_trip(kind: str, tmp_path: Path) -> None:
     expected, found = (f.derivatives(points(), wanted) for f in (field, again.model))
     for index in wanted:
         torch.testing.assert_close(found[index], expected[index], rtol=1e-13, atol=1e-13)
+
+
+def test_waves_in_single_precision(tmp_path: Path) -> None:
+    """Their factors are stored in double precision, whatever that of the weights is."""
+    torch.manual_seed(0)
+    field, x = FourierFeatures(LOWER, UPPER, modes=(2, 1), widths=(4,)), points()
+    field.rescale([1.0 / (k + 3) for k in range(len(field.wave_vectors))])
+    again = pdeflow.load(pdeflow.save(field, tmp_path / "kept"))
+    assert again.dtype == torch.float32
+    assert again.model.scales.dtype == torch.float64
+    expected, index = field.double().derivatives(x, [(2, 1)])[2, 1], (2, 1)
+    torch.testing.assert_close(again.model.double().derivatives(x, [index])[index], expected, rtol=0, atol=0)
+    single = again.model.float().derivatives(x.float(), [index])[index]
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_points_of_any_shape_are_answered_in_kind(folder: Path) -> None:
@@ -217,7 +233,7 @@ def test_the_card_says_how_to_ask(folder: Path) -> None:
         assert said in card
 
 
-@pytest.mark.parametrize("kind", ["hard", "gaussians", "full", "separable", "pirate", "windows"])
+@pytest.mark.parametrize("kind", ["hard", "gaussians", "full", "separable", "pirate", "fourier", "windows"])
 def test_an_exported_field_takes_any_number_of_points(kind: str, tmp_path: Path) -> None:
     surrogate = pdeflow.load(pdeflow.save(made(kind), tmp_path, NAMES))
     program, x = exported(surrogate).module(), points(9)

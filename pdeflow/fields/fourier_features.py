@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +53,8 @@ class FourierFeatures(Field):
     widths
         Of hidden layers on top; none by default, when u is linear in its parameters.
     scales
-        The factors p, one for each of the `wave_vectors`; all 1 if empty.
+        The factors p, one for each of the `wave_vectors`; all 1 if empty. They are stored with the parameters,
+        whose they are a part: stored ones replace these.
 
     Raises
     ------
@@ -93,13 +95,20 @@ class FourierFeatures(Field):
             raise InvalidInput("model.periods", list(periods), "1 along axes that wrap around")
         if any(width < 1 for width in widths):
             raise InvalidInput("model.widths", list(widths), "numbers of at least 1, or none")
-        # Numbers and not buffers, which would be rounded to the precision in which the field is made.
-        self.centre = [(low + high) / 2 for low, high in zip(lower, upper)]
         rates = [2 * math.pi / (p * (high - low)) for p, low, high in zip(longest, lower, upper)]
         counts = itertools.product(*(range(-mode, mode + 1) for mode in modes))
         kept = [k for k in counts if k >= (0,) * self.dim]
         self.wave_vectors = [[rate * number for rate, number in zip(rates, k)] for k in sorted(kept)]
         """Each omega, that of the constant first."""
+        # Buffers in double precision, whatever that of the parameters is. NumPy's memory is there even where
+        # a field is made without any, to be given stored parameters: these two are not stored.
+        centre = np.array([(low + high) / 2 for low, high in zip(lower, upper)])
+        self.centre: Tensor
+        self.register_buffer("centre", torch.from_numpy(centre), persistent=False)
+        self.vectors: Tensor
+        self.register_buffer("vectors", torch.from_numpy(np.array(self.wave_vectors[1:])), persistent=False)
+        self.scales: Tensor
+        self.register_buffer("scales", torch.ones(len(self.wave_vectors), dtype=torch.float64))
         sizes = [*widths, components]
         self.weight = nn.Parameter(torch.empty(sizes[0], 2 * len(self.wave_vectors) - 1))
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
@@ -109,7 +118,8 @@ class FourierFeatures(Field):
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             nn.init.zeros_(layer.bias)
-        self.rescale(scales or [1.0] * len(self.wave_vectors))
+        if scales:
+            self.rescale(scales)
 
     def rescale(self, scales: Sequence[float]) -> None:
         """Put other factors p before the waves; the parameters stay, and so u is another function.
@@ -122,8 +132,7 @@ class FourierFeatures(Field):
         if len(scales) != len(self.wave_vectors) or not all(math.isfinite(p) and p > 0 for p in scales):
             expected = f"{len(self.wave_vectors)} positive numbers, one a wave"
             raise InvalidInput("model.scales", list(scales), expected)
-        self.scales = [float(p) for p in scales]
-        self.settings["scales"] = self.scales
+        self.scales = self.scales.new_tensor(scales)
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`."""
@@ -169,9 +178,10 @@ class FourierFeatures(Field):
     def _sums(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """Derivatives (N, sums) of the sums of waves: amplitudes multiplied, sine and cosine swapped."""
         waves, cosines, sines = self._waves(points)
-        first, *others = self.scales
+        scales = self.scales.to(points)
+        first, others = scales[0], scales[1:]
         constant = first * self.weight[:, 0]
-        a, b = (points.new_tensor(others + others) * self.weight[:, 1:]).split(len(others), dim=1)
+        a, b = (others.repeat(2) * self.weight[:, 1:]).split(len(others), dim=1)
         turned = ((a, b), (b, -a), (-a, -b), (-b, a))
         found = {}
         for index in wanted:
@@ -184,15 +194,15 @@ class FourierFeatures(Field):
     def _gradients_of_sums(self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]) -> Tensor:
         """By the amplitudes (N, sums, waves), from cotangents (N, sums); whatever the amplitudes are."""
         waves, cosines, sines = self._waves(points)
-        first, *others = self.scales
-        scales = points.new_tensor(others)
+        scales = self.scales.to(points)
+        first, others = scales[0], scales[1:]
         shape = (len(points), len(self.weight))
         constant = points.new_zeros(*shape, 1)
         # What multiplies a wave itself, and its derivative by the phase.
         itself, turned = points.new_zeros(*shape, len(others)), points.new_zeros(*shape, len(others))
         for index, cotangent in cotangents.items():
             order = sum(index) % 4
-            term = (1 if order < 2 else -1) * cotangent[:, :, None] * (scales * _power(waves, index))
+            term = (1 if order < 2 else -1) * cotangent[:, :, None] * (others * _power(waves, index))
             if order % 2:
                 turned = turned + term
             else:
@@ -205,8 +215,8 @@ class FourierFeatures(Field):
 
     def _waves(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Wave vectors (waves, dim) but for the constant's, and their cosines and sines (N, waves)."""
-        waves = points.new_tensor(self.wave_vectors[1:])
-        phase = (points - points.new_tensor(self.centre)) @ waves.T
+        waves = self.vectors.to(points)
+        phase = (points - self.centre.to(points)) @ waves.T
         return waves, phase.cos(), phase.sin()
 
 

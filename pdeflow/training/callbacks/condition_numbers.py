@@ -50,7 +50,7 @@ class ConditionNumbers(Callback):
         plain = copy.deepcopy(model)
         core = components(plain)[0]
         assert isinstance(core, FourierFeatures)
-        core.rescale([1.0] * len(core.scales))
+        core.rescale([1.0] * len(core.wave_vectors))
         before, after = (conditioning(objective, field, points) for field in (plain, model))  # pyright: ignore[reportArgumentType]
         trained = after.with_weight(objective.weight) if after.weight else after
         words = f"Condition number {before.kappa:.3g}, preconditioned {after.kappa:.3g}"
