@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -30,14 +30,14 @@ from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 FEWEST = 1000
 """Points inside, at least."""
 
-DECADES = range(-14, 6)
-"""Powers of ten that are tried for lambda, times the ratio of the traces of both matrices."""
+DECADES = (-14.0, 6.0)
+"""Between which powers of ten lambda is searched, times the ratio of the traces of both matrices."""
 
-AS_GOOD = 1.01
-"""Of these lambdas the largest is refined whose condition number is that near to the smallest."""
+STEPS = 12
+"""Of the bisection there, to half a percent."""
 
-STEPS = 14
-"""Of the golden section between two decades, to half a percent."""
+FLAT = 1e-3
+"""By so much the logarithm of the condition number may grow with that of lambda and counts as not growing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,8 @@ def condition_number(
 ) -> ConditionNumber:
     """How well conditioned training of a field from a statement is, at the parameters that the field has.
 
-    Any field will do; in time some twenty eigenvalue problems of P parameters, in memory a Jacobian (N, P).
+    Any field will do. Where conditions are learned, the line search for their weight takes `STEPS` spectral
+    decompositions of P parameters, of O(P^3) each; memory is some matrices (P, P), whatever the points are.
 
     Parameters
     ----------
@@ -118,19 +119,25 @@ def conditioning(
     parameters = {f"field.{name}": p.detach() for name, p in field.named_parameters() if p.requires_grad}
     chosen = _fine_points(objective.problem, field) if points is None else points
     like = next(iter(parameters.values()))
-    batch = {"points": {name: p.to(like) for name, p in chosen.items()}}
-    training = objective.training
-    objective.eval()  # without weights that change in training
-    _, jacobian = objective.linearised(field, parameters, batch)
-    objective.train(training)
-    if not bool(torch.isfinite(jacobian).all()):
+    points_of = {name: p.to(like) for name, p in chosen.items()}
+    size = sum(p.numel() for p in parameters.values())
+    inside, sides = like.new_zeros(size, size), like.new_zeros(size, size)
+    training = [(module, module.training) for module in (objective, field)]
+    try:
+        for module, _ in training:
+            module.eval()  # the loss and the field as they are validated
+        for name in objective.statements:
+            some, part = points_of[name.partition(":")[0]], inside if name == INSIDE else sides
+            for jacobian in objective.jacobians(field, name, some, parameters):
+                rows = jacobian.flatten(0, 1)
+                part.addmm_(rows.T, rows, alpha=1.0 / len(some))
+    finally:
+        for module, before in training:
+            module.train(before)
+    if not bool(torch.isfinite(inside).all() & torch.isfinite(sides).all()):
         name, expected = f"model {type(field).__name__}", "finite residuals and slopes at all points"
         raise InvalidInput(name, "some that are not", expected)
-    # Rows come by statement, with the equation in front, and the weight of the conditions in theirs.
-    count = len(chosen[INSIDE])
-    inner, outer = jacobian[:count], jacobian[count:] / math.sqrt(objective.weight)
-    inside, sides = inner.T @ inner, outer.T @ outer
-    return ConditionNumber(inside, sides, _best_weight(inside, sides))
+    return ConditionNumber(inside, sides, best_weight(inside, sides))
 
 
 def _fine_points(problem: Problem, field: Field) -> dict[str, Tensor]:
@@ -150,33 +157,30 @@ def _quotient(eigenvalues: Tensor) -> float:
     return largest / smallest if smallest > rounding else math.inf
 
 
-def _best_weight(inside: Tensor, sides: Tensor) -> float:
-    """Lambda by line search: decade by decade, then by golden section."""
+def best_weight(inside: Tensor, sides: Tensor) -> float:
+    r"""The lambda that makes the condition number smallest, the largest one if there are several.
+
+    The largest eigenvalue is a convex function of lambda and the smallest one a concave function: their
+    quotient has one valley, and its slope tells on which side of it lambda is. With the eigenvectors v,
+
+    .. math:: \frac{d \log \kappa}{d \log \lambda} = s(v_{\max}) - s(v_{\min}), \qquad
+              s(v) = \frac{\lambda v^T A_{\partial\Omega} v}{v^T A v},
+
+    which is right too where the smallest eigenvalue itself is lost in rounding.
+    """
     if not bool(sides.any()):
         return 0.0
     unit = float(inside.trace() / sides.trace()) or 1.0
 
-    def kappa(decade: float) -> float:
-        return _quotient(torch.linalg.eigvalsh(inside + unit * 10.0**decade * sides))
+    def slope(decade: float) -> float:
+        outer = unit * 10.0**decade * sides
+        ends = torch.linalg.eigh(inside + outer).eigenvectors[:, [0, -1]]
+        first, second = ((ends * (part @ ends)).sum(0) for part in (inside, outer))
+        smallest, largest = (second / (first + second)).tolist()
+        return largest - smallest
 
-    tried = {decade: kappa(decade) for decade in DECADES}
-    smallest = min(tried.values())
-    start = max(decade for decade, value in tried.items() if value <= AS_GOOD * smallest)
-    return unit * 10.0 ** _golden_section(kappa, start - 1.0, start + 1.0)
-
-
-def _golden_section(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function of one valley is smallest between two numbers (J. Kiefer, Proc. AMS 4, 1953)."""
-    ratio = (math.sqrt(5.0) - 1.0) / 2.0
-    left, right = high - ratio * (high - low), low + ratio * (high - low)
-    at_left, at_right = function(left), function(right)
+    low, high = DECADES
     for _ in range(STEPS):
-        if at_left <= at_right:
-            high, right, at_right = right, left, at_left
-            left = high - ratio * (high - low)
-            at_left = function(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + ratio * (high - low)
-            at_right = function(right)
-    return left if at_left <= at_right else right
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if slope(middle) < FLAT else (low, middle)
+    return unit * 10.0 ** ((low + high) / 2.0)

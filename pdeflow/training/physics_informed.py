@@ -70,6 +70,7 @@ class PhysicsInformed(Objective):
     precondition
         Whether to divide the waves of a `FourierFeatures` by the symbol of the operator
         (:mod:`~pdeflow.fields.operator_preconditioner`); the condition numbers before and after are told.
+        The theory is of sums of waves: with ``widths`` nothing is told, and it may not help.
     balance
         How the terms of the loss weigh against each other while training; as above by default.
     time_course

@@ -23,13 +23,14 @@ from pdeflow.problems import (
     Helmholtz,
     Neumann,
     Problem,
+    SineBurgers,
     SinePoisson,
     Uniform,
 )
 from pdeflow.problems.calculus import sin
-from pdeflow.training import Collocation, PhysicsInformed, TrainingTask
+from pdeflow.training import Collocation, PhysicsInformed, SafeCheckpointIO, TrainingTask
 from pdeflow.training.callbacks import ConditionNumbers
-from pdeflow.training.condition_number import ConditionNumber, condition_number
+from pdeflow.training.condition_number import ConditionNumber, best_weight, condition_number
 
 
 class TwoWaves(Problem):
@@ -130,6 +131,50 @@ def test_of_any_field(field: Field) -> None:
     assert found.kappa > 1e3
 
 
+def test_points_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = ConvectedSine(beta=3.0)
+    field = waves(problem, [2, 2])
+    found = condition_number(problem, field)
+    monkeypatch.setattr("pdeflow.training.physics_informed.AT_ONCE", 101 * field.weight.numel())
+    again = condition_number(problem, field)
+    torch.testing.assert_close((again.inside, again.sides), (found.inside, found.sides))
+
+
+def test_the_field_is_as_it_is_validated() -> None:
+    """And afterwards as before."""
+    seen = []
+
+    class Seen(MLP):
+        def pointwise_gradients(self, points: Any, cotangents: Any) -> dict[str, torch.Tensor]:
+            seen.append(self.training)
+            return super().pointwise_gradients(points, cotangents)
+
+    field = Seen([0.0], [1.0], widths=(3,)).double()
+    for training in (True, False):
+        field.train(training)
+        condition_number(SinePoisson(dim=1), field)
+        assert field.training == training
+    assert seen
+    assert not any(seen)
+
+
+def test_the_line_search_finds_the_valley() -> None:
+    """As trial after trial does; each costs a decomposition, and there are not many."""
+    torch.manual_seed(0)
+    for rank in (1, 3, 8):
+        inside = torch.diag(10.0 ** torch.linspace(-3, 3, 8, dtype=torch.float64))
+        inside[0, 0] = 0.0
+        rows = torch.randn(rank, 8, dtype=torch.float64)
+        sides = 1e-4 * rows.T @ rows
+        unit = float(inside.trace() / sides.trace())
+        tried = {
+            weight: ConditionNumber(inside, sides, weight).kappa
+            for weight in (unit * 10.0 ** torch.linspace(-14, 6, 4001, dtype=torch.float64)).tolist()
+        }
+        found = ConditionNumber(inside, sides, best_weight(inside, sides))
+        assert found.kappa <= 1.01 * min(tried.values())
+
+
 def test_conditions_that_the_form_meets_do_not_count() -> None:
     field = PhysicsInformed(SinePoisson(dim=1)).constrain(waves(SinePoisson(dim=1), [4]))
     found = condition_number(SinePoisson(dim=1), field)
@@ -207,3 +252,47 @@ def test_gradient_descent_needs_it(tmp_path: Path, capsys: pytest.CaptureFixture
     assert len(told["after"]["eigenvalues"]) == 33
     said = capsys.readouterr().out
     assert f"Condition number {before.kappa:.3g}, preconditioned {after.kappa:.3g}" in said
+
+
+def told(folder: Path, inside: int = 64, resumed: Path | None = None, **settings: Any) -> Path:
+    """Where the numbers of a nonlinear equation with waves of 49 parameters are, after two more epochs."""
+    torch.manual_seed(0)
+    problem = SineBurgers()
+    data = Collocation(problem, inside=inside, on_sides=8, steps=2, test_resolutions=(5,))
+    field = FourierFeatures(**data.model_arguments, **{"modes": [3, 3], **settings})
+    objective = PhysicsInformed(problem, hard=False, precondition=True)
+    task = TrainingTask(field, objective, lambda parameters: torch.optim.Adam(parameters, lr=0.1))
+    trainer = lightning.Trainer(
+        max_epochs=4 if resumed else 2, precision="64-true", accelerator="cpu", logger=False,
+        enable_checkpointing=False, callbacks=[ConditionNumbers(folder)], plugins=[SafeCheckpointIO()],
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(task, datamodule=data, ckpt_path=resumed)
+    trainer.save_checkpoint(folder.parent / "last.ckpt")
+    return folder / "conditioning.json"
+
+
+def test_a_resumed_run_keeps_the_numbers_of_its_start(tmp_path: Path) -> None:
+    path = told(tmp_path / "run")
+    first = json.loads(path.read_text())
+    assert told(tmp_path / "run", resumed=tmp_path / "last.ckpt") == path
+    assert json.loads(path.read_text()) == first
+
+
+def test_few_points_of_training_make_no_matrix_singular(tmp_path: Path) -> None:
+    few, fine = (json.loads(told(tmp_path / str(n), n).read_text()) for n in (4, 64))
+    assert few["after"]["kappa"] == pytest.approx(fine["after"]["kappa"], rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause"),
+    [
+        ({"widths": [4]}, "the theory is of sums of waves, without widths"),
+        ({"modes": [16, 16]}, "there are 1089 parameters, more than 1000"),
+    ],
+)
+def test_where_there_are_none_it_says_why(
+    settings: dict[str, Any], cause: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not told(tmp_path / "run", **settings).exists()
+    assert f"No condition numbers of preconditioned waves: {cause}\n" in capsys.readouterr().out
