@@ -62,7 +62,7 @@ class Field(Operator):
 
     @property
     def linear_parameters(self) -> tuple[str, ...]:
-        """Names of parameters in which the field is linear, to be solved for before the first step of training.
+        """Names of parameters in which the field is linear, solved for before the first step of training.
 
         By default none: see :func:`~pdeflow.training.last_layer.fit_last_layer`.
         """

@@ -53,8 +53,8 @@ class FourierFeatures(Field):
     widths
         Of hidden layers on top; none by default, when u is linear in its parameters.
     scales
-        The factors p, one for each of the `wave_vectors`; all 1 if empty. They are stored with the parameters,
-        whose they are a part: stored ones replace these.
+        The factors p, one for each of the `wave_vectors`; all 1 if empty. They are stored with the weights:
+        stored ones replace these.
 
     Raises
     ------

@@ -377,7 +377,7 @@ class PhysicsInformed(Objective):
         names: Sequence[str],
         axes: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """A statement (N, parts) at points, and its Jacobian (N, parts, P) by the parameters of these names."""
+        """A statement (N, parts) at points, and its Jacobian (N, parts, P) by the parameters named."""
         values, slopes = self.slopes(field, statement, points, axes)
         if missing := [name for name in names if name not in slopes]:
             expected = "gradients by all parameters from pointwise_gradients, each under its own name"
