@@ -225,11 +225,14 @@ class TrainingTask(lightning.LightningModule):
         assert isinstance(self.model, Field)
         evaluator = list(self.test_evaluators.values())[number]
         assert isinstance(evaluator, Evaluator)
+        fields = objective.problem.fields
         if "points" in batch:
             points = batch["points"]
             values, residual = self.model.at(points[INSIDE]), objective.residual(self.model, points[INSIDE])
             conditions = objective.condition_residuals(self.model, points)
             evaluator.update_points(residual, conditions, values, batch.get("exact"))
+            if len(fields) > 1 and "exact" in batch:
+                evaluator.update_components(fields, values, batch["exact"])
             return {"prediction": values, "residual": residual}
         prediction = self(batch["input"])
         nodes = batch["input"].movedim(1, -1)
@@ -237,6 +240,8 @@ class TrainingTask(lightning.LightningModule):
         residual = residual.reshape(*nodes.shape[:-1], -1).movedim(-1, 1)
         if "target" in batch:
             evaluator.update(prediction, batch["target"], batch["grid"])
+            if len(fields) > 1:
+                evaluator.update_components(fields, prediction, batch["target"])
         return {"prediction": prediction, "residual": residual}
 
     def on_test_epoch_end(self) -> None:
