@@ -218,7 +218,8 @@ def test_the_last_condition_on_a_side_holds_for_its_unknown_alone() -> None:
     problem = Coupled(
         Dirichlet(1.0, of=("u", "v")), Dirichlet(2.0, on="x-", of="v"), Neumann(0.0, on="y+", of="u")
     )
-    objective = PhysicsInformed(problem, hard=False, unknown={"k": 2.0})
+    with pytest.warns(UserWarning, match=r"conditions of coupled: v: x- gives 2 and y[+-] gives 1"):
+        objective = PhysicsInformed(problem, hard=False, unknown={"k": 2.0})
     field, points = network(problem), points_of(problem)
     found = objective.condition_residuals(field, points)
     assert "y+:value of u" not in found
@@ -244,7 +245,7 @@ def test_each_unknown_meets_its_own_values_and_is_free_elsewhere() -> None:
     assert set(left) == {*(f"{side}:value of {name}" for side in sides for name in "uv"), "x+:value of p"}
     assert max(left.values()) < 1e-12
     for side in ("x-", "y-", "y+"):
-        error = (field.at(points[side]) - exact(problem, points[side])).abs()
+        error = (field.at(points[side]) - exact(problem, points[side])).detach().abs()
         assert float(error[:, :2].max()) < 1e-12
         assert float(error[:, 2].max()) > 1e-2
     again = HardConditions.from_formulas(inner, **field.formulas())
@@ -257,7 +258,7 @@ def test_an_unknown_without_values_is_the_network() -> None:
     field = PhysicsInformed(problem, unknown={"k": 2.0}).constrain(inner)
     x = points_of(problem)["inside"]
     torch.testing.assert_close(field.at(x)[:, 1], inner.at(x)[:, 1], rtol=0, atol=0)
-    assert float((field.at(x) - inner.at(x))[:, 0].abs().max()) > 1e-3
+    assert float((field.at(x) - inner.at(x))[:, 0].detach().abs().max()) > 1e-3
 
 
 def test_on_a_disc() -> None:
@@ -295,18 +296,22 @@ def test_on_a_disc() -> None:
 
 
 @pytest.mark.parametrize("hard", [True, False])
-@pytest.mark.parametrize("problem", [CauchyRiemann(), Wave()], ids=["cauchy-riemann", "wave"])
-def test_linear_systems_are_solved(problem: Problem, hard: bool) -> None:
+@pytest.mark.parametrize(
+    ("problem", "epochs", "error"), [(CauchyRiemann(), 6, 2e-2), (Wave(), 20, 1e-1)], ids=["elliptic", "wave"]
+)
+def test_linear_systems_are_solved(problem: Problem, epochs: int, error: float, hard: bool) -> None:
     model = network(problem, widths=(10,)).float()
-    _, trainer = run(PhysicsInformed(problem, hard=hard), LevenbergMarquardt, epochs=12, model=model)
-    assert float(trainer.callback_metrics["valid/l2"]) < 1e-2
+    _, trainer = run(PhysicsInformed(problem, hard=hard), LevenbergMarquardt, epochs=epochs, model=model)
+    assert float(trainer.callback_metrics["valid/l2"]) < error
 
 
-@pytest.mark.parametrize("optimizer", [EnergyNaturalGradient, SSBroyden, RestartedLBFGS])
-def test_every_optimiser_makes_the_loss_smaller(optimizer: Any) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "epochs"), [(EnergyNaturalGradient, 14), (SSBroyden, 1), (RestartedLBFGS, 1)]
+)
+def test_every_optimiser_makes_the_loss_smaller(optimizer: Any, epochs: int) -> None:
     problem, objective = CauchyRiemann(), PhysicsInformed(CauchyRiemann())
     start, batch = objective.constrain(network(problem)), {"points": points_of(problem, 30)}
-    task, _ = run(PhysicsInformed(problem), optimizer, epochs=3, model=network(problem).float())
+    task, _ = run(PhysicsInformed(problem), optimizer, epochs=epochs, model=network(problem).float())
     assert isinstance(task.model, Field)
     before, after = (objective.weighted(field, batch).square().sum() for field in (start, task.model))
     assert float(after) < 0.1 * float(before)
@@ -340,9 +345,9 @@ def test_windows_of_time() -> None:
     from pdeflow.fields import TimeWindows
 
     problem = Wave()
-    objective = PhysicsInformed(problem, time_course=TimeMarching(steps=8))
+    objective = PhysicsInformed(problem, time_course=TimeMarching(steps=32))
     model = network(problem, TimeWindows, windows=2, widths=(6,)).float()
-    task, trainer = run(objective, LevenbergMarquardt, epochs=4, model=model)
+    task, trainer = run(objective, LevenbergMarquardt, epochs=16, model=model)
     assert float(trainer.callback_metrics["valid/l2"]) < 0.3
     assert isinstance(task.model, Field)
 
