@@ -261,6 +261,35 @@ def test_an_unknown_without_values_is_the_network() -> None:
     assert float((field.at(x) - inner.at(x))[:, 0].detach().abs().max()) > 1e-3
 
 
+def test_a_slope_in_time_is_met_too() -> None:
+    class Started(Wave):
+        conditions = (Initial(0.5, of=("u", "v")), Initial(lambda at: at.x, order=1, of="v"))
+
+    problem = Started()
+    objective = PhysicsInformed(problem)
+    field, points = objective.constrain(network(problem)), points_of(problem)
+    assert set(objective.statements) == {"inside"}
+    left = objective.condition_residuals(field, points)
+    assert set(left) == {"t-:value of u", "t-:value of v", "t-:rate of v"}
+    assert max(float(part.detach().abs().max()) for part in left.values()) < 1e-13
+    slope = field.derivatives(points["t-"], [(0, 1)])[0, 1].detach()
+    assert float((slope[:, 0] - points["t-"][:, 0]).abs().max()) > 1e-2
+
+
+@pytest.mark.parametrize("kind", [Gaussians, Separable])
+def test_at_products_of_axes(kind: type[Field]) -> None:
+    problem = CauchyRiemann()
+    objective = PhysicsInformed(problem).double()
+    field, data = objective.constrain(network(problem, kind)), Collocation(problem, inside=16, sampler="grid")
+    points = data.points(0, 16)
+    parameters = {f"field.{name}": p.detach() for name, p in field.named_parameters()}
+    r, jacobian = objective.linearised(field, parameters, {"points": points})
+    on_axes = {"points": points, "axes": data.axes(points)}
+    r_on_axes, jacobian_on_axes = objective.linearised(field, parameters, on_axes)
+    torch.testing.assert_close(r_on_axes, r)
+    torch.testing.assert_close(jacobian_on_axes, jacobian)
+
+
 def test_on_a_disc() -> None:
     """By inverse distances; the normal derivative of the other unknown is learned."""
 
