@@ -36,7 +36,6 @@ from pdeflow.data.trajectory_data import TrajectoryData
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field
 from pdeflow.operators import GraphOperator, MeanVariance, Operator
-from pdeflow.operators.gaussian_operator import on_grids
 from pdeflow.problems import Problem
 from pdeflow.training import (
     Collocation,
@@ -336,8 +335,6 @@ class TrainingCLI(LightningCLI):
 
     def _check_model(self, model: Operator) -> None:
         check_field(model, self.datamodule, self.config)
-        if self.config.ensemble > 1:
-            on_grids(model, "ensemble")
         on_meshes = isinstance(self.datamodule, GRAPHS)
         if isinstance(model, GraphOperator) != on_meshes:
             where, examples = ("meshes", "GNO or GINO") if on_meshes else ("grids", "FNO or TFNO")

@@ -95,8 +95,8 @@ class TrainingTask(lightning.LightningModule):
         """
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
 
-    def distribution(self, x: Tensor) -> Gaussian:
-        """Mean and variance in physical units, ``(batch, out_channels, *shape)``, of a `GaussianOperator`.
+    def distribution(self, x: Tensor | Data) -> Gaussian:
+        """Mean and variance in physical units, of a `GaussianOperator`, of the shape that a call gives.
 
         Raises
         ------

@@ -67,6 +67,47 @@ def test_fit_test_and_predict(pdeflow, write_squares, tmp_path, name):
         assert result.is_short
 
 
+def test_uncertainty_on_meshes_from_config_to_report(pdeflow, write_squares, tmp_path):
+    """An ensemble of operators with a variance, by the commands that one on grids takes."""
+    import pdeflow as package
+    from pdeflow.data import MeshGraphs, MeshReader
+
+    write_squares(tmp_path / "squares.h5", SIZES)
+    model = {"class_path": "GNO", "init_args": MODELS["GNO"]}
+    options = ("--objective=GaussianNLL", "--ensemble=2", "--trainer.max_epochs=2")
+    result = pdeflow("fit", "-c", write_config(tmp_path, model, subsample=70), *options, "--run", "runs/two")
+    assert result.code == 0, result.err
+    surrogate, graphs = package.load("runs/two"), MeshGraphs("squares.h5", ["a", "boundary"], ["u"])
+    assert repr(surrogate).startswith("Surrogate(2 of GNO with variance: a, boundary_outer,")
+    members = [package.load(f"runs/two/members/{number}") for number in (1, 2)]
+    each = [member.predict_with_std(graphs[0]) for member in members]
+    means, deviations = (np.stack([part.numpy() for part in parts]) for parts in zip(*each))
+    assert np.abs(means[0] - means[1]).max() > 1e-3
+    mean, std = surrogate.predict_with_std(graphs[0])
+    np.testing.assert_allclose(mean, means.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(std**2, means.var(0) + np.square(deviations).mean(0), rtol=1e-3)
+
+    result = pdeflow("test", "two")
+    assert result.code == 0, result.err
+    assert "0.683 expected" in result.out
+    for name in ("l2", "nll", "crps", "coverage_1std", "coverage_2std", "calibration"):
+        assert f"\n{name} " in result.out, result.out
+    assert (tmp_path / "runs/two/report.html").read_text().count("<h3>Calibration</h3>") == 1
+    # What is evaluated is the mean over the members, not one of them.
+    one = pdeflow("validate", "two", "--ensemble=1", "--ckpt=runs/two/members/1/checkpoints/best.ckpt")
+    both = pdeflow("validate", "two")
+    assert (one.code, both.code) == (0, 0), one.err + both.err
+    assert "2 members" in both.out
+    assert both.out.splitlines()[1:] != one.out.splitlines()[1:]
+
+    result = pdeflow("predict", "two", "squares.h5", "-o", "out.h5")
+    assert result.code == 0, result.err
+    predicted = MeshReader("out.h5")
+    for row in (0, 3):
+        for name, wanted in zip(("u", "u_std"), surrogate.predict_with_std(graphs[row])):
+            np.testing.assert_allclose(predicted.read(name, row), wanted[:, 0], rtol=1e-5, atol=1e-6)
+
+
 def test_operators_that_do_not_suit_the_data(pdeflow, write_squares, tmp_path, darcy_file):
     write_squares(tmp_path / "squares.h5", SIZES)
     fno = {"class_path": "FNO", "init_args": {"modes": [4, 4]}}
