@@ -273,10 +273,13 @@ class TrainingCLI(LightningCLI):
         """Refuse an objective of trajectories for data that are pairs, and the other way round."""
         name, data = type(objective).__name__, type(self.datamodule).__name__
         check_objective(objective, self.datamodule)
-        if isinstance(self.datamodule, GRAPHS):
+        if isinstance(self.datamodule, MeshData):
             if isinstance(objective, (Residual, Rollout, StepperResidual)):
                 raise InvalidInput("objective", name, f"Supervised, for {data} gives pairs on meshes")
         elif isinstance(self.datamodule, TrajectoryData):
+            on_nodes = isinstance(self.datamodule, SparseTrajectoryData)
+            if on_nodes and isinstance(objective, StepperResidual):
+                raise InvalidInput("objective", name, f"Rollout, for {data} gives nodes and no grid")
             if isinstance(objective, (GaussianNLL, Residual, Supervised)):
                 raise InvalidInput("objective", name, "Rollout, for the data are trajectories")
         elif type(self.datamodule) is GridData and isinstance(objective, (Rollout, StepperResidual)):

@@ -38,7 +38,7 @@ class Ensemble(GaussianOperator):
         For fewer members, and members that differ in more than their weights.
     """
 
-    def __new__(cls, members: Sequence[Operator] = ()) -> Any:
+    def __new__(cls, members: Sequence[Operator] = ()) -> Ensemble:
         # A copy is made without arguments, of the class that it is of.
         on_meshes = cls is Ensemble and len(members) and isinstance(members[0], GraphOperator)
         kind: type[Any] = GraphEnsemble if on_meshes else cls

@@ -37,7 +37,7 @@ class MeanVariance(GaussianOperator):
         For an odd number of output channels, or an operator that has a variance already.
     """
 
-    def __new__(cls, operator: Operator | None = None) -> Any:
+    def __new__(cls, operator: Operator | None = None) -> MeanVariance:
         # A copy is made without arguments, of the class that it is of.
         on_meshes = cls is MeanVariance and isinstance(operator, GraphOperator)
         kind: type[Any] = GraphMeanVariance if on_meshes else cls
