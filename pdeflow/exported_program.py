@@ -102,7 +102,9 @@ class _OnOneMesh(nn.Module):
         encoded = self.normaliser.encode(x.flatten(0, 1))
         given, model = (encoded, self.positions.repeat(batch, 1), edges), self.model
         if isinstance(model, GaussianOperator):
-            y = _mean_then_deviation(model.gathered(lambda operator: operator.evaluate(*given)), self.normaliser)
+            y = _mean_then_deviation(
+                model.gathered(lambda operator: operator.evaluate(*given)), self.normaliser
+            )
         else:
             y = self.normaliser.decode(model.evaluate(*given))
         return y.unflatten(0, (batch, nodes))

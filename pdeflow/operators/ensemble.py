@@ -39,6 +39,7 @@ class Ensemble(GaussianOperator):
     """
 
     def __new__(cls, members: Sequence[Operator] = ()) -> Ensemble:
+        """A `GraphEnsemble` of members on meshes."""
         # A copy is made without arguments, of the class that it is of.
         on_meshes = cls is Ensemble and len(members) and isinstance(members[0], GraphOperator)
         kind: type[Any] = GraphEnsemble if on_meshes else cls

@@ -38,6 +38,7 @@ class MeanVariance(GaussianOperator):
     """
 
     def __new__(cls, operator: Operator | None = None) -> MeanVariance:
+        """A `GraphMeanVariance` of an operator on meshes."""
         # A copy is made without arguments, of the class that it is of.
         on_meshes = cls is MeanVariance and isinstance(operator, GraphOperator)
         kind: type[Any] = GraphMeanVariance if on_meshes else cls

@@ -40,9 +40,7 @@ class Calibration(Metric):
         for name, size in (("sums", (4,)), ("shares", (LEVELS,)), ("count", ())):
             self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(
-        self, mean: Tensor, variance: Tensor, target: Tensor, share: Tensor | None = None
-    ) -> None:
+    def update(self, mean: Tensor, variance: Tensor, target: Tensor, share: Tensor | None = None) -> None:
         """Take a batch in: three tensors of one shape, in physical units; variances are positive.
 
         On meshes they are (nodes, channels), and ``share`` (nodes,) says how much each node counts.

@@ -53,7 +53,10 @@ class Rollout(Objective):
         self.pushforward, self.noise = pushforward, noise
 
     def predict(self, step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Tensor:
-        """The states after the input, ``(batch, steps, channels, *shape)``; on meshes (nodes, steps, channels)."""
+        """The states after the input, ``(batch, steps, channels, *shape)``.
+
+        On meshes (nodes, steps, channels).
+        """
         if "state" not in batch:
             raise InvalidInput("data", "pairs of input and target", "trajectories", "Use TrajectoryData.")
         x, (steps, channels) = batch["input"], batch["target"].shape[1:3]

@@ -77,7 +77,7 @@ def test_on_nodes_states_loss_and_gradient_are_those_on_a_grid_of_them(
         step = lambda x, a=a: a * weighted(x if isinstance(x, Tensor) else x.x)  # noqa: E731
         found = objective.predict(step, given)
         loss = objective(found, given)
-        gradients.append((float(loss), float(torch.autograd.grad(loss, a)[0])))
+        gradients.append((float(loss.detach()), float(torch.autograd.grad(loss, a)[0])))
         if given is batch:
             expected = found.permute(0, 3, 1, 2).flatten(0, 1)
     torch.testing.assert_close(found, expected)

@@ -20,9 +20,9 @@ from toy import toy_trainer
 import pdeflow
 from pdeflow.data import SparseTrajectoryData, WellWriter
 from pdeflow.data.normalisation import Normalisation
-from pdeflow.errors import InvalidInput
+from pdeflow.errors import InvalidInput, NumericalFailure
 from pdeflow.grid import Grid
-from pdeflow.operators import FNO, GINO, GNO, MKGN, GraphOperator, graph_operator
+from pdeflow.operators import FNO, GINO, GNO, MKGN, Ensemble, GraphOperator, graph_operator
 from pdeflow.surrogate import Surrogate
 from pdeflow.training import Rollout, Supervised, TrainingTask
 from pdeflow.training.callbacks import TestResults
@@ -36,11 +36,11 @@ def decaying(level: Any, x: Any, y: Any, time: Any) -> Any:
     return level * np.exp(-RATE * time) * (1.5 + np.sin(3 * x) * np.cos(2 * y))
 
 
-def write(path: Path, points: int = 17) -> Path:
-    """Ten trajectories of seven instants on a square of so many nodes along each side."""
+def write(path: Path, points: int = 17, least: float = 1.0) -> Path:
+    """Ten trajectories of seven instants on a square of so many nodes along each side; the first is least."""
     grid = Grid(("x", "y"), (0.0, 0.0), (1.0, 1.0), (points, points))
     x, y = (part.numpy() for part in grid.mesh().values())
-    level = np.linspace(1.0, 2.0, 10)[:, None, None]
+    level = np.linspace(least, 2.0, 10)[:, None, None]
     states = np.stack([decaying(level, x, y, t) for t in TIMES], axis=1)
     with WellWriter(
         path, name="decaying", grid=grid, n=10, fields={"u": 0}, constant_fields={"a": 0}, times=TIMES
@@ -119,7 +119,7 @@ def test_trained_marched_and_asked_anywhere(file: Path, tmp_path: Path) -> None:
     module = data(file)
     trainer = toy_trainer(tmp_path, epochs=6, callbacks=[])
     trainer.fit(task, datamodule=module)
-    assert float(trainer.callback_metrics["valid/l2"]) < 0.05
+    assert float(trainer.callback_metrics["valid/l2"]) < 0.1  # of the whole march
     surrogate = Surrogate(task.model, module.normalisation, time_step=0.25)
     surrogate = pdeflow.load(pdeflow.save(surrogate.model, tmp_path / "kept", module.normalisation))
     generator = torch.Generator().manual_seed(1)
@@ -170,12 +170,17 @@ def outcome(task: TrainingTask, module: SparseTrajectoryData, folder: Path) -> t
         return metrics, dict(stored)
 
 
+@pytest.mark.parametrize("members", [1, 2])
 def test_the_test_marches_every_trajectory_and_asks_for_its_end_everywhere(
-    file: Path, tmp_path: Path
+    file: Path, tmp_path: Path, members: int
 ) -> None:
+    """Of an ensemble the mean is fed back."""
     torch.manual_seed(0)
     module = data(file, history=2, split=(0.6, 0.1, 0.3), batch_size=2)
-    task = TrainingTask(gino(in_channels=3), Rollout(), normalisation=module.normalisation)
+    models = [gino(in_channels=3) for _ in range(members)]
+    model = models[0] if members == 1 else Ensemble(models)
+    assert isinstance(model, GraphOperator)
+    task = TrainingTask(model, Rollout(), normalisation=module.normalisation)
     metrics, stored = outcome(task, module, tmp_path)
     surrogate = Surrogate(task.model, module.normalisation)
     errors, ends, factor = [], [], math.exp(-RATE * 0.25)
@@ -188,7 +193,7 @@ def test_the_test_marches_every_trajectory_and_asks_for_its_end_everywhere(
             torch.testing.assert_close(target, truth)
             states = surrogate.rollout(graph, 5)[:, :, 0]
             errors.append((states - target).norm(dim=1) / target.norm(dim=1))
-            known = torch.from_numpy(task.model.answers(points.numpy(), graph.pos.numpy()))
+            known = torch.from_numpy(model.answers(points.numpy(), graph.pos.numpy()))
             assert 280 < known.sum() <= 289
             shape = 1.5 + torch.sin(3 * points[:, 0]) * torch.cos(2 * points[:, 1])
             torch.testing.assert_close(end / end[0], shape / shape[0])
@@ -243,6 +248,23 @@ def test_a_trajectory_that_leaves_all_bounds_is_stopped_in_validation(file: Path
     found = validated(TrainingTask(gino(), Rollout(), normalisation=wild), module, tmp_path)
     # Zeros stand in for states that were never finite.
     assert found["valid/diverged"] == found["valid/l2_last"] == found["valid/loss"] == 1
+
+
+def test_unrolled_training_pushes_forward_on_nodes(file: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = data(file, horizon=3)
+    objective = Rollout(pushforward=True, noise=1e-3)
+    task = TrainingTask(gino(), objective, optimizer=lambda p: torch.optim.AdamW(p, lr=1e-2))
+    trainer = toy_trainer(tmp_path, epochs=4, callbacks=[])
+    trainer.fit(task, datamodule=module)
+    assert float(trainer.callback_metrics["train/loss"]) < 0.4  # at first it is 0.6
+    assert float(trainer.callback_metrics["valid/diverged"]) == 0
+
+
+def test_a_trajectory_of_zeros_is_named(tmp_path: Path) -> None:
+    module = data(write(tmp_path / "zero.h5", least=0.0), split=(1, 0, 0), horizon=2)
+    with pytest.raises(NumericalFailure, match=r"target of samples 0(, 0)* is zero"):
+        toy_trainer(tmp_path).fit(TrainingTask(gino(), Rollout()), datamodule=module)
 
 
 def test_pairs_are_not_what_is_trained_on(file: Path, tmp_path: Path) -> None:
