@@ -279,6 +279,15 @@ class TestGINO(GraphOperatorContract):
         monkeypatch.setattr(graph_operator, "interpolated", lambda *given: pytest.fail("interpolated"))
         assert operator.query(meshes[0], meshes[0].pos[:5]).shape == (5, self.out_channels)
 
+    @pytest.mark.slow
+    def test_exported_where_most_of_the_grid_sees_no_mesh(self, operator: GINO, tmp_path) -> None:
+        graph = mesh(60)
+        graph.pos = 0.3 * graph.pos
+        surrogate = Surrogate(operator)
+        path = export(surrogate, tmp_path / "model.pt2", positions=graph.pos.numpy())
+        found = torch.export.load(path).module()(graph.x[None])
+        torch.testing.assert_close(found[0], surrogate(graph), rtol=1e-4, atol=1e-6)
+
 
 class GaussianGraphContract(GraphOperatorContract):
     """Of what reads other operators: their settings make these, not the whole."""
