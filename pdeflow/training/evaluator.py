@@ -71,7 +71,8 @@ class Evaluator(nn.Module):
         of the shape of the prediction, there are those of `Calibration`.
         """
         if variance is not None:
-            self.calibration.update(prediction, variance, target)
+            share = grid.weight if isinstance(grid, MeshNodes) else None
+            self.calibration.update(prediction, variance, target, share)
         prediction, target = prediction.detach().double(), target.double()
         if prediction.ndim == (grid.dim + 3 if isinstance(grid, Grid) else 3):
             self.rollout.update(prediction, target, grid)

@@ -29,7 +29,7 @@ from pdeflow.training.optimisers import ResidualOptimiser, Stages
 from pdeflow.training.optimisers.vector_optimiser import VectorOptimiser
 from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 from pdeflow.training.schedules import Schedule
-from pdeflow.training.sparse_march import errors_everywhere, marched
+from pdeflow.training.sparse_march import errors_everywhere
 from pdeflow.training.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class TrainingTask(lightning.LightningModule):
         """
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
 
-    def distribution(self, x: Tensor) -> Gaussian:
-        """Mean and variance in physical units, ``(batch, out_channels, *shape)``, of a `GaussianOperator`.
+    def distribution(self, x: Tensor | Data) -> Gaussian:
+        """Mean and variance in physical units, of a `GaussianOperator`, of the shape that a call gives.
 
         Raises
         ------
@@ -112,12 +112,7 @@ class TrainingTask(lightning.LightningModule):
         return Gaussian(self.normaliser.decode(mean), self.normaliser.decode_variance(variance))
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """What is compared with ``batch["target"]``: see `Objective.predict`; the mean of a `Gaussian`.
-
-        Trajectories on a few nodes, which only tests have, are marched, whatever the objective.
-        """
-        if "everywhere" in batch:
-            return marched(self, batch)
+        """What is compared with ``batch["target"]``: see `Objective.predict`; the mean of a `Gaussian`."""
         return _mean(self.objective.predict(self, batch))
 
     def query(self, graph: Data, points: Tensor) -> Tensor:
