@@ -352,7 +352,7 @@ def test_a_last_layer_starts_from_the_least_squares_of_all_equations() -> None:
     field, batch = network(problem, PirateNet, width=8, blocks=1), {"points": points_of(problem, 40)}
     assert fit_last_layer(objective, field, batch)
     loss = objective.weighted(field, batch).square().sum()
-    last = [dict(field.named_parameters())[name] for name in field.linear_at_start]
+    last = [dict(field.named_parameters())[name] for name in field.linear_parameters]
     assert last[0].shape[0] == 2
     for slope in torch.autograd.grad(loss, last):
         assert float(slope.abs().max()) < 1e-5
