@@ -9,6 +9,7 @@ import pytest
 import sympy
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import (
@@ -272,6 +273,30 @@ def test_plane_waves_of_a_box() -> None:
     square = FourierFeatures([0.0, 0.0], [1.0, 1.0], modes=(1, 1)).wave_vectors
     turns = sorted((round(a / math.tau), round(b / math.tau)) for a, b in square)
     assert turns == [(0, 0), (0, 1), (1, -1), (1, 0), (1, 1)]
+
+
+class Made(TorchDispatchMode):
+    """The operations that make tensors of numbers of the host, or of another precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "lift_fresh" in str(func) or "_to_copy" in str(func):
+            self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_waves_are_not_made_anew() -> None:
+    field, x = FourierFeatures(LOWER, UPPER, modes=(2, 1), scales=[2.0] * 8).double(), points()
+    with Made() as made:
+        torch.tensor([1.0])
+    assert made.names
+    with Made() as made:
+        field.derivatives(x, [(0, 0), (2, 1)])
+        field.pointwise_gradients(x, {(0, 0): torch.ones_like(x[:, :1])})
+    assert not made.names
 
 
 def test_hard_conditions_hold_whatever_the_network_is() -> None:
