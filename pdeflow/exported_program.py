@@ -26,7 +26,7 @@ from pdeflow.atomic_file import write_bytes
 from pdeflow.errors import InvalidInput, MissingDependency, PdeflowError
 from pdeflow.field_surrogate import FieldSurrogate
 from pdeflow.fields import Field
-from pdeflow.operators import GaussianOperator, GraphOperator, Operator
+from pdeflow.operators import Gaussian, GaussianOperator, GraphOperator, Operator
 from pdeflow.operators.neighbours import joined, repeated
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.stored_operator import components
@@ -59,9 +59,13 @@ class _MeanAndDeviation(nn.Module):
         self.model, self.normaliser = model, normaliser
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, variance = self.model.distribution(self.normaliser.encode(x))
-        std = self.normaliser.decode_variance(variance).sqrt()
-        return torch.cat([self.normaliser.decode(mean), std], dim=1)
+        return _mean_then_deviation(self.model.distribution(self.normaliser.encode(x)), self.normaliser)
+
+
+def _mean_then_deviation(found: Gaussian, normaliser: Normaliser) -> Tensor:
+    """Means, then standard deviations, along axis 1."""
+    std = normaliser.decode_variance(found.variance).sqrt()
+    return torch.cat([normaliser.decode(found.mean), std], dim=1)
 
 
 class _AtPoints(nn.Module):
@@ -96,7 +100,13 @@ class _OnOneMesh(nn.Module):
             for name, (known, part) in self.edges.items()
         }
         encoded = self.normaliser.encode(x.flatten(0, 1))
-        y = self.normaliser.decode(self.model.evaluate(encoded, self.positions.repeat(batch, 1), edges))
+        given, model = (encoded, self.positions.repeat(batch, 1), edges), self.model
+        if isinstance(model, GaussianOperator):
+            y = _mean_then_deviation(
+                model.gathered(lambda operator: operator.evaluate(*given)), self.normaliser
+            )
+        else:
+            y = self.normaliser.decode(model.evaluate(*given))
         return y.unflatten(0, (batch, nodes))
 
 

@@ -12,14 +12,24 @@ import pdeflow.fields
 import pdeflow.operators
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.fields import Field, HardConditions
-from pdeflow.operators import Ensemble, GaussianOperator, GraphOperator, MeanVariance, Operator
+from pdeflow.operators import (
+    Ensemble,
+    GaussianGraphOperator,
+    GaussianOperator,
+    GraphOperator,
+    MeanVariance,
+    Operator,
+)
+from pdeflow.operators.ensemble import GraphEnsemble
+from pdeflow.operators.mean_variance import GraphMeanVariance
 
 
 def is_storable(model: Operator) -> bool:
     """Whether ``load`` makes it again: it is of a class of ``pdeflow.operators`` or ``pdeflow.fields``."""
     core = type(components(model)[0])
     parts = [model, *(model.members if isinstance(model, Ensemble) else [])]
-    known = all(type(part) in (Ensemble, MeanVariance, HardConditions, core) for part in parts)
+    made_of_others = (Ensemble, GraphEnsemble, MeanVariance, GraphMeanVariance, HardConditions)
+    known = all(type(part) in (*made_of_others, core) for part in parts)
     if isinstance(model, HardConditions):
         try:
             model.formulas()
@@ -32,7 +42,7 @@ def components(model: Operator) -> tuple[Operator, bool, int]:
     """The operator itself, of the first member; whether `MeanVariance` reads it; how many members."""
     first = model.members[0] if isinstance(model, Ensemble) else model
     members = len(model.members) if isinstance(model, Ensemble) else 1
-    core = first.operator if isinstance(first, MeanVariance) else first
+    core = model.core if isinstance(model, GaussianOperator) else model
     core = core.network if isinstance(core, HardConditions) else core
     assert isinstance(core, Operator)
     return core, isinstance(first, MeanVariance), members
@@ -100,6 +110,7 @@ def operator_classes() -> dict[str, type[Operator]]:
         Operator,
         GraphOperator,
         GaussianOperator,
+        GaussianGraphOperator,
         MeanVariance,
         Ensemble,
         Field,

@@ -13,7 +13,7 @@ from torch import Tensor
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.operators import GaussianOperator, GraphOperator, Operator
+from pdeflow.operators import Gaussian, GaussianGraphOperator, GaussianOperator, GraphOperator, Operator
 from pdeflow.operators.march import fed_back, in_bounds, march, march_on_nodes
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.stored_operator import components
@@ -141,7 +141,9 @@ class Surrogate:
     ) -> tuple[np.ndarray, np.ndarray]: ...
 
     @overload
-    def predict_with_std(self, coefficient: Tensor, *, batch_size: int = 64) -> tuple[Tensor, Tensor]: ...
+    def predict_with_std(
+        self, coefficient: Tensor | Data, *, batch_size: int = 64
+    ) -> tuple[Tensor, Tensor]: ...
 
     def predict_with_std(self, coefficient: Any, *, batch_size: int = 64) -> Any:
         """The solution and its standard deviation at every node.
@@ -163,20 +165,32 @@ class Surrogate:
             As the call does, and for a model that gives no variance.
         """
         if not isinstance(self.model, GaussianOperator):
-            name, hint = type(self.model).__name__, "Train with objective GaussianNLL, or with ensemble: 5."
-            raise InvalidInput("predict_with_std", name, "an ensemble or a model with a variance", hint)
+            raise self._no_variance("predict_with_std")
         model = self.model
+        if isinstance(model, GraphOperator):
+            self._check_mesh(coefficient)
+            with torch.no_grad():
+                both = self._decoded(model.distribution(self._encoded(coefficient)))
+            mean, std = (part.to(coefficient.x.device) for part in both)
+            return mean, std
 
         def predict(batch: Tensor) -> Tensor:
             x = batch.to(device=self.device, dtype=torch.float32)
-            mean, variance = model.distribution(self.normaliser.encode(x))
-            std = self.normaliser.decode_variance(variance).sqrt()
-            return torch.stack([self.normaliser.decode(mean), std], dim=1)
+            return torch.stack(self._decoded(model.distribution(self.normaliser.encode(x))), dim=1)
 
         both = self._mapped(coefficient, predict, (2, model.out_channels), batch_size)
         if coefficient.ndim == model.dim:  # one sample, without an axis for samples
             return both[0], both[1]
         return both[:, 0], both[:, 1]
+
+    def _no_variance(self, key: str) -> InvalidInput:
+        name, hint = type(self.model).__name__, "Train with objective GaussianNLL, or with ensemble: 5."
+        return InvalidInput(key, name, "an ensemble or a model with a variance", hint)
+
+    def _decoded(self, found: Gaussian) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation in physical units."""
+        std = self.normaliser.decode_variance(found.variance).sqrt()
+        return self.normaliser.decode(found.mean), std
 
     def _mapped(
         self, given: Any, predict: Callable[[Tensor], Tensor], axes: tuple[int, ...], batch_size: int
@@ -332,18 +346,41 @@ class Surrogate:
         InvalidInput
             As there, for values that are not finite, and for an operator on grids.
         """
-        if not isinstance(self.model, GraphOperator):
-            name = type(self.model).__name__
-            raise InvalidInput(
-                "query", name, "an operator on meshes", "Interpolate between its grid's nodes."
-            )
+        model, asked = self._asked(graph, points, inputs)
+        with torch.no_grad():
+            found = model.query(*asked)
+            return self.normaliser.decode(found).to(points.device)
+
+    def query_with_std(
+        self, graph: Data, points: Tensor, inputs: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The solution and its standard deviation at points that are no nodes, (points, out_channels) each.
+
+        Raises
+        ------
+        InvalidInput
+            As ``query``, and for a model that gives no variance.
+        """
+        model, asked = self._asked(graph, points, inputs)
+        if not isinstance(model, GaussianGraphOperator):
+            raise self._no_variance("query_with_std")
+        with torch.no_grad():
+            found = model.query_distribution(*asked)
+        mean, std = (part.to(points.device) for part in self._decoded(found))
+        return mean, std
+
+    def _asked(
+        self, graph: Data, points: Tensor, inputs: Tensor | None
+    ) -> tuple[GraphOperator, tuple[Data, Tensor, Tensor | None]]:
+        """The model, if it is on meshes; a mesh, points and inputs there, as it takes them."""
+        model = self.model
+        if not isinstance(model, GraphOperator):
+            hint = "Interpolate between its grid's nodes."
+            raise InvalidInput("query", type(model).__name__, "an operator on meshes", hint)
         self._check_mesh(graph)
-        encoded = self._encoded(graph)
         if inputs is not None:
             inputs = self.normaliser.encode(inputs.to(device=self.device, dtype=torch.float32))
-        with torch.no_grad():
-            found = self.model.query(encoded, points.to(self.device), inputs)
-            return self.normaliser.decode(found).to(points.device)
+        return model, (self._encoded(graph), points.to(self.device), inputs)
 
     def _on_mesh(self, graph: Any) -> Tensor:
         self._check_mesh(graph)

@@ -14,6 +14,7 @@ import pdeflow
 from pdeflow.atomic_file import write_json
 from pdeflow.cli.run_folder import RunFolder
 from pdeflow.data.datamodule import GridData
+from pdeflow.data.mesh_data import MeshData
 from pdeflow.errors import InvalidInput
 from pdeflow.operators import Ensemble
 from pdeflow.operators.normaliser import Normaliser
@@ -32,7 +33,7 @@ def begin_member(cli: TrainingCLI, number: int) -> None:
     seed = cli.config.seed_everything
     if seed is not False:
         lightning.seed_everything(_spawned(seed, number), workers=True, verbose=False)
-    if isinstance(cli.datamodule, GridData):
+    if isinstance(cli.datamodule, (GridData, MeshData)):
         cli.datamodule.order_seed = _spawned(cli.datamodule.seed, number)
     cli.build_task()
 

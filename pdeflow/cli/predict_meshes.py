@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from torch_geometric.data import Data
 from tqdm import tqdm
 
 from pdeflow.data import MeshGraphs, open_samples, write_meshes
@@ -16,6 +17,8 @@ from pdeflow.surrogate import Surrogate
 
 def predict_meshes(surrogate: Surrogate, path: Path, output: Path) -> int:
     """Apply a surrogate to every mesh of a file, and write the meshes with the predictions at their nodes.
+
+    Of a model that gives a variance the standard deviations are there too, by the names NAME_std.
 
     Returns
     -------
@@ -42,13 +45,21 @@ def predict_meshes(surrogate: Surrogate, path: Path, output: Path) -> int:
     if graphs.input_names != wanted:
         raise InvalidInput("FILE", graphs.input_names, f"the inputs {wanted}, in this order")
     progress = tqdm(range(len(graphs)), unit="mesh", desc="predicting")
-    values = np.concatenate([surrogate(graphs[row]).numpy() for row in progress])
+    values = np.concatenate([_values(surrogate, graphs[row]) for row in progress])
+    names = (*surrogate.target_names, *surrogate.std_names)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_meshes(
         output,
         name=output.stem,
         meshes=[graphs.reader.mesh(row) for row in graphs.rows],
-        fields={name: values[:, k] for k, name in enumerate(surrogate.target_names)},
+        fields={name: values[:, k] for k, name in enumerate(names)},
         attributes={"steady": True},
     )
     return len(graphs)
+
+
+def _values(surrogate: Surrogate, graph: Data) -> np.ndarray:
+    """The solution on one mesh, (nodes, channels), and its deviations as further channels."""
+    if surrogate.std_names:
+        return np.concatenate([part.numpy() for part in surrogate.predict_with_std(graph)], axis=1)
+    return surrogate(graph).numpy()

@@ -313,7 +313,12 @@ def _class_paths(top: str) -> list[str]:
     return found
 
 
-_MADE_BY = {"Ensemble": "ensemble: 5", "MeanVariance": "objective: GaussianNLL"}
+_MADE_BY = {
+    "Ensemble": "ensemble: 5",
+    "GraphEnsemble": "ensemble: 5",
+    "MeanVariance": "objective: GaussianNLL",
+    "GraphMeanVariance": "objective: GaussianNLL",
+}
 _BASES = {
     "model": [("pdeflow.operators", "Operator")],
     "objective": [("pdeflow.training", "Objective"), ("pdeflow.training", "Loss")],

@@ -36,7 +36,6 @@ from pdeflow.data.trajectory_data import TrajectoryData
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field
 from pdeflow.operators import GraphOperator, MeanVariance, Operator
-from pdeflow.operators.gaussian_operator import on_grids
 from pdeflow.problems import Problem
 from pdeflow.training import (
     Collocation,
@@ -283,10 +282,13 @@ class TrainingCLI(LightningCLI):
         """Refuse an objective of trajectories for data that are pairs, and the other way round."""
         name, data = type(objective).__name__, type(self.datamodule).__name__
         check_objective(objective, self.datamodule)
-        if isinstance(self.datamodule, GRAPHS):
+        if isinstance(self.datamodule, MeshData):
             if isinstance(objective, (Residual, Rollout, StepperResidual)):
                 raise InvalidInput("objective", name, f"Supervised, for {data} gives pairs on meshes")
         elif isinstance(self.datamodule, TrajectoryData):
+            on_nodes = isinstance(self.datamodule, SparseTrajectoryData)
+            if on_nodes and isinstance(objective, StepperResidual):
+                raise InvalidInput("objective", name, f"Rollout, for {data} gives nodes and no grid")
             if isinstance(objective, (GaussianNLL, Residual, Supervised)):
                 raise InvalidInput("objective", name, "Rollout, for the data are trajectories")
         elif type(self.datamodule) is GridData and isinstance(objective, (Rollout, StepperResidual)):
@@ -345,8 +347,6 @@ class TrainingCLI(LightningCLI):
 
     def _check_model(self, model: Operator) -> None:
         check_field(model, self.datamodule, self.config)
-        if self.config.ensemble > 1:
-            on_grids(model, "ensemble")
         on_meshes = isinstance(self.datamodule, GRAPHS)
         if isinstance(model, GraphOperator) != on_meshes:
             where, examples = ("meshes", "GNO or GINO") if on_meshes else ("grids", "FNO or TFNO")

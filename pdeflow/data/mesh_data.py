@@ -77,6 +77,8 @@ class MeshData(LightningDataModule):
         self.path, self.inputs, self.targets = Path(path), list(inputs), list(targets)
         self.batch_size, self.subsample, self.seed = batch_size, subsample, seed
         self.test_paths, self.split = list(test_paths or []), tuple(split)
+        # The members of an ensemble have one split, and an order and nodes that are drawn each.
+        self.order_seed = seed
         for name, least in (("batch_size", 1), ("subsample", 2), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -156,7 +158,7 @@ class MeshData(LightningDataModule):
             len(samples),
             self.batch_size,
             shuffle=shuffle,
-            seed=self.seed,
+            seed=self.order_seed,
             rank=trainer.global_rank if trainer is not None else 0,
             world=trainer.world_size if trainer is not None else 1,
         )
@@ -166,7 +168,7 @@ class MeshData(LightningDataModule):
             samples = samples.for_operator(trainer.lightning_module.model)  # pyright: ignore[reportArgumentType]
             finished = functools.partial(finished_batches, trainer) if training else None
         if training and self.subsample is not None:
-            samples = samples.sampled(self.subsample, self.seed, lambda: order.epoch)
+            samples = samples.sampled(self.subsample, self.order_seed, lambda: order.epoch)
         return BatchLoader(samples, order, finished=finished)
 
     @functools.cached_property

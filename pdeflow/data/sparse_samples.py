@@ -16,12 +16,12 @@ from pdeflow.triangle_mesh import BOUNDARY_PARTS
 
 
 class SparseSamples:
-    """Windows of one step, or whole trajectories, each seen at random nodes of the grid.
+    """Windows of trajectories, or whole ones, each seen at random nodes of the grid.
 
     Parameters
     ----------
     samples
-        The windows, with a horizon of 1 or up to the end.
+        The windows.
     nodes
         How many nodes are drawn, at most as many as the grid has.
     seed
@@ -30,6 +30,8 @@ class SparseSamples:
         What finds the neighbours; none without it.
     epoch
         Asked for the number of the epoch; where it is None the nodes of a window stay the same.
+    everywhere
+        Whether a batch also has the last state of each window at all nodes of the grid.
     """
 
     def __init__(
@@ -39,9 +41,10 @@ class SparseSamples:
         seed: int,
         operator: Connecting | None,
         epoch: Callable[[], int] | None,
+        everywhere: bool = False,
     ) -> None:
         self.samples, self.nodes, self.seed = samples, nodes, seed
-        self.operator, self.epoch = operator, epoch
+        self.operator, self.epoch, self.everywhere = operator, epoch, everywhere
         self.in_memory = samples.in_memory
         grid = samples.grid
         self.positions = torch.stack([*grid.mesh(device="cpu").values()], dim=-1).flatten(0, -2).float()
@@ -69,16 +72,17 @@ class SparseSamples:
         target = torch.cat([state[:, :, nodes].permute(2, 0, 1) for state, nodes in zip(states, kept)])
         made = {
             "input": batch,
+            "target": target,
             "index": windows["index"],
             "grid": MeshNodes(
                 batch.batch, share, torch.cat([self.boundary[nodes] for nodes in kept]), len(graphs)
             ),
+            "state": windows["state"],
             "time_step": windows["time_step"],
         }
-        if not self.samples.whole:
-            return made | {"target": target[:, 0]}
-        everywhere = {"points": self.positions, "last": states[:, -1]}
-        return made | {"target": target, "state": windows["state"], "everywhere": everywhere}
+        if self.everywhere:
+            made["everywhere"] = {"points": self.positions, "last": states[:, -1]}
+        return made
 
     def _drawn(self, window: int) -> torch.Tensor:
         turn = () if self.epoch is None else (self.epoch(),)

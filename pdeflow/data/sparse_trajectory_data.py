@@ -20,27 +20,25 @@ from pdeflow.errors import InvalidInput
 
 
 class SparseTrajectoryData(TrajectoryData):
-    """Pairs of a state and the next one at random nodes of their grid, as graphs, for a model of one step.
+    """Trajectories at random nodes of their grid, as graphs, for a model that gives the next state.
 
     A batch is as that of ``MeshData``: ``input``, a torch-geometric ``Batch`` with ``x``
     (nodes, in_channels), ``history`` states and then the constants, with ``pos`` (nodes, dim), and with the
-    neighbours that the operator reads; ``target`` (nodes, channels), the next state; ``index``, the
-    trajectory's number in its file; ``grid``, a :class:`~pdeflow.mesh_nodes.MeshNodes` in which all nodes
-    count the same; ``time_step``.
+    neighbours that the operator reads; ``target`` (nodes, steps, channels), the states after them;
+    ``index``, the trajectory's number in its file; ``grid``, a :class:`~pdeflow.mesh_nodes.MeshNodes` in
+    which all nodes count the same; ``state``, how many channels of the input are states; ``time_step``.
 
     What is learned marches on so many nodes and answers at any point (``Surrogate.rollout``,
-    ``Surrogate.rollout_at``). In training and validation every window is a sample, and errors are those of
-    one step. In training its nodes are drawn anew in every epoch; in validation and test they stay.
-
-    In the test every trajectory is a sample, to be marched from its first states to its end. ``target`` is
-    then (nodes, steps, channels), ``state`` how many channels of the input are states, and ``everywhere``
-    has the last state at all nodes of the grid, ``last`` (B, channels, points) at ``points`` (points, dim).
+    ``Surrogate.rollout_at``). As on grids, a sample of training is a window with ``horizon`` states after it,
+    and in validation and test a trajectory, to be marched from its first states to its end. In training the
+    nodes are drawn anew in every epoch; in validation and test they stay. In the test ``everywhere`` has the
+    last state at all nodes of the grid, ``last`` (B, channels, points) at ``points`` (points, dim).
 
     Axes that wrap around do so for no operator on meshes: nodes at their ends are not neighbours.
 
     Parameters
     ----------
-    path, fields, constants, history, stride, batch_size, resolution, test_paths, split, seed
+    path, fields, constants, history, horizon, stride, batch_size, resolution, test_paths, split, seed
         As for `TrajectoryData`.
     nodes
         How many nodes are drawn of each state or trajectory.
@@ -63,6 +61,7 @@ class SparseTrajectoryData(TrajectoryData):
         nodes: int = 1000,
         constants: list[str] | None = None,
         history: int = 1,
+        horizon: int = 1,
         stride: int = 1,
         batch_size: int = 4,
         resolution: int | list[int] | None = None,
@@ -77,6 +76,7 @@ class SparseTrajectoryData(TrajectoryData):
             fields,
             constants,
             history=history,
+            horizon=horizon,
             stride=stride,
             batch_size=batch_size,
             resolution=resolution,
@@ -96,7 +96,18 @@ class SparseTrajectoryData(TrajectoryData):
         """Nothing: the batch has its nodes."""
         return batch
 
-    def _loader(self, samples: GridSamples, *, shuffle: bool = False, finished: Any = None) -> BatchLoader:
+    def test_dataloader(self) -> list[BatchLoader]:
+        """Batches of each test set, with what they end in everywhere."""
+        return [self._loader(samples, everywhere=True) for samples in self._loaded_tests.values()]
+
+    def _loader(
+        self,
+        samples: GridSamples,
+        *,
+        shuffle: bool = False,
+        finished: Any = None,
+        everywhere: bool = False,
+    ) -> BatchLoader:
         assert isinstance(samples, TrajectorySamples)
         trainer = self.trainer
         order = BatchOrder(
@@ -109,18 +120,10 @@ class SparseTrajectoryData(TrajectoryData):
         )
         # Only the operator knows which nodes it wants to see together.
         operator: Any = trainer.lightning_module.model if trainer is not None else None
-        epoch = (lambda: order.epoch) if shuffle else None
-        sparse = SparseSamples(samples, self.nodes, self.seed, operator, epoch)
+        # The members of an ensemble draw nodes of their own in training, and are validated on the same.
+        seed, epoch = (self.order_seed, lambda: order.epoch) if shuffle else (self.seed, None)
+        sparse = SparseSamples(samples, self.nodes, seed, operator, epoch, everywhere)
         return BatchLoader(sparse, order, finished=finished)
-
-    def _samples(self, part: str, points: int | Sequence[int] | None) -> GridSamples:
-        if part != "valid":
-            return super()._samples(part, points)
-        # One step, as in training.
-        samples = self._chosen(self._files[part], self._split.valid, points, True)
-        assert isinstance(samples, TrajectorySamples)
-        self._check_step(samples)
-        return samples
 
     def _chosen(
         self, readers: list[WellReader], rows: np.ndarray, points: int | Sequence[int] | None, training: bool

@@ -76,7 +76,6 @@ class TrajectorySamples(GridSamples):
                 f"windows that fit into {self.instants} instants (history {history}, stride {stride})",
                 f"Generate more instants, or take a smaller {'horizon, ' * unrolled}history or stride.",
             )
-        self.whole = horizon is None  # a sample is a trajectory up to its end
         self.starts = self.instants - history - horizon + 1 if horizon else 1
         self.horizon = horizon or self.instants - history
         older = [f"{name}[{-k}]" for k in range(history - 1, 0, -1) for name in self.target_names]

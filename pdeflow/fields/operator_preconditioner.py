@@ -58,9 +58,13 @@ def symbol_preconditioner(
     Raises
     ------
     InvalidInput
-        If the symbol is 0 for all of the waves, not finite for one of them, or no formula of coordinates.
+        If there are several unknowns, the symbol is 0 for all of the waves, not finite for one of them, or no
+        formula of coordinates.
     """
     key, at = f"symbol of {problem.name}", symbolic.coordinates(problem)
+    if len(problem.fields) > 1:
+        got, hint = f"a matrix, for {', '.join(problem.fields)}", "Leave out objective.precondition."
+        raise InvalidInput(key, got, "a number a wave, of one unknown", hint)
     here = Names("coordinate", at)
     values = {
         sympy.Symbol(name, real=True): sympy.sympify(value(here) if callable(value) else value)

@@ -18,6 +18,7 @@ from pdeflow.linalg import Auto, Candidate, LinearOperator, Sequence, default_ca
 from pdeflow.problems import Evolution, NotLinear
 
 PIECE = 64  # samples whose parameters are drawn together for the order
+STEPPED = 4  # samples by which the fewest steps are found, as many as compiled loops take at once
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Plan:
     trials
         What the pilot saw, a line a candidate.
     fewest
-        Of an equation stepped by ETDRK4: steps between two instants with which the first sample is finite,
-        from which the others begin, so that they are not tried with fewer in vain.
+        Of an equation stepped by ETDRK4: steps between two instants with which the first samples are stable,
+        from which all begin, so that they are not tried with fewer in vain.
     """
 
     recipe: Recipe
@@ -133,12 +134,12 @@ def _is_stepped(recipe: Recipe) -> bool:
 
 
 def _fewest(recipe: Recipe, device: torch.device | str) -> int | None:
-    """Of equations that are stepped by ETDRK4; by the sample of number 0, whatever the order."""
+    """Of equations that are stepped by ETDRK4; by the first samples, whatever the order."""
     problem = recipe.problem
     if not isinstance(problem, Evolution) or not _is_stepped(recipe):
         return None
     assert recipe.stop is not None
-    first = problem.sample([0], recipe.grid, seed=recipe.seed, device=device)
+    first = problem.sample(range(min(STEPPED, recipe.samples)), recipe.grid, seed=recipe.seed, device=device)
     return problem.fewest_steps(recipe.grid, first, recipe.stop, recipe.instants, rtol=recipe.rtol)
 
 

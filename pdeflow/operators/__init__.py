@@ -4,6 +4,7 @@ from pdeflow.operators.codano import CODANO
 from pdeflow.operators.deeponet import DeepONet
 from pdeflow.operators.ensemble import Ensemble
 from pdeflow.operators.fno import FNO
+from pdeflow.operators.gaussian_graph_operator import GaussianGraphOperator
 from pdeflow.operators.gaussian_operator import Gaussian, GaussianOperator
 from pdeflow.operators.gino import GINO
 from pdeflow.operators.gno import GNO
@@ -31,6 +32,7 @@ __all__ = [
     "DeepONet",
     "Ensemble",
     "Gaussian",
+    "GaussianGraphOperator",
     "GaussianOperator",
     "GraphOperator",
     "LocalNO",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.operators.gaussian_operator import VARIANCE_FLOOR, Gaussian, GaussianOperator, on_grids
+from pdeflow.operators.gaussian_graph_operator import GaussianGraphOperator
+from pdeflow.operators.gaussian_operator import VARIANCE_FLOOR, Gaussian, GaussianOperator
+from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.operator import Operator
 
 
@@ -22,21 +25,30 @@ class Ensemble(GaussianOperator):
     deep ensembles", NeurIPS 2017. Members that give no variance have :math:`\sigma_m = 0`: the variance is
     then only that between members. It is never less than 1e-8, in normalised numbers.
 
+    Of operators on meshes it is a `GraphEnsemble`, which is a `GraphOperator` too.
+
     Parameters
     ----------
     members
-        At least two operators on grids, of one class with the same settings.
+        At least two operators of one class with the same settings.
 
     Raises
     ------
     InvalidInput
-        For fewer members, members that differ in more than their weights, and operators on meshes.
+        For fewer members, and members that differ in more than their weights.
     """
+
+    def __new__(cls, members: Sequence[Operator] = ()) -> Ensemble:
+        """A `GraphEnsemble` of members on meshes."""
+        # A copy is made without arguments, of the class that it is of.
+        on_meshes = cls is Ensemble and len(members) and isinstance(members[0], GraphOperator)
+        kind: type[Any] = GraphEnsemble if on_meshes else cls
+        return object.__new__(kind)
 
     def __init__(self, members: Sequence[Operator]) -> None:
         if len(members) < 2:
             raise InvalidInput("ensemble", len(members), "at least 2 members")
-        first = on_grids(members[0], "ensemble")
+        first = members[0]
         for member in members[1:]:
             if type(member) is not type(first) or member.settings != first.settings:
                 expected = f"members that differ in their weights alone: {first.settings}"
@@ -46,15 +58,22 @@ class Ensemble(GaussianOperator):
         )
         self.members = nn.ModuleList(members)
 
+    @property
+    def core(self) -> Operator:
+        """The first member, or the operator that it reads."""
+        first = self.members[0]
+        assert isinstance(first, Operator)
+        return first.core if isinstance(first, GaussianOperator) else first
+
     def check_resolution(self, points: Sequence[int]) -> None:
         """As the members'."""
         first = self.members[0]
         assert isinstance(first, Operator)
         first.check_resolution(points)
 
-    def distribution(self, x: Tensor) -> Gaussian:
-        """Mean and variance of the mixture, ``(batch, out_channels, *points)`` each."""
-        found = [m.distribution(x) if isinstance(m, GaussianOperator) else m(x) for m in self.members]
+    def gathered(self, apply: Callable[[Any], Tensor]) -> Gaussian:
+        """Mean and variance of the mixture."""
+        found = [m.gathered(apply) if isinstance(m, GaussianOperator) else apply(m) for m in self.members]
         means = torch.stack([one.mean if isinstance(one, Gaussian) else one for one in found])
         means = means.to(torch.promote_types(means.dtype, torch.float32))  # half precision hides a spread
         mean = means.mean(0)
@@ -63,3 +82,7 @@ class Ensemble(GaussianOperator):
         if within:
             variance = variance + torch.stack(within).mean(0)
         return Gaussian(mean, variance.clamp(min=VARIANCE_FLOOR))
+
+
+class GraphEnsemble(GaussianGraphOperator, Ensemble):
+    """`Ensemble` of operators on meshes: (nodes, out_channels) each, and at points of a query."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pdeflow.errors import InvalidInput
 from pdeflow.operators.operator import Operator
 
 VARIANCE_FLOOR = 1e-8
@@ -24,29 +24,29 @@ class Gaussian(NamedTuple):
 class GaussianOperator(Operator):
     """An operator whose ``distribution`` gives a mean and a variance; ``forward`` gives the mean alone.
 
-    A subclass writes ``distribution``. Parameters are those of ``Operator``.
+    It is made of other operators. A subclass writes ``core`` and ``gathered``. Parameters are those of
+    ``Operator``.
     """
 
+    @property
     @abc.abstractmethod
-    def distribution(self, x: Tensor) -> Gaussian:
+    def core(self) -> Operator:
+        """The operator that it is made of, which gives no variance; the first of several."""
+
+    @abc.abstractmethod
+    def gathered(self, apply: Callable[[Any], Tensor]) -> Gaussian:
+        """The distribution, of what ``apply`` gives for each operator that this one is made of.
+
+        Parameters
+        ----------
+        apply
+            An operator without variance to its values, channels in axis 1.
+        """
+
+    def distribution(self, x: Any) -> Gaussian:
         """Mean and variance, ``(batch, out_channels, *points)`` each, of what ``forward`` takes."""
+        return self.gathered(lambda operator: operator(x))
 
     def evaluate(self, x: Tensor) -> Tensor:
         """The mean."""
         return self.distribution(x).mean
-
-
-def on_grids(operator: Operator, key: str) -> Operator:
-    """The operator itself, if it is one on grids.
-
-    Raises
-    ------
-    InvalidInput
-        For an operator on meshes, whose mean and variance are not told.
-    """
-    from pdeflow.operators.graph_operator import GraphOperator
-
-    if isinstance(operator, GraphOperator):
-        name = type(operator).__name__
-        raise InvalidInput(key, name, "an operator on grids", "On meshes, train without an uncertainty.")
-    return operator

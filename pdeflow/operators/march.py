@@ -76,18 +76,31 @@ def march_on_nodes(
     Tensor
         (nodes, steps, channels).
     """
-    current = copy.copy(graph)
+    at_nodes = on_graph(step, graph)
 
     def by_sample(u: Tensor) -> Tensor:
         return u.unflatten(0, (samples, -1)).transpose(1, 2)
 
     def stepped(x: Tensor) -> Tensor:
-        current.x = x.transpose(1, 2).flatten(0, 1)
-        return by_sample(step(current))
+        return by_sample(at_nodes(x.transpose(1, 2).flatten(0, 1)))
 
     x = by_sample(graph.x)
     states = march(stepped, x[:, :known], x[:, known:], steps, channels)
     return states.permute(0, 3, 1, 2).flatten(0, 1)
+
+
+def on_graph(step: Callable[[Any], Tensor], graph: Any) -> Callable[[Tensor], Tensor]:
+    """The step of a graph as one of the values at its nodes, (nodes, in_channels) to (nodes, channels).
+
+    The graph is not changed.
+    """
+
+    def stepped(x: Tensor) -> Tensor:
+        current = copy.copy(graph)
+        current.x = x
+        return step(current)
+
+    return stepped
 
 
 def fed_back(x: Tensor, states: Tensor, known: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from pdeflow.errors import InvalidInput
-from pdeflow.operators.gaussian_operator import VARIANCE_FLOOR, Gaussian, GaussianOperator, on_grids
+from pdeflow.operators.gaussian_graph_operator import GaussianGraphOperator
+from pdeflow.operators.gaussian_operator import VARIANCE_FLOOR, Gaussian, GaussianOperator
+from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.operator import Operator
 
 
@@ -22,19 +24,27 @@ class MeanVariance(GaussianOperator):
     ICNN 1994; the softplus is that of B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 2017. Variances
     are computed in float32 at least, whatever the precision of the operator.
 
+    Of an operator on meshes it is a `GraphMeanVariance`, which is a `GraphOperator` too.
+
     Parameters
     ----------
     operator
-        An operator on grids with an even number of output channels: the means first.
+        An operator with an even number of output channels: the means first.
 
     Raises
     ------
     InvalidInput
-        For an odd number of output channels, an operator on meshes, or one that has a variance already.
+        For an odd number of output channels, or an operator that has a variance already.
     """
 
+    def __new__(cls, operator: Operator | None = None) -> MeanVariance:
+        """A `GraphMeanVariance` of an operator on meshes."""
+        # A copy is made without arguments, of the class that it is of.
+        on_meshes = cls is MeanVariance and isinstance(operator, GraphOperator)
+        kind: type[Any] = GraphMeanVariance if on_meshes else cls
+        return object.__new__(kind)
+
     def __init__(self, operator: Operator) -> None:
-        on_grids(operator, "MeanVariance.operator")
         if isinstance(operator, GaussianOperator):
             expected = "an operator that gives no variance yet"
             raise InvalidInput("MeanVariance.operator", type(operator).__name__, expected)
@@ -53,6 +63,11 @@ class MeanVariance(GaussianOperator):
         )
         self.operator = operator
 
+    @property
+    def core(self) -> Operator:
+        """The operator whose output is read."""
+        return self.operator
+
     def check_resolution(self, points: Sequence[int]) -> None:
         """As the operator's."""
         self.operator.check_resolution(points)
@@ -61,8 +76,12 @@ class MeanVariance(GaussianOperator):
         """Compile the operator, which ``distribution`` and ``forward`` both call."""
         self.operator.compile(*args, **kwargs)
 
-    def distribution(self, x: Tensor) -> Gaussian:
-        """Mean and variance, ``(batch, out_channels, *points)`` each."""
-        y = self.operator(x)
+    def gathered(self, apply: Callable[[Any], Tensor]) -> Gaussian:
+        """The first half of the channels as means, the softplus of the others as variances."""
+        y = apply(self.operator)
         mean, raw = y.to(torch.promote_types(y.dtype, torch.float32)).chunk(2, dim=1)
         return Gaussian(mean, softplus(raw) + VARIANCE_FLOOR)
+
+
+class GraphMeanVariance(GaussianGraphOperator, MeanVariance):
+    """`MeanVariance` of an operator on meshes: (nodes, out_channels) each, and at points of a query."""

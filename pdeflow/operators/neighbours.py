@@ -121,7 +121,8 @@ def joined(parts: Sequence[Edges]) -> Neighbours:
     order = np.argsort(counts, kind="stable")
     tables = []
     for rows in np.array_split(order, TABLES):
-        place = np.arange(counts[rows].max(initial=0))
+        # At least one column: torch.export cannot store two tables without any.
+        place = np.arange(counts[rows].max(initial=1))
         inside = place < counts[rows][:, None]
         tables.append(torch.from_numpy(np.where(inside, first[rows][:, None] + place, len(source))))
     among = torch.from_numpy(np.repeat(counts, counts).astype(np.float32))

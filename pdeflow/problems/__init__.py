@@ -55,6 +55,7 @@ from pdeflow.problems.initial import Initial
 from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.klein_gordon import KleinGordon
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
+from pdeflow.problems.kovasznay_flow import KovasznayFlow
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.l_shaped_poisson import LShapedPoisson
 from pdeflow.problems.manufactured import Manufactured, manufacture
@@ -126,6 +127,7 @@ __all__ = [
     "InviscidBurgers",
     "KleinGordon",
     "KortewegDeVries",
+    "KovasznayFlow",
     "KuramotoSivashinsky",
     "LShapedPoisson",
     "LogNormalField",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +42,7 @@ class _Rest(ctypes.Structure):
         *((name, _Transform) for name in ("across", "along")),
         ("half_turn", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("factors", "products")),
-        *((name, ctypes.c_void_p) for name in ("factor", "multiplier", "pairs")),
+        *((name, ctypes.c_void_p) for name in ("factor", "multiplier", "pairs", "ends")),
         *((name, _Array) for name in ("left", "known")),
         ("work", ctypes.c_void_p),
     )
@@ -146,8 +147,12 @@ class CompiledRest:
         plain = [None if plain else factor for factor, plain in zip(rest.factors, rest.plain)]
         call.factor = self._arrays(plain)
         call.multiplier = self._arrays([m for _, m in rest.products])
-        pairs = [place for pair, _ in rest.products for place in pair]
-        call.pairs = self._data(torch.tensor(pairs, dtype=torch.int64, device="cpu"))
+        together = [pairs for pairs, _ in rest.products]
+        flat = [number for pairs in together for pair in pairs for number in pair]
+        ends = list(itertools.accumulate(map(len, together)))
+        call.pairs, call.ends = (
+            self._data(torch.tensor(numbers, dtype=torch.int64, device="cpu")) for numbers in (flat, ends)
+        )
         call.left, call.known = self._own(rest.left), self._own(rest.known)
         library.work_size.restype = ctypes.c_int64
         size = library.work_size(ctypes.byref(call))

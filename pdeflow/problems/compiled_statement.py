@@ -108,7 +108,8 @@ def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> Compile
     Raises
     ------
     InvalidInput
-        If an unknown does not appear in it, or something that points do not have.
+        If an unknown does not appear in it, or none in one of its equations, or something that points do not
+        have.
     """
     at = symbolic.coordinates(problem)
     scalars, values = {}, {}
@@ -117,10 +118,14 @@ def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> Compile
             scalars[name] = value
         values[name] = value(Names("coordinate", at)) if callable(value) else value
     us = symbolic.unknowns(problem)
-    statement = CompiledStatement(symbolic.residuals(problem, us, at, values), us, at, scalars)
+    parts, key = symbolic.residuals(problem, us, at, values), f"{type(problem).__name__}.residual"
+    statement = CompiledStatement(parts, us, at, scalars)
     read = {number for number, _ in statement.needs}
     for number, name in enumerate(problem.fields):
         if number not in read:
-            key = f"{type(problem).__name__}.residual"
             raise InvalidInput(key, f"an expression without {name}", f"one that depends on {name}")
+    for number, part in enumerate(parts, 1):
+        if not part.doit().has(*us):
+            expected = f"{len(us)} that depend on the unknowns {', '.join(problem.fields)}"
+            raise InvalidInput(key, f"equation {number} without an unknown", expected)
     return statement

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import cmath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,9 +12,31 @@ from pdeflow.problems.domain import Domain
 
 
 class Condition:
-    """What holds on some sides of a domain; of two conditions on one side, the later one holds."""
+    """What holds on some sides of a domain; of two conditions on one side, the later one holds.
+
+    Of several unknowns ``of`` names those that it is about: of two conditions on one of them.
+    """
 
     on: str | tuple[str, ...]
+    of: str | tuple[str, ...] = ()
+
+    def unknowns(self, fields: Sequence[str]) -> tuple[str, ...]:
+        """Which of the unknowns it is about: the only one, or those that ``of`` names.
+
+        Raises
+        ------
+        InvalidInput
+            If there are several and it names none, or one that there is not.
+        """
+        name = f"{type(self).__name__}.of"
+        chosen = (self.of,) if isinstance(self.of, str) else tuple(self.of)
+        if not chosen and len(fields) > 1:
+            hint = f"Say of={fields[0]!r}, or of=({fields[0]!r}, {fields[1]!r})."
+            raise InvalidInput(name, self.of, f"which of the unknowns {', '.join(fields)}", hint)
+        for unknown in chosen:
+            if unknown not in fields:
+                raise InvalidInput(name, unknown, f"an unknown: {', '.join(fields)}", choices=fields)
+        return chosen or tuple(fields)
 
     def sides(self, domain: Domain) -> tuple[str, ...]:
         """The sides it holds on.
@@ -52,10 +74,13 @@ class Dirichlet(Condition):
         A number, or a formula of ``at``: ``Dirichlet(lambda at: sin(at.x))``.
     on
         ``"all"``, or names of sides: ``"x-"`` is the lower end of x, ``"x+"`` the upper.
+    of
+        Of several unknowns those whose value it is: ``Dirichlet(0.0, of=("u", "v"))``.
     """
 
     value: float | complex | Callable[[Any], Any] = 0.0
     on: str | tuple[str, ...] = "all"
+    of: str | tuple[str, ...] = ()
 
     def __str__(self) -> str:
         value = "a given function" if callable(self.value) else f"{self.value:g}"
@@ -77,13 +102,14 @@ class Robin(Condition):
         Of c: a number, or a formula of ``at`` and the parameters, ``Robin(lambda at, p: p.a * at.x)``.
     value
         Of g, likewise.
-    on
+    on, of
         As of :class:`Dirichlet`.
     """
 
     coefficient: float | complex | Callable[[Any, Any], Any]
     value: float | complex | Callable[[Any, Any], Any] = 0.0
     on: str | tuple[str, ...] = "all"
+    of: str | tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,9 @@ FIRST = 0.25
 MOST_STEPS = 2**20
 """Steps from time 0 to the end, after which a sample is given up."""
 
+MARGIN = 9 / 8
+"""How many more steps are taken than those with which the first samples are stable."""
+
 FIT = 8
 """Steps after which the band is looked at; they are taken again where it has filled up."""
 
@@ -151,19 +154,26 @@ def fewest_steps(
     rtol: float = 1e-8,
     device: torch.device | str | None = None,
 ) -> int:
-    """The fewest steps between two instants with which some of these samples are finite to the end.
+    """Steps between two instants with which samples such as these are finite to the end; with fewer few are.
 
-    The least of 1, 2, 3, 4, 6, 8, 12, ...; 1 if that takes more than are ever tried. With fewer the method is
-    not stable. Parameters as of `evolve`.
+    An eighth more than the least of 1, 2, 3, 4, 6, 8, 12, ... with which as many of these are as with the
+    next one, since the limit of stability is not the same for all; 1 if that is stable, or if it takes more
+    than are ever tried. Parameters as of `evolve`.
     """
     check_times(stop, instants, rtol)
     rate, start = _begun(problem, grid, parameters, device)
-    steps, interval = 1, stop / (instants - 1)
-    while steps * (instants - 1) <= MOST_STEPS:
-        if _any_finite(fixed_steps(rate, start, interval, instants, steps, TAIL * rtol)[:, -1]):
-            return steps
-        steps = next_number(steps)
-    return 1
+    interval = stop / (instants - 1)
+
+    def finite(steps: int) -> int:
+        return int(_finite(fixed_steps(rate, start, interval, instants, steps, TAIL * rtol)[:, -1]).sum())
+
+    steps, now = 1, finite(1)
+    while now < len(start) and 2 * steps * (instants - 1) <= MOST_STEPS:
+        more = finite(next_number(steps))
+        if 0 < more <= now:
+            break
+        steps, now = next_number(steps), more
+    return math.ceil(MARGIN * steps) if now and steps > 1 else 1
 
 
 def _begun(
@@ -337,7 +347,7 @@ def fixed_steps(
             if band.full(used):
                 v = band.wider(before, used)
                 continue
-            if count // LOOK < (count + several) // LOOK and not _any_finite(v):
+            if count // LOOK < (count + several) // LOOK and not bool(_finite(v).any()):
                 stored += [torch.full_like(start, torch.nan)] * (instants - len(stored))
                 return torch.stack(stored, dim=1)
             left, count = left - several, count + several
@@ -346,9 +356,9 @@ def fixed_steps(
     return torch.stack(stored, dim=1)
 
 
-def _any_finite(v: Tensor) -> bool:
-    """Whether a sample is finite."""
-    return bool(torch.isfinite(v).reshape(len(v), -1).all(dim=1).any())
+def _finite(v: Tensor) -> Tensor:
+    """Which samples are finite, (n,)."""
+    return torch.isfinite(v).reshape(len(v), -1).all(dim=1)
 
 
 def _extrapolated(
@@ -359,7 +369,7 @@ def _extrapolated(
     # A guess of the steps: one for each time in which the rest of the rate would change u by its own size.
     size, change = (norm(v).reshape(len(start), -1).amax(dim=1) for v in (start, rate.rest(start)))
     guess = torch.where(size > 0, change / size, torch.zeros_like(size)) * interval
-    guess = guess.clamp(min=fewest / FIRST)
+    guess = guess.clamp(min=1 / FIRST)
 
     def run(rows: Tensor, steps: int) -> Tensor:
         return fixed_steps(rate.rows(rows), start[rows], interval, instants, steps, TAIL * rtol)
@@ -373,7 +383,15 @@ def _extrapolated(
     nothing = torch.full_like(start, torch.nan)
     nothing = torch.stack([start, *[nothing] * (instants - 1)], dim=1)
     found = extrapolated(
-        run, relative, nothing, guess, first=FIRST, most=MOST_STEPS // (instants - 1), order=ORDER, rtol=rtol
+        run,
+        relative,
+        nothing,
+        guess,
+        first=FIRST,
+        most=MOST_STEPS // (instants - 1),
+        order=ORDER,
+        rtol=rtol,
+        fewest=fewest,
     )
     u, status = found.u, found.status
     status[~torch.isfinite(u).reshape(len(u), -1).all(dim=1)] = int(Status.BREAKDOWN)

@@ -16,7 +16,7 @@ from pdeflow.problems.discretise import System
 from pdeflow.problems.grid_function import GridFunction
 from pdeflow.problems.problem import Problem
 from pdeflow.problems.spectral_function import SpectralFunction, coefficients_of, values_of
-from pdeflow.problems.unknowns import check_names, components, joined, named, parted
+from pdeflow.problems.unknowns import components, joined, named, parted
 
 if TYPE_CHECKING:
     from pdeflow.problems.etdrk4 import Trajectory
@@ -43,10 +43,6 @@ class Evolution(Problem):
             raise InvalidInput(
                 f"{cls.__name__}.conditions", cls.conditions, "no conditions: every axis of the box wraps"
             )
-
-    @classmethod
-    def _check_fields(cls) -> None:
-        check_names(f"{cls.__name__}.fields", cls.fields)
 
     @abc.abstractmethod
     def rate(self, u: Any, p: Any) -> Any:

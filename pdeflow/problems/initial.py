@@ -22,11 +22,14 @@ class Initial(Condition):
         A number, or a formula of ``at``.
     order
         0, or 1 for the derivative.
+    of
+        As of `Dirichlet`.
     """
 
     value: float | Callable[[Any], Any] = 0.0
     order: int = 0
     on: str | tuple[str, ...] = "t-"
+    of: str | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.order not in (0, 1):

@@ -44,7 +44,7 @@ from pdeflow.problems.polygon_conditions import (
 from pdeflow.problems.polygon_mesh import triangulate
 from pdeflow.problems.problem import Problem, require_nodes
 from pdeflow.problems.random_fields import Field
-from pdeflow.problems.unknowns import check_names, components
+from pdeflow.problems.unknowns import components
 from pdeflow.triangle_mesh import TriangleMesh
 
 
@@ -132,10 +132,6 @@ class MeshProblem(Problem):
     shape: RandomPolygon
     held: ClassVar[tuple[str, ...]] = ("outer", "hole", "base")
     tags: ClassVar[frozenset[Tag] | None] = None
-
-    @classmethod
-    def _check_fields(cls) -> None:
-        check_names(f"{cls.__name__}.fields", cls.fields)
 
     def boundary_value(self, at: Any, p: Any) -> Any:
         """The values on the held boundary, a tuple where there are several unknowns.

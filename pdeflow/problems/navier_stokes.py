@@ -31,11 +31,17 @@ class NavierStokes(Evolution):
         w_t + \nabla \cdot (v\, w) = \nu \Delta w + f, \qquad
         v = (\psi_y, -\psi_x), \qquad \Delta \psi = -w.
 
-    The unknown is the vorticity w; the velocity v has no divergence and mean 0. The statement is not local,
-    so it has no residual at scattered points. How thin its layers become, about sqrt(nu / |w|), depends on
-    the forcing and the time, and no number of nodes that is enough follows from the parameters: a grid is
-    refused only where it does not carry the forcing or a band-limited initial field, or has fewer than 16
-    nodes along an axis, whose products have five waves free of aliasing and so no eddies.
+    The unknown is the vorticity w; the velocity v has no divergence and mean 0. Transport is stated as the
+    curl of the flux of momentum,
+    :math:`(\partial_{xx} - \partial_{yy}) v_1 v_2 + \partial_{xy} (v_2^2 - v_1^2)`: four transforms, where
+    those of v and w are five (C. Basdevant, "Technical improvements for direct numerical simulation of
+    homogeneous three-dimensional turbulence", J. Comput. Phys. 50, 1983).
+
+    The statement is not local, so it has no residual at scattered points. How thin its layers become, about
+    sqrt(nu / |w|), depends on the forcing and the time, and no number of nodes that is enough follows from
+    the parameters: a grid is refused only where it does not carry the forcing or a band-limited initial
+    field, or has fewer than 16 nodes along an axis, whose products have five waves free of aliasing and so
+    no eddies.
 
     Parameters
     ----------
@@ -70,7 +76,9 @@ class NavierStokes(Evolution):
         require_nodes(grid, FEWEST_NODES, "which have five waves free of aliasing", hint)
 
     def rate(self, u: Any, p: Any) -> Any:
-        """``nu Laplace w + f - (psi_y w)_x + (psi_x w)_y``."""
+        """``nu Laplace w + f``, less the curl of the flux of momentum."""
         psi = -inverse_laplacian(u, self.domain.axes)
-        transport = D(D(psi, "y") * u, "x") - D(D(psi, "x") * u, "y")
+        v1, v2 = D(psi, "y"), -D(psi, "x")
+        shear = v1 * v2
+        transport = D(shear, "x", 2) - D(shear, "y", 2) + D(D(v2 * v2 - v1 * v1, "x"), "y")
         return p.nu * (D(u, "x", 2) + D(u, "y", 2)) + p.f - transport

@@ -26,11 +26,14 @@ class Observed(Condition):
         (N, d), their coordinates in the order of the axes of the domain.
     values
         (N,).
+    of
+        As of `Dirichlet`.
     """
 
     points: Sequence[Sequence[float]] | np.ndarray
     values: Sequence[float] | np.ndarray
     on: tuple[str, ...] = ()
+    of: str | tuple[str, ...] = ()
 
     @property
     def table(self) -> np.ndarray:

@@ -132,5 +132,9 @@ def residual_at_points(
         functions = [PointFunction(part, points, axes) for part in parted(problem.fields, value)]
         residual = problem.residual(named(problem.fields, functions), at, Names("parameter", values))
         parts = components(problem.fields, residual, f"{type(problem).__name__}.residual")
+    for part in parts:
+        if not isinstance(part, PointFunction):
+            method = f"{type(problem).__name__}.residual"
+            raise InvalidInput(method, type(part).__name__, "an expression in u, at or p")
     result = joined([part.values.expand(len(points)) for part in parts])
     return result if keep else result.detach()

@@ -153,6 +153,8 @@ def check_stated(problem: MeshProblem, mesh: TriangleMesh) -> None:
             hint = "" if kinds else "Give values by held and boundary_value."
             raise InvalidInput(f"{owner}.conditions", condition, expected, hint)
         _check_real(condition)
+        if len(problem.fields) == 1:
+            condition.unknowns(problem.fields)
         key = f"{type(condition).__name__}.on"
         for name in loops_of(condition):
             if name not in LOOPS:

@@ -21,7 +21,7 @@ from pdeflow.problems.domain import Box, Domain
 from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, residual_values
 from pdeflow.problems.natural_conditions import with_conditions
 from pdeflow.problems.parameter import Parameter
-from pdeflow.problems.unknowns import stored_names
+from pdeflow.problems.unknowns import check_names, stored_names
 
 if TYPE_CHECKING:
     import sympy
@@ -52,11 +52,12 @@ class Problem(abc.ABC):
     ``domain``
         A :class:`Box`; or another `Domain`, where the statement holds at points but is on no grid.
     ``fields``
-        The name of the unknown, ``("u",)`` by default; an :class:`Evolution` may have several.
+        The name of the unknown, ``("u",)`` by default. There may be several, which hold at points, and on
+        grids if it is an :class:`Evolution`.
     ``complex_valued``
         Whether the unknown is a complex function; False by default.
     ``conditions``
-        Boundary conditions; every side needs one.
+        Boundary conditions; every side needs one. Of several unknowns each says which of them it is ``of``.
     ``name``
         By default the class's name in lower case.
     any :class:`Parameter`
@@ -77,24 +78,28 @@ class Problem(abc.ABC):
 
     @classmethod
     def _check_fields(cls) -> None:
-        if len(cls.fields) != 1:
-            raise InvalidInput(f"{cls.__name__}.fields", cls.fields, "the name of one unknown")
+        check_names(f"{cls.__name__}.fields", cls.fields)
 
     @abc.abstractmethod
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         """What vanishes when u solves the equation.
 
         Written with :func:`~pdeflow.problems.calculus.D`, arithmetic, and the functions of
-        :mod:`pdeflow.problems.calculus`; ``at.x`` is a coordinate, ``p.a`` a parameter.
+        :mod:`pdeflow.problems.calculus`; ``at.x`` is a coordinate, ``p.a`` a parameter. Of several unknowns
+        it reads them by name, ``w.u`` and ``w.v``, and gives a tuple of as many expressions.
         """
 
     def exact(self, at: Any, p: Any) -> Any:
-        """The solution as a formula of the coordinates and parameters, or None where none is known."""
+        """The solution as a formula of the coordinates and parameters, or None where none is known.
+
+        Of several unknowns a tuple in their order.
+        """
         return None
 
     def reference(self, points: np.ndarray) -> np.ndarray | None:
         """Values (N,) of an accurate numerical solution at points (N, d), or None where there is none.
 
+        Of several unknowns (N, fields).
         Compared with where no `exact` is known; parameters are as they are fixed.
         """
         return None
@@ -271,7 +276,18 @@ class Problem(abc.ABC):
         return residual_values(self.residual_function(u, parameters))
 
     def residual_function(self, u: GridFunction, parameters: Mapping[str, GridFunction]) -> GridFunction:
-        """The residual as a function on the grid of u."""
+        """The residual as a function on the grid of u.
+
+        Raises
+        ------
+        InvalidInput
+            If it is no expression, or there are several unknowns, or a condition is on another one.
+        """
+        if len(self.fields) > 1:
+            hint = "Learn them from their statement: objective PhysicsInformed, data Collocation."
+            raise InvalidInput(f"fields of {self.name}", self.fields, "one unknown, on a grid", hint)
+        for condition in self.conditions:
+            condition.unknowns(self.fields)
         known = grid_function.coordinate_functions(u.grid, u.values.dtype.to_real(), u.values.device)
         at, p = Names("coordinate", known), Names("parameter", parameters)
         value = self.residual(with_conditions(u, self, at, p), at, p)

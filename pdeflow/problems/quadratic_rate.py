@@ -4,9 +4,10 @@ Burgers, Kuramoto-Sivashinsky, Korteweg-de Vries and Navier-Stokes are all of th
 
 .. math:: \hat r(k) = l(k) \hat u(k) + \hat f(k) + \sum_j m_j(k) \widehat{(a_j u)(b_j u)}(k),
 
-with Fourier multipliers l, m, a, b. The statement is run once on a `Trace` of the unknown, which reads them
-off; what is neither of these (a cube, a quotient, a coefficient that varies) raises `NotQuadratic`, and is
-evaluated by `SpectralFunction` as it stands.
+with Fourier multipliers l, m, a, b; products with the same m are added up before they are transformed. The
+statement is run once on a `Trace` of the unknown, which reads them off; what is neither of these (a cube, a
+quotient, a coefficient that varies) raises `NotQuadratic`, and is evaluated by `SpectralFunction` as it
+stands.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ from pdeflow.problems.spectral_function import (
 
 ROUNDING = 1e-13
 """Relative to the symbol: what is left of the linear terms when those integrated exactly are taken out."""
+
+
+Pair = tuple[int, int, int]
+"""Numbers of two factors, and the sign of their product."""
 
 
 class NotQuadratic(Exception):
@@ -174,7 +179,9 @@ class QuadraticRest:
             first, second = sorted((self._place(a), self._place(b)))
             held = multipliers.get((first, second))
             multipliers[first, second] = m if held is None else held + m
-        self.products = list(multipliers.items())
+        self.products: list[tuple[tuple[Pair, ...], Tensor]] = []
+        for (first, second), m in multipliers.items():
+            self._join(first, second, m)
         self.plain = [bool((factor == 1).all()) for factor in self.factors]
 
     @classmethod
@@ -193,7 +200,7 @@ class QuadraticRest:
         part = copy.copy(self)
         part.grid = grid
         part.factors = [change(m) for m in self.factors]
-        part.products = [(pair, change(m)) for pair, m in self.products]
+        part.products = [(pairs, change(m)) for pairs, m in self.products]
         part.left = None if self.left is None else change(self.left)
         part.known = None if self.known is None else change(self.known)
         return part
@@ -207,6 +214,15 @@ class QuadraticRest:
         highest = kept_modes(self.grid)
         modes = (*(2 * k + 1 for k in highest[:-1]), highest[-1] + 1)
         return self._changed(grid, lambda m: resized(m.expand(-1, *modes), self.grid, grid))
+
+    def _join(self, first: int, second: int, m: Tensor) -> None:
+        """Take a product to those with the same multiplier, but perhaps for its sign."""
+        for number, (pairs, held) in enumerate(self.products):
+            for sign in (1, -1):
+                if held.shape == m.shape and torch.equal(held, sign * m):
+                    self.products[number] = ((*pairs, (first, second, sign)), held)
+                    return
+        self.products.append((((first, second, 1),), m))
 
     def _place(self, factor: Tensor) -> int:
         for place, held in enumerate(self.factors):
@@ -223,8 +239,11 @@ class QuadraticRest:
             for factor, plain in zip(self.factors, self.plain)
         ]
         total = None if self.left is None else self.left * v
-        for (i, j), m in self.products:
-            part = from_nodes(values[i] * values[j], self.grid.dim, highest)
+        for ((first, second, _), *others), m in self.products:
+            at = values[first] * values[second]
+            for i, j, sign in others:
+                at = torch.addcmul(at, values[i], values[j], value=sign)
+            part = from_nodes(at, self.grid.dim, highest)
             total = m * part if total is None else torch.addcmul(total, m.expand_as(part), part)
         if self.known is not None:
             total = self.known if total is None else total + self.known

@@ -78,6 +78,7 @@ def extrapolated(
     most: int,
     order: int,
     rtol: float,
+    fewest: int = 1,
 ) -> Extrapolated:
     """Solve with more and more steps until the estimate of the error is small enough.
 
@@ -107,6 +108,8 @@ def extrapolated(
         Of the method.
     rtol
         What the estimate has to come down to.
+    fewest
+        Fewer steps are not tried.
     """
     batch, device = len(start), start.device
     finite = torch.isfinite(guess)
@@ -118,7 +121,8 @@ def extrapolated(
     counts = [done.clone(), done.clone()]
     changes = error.clone()
     numbers = [
-        first_number(min(first * g, most / 2)) if ok else 0 for g, ok in zip(guess.tolist(), finite.tolist())
+        max(first_number(min(first * g, most / 2)), min(fewest, most // 2)) if ok else 0
+        for g, ok in zip(guess.tolist(), finite.tolist())
     ]
     pending = torch.tensor(numbers, dtype=torch.int64, device=device)
     while True:

@@ -120,9 +120,11 @@ def conditions(problem: Problem) -> list[str]:
     for condition in problem.conditions:
         if isinstance(condition, Robin):
             value, coefficient = condition_parts(problem, condition)
-            left = sympy.Symbol("du/dn") + coefficient * sympy.Symbol(problem.fields[0])
-            left, right = (sympy.sstr(part, full_prec=False) for part in (left, value))
-            lines.append(f"{left} = {right} {condition.where}")
+            for unknown in condition.unknowns(problem.fields):
+                slope = "du/dn" if len(problem.fields) == 1 else f"d{unknown}/dn"
+                left = sympy.Symbol(slope) + coefficient * sympy.Symbol(unknown)
+                left, right = (sympy.sstr(part, full_prec=False) for part in (left, value))
+                lines.append(f"{left} = {right} {condition.where}")
         elif isinstance(condition, (Displacement, Traction)):
             parts = condition_parts(problem, condition)
             x, y, *more = (sympy.sstr(part, full_prec=False) for part in parts)
@@ -130,7 +132,8 @@ def conditions(problem: Problem) -> list[str]:
             push = f" - ({more[0]}) n" if more and not parts[2].is_zero else ""
             lines.append(f"{left} = ({x}, {y}){push} {condition.where}")
         else:
-            lines.append(str(condition))
+            of = f"{', '.join(condition.unknowns(problem.fields))}: " if len(problem.fields) > 1 else ""
+            lines.append(f"{of}{condition}")
     return lines
 
 
@@ -140,7 +143,8 @@ def statement(problem: Problem) -> dict[str, Any]:
     stated_conditions = []
     for condition in problem.conditions:
         parts = map(sympy.srepr, condition_parts(problem, condition))
-        stated_conditions.append([list(condition.sides(problem.domain)), *parts])
+        of = [list(condition.unknowns(problem.fields))] if len(problem.fields) > 1 else []
+        stated_conditions.append([list(condition.sides(problem.domain)), *parts, *of])
     domain = problem.domain
     parts = residuals(problem, unknowns(problem), at, parameter_symbols(problem))
     stated = [sympy.srepr(part) for part in parts]

@@ -105,7 +105,11 @@ def sample_panels(
                     )
             if tested.residual is not None:
                 residuals = tested.residual[k][:MAX_CHANNELS]
-                rows.append([_residual_panel(values, whose, pixels, tested.axes) for values in residuals])
+                count = len(residuals)
+                names = [f"equation {j + 1}" for j in range(count)] if count > 1 else ["the equation"]
+                rows.append(
+                    [_residual_panel(*pair, whose, pixels, tested.axes) for pair in zip(residuals, names)]
+                )
             if len(rows) == 2 and 1 in (len(rows[0]), len(rows[1])):
                 rows = [rows[0] + rows[1]]
             samples.append(Sample(rank, number, error, rows))
@@ -183,12 +187,12 @@ def _prediction_panel(values: np.ndarray, name: str, whose: str, pixels: int, ax
     return Panel(f"{name}, prediction", alt, _picture(values, _limits(values), SOLUTION_MAP, pixels, axes))
 
 
-def _residual_panel(values: np.ndarray, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
-    alt = f"Residual of the equation for the {whose}: {_range(values)}."
+def _residual_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
+    alt = f"Residual of {name} for the {whose}: {_range(values)}."
     if values.ndim == 1:
-        return Panel("residual of the equation", alt, _line_picture([(values, INK, "-", "")], zero=True))
+        return Panel(f"residual of {name}", alt, _line_picture([(values, INK, "-", "")], zero=True))
     picture = _picture(values, _symmetric(values), ERROR_MAP, pixels, axes)
-    return Panel("residual of the equation", alt, picture)
+    return Panel(f"residual of {name}", alt, picture)
 
 
 def _input_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:

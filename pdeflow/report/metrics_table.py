@@ -38,6 +38,8 @@ UNDEFINED = "no definition is known to the report"
 
 def definition(metric: str) -> str:
     """The one-line definition of a metric."""
+    if metric.startswith("l2 of "):
+        return f"relative L2 error of {metric.removeprefix('l2 of ')} alone"
     return DEFINITIONS.get(metric, UNDEFINED)
 
 

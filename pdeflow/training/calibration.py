@@ -13,7 +13,8 @@ LEVELS = 20
 
 
 class Calibration(Metric):
-    r"""Scores of independent normal distributions, averaged over samples, channels and nodes, in float64.
+    r"""Scores of independent normal distributions, averaged over samples, channels and nodes, in float64; on
+    meshes the nodes of a sample count by the area they stand for.
 
     With :math:`z = (t - \mu) / \sigma`:
 
@@ -39,8 +40,11 @@ class Calibration(Metric):
         for name, size in (("sums", (4,)), ("shares", (LEVELS,)), ("count", ())):
             self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, mean: Tensor, variance: Tensor, target: Tensor) -> None:
-        """Take a batch in: three tensors of one shape, in physical units; variances are positive."""
+    def update(self, mean: Tensor, variance: Tensor, target: Tensor, share: Tensor | None = None) -> None:
+        """Take a batch in: three tensors of one shape, in physical units; variances are positive.
+
+        On meshes they are (nodes, channels), and ``share`` (nodes,) says how much each node counts.
+        """
         mean, variance, target = (u.detach().double() for u in (mean, variance, target))
         std = variance.sqrt()
         z = (target - mean) / std
@@ -49,16 +53,18 @@ class Calibration(Metric):
         density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
         crps = std * (z.abs() * inside + 2 * density - 1 / math.sqrt(math.pi))
         scores = (nll, crps, (z.abs() <= 1).double(), (z.abs() <= 2).double())
-        self.sums = self.sums + torch.stack([score.sum() for score in scores])
+        counted = torch.ones_like(target) if share is None else share.to(target)[:, None].expand_as(target)
+        self.sums = self.sums + torch.stack([(counted * score).sum() for score in scores])
         # What is no number is inside no interval.
         level = torch.nan_to_num(inside * LEVELS, nan=LEVELS).long().clamp(max=LEVELS - 1).flatten()
-        self.shares = self.shares + torch.bincount(level, minlength=LEVELS).double()
-        self.count = self.count + target.numel()
+        self.shares = self.shares + torch.bincount(level, counted.flatten(), minlength=LEVELS)
+        self.count = self.count + counted.sum()
 
     def compute(self) -> dict[str, Tensor]:
         """Every score by its name, and the curve."""
         nll, crps, one, two = self.sums / self.count
-        coverage = (self.shares / self.count).cumsum(0)[:-1]
+        # Rounding may leave a sum of shares above 1.
+        coverage = (self.shares / self.count).cumsum(0)[:-1].clamp(max=1.0)
         levels = torch.arange(1, LEVELS, device=coverage.device, dtype=coverage.dtype) / LEVELS
         off = (coverage - levels).square().mean().sqrt()
         named = {"nll": nll, "crps": crps, "coverage_1std": one, "coverage_2std": two, "calibration": off}

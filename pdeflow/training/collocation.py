@@ -20,6 +20,7 @@ from pdeflow.problems.calculus import Names
 from pdeflow.problems.domain import Box, Design
 from pdeflow.problems.observed import observations
 from pdeflow.problems.space_filling import SpaceFilling, space_filling
+from pdeflow.problems.unknowns import components
 from pdeflow.training.physics_informed import INSIDE
 from pdeflow.training.residual_adaptive import Resampling
 
@@ -175,13 +176,16 @@ class Collocation(LightningDataModule):
 
     def _exact(self, coordinates: Sequence[Tensor]) -> Tensor:
         """The exact solution (*S, unknowns) at coordinates (*S) each."""
-        value = self._formula(coordinates)
-        return torch.as_tensor(value, dtype=coordinates[0].dtype).expand(coordinates[0].shape)[..., None]
+        fields, name = self.problem.fields, f"{type(self.problem).__name__}.exact"
+        like = coordinates[0]
+        parts = components(fields, self._formula(coordinates), name)
+        columns = [torch.as_tensor(part, dtype=like.dtype).expand(like.shape) for part in parts]
+        return torch.stack(columns, dim=-1)
 
     def _reference(self, points: Tensor) -> Tensor | None:
-        """The reference solution (N, 1) at points (N, d), where there is one."""
+        """The reference solution (N, unknowns) at points (N, d), where there is one."""
         values = self.problem.reference(points.numpy())
-        return None if values is None else torch.from_numpy(values)[:, None]
+        return None if values is None else torch.from_numpy(values).reshape(len(points), self.out_channels)
 
     def points(self, draw: int, inside: int) -> dict[str, Tensor]:
         """Points of one draw, float64."""

@@ -127,7 +127,7 @@ def conditioning(
         name, expected = f"model {type(field).__name__}", "finite residuals and slopes at all points"
         raise InvalidInput(name, "some that are not", expected)
     # Rows come by statement, with the equation in front, and the weight of the conditions in theirs.
-    count = len(chosen[INSIDE])
+    count = len(chosen[INSIDE]) * len(objective.problem.fields)
     inner, outer = jacobian[:count], jacobian[count:] / math.sqrt(objective.weight)
     inside, sides = inner.T @ inner, outer.T @ outer
     return ConditionNumber(inside, sides, _best_weight(inside, sides))

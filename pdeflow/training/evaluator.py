@@ -11,6 +11,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.training.calibration import Calibration
+from pdeflow.training.component_errors import ComponentErrors
 from pdeflow.training.metrics import (
     BoundaryRMSE,
     ConservedRMSE,
@@ -57,6 +58,7 @@ class Evaluator(nn.Module):
         self.calibration = Calibration()
         self.everywhere = MeanLoss()
         self.points = PointErrors()
+        self.components = ComponentErrors()
 
     def update(
         self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes, variance: Tensor | None = None
@@ -69,7 +71,8 @@ class Evaluator(nn.Module):
         of the shape of the prediction, there are those of `Calibration`.
         """
         if variance is not None:
-            self.calibration.update(prediction, variance, target)
+            share = grid.weight if isinstance(grid, MeshNodes) else None
+            self.calibration.update(prediction, variance, target, share)
         prediction, target = prediction.detach().double(), target.double()
         if prediction.ndim == (grid.dim + 3 if isinstance(grid, Grid) else 3):
             self.rollout.update(prediction, target, grid)
@@ -88,6 +91,10 @@ class Evaluator(nn.Module):
     ) -> None:
         """Take in what `PointErrors` takes: what is left of a statement at points."""
         self.points.update(residual, conditions, values, exact)
+
+    def update_components(self, names: Sequence[str], values: Tensor, exact: Tensor) -> None:
+        """Take in what `ComponentErrors` takes: solutions of several unknowns."""
+        self.components.update(names, values, exact)
 
     def compute(self) -> dict[str, Tensor]:
         """Every metric, by name; ``frmse`` gives ``frmse_low``, ``frmse_mid`` and ``frmse_high``.
@@ -110,7 +117,7 @@ class Evaluator(nn.Module):
     def _others(self) -> dict[str, Tensor]:
         """What trajectories, variances and queries add."""
         found: dict[str, Tensor] = {}
-        for metric in (self.rollout, self.calibration, self.points):
+        for metric in (self.rollout, self.calibration, self.points, self.components):
             if metric.update_called:
                 found |= metric.compute()
         if self.everywhere.update_called:
@@ -131,7 +138,8 @@ class Evaluator(nn.Module):
 
     def reset(self) -> None:
         """Forget all samples."""
-        for metric in (*self._each(), self.rollout, self.calibration, self.everywhere, self.points):
+        others = (self.rollout, self.calibration, self.everywhere, self.points, self.components)
+        for metric in (*self._each(), *others):
             metric.reset()
 
     def _each(self) -> list[Metric]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import gaussian_nll_loss
 
 from pdeflow.errors import InvalidInput
+from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.operators.gaussian_operator import Gaussian
 from pdeflow.training.objective import Objective
 
@@ -19,8 +20,9 @@ class GaussianNLL(Objective):
 
     .. math:: \tfrac12 \left( \log 2\pi\sigma^2 + (t - \mu)^2 / \sigma^2 \right).
 
-    D. A. Nix, A. S. Weigend, ICNN 1994. In physical units, and so negative where deviations are small. The
-    operator is one that gives a variance: `pdeflow fit` makes it so, by `MeanVariance`.
+    D. A. Nix, A. S. Weigend, ICNN 1994. In physical units, and so negative where deviations are small. On
+    meshes the nodes of a sample count by the area they stand for. The operator is one that gives a variance:
+    `pdeflow fit` makes it so, by `MeanVariance`.
 
     Raises
     ------
@@ -36,4 +38,7 @@ class GaussianNLL(Objective):
 
     def forward(self, prediction: Gaussian, batch: dict[str, Any]) -> Tensor:
         """The loss of the batch."""
-        return gaussian_nll_loss(prediction.mean, batch["target"], prediction.variance, full=True, eps=0.0)
+        (mean, variance), grid = prediction, batch["grid"]
+        reduction = "none" if isinstance(grid, MeshNodes) else "mean"
+        nll = gaussian_nll_loss(mean, batch["target"], variance, full=True, eps=0.0, reduction=reduction)
+        return grid.mean(nll).mean() if isinstance(grid, MeshNodes) else nll

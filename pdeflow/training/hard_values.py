@@ -19,15 +19,20 @@ Values = Mapping[str, tuple[float, list[sympy.Expr]]]
 """Side to its place on its axis and what is given there; see `given_values`."""
 
 
-def check_corners(problem: Problem, given: Values, hard: bool) -> None:
-    """Values on sides that meet have to agree there: say where they do not.
+def check_corners(problem: Problem, given: Mapping[str, Values], hard: bool) -> None:
+    """Values of an unknown on sides that meet have to agree there: say where they do not.
 
     Raises
     ------
     InvalidInput
         If they contradict each other and are to be met by form; where they are learned, it is a warning.
     """
-    found = list(contradictions(problem.domain, symbolic.coordinates(problem), given))
+    at, several = symbolic.coordinates(problem), len(given) > 1
+    found = [
+        f"{name}: {words}" if several else words
+        for name, values in given.items()
+        for words in contradictions(problem.domain, at, values)
+    ]
     if not found:
         return
     key = f"conditions of {problem.name}"
@@ -37,13 +42,23 @@ def check_corners(problem: Problem, given: Values, hard: bool) -> None:
     rank_zero_warn(f"{key}: {'; '.join(found[:2])}. No smooth solution meets both.")
 
 
-def hard_field(problem: Problem, held: Values, network: Field) -> HardConditions:
-    """The field that meets the values: in a box by transfinite interpolation, else by inverse distances."""
+def hard_field(problem: Problem, held: Mapping[str, Values], network: Field) -> HardConditions:
+    """The field that meets the values of its unknowns; one that has none is left as it is."""
+    lifts, distances = zip(*(_form(problem, held.get(name, {})) for name in problem.fields))
+    return HardConditions(network, lifts, distances, symbolic.coordinates(problem))
+
+
+def _form(problem: Problem, held: Values) -> tuple[sympy.Expr, sympy.Expr]:
+    """What takes the values of an unknown, and what vanishes where they are given.
+
+    In a box by transfinite interpolation, else by inverse distances.
+    """
     at, domain = symbolic.coordinates(problem), problem.domain
+    if not held:
+        return sympy.Integer(0), sympy.Integer(1)
     if not isinstance(domain, Box):
         values = {side: given for side, (_, given) in held.items()}
-        lift, distance = inverse_distance_lift(domain, at, values), factor(domain, at, values)
-        return HardConditions(network, [lift], [distance], at)
+        return inverse_distance_lift(domain, at, values), factor(domain, at, values)
     lengths = {axis: high - low for axis, low, high in zip(domain.axes, domain.lower, domain.upper)}
     distance = box_distance(at, {side: (p, len(v)) for side, (p, v) in held.items()}, lengths)
-    return HardConditions(network, [transfinite_lift(at, held)], [distance], at)
+    return transfinite_lift(at, held), distance

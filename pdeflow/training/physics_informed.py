@@ -33,6 +33,7 @@ from pdeflow.training.statements import (
     condition_statements,
     given_values,
     observed_statement,
+    statement_name,
 )
 from pdeflow.training.time_course import TimeCourse
 
@@ -43,7 +44,7 @@ Axes = Mapping[str, Sequence[Tensor]]
 
 
 class PhysicsInformed(Objective):
-    r"""Mean squares of the residual inside and of the conditions on the sides.
+    r"""Mean squares of the residual inside and of the conditions on the sides; of systems, of each equation.
 
     .. math:: \frac1N \sum_i |R(u)(x_i)|^2 + \text{weight} \sum_{\text{sides}} \frac1M \sum_j |B(u)(y_j)|^2.
 
@@ -77,7 +78,8 @@ class PhysicsInformed(Objective):
     InvalidInput
         If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate
         that there is not, needs a parameter that has no one value, or gives values on two sides that
-        contradict each other where these meet (where ``hard``; else a warning). If there is nothing to
+        contradict each other where these meet (where ``hard``; else a warning). If a system has not as many
+        equations as unknowns, or a condition does not say which of them it is of. If there is nothing to
         balance, or no time that a course can go through.
     """
 
@@ -116,13 +118,19 @@ class PhysicsInformed(Objective):
         self.conditions = condition_statements(problem, known)
         for name, observed in observations(problem):
             observed.check(problem.domain)
-            self.conditions[f"{name}:value"] = observed_statement(problem)
-        given = given_values(problem)
+            for of in observed.unknowns(problem.fields):
+                name_of = statement_name(problem, f"{name}:value", of)
+                self.conditions[name_of] = observed_statement(problem, of)
+        given = {name: given_values(problem, name) for name in problem.fields}
         check_corners(problem, given, hard)
-        self._held = given if hard else {}
-        for name, statement in self.conditions.items():
-            if name.partition(":")[0] not in self._held or name.endswith(":slope"):
-                self.statements[name] = statement
+        self._held = {name: values for name, values in given.items() if values and hard}
+        met = {
+            statement_name(problem, f"{side}:{kind}", name)
+            for name, values in self._held.items()
+            for side in values
+            for kind in ("value", "rate")
+        }
+        self.statements |= {name: part for name, part in self.conditions.items() if name not in met}
         self._begin_balance(balance)
         self._begin_course(time_course)
 

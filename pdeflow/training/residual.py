@@ -74,9 +74,10 @@ class Residual(Objective):
         loss: Loss | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(problem, (Evolution, MeshProblem)) or problem.complex_valued:
+        several = len(problem.fields) > 1
+        if isinstance(problem, (Evolution, MeshProblem)) or problem.complex_valued or several:
             name = type(problem).__name__
-            raise InvalidInput("objective.problem", name, "a steady problem on a grid, with a real unknown")
+            raise InvalidInput("objective.problem", name, "a steady problem on a grid, with one real unknown")
         if norm not in get_args(Norm):
             raise InvalidInput("objective.norm", norm, "H-1 or L2", choices=get_args(Norm))
         for key, value in (("weight", weight), ("boundary", boundary)):

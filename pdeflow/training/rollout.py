@@ -9,19 +9,21 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.operators.march import march
+from pdeflow.mesh_nodes import MeshNodes
+from pdeflow.operators.march import march, march_on_nodes, on_graph
 from pdeflow.training.losses import Loss, RelativeL2
 from pdeflow.training.objective import Objective
 from pdeflow.training.rollout_error import held
 
 
 class Rollout(Objective):
-    """The mean over the steps of the loss between predicted and true state, for `TrajectoryData`.
+    """The mean over the steps of the loss between predicted and true state, for `TrajectoryData` and
+    `SparseTrajectoryData`.
 
     The prediction for a batch marches from its input as far as its target reaches: ``horizon`` steps in
     training, the whole trajectory in validation and test. There a sample that leaves all bounds is stopped
     (see :func:`~pdeflow.operators.march.march`) and counts as ``diverged``, and in the loss with its last
-    finite state.
+    finite state. On nodes of meshes all this is as on grids; in a loss they count by the area they stand for.
 
     Parameters
     ----------
@@ -51,13 +53,20 @@ class Rollout(Objective):
         self.pushforward, self.noise = pushforward, noise
 
     def predict(self, step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Tensor:
-        """The states after the input, ``(batch, steps, channels, *shape)``."""
+        """The states after the input, ``(batch, steps, channels, *shape)``.
+
+        On meshes (nodes, steps, channels).
+        """
         if "state" not in batch:
             raise InvalidInput("data", "pairs of input and target", "trajectories", "Use TrajectoryData.")
         x, (steps, channels) = batch["input"], batch["target"].shape[1:3]
         if self.training and self.pushforward and steps == 1:
             expected = "data.horizon of at least 2: the push forward is through the steps before the last"
             raise InvalidInput("objective.pushforward", True, expected)
+        if not isinstance(x, Tensor):
+            if not self.training:
+                return march_on_nodes(step, x, batch["grid"].samples, batch["state"], steps, channels)
+            x, step = x.x, on_graph(step, x)
         past, constants = x[:, : batch["state"]], x[:, batch["state"] :]
         if not self.training:
             return march(step, past, constants, steps, channels)
@@ -73,9 +82,12 @@ class Rollout(Objective):
 
     def forward(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
         """The loss of the batch; a sample that has diverged counts with its last finite state."""
-        target = batch["target"]
+        target, grid = batch["target"], batch["grid"]
         if not self.training:
             prediction = held(prediction)
         if self.training and self.pushforward:
             prediction, target = prediction[:, -1:], target[:, -1:]
-        return self.loss(prediction.flatten(0, 1), target.flatten(0, 1), batch["grid"])
+        if isinstance(grid, MeshNodes):
+            steps = zip(prediction.unbind(1), target.unbind(1))
+            return torch.stack([self.loss(state, truth, grid) for state, truth in steps]).mean()
+        return self.loss(prediction.flatten(0, 1), target.flatten(0, 1), grid)

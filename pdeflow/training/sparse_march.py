@@ -1,4 +1,4 @@
-"""GIOROM's split in a test: trajectories marched on a few nodes, and their ends asked for at all nodes."""
+"""GIOROM's split in a test: the ends of trajectories marched on a few nodes, asked for at all nodes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,8 @@ import torch
 from torch import Tensor
 
 from pdeflow.operators.graph_operator import GraphOperator
-from pdeflow.operators.march import fed_back, march_on_nodes
+from pdeflow.operators.march import fed_back
 from pdeflow.training.rollout_error import held
-
-
-def marched(step: Callable[[Any], Tensor], batch: dict[str, Any]) -> Tensor:
-    """The states after the input, (nodes, steps, channels), NaN where a trajectory has diverged.
-
-    Parameters
-    ----------
-    step
-        A graph to (nodes, channels), in physical units.
-    batch
-        Whole trajectories, as ``SparseTrajectoryData`` gives them in a test.
-    """
-    steps, channels = batch["target"].shape[1:]
-    return march_on_nodes(step, batch["input"], batch["grid"].samples, batch["state"], steps, channels)
 
 
 def errors_everywhere(
@@ -42,9 +28,9 @@ def errors_everywhere(
     query
         A graph of one mesh, and points, to (points, channels), in physical units.
     states
-        What ``marched`` gives for the batch.
+        Those that were marched, (nodes, steps, channels), NaN where a trajectory has diverged.
     batch
-        As for ``marched``.
+        Whole trajectories, as ``SparseTrajectoryData`` gives them in a test.
 
     Returns
     -------

@@ -17,6 +17,7 @@ from pdeflow.problems.conditions import Condition, check_numbers
 from pdeflow.problems.cylinder import Cylinder
 from pdeflow.problems.domain import Box
 from pdeflow.problems.initial import TIME, Initial
+from pdeflow.problems.unknowns import check_names, joined
 
 NORMAL, VALUE = "normal along ", "value"
 """Names of scalars that change from point to point; no parameter is called so."""
@@ -32,9 +33,7 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
     if isinstance(problem, MeshProblem) or problem.coordinates != problem.domain.axes:
         hint = "State it on a Box or Cylinder with time as an axis t, Initial conditions, and a residual."
         raise InvalidInput("problem", name, "an equation on a domain of all coordinates", hint)
-    if len(problem.fields) != 1:
-        hint = "Systems of equations are not learned from their statement."
-        raise InvalidInput(f"fields of {name}", problem.fields, "the name of one unknown", hint)
+    check_names(f"fields of {name}", problem.fields)
     if problem.complex_valued:
         raise InvalidInput("problem", name, "an equation for a real unknown")
     for parameter, start in unknown.items():
@@ -53,9 +52,11 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
             raise InvalidInput(f"parameter {parameter!r} of {name}", stated.distribution, "one number", hint)
     for condition in problem.conditions:
         check_numbers(condition)
+        condition.unknowns(problem.fields)
     domain = problem.domain
     middle = torch.tensor([[0.4 * low + 0.6 * high for low, high in zip(domain.lower, domain.upper)]])
-    problem.residual_at_points(lambda x: x.sum(1).sin(), middle, dict(unknown))
+    count = len(problem.fields)
+    problem.residual_at_points(lambda x: joined([x.sum(1).sin()] * count), middle, dict(unknown))
 
 
 def bounds_of(problem: Problem, parameter: str) -> tuple[float, float]:
@@ -70,11 +71,11 @@ def bounds_of(problem: Problem, parameter: str) -> tuple[float, float]:
     return (0.0 if stated.positive else -math.inf), math.inf
 
 
-def given_values(problem: Problem) -> dict[str, tuple[float, list[sympy.Expr]]]:
-    """Sides where values are given: where they lie, and what is given there, lower orders first."""
+def given_values(problem: Problem, unknown: str) -> dict[str, tuple[float, list[sympy.Expr]]]:
+    """Sides where values of an unknown are given: where they lie, and what is given, lower orders first."""
     found: dict[str, tuple[float, list[sympy.Expr]]] = {}
-    for side, condition in in_order(problem):
-        if isinstance(condition, (Dirichlet, Initial)):
+    for side, of, condition in in_order(problem):
+        if of == unknown and isinstance(condition, (Dirichlet, Initial)):
             place, held = found.get(side, (side_place(problem, side), []))
             value = symbolic_value(problem, condition.value)
             if isinstance(problem.domain, Box) or (
@@ -85,17 +86,27 @@ def given_values(problem: Problem) -> dict[str, tuple[float, list[sympy.Expr]]]:
             if order > len(held):
                 hint = "Give Initial(value) before Initial(slope, order=1)."
                 raise InvalidInput(
-                    f"conditions of {problem.name}", str(condition), "one on u itself too", hint
+                    f"conditions of {problem.name}", str(condition), f"one on {of} itself too", hint
                 )
             found[side] = place, [*held[:order], value]
     return found
 
 
-def in_order(problem: Problem) -> list[tuple[str, Condition]]:
-    """Each side with a condition that holds on it; of several on one side all, initial ones by order."""
-    pairs = [(side, c) for c in problem.conditions for side in c.sides(problem.domain)]
-    last = {(side, getattr(c, "order", 0)): c for side, c in pairs}
-    return [(side, c) for (side, _), c in sorted(last.items(), key=lambda item: item[0])]
+def in_order(problem: Problem) -> list[tuple[str, str, Condition]]:
+    """Each side with an unknown and a condition on it that holds there; initial ones by order."""
+    fields = problem.fields
+    last = {
+        (side, fields.index(unknown), getattr(c, "order", 0)): c
+        for c in problem.conditions
+        for side in c.sides(problem.domain)
+        for unknown in c.unknowns(fields)
+    }
+    return [(side, fields[k], c) for (side, k, _), c in sorted(last.items(), key=lambda item: item[0])]
+
+
+def statement_name(problem: Problem, name: str, unknown: str) -> str:
+    """``"x-:value"``; where there are several unknowns, ``"x-:value of u"``."""
+    return name if len(problem.fields) == 1 else f"{name} of {unknown}"
 
 
 def side_place(problem: Problem, side: str) -> float:
@@ -114,17 +125,18 @@ def symbolic_value(problem: Problem, value: Any) -> sympy.Expr:
 
 
 def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dict[str, CompiledStatement]:
-    """What vanishes on each side, by ``"x-:value"``, ``"x-:slope"`` or ``"t-:rate"``.
+    """What vanishes on each side, by ``"x-:value"``, ``"x-:slope"`` or ``"t-:rate"``; see `statement_name`.
 
     Slopes on sides of what is no box are stated with the normals as scalars.
     """
     at = symbolic.coordinates(problem)
-    (u,) = symbolic.unknowns(problem)
+    us = symbolic.unknowns(problem)
     here = Names("coordinate", at)
     p = Names("parameter", {n: v(here) if callable(v) else v for n, v in parameters.items()})
     scalars = {name: v for name, v in parameters.items() if isinstance(v, sympy.Symbol)}
     found = {}
-    for side, condition in in_order(problem):
+    for side, unknown, condition in in_order(problem):
+        u = us[problem.fields.index(unknown)]
         if isinstance(condition, Robin):
             if isinstance(problem.domain, Box):
                 outwards = sympy.Derivative(u, at[side[:-1]]) * (1 if side[-1] == "+" else -1)
@@ -140,12 +152,12 @@ def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dic
             value = symbolic_value(problem, condition.value)
             left = sympy.Derivative(u, at[TIME]) if order else u
             name, expression = f"{side}:{'rate' if order else 'value'}", left - value
-        found[name] = CompiledStatement([expression], [u], at, scalars)
+        found[statement_name(problem, name, unknown)] = CompiledStatement([expression], us, at, scalars)
     return found
 
 
-def observed_statement(problem: Problem) -> CompiledStatement:
+def observed_statement(problem: Problem, unknown: str) -> CompiledStatement:
     """What vanishes where values are known: the unknown less the value, which is a scalar."""
-    at, (u,) = symbolic.coordinates(problem), symbolic.unknowns(problem)
+    at, us = symbolic.coordinates(problem), symbolic.unknowns(problem)
     value = sympy.Dummy("value", real=True)
-    return CompiledStatement([u - value], [u], at, {VALUE: value})
+    return CompiledStatement([us[problem.fields.index(unknown)] - value], us, at, {VALUE: value})

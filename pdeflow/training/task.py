@@ -30,7 +30,7 @@ from pdeflow.training.optimisers import ResidualOptimiser, Stages
 from pdeflow.training.optimisers.vector_optimiser import NO_STEP, VectorOptimiser
 from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 from pdeflow.training.schedules import Schedule
-from pdeflow.training.sparse_march import errors_everywhere, marched
+from pdeflow.training.sparse_march import errors_everywhere
 from pdeflow.training.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class TrainingTask(lightning.LightningModule):
         """
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
 
-    def distribution(self, x: Tensor) -> Gaussian:
-        """Mean and variance in physical units, ``(batch, out_channels, *shape)``, of a `GaussianOperator`.
+    def distribution(self, x: Tensor | Data) -> Gaussian:
+        """Mean and variance in physical units, of a `GaussianOperator`, of the shape that a call gives.
 
         Raises
         ------
@@ -113,12 +113,7 @@ class TrainingTask(lightning.LightningModule):
         return Gaussian(self.normaliser.decode(mean), self.normaliser.decode_variance(variance))
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """What is compared with ``batch["target"]``: see `Objective.predict`; the mean of a `Gaussian`.
-
-        Trajectories on a few nodes, which only tests have, are marched, whatever the objective.
-        """
-        if "everywhere" in batch:
-            return marched(self, batch)
+        """What is compared with ``batch["target"]``: see `Objective.predict`; the mean of a `Gaussian`."""
         return _mean(self.objective.predict(self, batch))
 
     def query(self, graph: Data, points: Tensor) -> Tensor:
@@ -226,11 +221,14 @@ class TrainingTask(lightning.LightningModule):
         assert isinstance(self.model, Field)
         evaluator = list(self.test_evaluators.values())[number]
         assert isinstance(evaluator, Evaluator)
+        fields = objective.problem.fields
         if "points" in batch:
             points = batch["points"]
             values, residual = self.model.at(points[INSIDE]), objective.residual(self.model, points[INSIDE])
             conditions = objective.condition_residuals(self.model, points)
             evaluator.update_points(residual, conditions, values, batch.get("exact"))
+            if len(fields) > 1 and "exact" in batch:
+                evaluator.update_components(fields, values, batch["exact"])
             return {"prediction": values, "residual": residual}
         prediction = self(batch["input"])
         nodes = batch["input"].movedim(1, -1)
@@ -238,6 +236,8 @@ class TrainingTask(lightning.LightningModule):
         residual = residual.reshape(*nodes.shape[:-1], -1).movedim(-1, 1)
         if "target" in batch:
             evaluator.update(prediction, batch["target"], batch["grid"])
+            if len(fields) > 1:
+                evaluator.update_components(fields, prediction, batch["target"])
         return {"prediction": prediction, "residual": residual}
 
     def on_test_epoch_end(self) -> None:

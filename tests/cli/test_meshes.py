@@ -67,6 +67,47 @@ def test_fit_test_and_predict(pdeflow, write_squares, tmp_path, name):
         assert result.is_short
 
 
+def test_uncertainty_on_meshes_from_config_to_report(pdeflow, write_squares, tmp_path):
+    """An ensemble of operators with a variance, by the commands that one on grids takes."""
+    import pdeflow as package
+    from pdeflow.data import MeshGraphs, MeshReader
+
+    write_squares(tmp_path / "squares.h5", SIZES)
+    model = {"class_path": "GNO", "init_args": MODELS["GNO"]}
+    options = ("--objective=GaussianNLL", "--ensemble=2", "--trainer.max_epochs=2")
+    result = pdeflow("fit", "-c", write_config(tmp_path, model, subsample=70), *options, "--run", "runs/two")
+    assert result.code == 0, result.err
+    surrogate, graphs = package.load("runs/two"), MeshGraphs("squares.h5", ["a", "boundary"], ["u"])
+    assert repr(surrogate).startswith("Surrogate(2 of GNO with variance: a, boundary_outer,")
+    members = [package.load(f"runs/two/members/{number}") for number in (1, 2)]
+    each = [member.predict_with_std(graphs[0]) for member in members]
+    means, deviations = (np.stack([part.numpy() for part in parts]) for parts in zip(*each))
+    assert np.abs(means[0] - means[1]).max() > 1e-3
+    mean, std = surrogate.predict_with_std(graphs[0])
+    np.testing.assert_allclose(mean, means.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(std**2, means.var(0) + np.square(deviations).mean(0), rtol=1e-3)
+
+    result = pdeflow("test", "two")
+    assert result.code == 0, result.err
+    assert "0.683 expected" in result.out
+    for name in ("l2", "nll", "crps", "coverage_1std", "coverage_2std", "calibration"):
+        assert f"\n{name} " in result.out, result.out
+    assert (tmp_path / "runs/two/report.html").read_text().count("<h3>Calibration</h3>") == 1
+    # What is evaluated is the mean over the members, not one of them.
+    one = pdeflow("validate", "two", "--ensemble=1", "--ckpt=runs/two/members/1/checkpoints/best.ckpt")
+    both = pdeflow("validate", "two")
+    assert (one.code, both.code) == (0, 0), one.err + both.err
+    assert "2 members" in both.out
+    assert both.out.splitlines()[1:] != one.out.splitlines()[1:]
+
+    result = pdeflow("predict", "two", "squares.h5", "-o", "out.h5")
+    assert result.code == 0, result.err
+    predicted = MeshReader("out.h5")
+    for row in (0, 3):
+        for name, wanted in zip(("u", "u_std"), surrogate.predict_with_std(graphs[row])):
+            np.testing.assert_allclose(predicted.read(name, row), wanted[:, 0], rtol=1e-5, atol=1e-6)
+
+
 def test_operators_that_do_not_suit_the_data(pdeflow, write_squares, tmp_path, darcy_file):
     write_squares(tmp_path / "squares.h5", SIZES)
     fno = {"class_path": "FNO", "init_args": {"modes": [4, 4]}}
@@ -85,7 +126,13 @@ def test_operators_that_do_not_suit_the_data(pdeflow, write_squares, tmp_path, d
 
 POISSON = {"problem": {"class_path": "Poisson", "init_args": {"dim": 2}}}
 HEAT = {"problem": {"class_path": "Heat", "init_args": {"dim": 2}}}
-OBJECTIVES = {"Rollout": {}, "Residual": POISSON, "StepperResidual": HEAT}
+OBJECTIVES = {
+    "GaussianNLL": {},
+    "Residual": POISSON,
+    "Rollout": {},
+    "StepperResidual": HEAT,
+    "Supervised": {},
+}
 SPARSE = {"class_path": "SparseTrajectoryData", "init_args": {"path": "none.h5", "fields": ["u"]}}
 DATA = {
     "MeshData": {"class_path": "MeshData", "init_args": {"path": "a.h5", "inputs": ["a"], "targets": ["u"]}},
@@ -94,12 +141,27 @@ DATA = {
 }
 
 
+PAIRS_ON_MESHES = "Supervised, for MeshData gives pairs"
+PAIRS = "Supervised, for GridData gives pairs"
+TRAJECTORIES = "Rollout, for the data are trajectories"
+
+
 @pytest.mark.parametrize(
-    ("data", "objective"),
-    [(data, name) for data in DATA for name in OBJECTIVES if (data, name) != ("GridData", "Residual")],
+    ("data", "objective", "expected"),
+    [
+        ("MeshData", "Residual", PAIRS_ON_MESHES),
+        ("MeshData", "Rollout", PAIRS_ON_MESHES),
+        ("MeshData", "StepperResidual", PAIRS_ON_MESHES),
+        ("SparseTrajectoryData", "GaussianNLL", TRAJECTORIES),
+        ("SparseTrajectoryData", "Residual", TRAJECTORIES),
+        ("SparseTrajectoryData", "StepperResidual", "Rollout, for SparseTrajectoryData gives nodes"),
+        ("SparseTrajectoryData", "Supervised", TRAJECTORIES),
+        ("GridData", "Rollout", PAIRS),
+        ("GridData", "StepperResidual", PAIRS),
+    ],
 )
 def test_objectives_that_do_not_suit_the_data_are_refused_before_a_run_is_made(
-    pdeflow, tmp_path, data, objective
+    pdeflow, tmp_path, data, objective, expected
 ):
     parts = {
         "model": {"class_path": "GNO", "init_args": MODELS["GNO"]},
@@ -110,7 +172,7 @@ def test_objectives_that_do_not_suit_the_data_are_refused_before_a_run_is_made(
     result = pdeflow("fit", "-c", "config.yaml")
     assert result.code == 2
     assert result.is_short
-    assert f"objective: got '{objective}', expected Supervised, for {data} gives pairs" in result.err
+    assert f"objective: got '{objective}', expected {expected}" in result.err
     assert not (tmp_path / "runs").exists()
 
 
@@ -167,6 +229,7 @@ def test_a_sparse_run_is_tested_by_marching_and_predict_says_where_that_is_done(
             "class_path": "SparseTrajectoryData",
             "init_args": {"path": "u.h5", "fields": ["u"], "nodes": 80},
         },
+        "objective": {"class_path": "Rollout"},
         "trainer": {"max_epochs": 1, "logger": False},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(parts))

@@ -199,7 +199,7 @@ def test_a_member_that_has_ended_goes_on_where_more_epochs_are_asked_for(pdeflow
         assert all(torch.equal(found[name], part[name]) for name in part)
 
 
-def test_what_ensembles_and_variances_refuse(pdeflow, fit, write_squares, darcy_file):
+def test_what_ensembles_and_variances_refuse(pdeflow, fit, darcy_file):
     for option, expected in (
         ("--ensemble=0", "ensemble"),
         ("--model.out_channels=1", "2, the channels of data.init_args.targets, each a mean and a variance"),
@@ -208,11 +208,6 @@ def test_what_ensembles_and_variances_refuse(pdeflow, fit, write_squares, darcy_
         assert result.code != 0
         assert result.is_short, result.err
         assert expected in result.err
-    write_squares(Path("meshes.h5"), [16] * 8, fields=["u"], constant_fields=["f"])
-    mesh = ("--data.path=meshes.h5", "--data.inputs=[f]", "--data.targets=[u]", "--data.batch_size=2")
-    result = pdeflow("fit", "-c", "polygon_diffusion_gno", *mesh, "--ensemble=2")
-    assert result.code != 0
-    assert "ensemble: got 'GNO', expected an operator on grids" in result.err, result.err
     assert not Path("runs").exists()
     assert fit("darcy_fno_ensemble", "two", "--ensemble=2", "--trainer.max_epochs=1").code == 0
     result = pdeflow("test", "two", "--ckpt=some.ckpt")

@@ -15,7 +15,16 @@ from torch_geometric.data import Batch, Data
 import pdeflow
 from pdeflow.errors import InvalidInput
 from pdeflow.exported_program import export
-from pdeflow.operators import GINO, GNO, MKGN, GraphOperator, graph_operator
+from pdeflow.operators import (
+    GINO,
+    GNO,
+    MKGN,
+    Ensemble,
+    GaussianGraphOperator,
+    GraphOperator,
+    MeanVariance,
+    graph_operator,
+)
 from pdeflow.surrogate import Surrogate
 
 
@@ -269,6 +278,110 @@ class TestGINO(GraphOperatorContract):
     ) -> None:
         monkeypatch.setattr(graph_operator, "interpolated", lambda *given: pytest.fail("interpolated"))
         assert operator.query(meshes[0], meshes[0].pos[:5]).shape == (5, self.out_channels)
+
+    @pytest.mark.slow
+    def test_exported_where_most_of_the_grid_sees_no_mesh(self, operator: GINO, tmp_path) -> None:
+        graph = mesh(60)
+        graph.pos = 0.3 * graph.pos
+        surrogate = Surrogate(operator)
+        path = export(surrogate, tmp_path / "model.pt2", positions=graph.pos.numpy())
+        found = torch.export.load(path).module()(graph.x[None])
+        torch.testing.assert_close(found[0], surrogate(graph), rtol=1e-4, atol=1e-6)
+
+
+class GaussianGraphContract(GraphOperatorContract):
+    """Of what reads other operators: their settings make these, not the whole."""
+
+    def test_is_a_graph_operator_with_a_variance(self, operator: GraphOperator) -> None:
+        assert isinstance(operator, GaussianGraphOperator)
+        assert isinstance(copy.deepcopy(operator), type(operator))
+
+    def test_state_survives_a_safe_file(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        file = io.BytesIO()
+        torch.save(operator.state_dict(), file)
+        file.seek(0)
+        other = self.make()
+        other.load_state_dict(torch.load(file, weights_only=True), strict=True)
+        assert torch.equal(other(meshes[1]), operator(meshes[1]))
+
+    def test_every_parameter_learns(self, operator: GraphOperator, meshes: list[Data]) -> None:
+        """From mean and variance together."""
+        assert isinstance(operator, GaussianGraphOperator)
+        found = operator.distribution(meshes[0])
+        (found.mean.square().sum() + found.variance.sum()).backward()
+        for name, parameter in operator.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name
+
+    def test_distributions_of_a_batch_are_those_of_each_mesh(
+        self, operator: GraphOperator, meshes: list[Data]
+    ) -> None:
+        assert isinstance(operator, GaussianGraphOperator)
+        alone = [operator.distribution(graph) for graph in meshes]
+        for found, parts in zip(operator.distribution(Batch.from_data_list(meshes)), zip(*alone)):
+            assert found.shape == (sum(self.sizes), self.out_channels)
+            torch.testing.assert_close(found, torch.cat(parts), rtol=1e-4, atol=1e-6)
+        assert all((one.variance > 0).all() for one in alone)
+
+    def test_at_nodes_a_query_gives_the_distribution_there(
+        self, operator: GraphOperator, meshes: list[Data]
+    ) -> None:
+        assert isinstance(operator, GaussianGraphOperator)
+        graph, operator = double(meshes[0]), operator.double()
+        found = operator.query_distribution(graph, graph.pos, graph.x)
+        torch.testing.assert_close(found, operator.distribution(graph))
+        assert torch.equal(operator.query(graph, graph.pos, graph.x), found.mean)
+
+    def test_saved_deviations(self, operator: GraphOperator, meshes: list[Data], tmp_path) -> None:
+        assert isinstance(operator, GaussianGraphOperator)
+        surrogate = pdeflow.load(pdeflow.save(operator, tmp_path))
+        assert type(surrogate.model) is type(operator)
+        wanted = operator.distribution(meshes[0]).variance.sqrt()
+        torch.testing.assert_close(surrogate.predict_with_std(meshes[0])[1], wanted)
+        points = meshes[1].pos
+        mean, std = surrogate.query_with_std(meshes[0], points)
+        there = operator.query_distribution(meshes[0], points)
+        torch.testing.assert_close((mean, std), (there.mean, there.variance.sqrt()))
+
+    @pytest.mark.slow
+    def test_exported_program(self, operator: GraphOperator, meshes: list[Data], tmp_path) -> None:
+        """Its channels are the means, then the deviations."""
+        surrogate, nodes = Surrogate(operator), meshes[0].pos
+        path = export(surrogate, tmp_path / "model.pt2", positions=nodes.numpy())
+        program = torch.export.load(path).module()
+        for batch in (1, 4):
+            x = torch.randn(batch, len(nodes), self.in_channels)
+            wanted = torch.stack(
+                [torch.cat(surrogate.predict_with_std(Data(x=one, pos=nodes)), dim=1) for one in x]
+            )
+            assert (program(x) - wanted).abs().max() < 1e-5 * wanted.abs().max()
+
+
+class TestMeanVarianceOfGNO(GaussianGraphContract):
+    def make(self) -> GraphOperator:
+        gno = GNO(radius=0.35, width=6, kernel_width=8, layers=4, in_channels=2, out_channels=6)
+        return MeanVariance(gno)
+
+
+class TestMeanVarianceOfGINO(GaussianGraphContract):
+    radius = "model.in_radius"
+    test_a_node_that_stands_alone = TestGINO.test_a_node_that_stands_alone
+
+    def make(self) -> GraphOperator:
+        gino = GINO(**(GINO_SETTINGS | {"in_radius": 0.25}), in_channels=2, out_channels=6)
+        return MeanVariance(gino)
+
+
+class TestEnsembleOfMKGN(GaussianGraphContract):
+    radius = "model.inner[0]"
+
+    def make(self) -> GraphOperator:
+        return Ensemble([TestMKGN().make() for _ in range(2)])
+
+
+class TestEnsembleOfMeanVariancesOfGNO(GaussianGraphContract):
+    def make(self) -> GraphOperator:
+        return Ensemble([TestMeanVarianceOfGNO().make() for _ in range(2)])
 
 
 @pytest.mark.parametrize(

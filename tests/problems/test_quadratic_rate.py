@@ -80,9 +80,9 @@ def as_it_stands(problem, grid, p, v):
         (Burgers(Uniform(0.01, 0.1)), 1, 1),
         (KuramotoSivashinsky(), 1, 1),
         (KortewegDeVries(), 1, 1),
-        (NavierStokes(), 3, 2),
+        (NavierStokes(), 2, 2),
         (Heat(2, Constant(0.1)), 0, 0),
-        (Mixed(), 2, 3),
+        (Mixed(), 2, 2),
     ],
     ids=lambda value: getattr(value, "name", None),
 )

@@ -297,8 +297,8 @@ class TestBadInput:
             with pytest.raises(InvalidInput):
                 wrong()
 
-    def test_two_unknowns(self):
-        with pytest.raises(InvalidInput, match="one unknown"):
+    def test_names_of_unknowns(self):
+        with pytest.raises(InvalidInput, match=r"Stokes.fields: .*one for each unknown"):
 
             class Stokes(Problem):
-                fields = ("u", "p")
+                fields = ("u", "u")

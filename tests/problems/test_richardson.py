@@ -101,6 +101,30 @@ def test_a_solution_that_is_no_number_is_no_estimate() -> None:
     assert int(found.steps[1]) == 0
 
 
+@pytest.mark.parametrize(("fewest", "steps"), [(1, [2, 3]), (9, [9, 12]), (40, [16, 24])])
+def test_fewer_steps_than_these_are_not_tried(fewest: int, steps: list[int]) -> None:
+    """Where there is room for another run; and agreement is asked for of the next number, not of twice."""
+    tried = []
+
+    def run(rows: Tensor, n: int) -> Tensor:
+        tried.append(n)
+        return torch.ones((len(rows), 1), dtype=torch.float64)
+
+    found = extrapolated(
+        run,
+        lambda d, u: d.abs().amax(1),
+        torch.zeros(1, 1, dtype=torch.float64),
+        torch.full((1,), 2.0, dtype=torch.float64),
+        first=1.0,
+        most=32,
+        order=4,
+        rtol=1e-9,
+        fewest=fewest,
+    )
+    assert tried == steps
+    assert int(found.status[0]) == int(Status.CONVERGED)
+
+
 def test_what_does_not_settle_says_so() -> None:
     def run(rows: Tensor, n: int) -> Tensor:
         return torch.full((len(rows), 1), float(n % 5), dtype=torch.float64)

@@ -30,6 +30,7 @@ from pdeflow.problems import (
     ImpedanceHelmholtz,
     Initial,
     KleinGordon,
+    KovasznayFlow,
     Neumann,
     Parameter,
     Poisson,
@@ -148,6 +149,7 @@ def fitted(
         (KleinGordon(stop=1.0), Separable, 1e-3),
         (SineHelmholtz(1, 1), PirateNet, 1e-3),
         (SineBurgers(viscosity=0.1), MLP, 3e-2),
+        (KovasznayFlow(), MLP, 1e-2),
     ],
     ids=lambda value: value.name if isinstance(value, Problem) else getattr(value, "__name__", ""),
 )
@@ -222,7 +224,7 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
         (Burgers(), {}, "problem: got 'burgers', expected an equation on a domain of all coordinates"),
         (PolygonDiffusion(), {}, "problem: got 'polygon_diffusion'"),
         (ImpedanceHelmholtz(), {}, "real unknown"),
-        (CauchyRiemann(), {}, "fields of cauchyriemann: got .*'u', 'v'.*, expected the name of one unknown"),
+        (CauchyRiemann(), {}, r"Dirichlet.of: got \(\), expected which of the unknowns u, v"),
         (Decay(), {}, "parameter 'k' of decay(?s:.*)objective.init_args.unknown"),
         (Decay(), {"unknown": {"k": 2.0}}, None),
         (
@@ -423,6 +425,21 @@ def test_of_a_known_solution_the_error_is_told(tmp_path: Path) -> None:
     assert stored["axes"].tolist() == ["x", "y"]
     statement = json.loads((tmp_path / "test" / "statement.json").read_text())
     assert statement["name"] == "sine_poisson"
+
+
+def test_of_several_unknowns_the_error_of_each_is_told(tmp_path: Path) -> None:
+    table, stored = results_of(KovasznayFlow(), tmp_path)
+    each = {"l2 of u", "l2 of v", "l2 of p"}
+    assert set(table) == {"points", "21x21"}
+    assert set(table["points"]) == {"residual", "conditions", "l2", "max_error", *each}
+    assert table["points"]["conditions"] < 1e-12
+    assert each < set(table["21x21"])
+    wrong = stored["prediction"] - stored["target"]
+    error, truth = ((part**2).sum((0, 2, 3)) for part in (wrong, stored["target"]))
+    for k, name in enumerate("uvp"):
+        assert table["21x21"][f"l2 of {name}"] == pytest.approx(math.sqrt(error[k] / truth[k]), rel=1e-3)
+    assert table["21x21"]["l2"] == pytest.approx(math.sqrt(error.sum() / truth.sum()), rel=1e-3)
+    assert stored["residual"].shape == stored["target"].shape == (1, 3, 21, 21)
 
 
 def test_of_an_unknown_solution_the_residual_is_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 from toy import toy_trainer
 
 import pdeflow
@@ -50,6 +51,50 @@ def test_each_prediction_is_read_by_the_next_step(training: bool) -> None:
         expected.append(now)
     found = Rollout().train(training).predict(weighted, batch)
     torch.testing.assert_close(found, torch.stack(expected, dim=1))
+
+
+def on_nodes(batch: dict) -> dict:
+    """The same batch on meshes whose nodes are those of the grid."""
+    samples, _, points = batch["input"].shape
+    sample, nothing = torch.arange(samples).repeat_interleave(points), torch.zeros(24, dtype=torch.int64)
+    return {
+        "input": Data(x=batch["input"].permute(0, 2, 1).flatten(0, 1)),
+        "target": batch["target"].permute(0, 3, 1, 2).flatten(0, 1),
+        "state": batch["state"],
+        "grid": MeshNodes(sample, torch.full((samples * points,), 1 / points), nothing, samples),
+    }
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("pushforward", [True, False])
+def test_on_nodes_states_loss_and_gradient_are_those_on_a_grid_of_them(
+    training: bool, pushforward: bool
+) -> None:
+    batch, objective = batch_of(4), Rollout(pushforward=pushforward).train(training)
+    gradients = []
+    for given in (batch, on_nodes(batch)):
+        a = torch.tensor(0.9, requires_grad=True)
+        step = lambda x, a=a: a * weighted(x if isinstance(x, Tensor) else x.x)  # noqa: E731
+        found = objective.predict(step, given)
+        loss = objective(found, given)
+        gradients.append((float(loss.detach()), float(torch.autograd.grad(loss, a)[0])))
+        if given is batch:
+            expected = found.permute(0, 3, 1, 2).flatten(0, 1)
+    torch.testing.assert_close(found, expected)
+    assert gradients[0] == pytest.approx(gradients[1], rel=1e-5)
+
+
+def test_on_nodes_a_sample_that_leaves_all_bounds_is_stopped_and_the_others_go_on() -> None:
+    batch = on_nodes(batch_of(4, state=1))
+    batch["input"].x = kept = batch["input"].x[:, :1]
+    factor = torch.where(batch["grid"].sample == 1, 50.0, 0.5)[:, None]
+    found = Rollout().eval().predict(lambda graph: factor * graph.x, batch)
+    wild = batch["grid"].sample == 1
+    assert torch.isnan(found[wild, 1:]).all()
+    assert torch.isfinite(found[wild, 0]).all()
+    torch.testing.assert_close(found[~wild, -1], kept[~wild] / 16)
+    assert batch["input"].x is kept
+    assert torch.isfinite(Rollout().eval()(found, batch))
 
 
 def test_the_loss_is_the_mean_of_those_of_the_steps() -> None:

@@ -25,7 +25,7 @@ typedef struct {
     const double *half_turn; /* e^{2 pi i k / N}, k <= N / 4, for N nodes along the last axis */
     int64_t factors, products;
     const Array *factor, *multiplier; /* a factor without values is the unknown */
-    const int64_t *pairs;             /* two factors for every product */
+    const int64_t *pairs, *ends;      /* two factors and a sign; where those of a product end */
     Array left, known;                /* without values: absent */
     double *work;
 } Rest;
@@ -114,6 +114,23 @@ static void unfolded(const Rest *r, double scale, const Complex *restrict y, Com
     }
 }
 
+/* The transform of a sum of pairs of factors; the result is in x or in y. */
+static Complex *products_transformed(
+    const Rest *r, Complex *const *value, const int64_t *pair, const int64_t *end, Complex *x, Complex *y) {
+    const Complex *a = value[pair[0]], *b = value[pair[1]];
+    if (pair + 3 == end) return product_transformed(&r->along, a, b, x, y);
+    for (int64_t k = 0; k < r->along.length; k++) x[k] = (Complex){a[k].re * b[k].re, a[k].im * b[k].im};
+    while ((pair += 3) < end) {
+        const double sign = (double)pair[2];
+        const Complex *c = value[pair[0]], *d = value[pair[1]];
+        for (int64_t k = 0; k < r->along.length; k++) {
+            x[k].re += sign * c[k].re * d[k].re;
+            x[k].im += sign * c[k].im * d[k].im;
+        }
+    }
+    return transformed(&r->along, 1, x, y);
+}
+
 /* The rate without its symbol, of the rows of a group. */
 static void rest(const Rest *r, int64_t group, const Complex *restrict v, Complex *restrict out) {
     const int64_t width = r->last + 1, rows = 2 * r->first + 1, size = lines_size(r), n = r->along.length;
@@ -133,9 +150,11 @@ static void rest(const Rest *r, int64_t group, const Complex *restrict v, Comple
             folded(r, column[f] + line * width, value[f]);
             if (transformed(&r->along, 1, value[f], *spare) != value[f]) swap(value + f, spare);
         }
+        const int64_t *pair = r->pairs;
         for (int64_t p = 0; p < r->products; p++) {
-            const Complex *a = value[r->pairs[2 * p]], *b = value[r->pairs[2 * p + 1]];
-            unfolded(r, scale, product_transformed(&r->along, a, b, *product, *spare), column[p] + line * width);
+            const int64_t *end = r->pairs + 3 * r->ends[p];
+            unfolded(r, scale, products_transformed(r, value, pair, end, *product, *spare), column[p] + line * width);
+            pair = end;
         }
     }
     if (r->left.values) {

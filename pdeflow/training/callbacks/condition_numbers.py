@@ -55,7 +55,8 @@ class ConditionNumbers(Callback):
         trained = after.with_weight(objective.weight) if after.weight else after
         words = f"Condition number {before.kappa:.3g}, preconditioned {after.kappa:.3g}"
         if after.weight:
-            words += f" with objective.weight {after.weight:.3g}, and {trained.kappa:.3g} with {objective.weight:g}"
+            words += f" with objective.weight {after.weight:.3g}"
+            words += f", and {trained.kappa:.3g} with {objective.weight:g}"
         print(f"{words}; gradient descent is fastest at a rate of {trained.learning_rate:.3g}", flush=True)
         folder = run_folder(trainer, self.folder)
         folder.mkdir(parents=True, exist_ok=True)

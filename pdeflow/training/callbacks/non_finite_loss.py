@@ -102,7 +102,7 @@ def _culprits(wrong: Tensor, batch: dict[str, Any]) -> list[int]:
     grid = batch["grid"]
     if isinstance(grid, MeshNodes):
         found = torch.zeros(grid.samples, dtype=torch.bool, device=wrong.device)
-        found[grid.sample[wrong.any(1)]] = True
+        found[grid.sample[wrong.flatten(1).any(1)]] = True
     else:
         found = wrong.flatten(1).any(1)
     return [i for i, is_wrong in zip(batch["index"].tolist(), found.tolist()) if is_wrong]
