@@ -7,12 +7,13 @@ Comput. Methods Appl. Mech. Eng. 421 (2024).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.training.time_course import TimeCourse
+from pdeflow.training.time_course import KEY, TimeCourse
 
 
 class CausalWeights(TimeCourse):
@@ -21,8 +22,8 @@ class CausalWeights(TimeCourse):
     .. math:: w_i = \exp\Big(-\epsilon \big(L_0 + \sum_{j < i} L_j\big)\Big),
 
     with the means :math:`L_j` of the squares of the residual in the intervals, and :math:`L_0` what the loss
-    has of initial conditions that are learned. :math:`\epsilon` goes from one of the tolerances to the next
-    once every weight is above the threshold, or the optimiser stalls.
+    has of initial conditions that are learned, weighed as there. :math:`\epsilon` goes from one of the
+    tolerances to the next once every weight is above the threshold, or the optimiser stalls.
 
     Parameters
     ----------
@@ -40,6 +41,7 @@ class CausalWeights(TimeCourse):
         If a number is out of its range.
     """
 
+    remedy: ClassVar[str] = "Give it more epochs, or smaller tolerances."
     weights: Tensor
     stage: Tensor
     scale: Tensor
@@ -51,13 +53,12 @@ class CausalWeights(TimeCourse):
         threshold: float = 0.99,
     ) -> None:
         super().__init__()
-        key = "objective.time_course"
         if intervals < 2:
-            raise InvalidInput(f"{key}.intervals", intervals, "at least 2")
+            raise InvalidInput(f"{KEY}.intervals", intervals, "at least 2")
         if not tolerances or not all(value > 0 for value in tolerances):
-            raise InvalidInput(f"{key}.tolerances", list(tolerances), "at least one number, all positive")
+            raise InvalidInput(f"{KEY}.tolerances", list(tolerances), "at least one number, all positive")
         if not 0 < threshold < 1:
-            raise InvalidInput(f"{key}.threshold", threshold, "a number between 0 and 1")
+            raise InvalidInput(f"{KEY}.threshold", threshold, "a number between 0 and 1")
         self.intervals, self.threshold = intervals, threshold
         self.register_buffer("weights", torch.ones(intervals))
         self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
@@ -76,11 +77,12 @@ class CausalWeights(TimeCourse):
         done = (self.weights.min() > self.threshold) & (self.stage < len(self.scale) - 1)
         self.stage += done
 
-    def advance(self, step: int) -> bool:
+    def advance(self, step: int) -> str | None:
         """See :meth:`TimeCourse.advance`."""
-        further = int(self.stage) < len(self.scale) - 1
-        self.stage += further
-        return further
+        if int(self.stage) == len(self.scale) - 1:
+            return None
+        self.stage += 1
+        return f"the tolerance {float(self._tolerance()):g} of CausalWeights"
 
     def weigh(self, times: Tensor) -> Tensor:
         """See :meth:`TimeCourse.weigh`."""

@@ -6,16 +6,20 @@ neural networks", Commun. Comput. Phys. 29 (2021), the first of their approaches
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.training.time_course import StagedCourse
+from pdeflow.training.time_course import KEY, StagedCourse
 
 
 class GrowingTime(StagedCourse):
     r"""In stage k of K all points lie before :math:`t_0 + (k / K)\, (T - t_0)`, moved towards the start.
 
-    Points inside and on sides are as many in every stage; those of an `Observed` stay where they are.
+    Points inside and on sides are as many in every stage; those of an `Observed` stay where they are. The
+    domain is a `Box` or a `Cylinder`.
 
     Parameters
     ----------
@@ -30,11 +34,13 @@ class GrowingTime(StagedCourse):
         If there are not at least two stages and one step.
     """
 
+    remedy: ClassVar[str] = "Give it more epochs, or fewer stages or steps."
+
     def __init__(self, steps: int, stages: int = 10) -> None:
         if stages < 2:
-            raise InvalidInput("objective.time_course.stages", stages, "at least 2")
+            raise InvalidInput(f"{KEY}.stages", stages, "at least 2")
         if steps < 1:
-            raise InvalidInput("objective.time_course.steps", steps, "at least 1, of each stage")
+            raise InvalidInput(f"{KEY}.steps", steps, "at least 1, of each stage")
         super().__init__(steps)
         self._stages = stages
 
@@ -45,9 +51,9 @@ class GrowingTime(StagedCourse):
 
     def place(self, times: Tensor) -> Tensor:
         """See :meth:`TimeCourse.place`."""
-        return self.start + (times - self.start) * (self.stage + 1) / self._stages
+        return self.start + (times - self.start) * ((self.stage + 1) / self._stages)
 
     def progress(self) -> dict[str, Tensor]:
         """See :meth:`TimeCourse.progress`."""
         reached = self.start + (self.stop - self.start) * (self.stage + 1) / self._stages
-        return {"time reached": reached}
+        return {"time reached": torch.tensor(reached)}

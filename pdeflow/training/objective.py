@@ -46,12 +46,23 @@ class Objective(nn.Module, abc.ABC):
     def begin_step(self, model: nn.Module, step: int) -> None:
         """Told before each step, with the model, how many there were: the loss may change here."""
 
-    def advance(self, step: int) -> bool:
-        """Told after so many steps that the optimiser has stalled: change the loss; whether it did."""
+    @property
+    def changes(self) -> bool:
+        """Whether the loss of the same batch changes from step to step."""
         return False
 
-    def ended(self) -> None:
-        """Told when training has ended: the place to say what the user should know of it."""
+    def advance(self, step: int) -> str | None:
+        """Told after so many steps that the optimiser has stalled: change the loss, and say what begins."""
+        return None
+
+    def ended(self, loss: float) -> None:
+        """Told when training has ended: the place to say what the user should know of it.
+
+        Parameters
+        ----------
+        loss
+            Of the last validation; nan if there was none.
+        """
 
     def progress(self) -> dict[str, Tensor]:
         """What changes in the loss while training, by name; here nothing."""

@@ -36,7 +36,6 @@ from pdeflow.training.statements import (
     statement_name,
 )
 from pdeflow.training.time_course import TimeCourse
-from pdeflow.training.time_marching import TimeMarching
 
 INSIDE = "inside"
 
@@ -85,7 +84,7 @@ class PhysicsInformed(Objective):
         that there is not, needs a parameter that has no one value, or gives values on two sides that
         contradict each other where these meet (where ``hard``; else a warning). If a system has not as many
         equations as unknowns, or a condition does not say which of them it is of. If there is nothing to
-        balance, or no time.
+        balance, or no time that a course can go through.
     """
 
     monitor: ClassVar[str] = "valid/loss"
@@ -150,14 +149,10 @@ class PhysicsInformed(Objective):
         balance.begin(len(self.statements))
 
     def _begin_course(self, course: TimeCourse | None) -> None:
-        self.time_course, domain = course, self.problem.domain
-        if course is None:
-            return
-        if TIME not in domain.axes:
-            expected = f"none, for {self.problem.name} has no axis {TIME}"
-            raise InvalidInput("objective.time_course", type(course).__name__, expected)
-        self._time = domain.axes.index(TIME)
-        course.begin(domain.lower[self._time], domain.upper[self._time])
+        self.time_course = course
+        if course is not None:
+            course.begin(self.problem)
+            self._time = course.axis
 
     def satisfied(self, loss: float) -> bool:
         """Whether the validation loss is as small as is wanted."""
@@ -171,18 +166,21 @@ class PhysicsInformed(Objective):
         """See `Objective.begin_step`: the first evaluation of the step adapts weights."""
         self._due = step
         if self.time_course is not None:
-            self.time_course.begin_step(step)
-            if isinstance(self.time_course, TimeMarching):
-                assert isinstance(model, Field)
-                self.time_course.choose(model)
+            assert isinstance(model, Field)
+            self.time_course.begin_step(step, model)
 
-    def advance(self, step: int) -> bool:
+    @property
+    def changes(self) -> bool:
+        """See `Objective.changes`."""
+        return self.balance is not None or self.time_course is not None
+
+    def advance(self, step: int) -> str | None:
         """See `Objective.advance`."""
-        return self.time_course is not None and self.time_course.advance(step)
+        return None if self.time_course is None else self.time_course.advance(step)
 
-    def ended(self) -> None:
+    def ended(self, loss: float) -> None:
         """Say what of the time has not been trained, and which unknown parameters are at a bound."""
-        if self.time_course is not None:
+        if self.time_course is not None and not self.satisfied(loss):  # which is of the whole time
             self.time_course.tell()
         self.unknown.tell()
 
@@ -197,9 +195,9 @@ class PhysicsInformed(Objective):
         """The field that meets the values which are given, where ``hard``; its waves preconditioned."""
         if self.precondition:
             self._rescale(network)
-        if isinstance(self.time_course, TimeMarching):
+        if self.time_course is not None:
             residual, unknown = self.statements[INSIDE], tuple(self.unknown.start)
-            self.time_course.check(self.problem, residual, unknown, network)
+            self.time_course.attach(self.problem, residual, unknown, network)
         return hard_field(self.problem, self._held, network) if self._held else network
 
     def _rescale(self, network: Field) -> None:
@@ -324,8 +322,10 @@ class PhysicsInformed(Objective):
     ) -> None:
         """Let weights follow the model; those of times first, for what is balanced has them."""
         if self.time_course is not None:
-            initial = [part for name, part in parts.items() if name.startswith(f"{TIME}-:")]
-            squares = [self.weight * part.detach().square().sum(1).mean() for part in initial]
+            initial = [name for name in parts if name.startswith(f"{TIME}-:")]
+            squares = [
+                (parts[name].detach() * self.share(name, parts[name])).square().sum() for name in initial
+            ]
             first, residual = points[INSIDE], parts[INSIDE].detach().square().sum(1)
             total = torch.stack([residual.new_zeros(()), *squares]).sum()
             self.time_course.adapt(first[:, self._time], residual, total)

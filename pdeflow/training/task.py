@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from pdeflow.training.last_layer import fit_last_layer
 from pdeflow.training.metrics import MeanLoss
 from pdeflow.training.objective import Objective
 from pdeflow.training.optimisers import ResidualOptimiser, Stages
-from pdeflow.training.optimisers.vector_optimiser import VectorOptimiser
+from pdeflow.training.optimisers.vector_optimiser import NO_STEP, VectorOptimiser
 from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 from pdeflow.training.schedules import Schedule
 from pdeflow.training.sparse_march import errors_everywhere
@@ -295,7 +296,7 @@ class TrainingTask(lightning.LightningModule):
     def on_train_end(self) -> None:
         """Let the objective say what there is to know of the end."""
         if not self.trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
-            self.objective.ended()
+            self.objective.ended(float(self.trainer.callback_metrics.get("valid/loss", math.nan)))
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
@@ -321,7 +322,11 @@ class TrainingTask(lightning.LightningModule):
                 self._schedule_from(inner)
             self.trainer.should_stop = self.trainer.should_stop or inner.over
         if isinstance(current, VectorOptimiser) and getattr(inner, "stalled", False):
-            if self.objective.advance(self.global_step):
+            done = self.global_step + 1  # this one is counted after it
+            begun = self.objective.advance(done) if current.cause == NO_STEP else None
+            if begun is not None:
+                name = type(current).__name__
+                rank_zero_info(f"{name} {current.cause} in step {done}: {begun} begins.")
                 current.stalled = False
                 return
             self.trainer.should_stop = True
@@ -337,9 +342,14 @@ class TrainingTask(lightning.LightningModule):
         """Raise InvalidInput where the trainer changes gradients that line searches rely on.
 
         Also if a later stage does. Before every batch, for a callback may change how many are accumulated.
+        Torch's L-BFGS takes differences of gradients between steps, and moves parameters that need none.
         """
         inner: Any = self.trainer.optimizers[0]
         stages = inner.optimisers if isinstance(inner, Stages) else [inner]
+        if self.objective.changes and any(isinstance(one, torch.optim.LBFGS) for one in stages):
+            expected = "another one, for the loss changes from step to step (balance or time_course)"
+            hint = "Take RestartedLBFGS, which compares gradients within a step only."
+            raise InvalidInput("optimizer", "torch.optim.LBFGS", expected, hint)
         name = next((type(one).__name__ for one in stages if isinstance(one, VectorOptimiser)), None)
         if name is None:
             return

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from pdeflow.errors import InvalidInput
+from pdeflow.fields import Field
+from pdeflow.problems import Box, Cylinder, Problem
+from pdeflow.problems.compiled_statement import CompiledStatement
+from pdeflow.problems.initial import TIME
 
-class TimeCourse(nn.Module):
-    """Where in time the residual counts while a solution is learned; here everywhere, all the time.
+KEY = "objective.time_course"
+
+
+class TimeCourse(nn.Module, abc.ABC):
+    """Where in time the residual counts while a solution is learned.
 
     Subclasses weigh the squares of the residual by time, or move the times of the points. Both stay the same
     within a step of the optimiser, and are in checkpoints. Validation knows nothing of them, so that epochs
@@ -19,12 +28,44 @@ class TimeCourse(nn.Module):
 
     start: float
     stop: float
+    axis: int
+    """Of time, among those of the domain."""
+    remedy: ClassVar[str]
+    """What to do where training ends before it is through."""
 
-    def begin(self, start: float, stop: float) -> None:
-        """Know from when to when the equation holds."""
-        self.start, self.stop = start, stop
+    def begin(self, problem: Problem) -> None:
+        """Know from when to when an equation holds.
 
-    def begin_step(self, step: int) -> None:
+        Raises
+        ------
+        InvalidInput
+            If it has no time, or one that wraps around.
+        """
+        domain, got = problem.domain, type(self).__name__
+        if TIME not in domain.axes:
+            raise InvalidInput(KEY, got, f"none, for {problem.name} has no axis {TIME}")
+        self.axis = domain.axes.index(TIME)
+        if domain.periodic[self.axis]:
+            expected = f"none, for the time of {problem.name} wraps around: nothing comes before"
+            raise InvalidInput(KEY, got, expected)
+        self.start, self.stop = domain.lower[self.axis], domain.upper[self.axis]
+
+    def attach(
+        self, problem: Problem, residual: CompiledStatement, learned: tuple[str, ...], field: Field
+    ) -> None:
+        """Told, once `begin` was, which field is trained; the place to refuse one.
+
+        Parameters
+        ----------
+        problem, residual
+            The statement, and what vanishes inside.
+        learned
+            Names of unknown parameters.
+        field
+            The network of the model.
+        """
+
+    def begin_step(self, step: int, model: Field) -> None:
         """Told before each step of the optimiser how many there were."""
 
     def adapt(self, times: Tensor, squares: Tensor, initial: Tensor) -> None:
@@ -38,9 +79,9 @@ class TimeCourse(nn.Module):
             What the initial conditions that are learned contribute to the loss; 0 where there are none.
         """
 
-    def advance(self, step: int) -> bool:
-        """Told after so many steps that the optimiser has stalled: go on; whether there was where to."""
-        return False
+    def advance(self, step: int) -> str | None:
+        """Told after so many steps that the optimiser has stalled: go on; to what, if there was anything."""
+        return None
 
     def weigh(self, times: Tensor) -> Tensor:
         """Factors (N,) of the squares of the residual at times (N,)."""
@@ -50,55 +91,72 @@ class TimeCourse(nn.Module):
         """Where in time points are (N,) that lie anywhere in it, (N,)."""
         return times
 
+    @abc.abstractmethod
     def progress(self) -> dict[str, Tensor]:
         """Numbers that tell how far it has come, by name."""
-        return {}
 
+    @abc.abstractmethod
     def missing(self) -> str | None:
         """How far it is from its end, in words; None where it has come there."""
-        return None
 
     def tell(self) -> None:
         """Warn of what training has not come to."""
         if (missing := self.missing()) is not None:
             rank_zero_warn(
-                f"objective.time_course: training ended before {type(self).__name__} was through: {missing}. "
-                "Give it more epochs, or fewer steps, intervals or smaller tolerances."
+                f"{KEY}: training ended before {type(self).__name__} was through: {missing}. {self.remedy}"
             )
 
 
-class StagedCourse(TimeCourse, abc.ABC):
-    """One that has stages: the next one begins after so many steps, or when the optimiser stalls."""
+class StagedCourse(TimeCourse):
+    """One that moves points, in stages: each lasts so many steps, or until the optimiser stalls.
 
-    stage: Tensor
-    began: Tensor
+    Points stay inside of the domain, and on their sides, where it is the same at all times.
+    """
 
     def __init__(self, steps: int) -> None:
         super().__init__()
-        self.steps = steps
-        self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("began", torch.zeros((), dtype=torch.int64))
+        self.steps, self.stage, self.began = steps, 0, 0
+
+    def get_extra_state(self) -> Tensor:
+        """The stage and the step in which it began, for checkpoints: both are known on the host."""
+        return torch.tensor([self.stage, self.began])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on from there."""
+        self.stage, self.began = state.tolist()
 
     @property
     @abc.abstractmethod
     def stages(self) -> int:
         """How many there are."""
 
-    def begin_step(self, step: int) -> None:
-        """See :meth:`TimeCourse.begin_step`."""
-        due = (step - self.began >= self.steps) & (self.stage < self.stages - 1)
-        self.stage += due
-        self.began.copy_(torch.where(due, step, self.began))
+    def begin(self, problem: Problem) -> None:
+        """See :meth:`TimeCourse.begin`.
 
-    def advance(self, step: int) -> bool:
+        Raises
+        ------
+        InvalidInput
+            Also if the domain is not the product of one of space and a time.
+        """
+        super().begin(problem)
+        if not isinstance(problem.domain, Box | Cylinder):
+            got = f"{type(self).__name__} on {problem.domain!r}"
+            expected = "a Box or a Cylinder, in which points can be moved in time"
+            raise InvalidInput(KEY, got, expected, "Take CausalWeights, which moves none.")
+
+    def begin_step(self, step: int, model: Field) -> None:
+        """See :meth:`TimeCourse.begin_step`."""
+        if step - self.began >= self.steps and self.stage < self.stages - 1:
+            self.stage, self.began = self.stage + 1, step
+
+    def advance(self, step: int) -> str | None:
         """See :meth:`TimeCourse.advance`."""
-        if int(self.stage) == self.stages - 1:
-            return False
-        self.stage += 1
-        self.began.fill_(step)
-        return True
+        if self.stage == self.stages - 1:
+            return None
+        self.stage, self.began = self.stage + 1, step
+        return f"stage {self.stage + 1} of {self.stages} of {type(self).__name__}"
 
     def missing(self) -> str | None:
         """See :meth:`TimeCourse.missing`."""
-        stage = int(self.stage) + 1
+        stage = self.stage + 1
         return f"it came to stage {stage} of {self.stages}" if stage < self.stages else None

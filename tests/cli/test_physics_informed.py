@@ -208,6 +208,45 @@ def test_preconditioned_waves(pdeflow, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("convected_sine_time_windows", ("window",)),
+        ("convected_sine_causal_mlp", ("causal tolerance", "weight of inside", "weight of t-:value")),
+    ],
+)
+def test_what_changes_while_training(pdeflow, tmp_path, name, told):
+    """A balance, causal weights, time marching: in the log, resumed, and tested."""
+    small = ("--data.inside=60", "--data.held_back=50", "--data.test_resolutions=[9]", "--data.steps=3")
+    result = pdeflow("fit", "-c", name, "--trainer.max_epochs=2", *small)
+    assert result.code == 0, result.err
+    run = tmp_path / "runs" / name
+    result = pdeflow("fit", "--resume", run, "--trainer.max_epochs=3")
+    assert result.code == 0, result.err
+    history = json.loads((run / "history.json").read_text())
+    assert len(history) == 3
+    for number in told:
+        assert all(f"train/{number}" in epoch for epoch in history)
+    result = pdeflow("test", run)
+    assert result.code == 0, result.err
+    assert set(json.loads((run / "test" / "metrics.json").read_text())) == {"points", "9x9"}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--optimizer=LBFGS",), "Take RestartedLBFGS"),
+        (("--problem.stop=2.0", "--model.upper=[6.283185307179586,1.0]"), "model.init_args.upper: got"),
+        (("--objective.time_course=TimeCourse",), "TimeCourse"),
+    ],
+)
+def test_what_time_does_not_go_through_is_named(pdeflow, options, told):
+    result = pdeflow("fit", "-c", "convected_sine_time_windows", *options)
+    assert result.code != 0
+    assert told in result.err, result.err
+    assert result.is_short
+
+
+@pytest.mark.parametrize(
     ("options", "told"),
     [
         (("--problem=null",), "Give the key problem: {class_path: NAME}."),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
 import torch
+from statement_run import assert_resumed_is_whole
 
 import pdeflow
 from pdeflow.errors import InvalidInput
@@ -229,6 +231,23 @@ def descended(folder: Path, precondition: bool, weight: float, lr: float) -> tup
     with torch.no_grad():
         error = (field.at(x[:, None])[:, 0] - exact).norm() / exact.norm()
     return float(error), task
+
+
+def test_a_resumed_run_has_the_same_waves(tmp_path: Path) -> None:
+    problem = ConvectedSine(beta=2.0, stop=math.pi)
+    data = Collocation(problem)
+
+    def make() -> PhysicsInformed:
+        return PhysicsInformed(problem, hard=False, precondition=True)
+
+    def network() -> FourierFeatures:
+        return FourierFeatures(**data.model_arguments, modes=[2, 2])
+
+    plain, rescaled = network(), network()
+    make().constrain(rescaled)
+    assert rescaled.scales != plain.scales
+    optimizer = partial(torch.optim.Adam, lr=1e-2)
+    assert_resumed_is_whole(make, optimizer, tmp_path, network)
 
 
 def test_gradient_descent_needs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

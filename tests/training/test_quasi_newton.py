@@ -16,6 +16,7 @@ from pdeflow.training import RestartedLBFGS, SSBroyden
 from pdeflow.training.optimisers import QuasiNewton
 from pdeflow.training.optimisers.ssbroyden import LARGEST, self_scaling, update
 from pdeflow.training.optimisers.strong_wolfe import CURVATURE, DECREASE, Trial, strong_wolfe
+from pdeflow.training.optimisers.vector_optimiser import NO_STEP, NOT_FINITE
 
 Function = Callable[[Tensor], Tensor]
 METHODS = [SSBroyden, RestartedLBFGS]
@@ -246,6 +247,24 @@ def test_a_matrix_that_leads_uphill_is_forgotten(method) -> None:
     assert optimiser.restarts == 1
     assert not optimiser.stalled
     assert float(function(parameter).detach()) < before
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("function", "start"),
+    [(lambda p: p.log().sum(), -1.0), (lambda p: p.sqrt().sum(), 0.0)],
+    ids=["loss", "gradient"],
+)
+def test_a_start_that_is_not_finite_is_no_minimum(method, function: Function, start: float) -> None:
+    """And nothing is moved; the next stall has its own cause."""
+    optimiser, found, steps, _ = run(method, function, [start], 3)
+    assert (optimiser.stalled, optimiser.cause, steps) == (True, NOT_FINITE, 1)
+    assert found.tolist() == [start]
+    with torch.no_grad():
+        found.zero_()
+    optimiser.stalled = False
+    optimiser.step(Closure(lambda p: p.square().sum(), found))
+    assert (optimiser.stalled, optimiser.cause) == (True, NO_STEP)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -17,8 +17,20 @@ from statement_run import assert_resumed_is_whole, run, terms, tiny
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import MLP, TimeWindows
-from pdeflow.problems import Box, D, Dirichlet, HeatedRod, Initial, Observed, Problem, SinePoisson
+from pdeflow.fields import MLP, Field, Separable, TimeWindows
+from pdeflow.problems import (
+    Ball,
+    Box,
+    Cylinder,
+    D,
+    Dirichlet,
+    Domain,
+    HeatedRod,
+    Initial,
+    Observed,
+    Problem,
+    SinePoisson,
+)
 from pdeflow.training import (
     RAD,
     CausalWeights,
@@ -27,24 +39,38 @@ from pdeflow.training import (
     GrowingTime,
     LearningRateAnnealing,
     LevenbergMarquardt,
+    NTKWeights,
     PhysicsInformed,
+    RestartedLBFGS,
     SSBroyden,
+    Stage,
+    Stages,
     TimeMarching,
 )
+from pdeflow.training.optimisers.vector_optimiser import NO_STEP, NOT_FACTORED, NOT_FINITE
+from pdeflow.training.time_course import TimeCourse
 
 Adam = partial(torch.optim.Adam, lr=1e-2)
 
 
-@pytest.mark.parametrize("hard", [False, True], ids=["initial values learned", "met"])
-def test_causal_weights_by_hand(hard: bool) -> None:
-    """Three intervals, point by point."""
+@pytest.mark.parametrize(
+    ("hard", "balanced"),
+    [(False, None), (False, 2.5), (True, None)],
+    ids=["initial values learned", "balanced", "met"],
+)
+def test_causal_weights_by_hand(hard: bool, balanced: float | None) -> None:
+    """Three intervals, point by point; initial values count as in the loss."""
     causal = CausalWeights(intervals=3, tolerances=[0.02])
-    objective, network, batch = tiny(HeatedRod(stop=2.0), hard=hard, weight=4.0, time_course=causal)
+    balance = None if balanced is None else NTKWeights()
+    settings: dict[str, Any] = {"hard": hard, "weight": 4.0, "time_course": causal, "balance": balance}
+    objective, network, batch = tiny(HeatedRod(stop=2.0), **settings)
+    if balance is not None:
+        balance.weights[list(objective.statements).index("t-:value")] = balanced
     field = objective.constrain(network)
     objective.begin_step(field, 0)
     objective.weighted(field, batch)
     parts = terms(objective, field, batch)
-    start = 0.0 if hard else 4.0 * float(parts["t-:value"].detach().square().mean())
+    start = 0.0 if hard else 4.0 * (balanced or 1.0) * float(parts["t-:value"].detach().square().mean())
     times = batch["points"]["inside"][:, 1].tolist()
     squares = parts["inside"].detach().square().tolist()
     means = []
@@ -59,7 +85,7 @@ def test_causal_weights_by_hand(hard: bool) -> None:
 
 def test_tolerances_follow_one_another_once_all_weights_are_large() -> None:
     causal = CausalWeights(intervals=2, tolerances=[0.1, 1.0], threshold=0.9)
-    causal.begin(0.0, 1.0)
+    causal.begin(HeatedRod())
     times, none = torch.tensor([0.2, 0.8]), torch.tensor(0.0)
     for residual, stage, weight in (
         (4.0, 0, math.exp(-0.4)),  # below the threshold
@@ -73,7 +99,7 @@ def test_tolerances_follow_one_another_once_all_weights_are_large() -> None:
 
 def test_an_interval_without_points_adds_nothing() -> None:
     causal = CausalWeights(intervals=3, tolerances=[1.0])
-    causal.begin(0.0, 3.0)
+    causal.begin(HeatedRod(stop=3.0))
     causal.adapt(torch.tensor([0.5, 0.6, 2.5]), torch.tensor([1.0, 3.0, 7.0]), torch.tensor(0.5))
     assert causal.weights.tolist() == pytest.approx([math.exp(-0.5), math.exp(-2.5), math.exp(-2.5)])
 
@@ -139,12 +165,11 @@ def test_growing_time_moves_points_before_where_it_has_come() -> None:
         torch.testing.assert_close(loss, plain_loss(objective, field, moved(batch, 0.0, part / 3)))
         assert float(objective.progress()["time reached"]) == pytest.approx(part / 3)
     assert not objective.advance(100)
-    growing.stage.zero_()
-    growing.began.zero_()
+    growing.stage = growing.began = 0
     assert objective.advance(2)
     for step, stage in ((3, 1), (5, 1), (6, 2)):
         objective.begin_step(field, step)
-        assert int(growing.stage) == stage
+        assert growing.stage == stage
     objective.eval()
     torch.testing.assert_close(
         objective.weighted(field, batch).square().sum(), plain_loss(objective, field, batch)
@@ -260,34 +285,92 @@ def test_a_resumed_run_is_the_whole_one(course: str, optimizer: Any, tmp_path: P
         return TimeWindows([0.0, 0.0], [1.0, 1.0], windows=3, widths=(5,)) if course == "marching" else None
 
     state = assert_resumed_is_whole(make, optimizer, tmp_path, network)
-    assert int(state["objective.time_course.stage"]) > 0
+    name = "stage" if course == "causal" else "_extra_state"
+    assert int(state[f"objective.time_course.{name}"].flatten()[0]) > 0
 
 
 class Stuck(LevenbergMarquardt):
     """Has no step after each third one."""
 
+    why = NO_STEP
+
     def step(self, closure: Any, least_squares: Any) -> Any:
         result = super().step(closure, least_squares)
         self.steps = getattr(self, "steps", 0) + 1
-        self.stalled = self.steps % 3 == 0
+        self.stalled, self.cause = self.steps % 3 == 0, self.why
         return result
 
 
-@pytest.mark.parametrize(
-    "course", [GrowingTime(100, stages=3), CausalWeights(tolerances=[1e-9, 2e-9, 3e-9], threshold=1 - 1e-15)]
-)
-def test_an_optimiser_that_stalls_begins_the_next_stage(course: Any) -> None:
-    """And the run ends where there is none."""
-    with pytest.warns(UserWarning, match="Stuck .*: stopped"):
-        _, trainer = run(PhysicsInformed(HeatedRod(), time_course=course), Stuck, epochs=9)
-    assert trainer.global_step == 9
+class Diverged(Stuck):
+    """For another reason."""
+
+    why = NOT_FINITE
+
+
+class Indefinite(Stuck):
+    """For a third one."""
+
+    why = NOT_FACTORED
 
 
 @pytest.mark.parametrize(
     ("course", "told"),
     [
-        (GrowingTime(steps=4, stages=3), "before GrowingTime was through: it came to stage 1 of 3"),
-        (CausalWeights(tolerances=[1e3]), "before CausalWeights was through: .* has a weight of 0"),
+        (lambda: GrowingTime(100, stages=3), "stage 2 of 3 of GrowingTime begins"),
+        (
+            lambda: CausalWeights(tolerances=[1e-9, 2e-9, 3e-9], threshold=1 - 1e-15),
+            "the tolerance 2e-09 of CausalWeights begins",
+        ),
+    ],
+)
+def test_an_optimiser_that_stalls_begins_the_next_stage(
+    course: Any, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the run ends where there is none, or where the cause is another one than an end."""
+    caplog.set_level("INFO")
+    with pytest.warns(UserWarning, match="Stuck .*: stopped"):
+        task, trainer = run(PhysicsInformed(HeatedRod(), time_course=course()), Stuck, epochs=9)
+    assert trainer.global_step == 9
+    if isinstance(made := task.objective.time_course, GrowingTime):
+        assert made.began == 6  # the steps before the last stage
+    assert f"Stuck found no step that makes the loss smaller in step 3: {told}" in caplog.text
+    for optimizer in (Diverged, Indefinite):
+        with pytest.warns(UserWarning, match=f"{optimizer.__name__} .*: stopped"):
+            _, trainer = run(PhysicsInformed(HeatedRod(), time_course=course()), optimizer, epochs=9)
+        assert trainer.global_step == 3
+
+
+@pytest.mark.parametrize(
+    "settings", [{"time_course": GrowingTime(4, stages=3)}, {"hard": False, "balance": NTKWeights()}]
+)
+@pytest.mark.parametrize(
+    "optimizer",
+    [torch.optim.LBFGS, partial(Stages, stages=[Stage(Adam, 4), Stage(torch.optim.LBFGS)])],
+    ids=["alone", "later"],
+)
+def test_differences_of_gradients_of_two_losses_are_refused(settings: Any, optimizer: Any) -> None:
+    """Which torch's L-BFGS would take; it also moves what needs no gradient."""
+    with pytest.raises(InvalidInput, match=r"optimizer: got 'torch.optim.LBFGS'(?s:.*)Take RestartedLBFGS"):
+        run(PhysicsInformed(HeatedRod(), **settings), optimizer)
+    _, trainer = run(
+        PhysicsInformed(HeatedRod(), **settings), partial(RestartedLBFGS, iterations=1), epochs=1
+    )
+    assert trainer.global_step == 4
+    _, trainer = run(PhysicsInformed(HeatedRod()), partial(torch.optim.LBFGS, max_iter=1), epochs=1)
+    assert trainer.global_step == 4
+
+
+@pytest.mark.parametrize(
+    ("course", "told"),
+    [
+        (
+            GrowingTime(steps=4, stages=3),
+            "before GrowingTime was through: it came to stage 1 of 3. .* fewer stages or steps",
+        ),
+        (
+            CausalWeights(tolerances=[1e3]),
+            "before CausalWeights was through: .* has a weight of 0. .* smaller tolerances",
+        ),
         (GrowingTime(steps=1, stages=3), None),
         (CausalWeights(tolerances=[1e-9]), None),
     ],
@@ -300,6 +383,17 @@ def test_an_end_that_comes_too_soon_is_told(course: Any, told: str | None) -> No
     said = [str(one.message) for one in caught if "objective.time_course" in str(one.message)]
     assert len(said) == (told is not None)
     assert told is None or re.search(told, said[0])
+
+
+@pytest.mark.parametrize(("wanted", "told"), [(1e3, 0), (1e-9, 1)])
+def test_what_is_solved_over_the_whole_time_did_not_end_too_soon(wanted: float, told: int) -> None:
+    course = GrowingTime(steps=4, stages=3)
+    objective = PhysicsInformed(HeatedRod(), wanted_residual=wanted, time_course=course)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(objective, Adam, epochs=1)
+    assert course.stage == 0
+    assert sum("objective.time_course" in str(one.message) for one in caught) == told
 
 
 @pytest.mark.parametrize("course", [CausalWeights(intervals=8), GrowingTime(steps=5, stages=4)])
@@ -354,6 +448,130 @@ def test_what_cannot_be_solved_window_by_window_is_named(problem: Problem, field
         objective.constrain(field([0.0, 0.0], [1.0, 1.0]))
 
 
+@pytest.mark.parametrize("times", [(0.0, 2.0), (0.5, 1.0)])
+def test_windows_of_another_time_are_refused(times: tuple[float, float]) -> None:
+    objective = PhysicsInformed(HeatedRod(), time_course=TimeMarching(steps=4))
+    told = rf"TimeWindows from t = {times[0]:g} to {times[1]:g}', expected windows from 0 to 1, as heated_rod"
+    with pytest.raises(InvalidInput, match=told):
+        objective.constrain(TimeWindows([0.0, times[0]], [1.0, times[1]]))
+
+
+class OnDomain(HeatedRod):
+    """On a domain that a test gives."""
+
+    def __init__(self, domain: Domain, *conditions: Any) -> None:
+        super().__init__()
+        self.domain, self.conditions = domain, conditions
+
+
+HOLED = Box(x=(0.0, 1.0), t=(0.0, 1.0)) - Ball(0.2, x=0.5, t=0.5)
+
+
+@pytest.mark.parametrize("course", [GrowingTime(steps=4), TimeMarching(steps=4)])
+def test_points_are_moved_in_domains_that_are_the_same_at_all_times(course: Any) -> None:
+    told = r"got '\w+ on .*Ball.*', expected a Box or a Cylinder(?s:.*)Take CausalWeights"
+    with pytest.raises(InvalidInput, match=told):
+        PhysicsInformed(OnDomain(HOLED, Dirichlet(0.0)), hard=False, time_course=course)
+    PhysicsInformed(OnDomain(HOLED, Dirichlet(0.0)), hard=False, time_course=CausalWeights())
+
+
+@pytest.mark.parametrize("course", [GrowingTime(steps=4), TimeMarching(steps=4), CausalWeights()])
+def test_a_time_that_wraps_around_is_refused(course: Any) -> None:
+    problem = OnDomain(Box(x=(0.0, 1.0), t=(0.0, 1.0), periodic=["t"]), Dirichlet(0.0))
+    with pytest.raises(InvalidInput, match=r"objective\.time_course: got '\w+', .* wraps around"):
+        PhysicsInformed(problem, time_course=course)
+
+
+class CoolingDisc(Problem):
+    """u_t = u_xx + u_yy on a disc."""
+
+    domain = Cylinder(Ball(1.0, x=0.0, y=0.0), t=(1.0, 3.0))
+    conditions = (Dirichlet(0.0, on="rim"), Initial(lambda at: 1.0 - at.x**2 - at.y**2))
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        return D(u, "t") - D(u, "x", 2) - D(u, "y", 2)
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["learned", "met"])
+def test_points_of_a_cylinder_are_moved_along_it(hard: bool) -> None:
+    """Normals stay, as do all other coordinates; the loss is that of the moved points."""
+    objective, network, batch = tiny(CoolingDisc(), hard=hard, time_course=GrowingTime(steps=1, stages=4))
+    field = objective.constrain(network)
+    objective.begin_step(field, 0)
+    found, points = objective.placed(batch["points"]), batch["points"]
+    for name, part in points.items():
+        others = [k for k in range(part.shape[1]) if k != 2]
+        assert torch.equal(found[name][:, others], part[:, others])
+        times = part[:, 2] if name.startswith("t") else 1.0 + (part[:, 2] - 1.0) / 4
+        torch.testing.assert_close(found[name][:, 2], times)
+    plain = PhysicsInformed(CoolingDisc(), hard=hard).double()
+    expected = plain.weighted(field, {"points": found})
+    torch.testing.assert_close(objective.weighted(field, batch), expected)
+
+
+GRID_COURSES = {
+    "none": lambda: None,
+    "growing": lambda: GrowingTime(steps=1, stages=4),
+    "marching": lambda: TimeMarching(steps=1),
+    "causal": lambda: CausalWeights(intervals=4, tolerances=[0.01]),
+}
+
+
+@pytest.mark.parametrize("balance", [None, LearningRateAnnealing, NTKWeights])
+@pytest.mark.parametrize(
+    ("course", "last"),
+    [(name, last) for name in GRID_COURSES for last in (True, False) if last or name != "marching"],
+)
+def test_a_grid_of_points_is_the_product_of_its_axes(course: str, balance: Any, last: bool) -> None:
+    """In the second step, with the axes moved as the points are, by a field that knows a shorter way.
+
+    With time as the last coordinate and, but for windows, as the first.
+    """
+    problem = HeatedRod() if last else TimeFirst()
+    found = []
+    for product in (True, False):
+        torch.manual_seed(0)
+        settings = {"hard": False, "balance": balance and balance(every=1)}
+        objective = PhysicsInformed(problem, time_course=GRID_COURSES[course](), **settings).double()
+        made: Field = TimeWindows([0.0, 0.0], [1.0, 1.0], windows=3, widths=(5,))
+        network = made if course == "marching" else Separable([0.0, 0.0], [1.0, 1.0], rank=3, widths=(5,))
+        field = objective.constrain(network.double())
+        data = Collocation(problem, inside=36, on_sides=7, sampler="grid")
+        points = data.points(0, 36)
+        batch: dict[str, Any] = {"points": points, "axes": data.axes(points) if product else {}}
+        assert bool(batch["axes"]) == product
+        for step in range(2):
+            objective.begin_step(field, step)
+            residuals = objective.weighted(field, batch)
+        named = {f"field.{name}": p.detach() for name, p in field.named_parameters() if p.requires_grad}
+        weights = [objective.balance.weights] if balance else []
+        found.append([residuals, *weights, *objective.linearised(field, named, batch)])
+        torch.testing.assert_close(found[-1][-2], residuals)
+    for ours, theirs in zip(*found):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("course", ["growing", "marching"])
+def test_stages_go_on_where_a_course_moves_points(course: str, tmp_path: Path) -> None:
+    """Resumed in the second stage of both."""
+    made = {"growing": lambda: GrowingTime(steps=5, stages=3), "marching": lambda: TimeMarching(steps=5)}
+    stages = [Stage(Adam, 5), Stage(LevenbergMarquardt, 3), Stage(partial(SSBroyden, iterations=2))]
+
+    def network() -> TimeWindows | None:
+        return TimeWindows([0.0, 0.0], [1.0, 1.0], windows=3, widths=(5,)) if course == "marching" else None
+
+    def make() -> PhysicsInformed:
+        return PhysicsInformed(HeatedRod(), time_course=made[course]())
+
+    state = assert_resumed_is_whole(make, partial(Stages, stages=stages), tmp_path, network)
+    assert state["objective.time_course._extra_state"].tolist() == [2, 10]
+
+
+def test_a_course_is_one_of_its_kinds() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        TimeCourse()  # pyright: ignore[reportAbstractUsage]
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
@@ -385,3 +603,15 @@ def test_no_device_is_named(course: Any) -> None:
     points = {name: part.to("meta") for name, part in batch["points"].items()}
     objective.begin_step(field, 0)
     assert objective.weighted(field.to("meta"), {"points": points}).device.type == "meta"
+
+
+def test_no_device_is_named_by_windows() -> None:
+    objective, field, batch = windowed()
+    objective.to("meta")
+    field.to("meta")
+    points = {name: part.to("meta") for name, part in batch["points"].items()}
+    named = {f"field.{name}": p.detach() for name, p in field.named_parameters() if "networks.1" in name}
+    for step in (0, 4):
+        objective.begin_step(field, step)
+        assert objective.weighted(field, {"points": points}).device.type == "meta"
+    assert objective.linearised(field, named, {"points": points})[1].device.type == "meta"

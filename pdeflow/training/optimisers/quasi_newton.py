@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
 from pdeflow.training.optimisers.strong_wolfe import Trial, strong_wolfe
-from pdeflow.training.optimisers.vector_optimiser import VectorOptimiser
+from pdeflow.training.optimisers.vector_optimiser import NO_STEP, NOT_FINITE, VectorOptimiser
 
 
 class QuasiNewton(VectorOptimiser):
@@ -85,6 +86,9 @@ class QuasiNewton(VectorOptimiser):
         x = self.vector()
         loss, g = self._evaluate(closure, x)
         first = loss
+        if not math.isfinite(loss + float(g.square().sum())):
+            self.stalled, self.cause = True, NOT_FINITE
+            return first
         for _ in range(self.param_groups[0]["iterations"]):
             direction = -self.times_gradient(g)
             found = self._search(closure, x, direction, loss, g)
@@ -94,7 +98,7 @@ class QuasiNewton(VectorOptimiser):
                 direction = -g
                 found = self._search(closure, x, direction, loss, g)
             if found is None:
-                self.stalled = True
+                self.stalled, self.cause = True, NO_STEP
                 break
             s, y = found.length * direction, found.gradient - g
             # Not where the search gave up and the loss is concave, nor where the product is rounding.
