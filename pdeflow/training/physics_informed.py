@@ -17,17 +17,16 @@ from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field, FourierFeatures
 from pdeflow.fields.operator_preconditioner import symbol_preconditioner
 from pdeflow.problems import Problem
-from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex, compile_residual
+from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
 from pdeflow.problems.initial import TIME
 from pdeflow.problems.observed import observations
 from pdeflow.training.bounded_numbers import BoundedNumbers
 from pdeflow.training.hard_values import check_corners, hard_field
 from pdeflow.training.loss_balancing import LossBalance
 from pdeflow.training.objective import Objective
+from pdeflow.training.statement_slopes import StatementSlopes
 from pdeflow.training.statement_terms import StatementTerms
 from pdeflow.training.statements import (
-    NORMAL,
-    VALUE,
     bounds_of,
     check_statement,
     condition_statements,
@@ -118,6 +117,7 @@ class PhysicsInformed(Objective):
             name: symbols.get(name, value)
             for name, value in problem.complete_parameters(dict.fromkeys(unknown, 0.0)).items()
         }
+        self._slopes = StatementSlopes(problem.coordinates, self.unknown)
         self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
         self.conditions = condition_statements(problem, known)
         for name, observed in observations(problem):
@@ -219,39 +219,19 @@ class PhysicsInformed(Objective):
         found = {}
         for name, statement in self.statements.items():
             side = name.partition(":")[0]
-            found[name] = self._state(field, statement, points[side], (axes or {}).get(side))
+            found[name] = self._slopes.values(field, statement, points[side], (axes or {}).get(side))
         return found
 
     def residual(self, field: Field, points: Tensor) -> Tensor:
         """The equation's residual (N, equations) at points (N, d)."""
-        return self._state(field, self.statements[INSIDE], points)
+        return self._slopes.values(field, self.statements[INSIDE], points)
 
     def condition_residuals(self, field: Field, points: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As `piecewise`, of all conditions, those that the form of the field meets included."""
         return {
-            name: self._state(field, statement, points[name.partition(":")[0]])
+            name: self._slopes.values(field, statement, points[name.partition(":")[0]])
             for name, statement in self.conditions.items()
         }
-
-    def _state(
-        self,
-        field: Field,
-        statement: CompiledStatement,
-        points: Tensor,
-        axes: Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        """A statement (N, parts) at points; columns after the coordinates are values or normals."""
-        places = points[:, : field.dim]
-        scalars = self._scalars(statement, points, self.unknown.values())
-        return statement(places, _derivatives(field, statement, places, axes), scalars)
-
-    def _scalars(
-        self, statement: CompiledStatement, points: Tensor, unknown: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """What a statement takes beside derivatives: parameters, and what points carry in further columns."""
-        axes = self.problem.coordinates
-        names = [VALUE] if VALUE in statement.scalars else [NORMAL + axis for axis in axes]
-        return {**unknown, **dict(zip(names, points[:, len(axes) :].unbind(1)))}
 
     def share(self, name: str, points: Tensor, balanced: bool = True) -> Tensor:
         """Factors (N, 1) that make squares of residuals add up to the loss; in training as the weights are.
@@ -360,7 +340,9 @@ class PhysicsInformed(Objective):
             side = name.partition(":")[0]
             points = placed[side]
             share = self.share(name, points)
-            values, jacobian = self._jacobian(field, statement, points, tuple(parameters), axes.get(side))
+            values, jacobian = self._slopes.jacobian(
+                field, statement, points, tuple(parameters), axes.get(side)
+            )
             rows.append((share[:, :, None] * jacobian).flatten(0, 1))
             residuals.append((share * values).flatten())
         return torch.cat(residuals), torch.cat(rows)
@@ -375,70 +357,4 @@ class PhysicsInformed(Objective):
         statement = self.statements[name]
         numbers = statement.parts * sum(p.numel() for p in parameters.values())
         for some in points.split(max(1, AT_ONCE // numbers)):
-            yield self._jacobian(field, statement, some, tuple(parameters))[1]
-
-    def _jacobian(
-        self,
-        field: Field,
-        statement: CompiledStatement,
-        points: Tensor,
-        names: Sequence[str],
-        axes: Sequence[Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """A statement (N, parts) at points, and its Jacobian (N, parts, P) by the parameters named."""
-        values, slopes = self.slopes(field, statement, points, axes)
-        if missing := [name for name in names if name not in slopes]:
-            expected = "gradients by all parameters from pointwise_gradients, each under its own name"
-            raise InvalidInput(f"model {type(field).__name__}", f"none by {', '.join(missing)}", expected)
-        return values, torch.cat([slopes[name].flatten(2) for name in names], dim=2)
-
-    def slopes(
-        self,
-        field: Field,
-        statement: CompiledStatement,
-        points: Tensor,
-        axes: Sequence[Tensor] | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """A statement (N, parts) at points, and its gradients (N, parts, *shape) by the parameters.
-
-        The statement is a function of derivatives of the field, whose slopes are the cotangents that the
-        field is given.
-        """
-        places = points[:, : field.dim]
-        with torch.no_grad():
-            known = _derivatives(field, statement, places, axes)
-        with torch.enable_grad():
-            leaves = {index: value.detach().requires_grad_() for index, value in known.items()}
-            unknown = {
-                name: p.detach().expand(len(points)).requires_grad_() for name, p in self.unknown.free.items()
-            }
-            numbers = {name: self.unknown.value(name, free) for name, free in unknown.items()}
-            values = statement(places, leaves, self._scalars(statement, points, numbers))
-        found: dict[str, list[Tensor]] = {}
-        for part in values.unbind(1):
-            ends = torch.autograd.grad(
-                part.sum(),
-                [*leaves.values(), *unknown.values()],
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            cotangents = dict(zip(leaves, ends))
-            if axes is None:
-                by_name = field.pointwise_gradients(places, cotangents)
-            else:
-                by_name = field.pointwise_gradients_on_product(axes, cotangents)
-            for name, slope in by_name.items():
-                found.setdefault(f"field.{name}", []).append(slope)
-            for name, slope in zip(unknown, ends[len(leaves) :]):
-                found.setdefault(f"objective.unknown.free.{name}", []).append(slope[:, None])
-        return values.detach(), {name: torch.stack(parts, dim=1) for name, parts in found.items()}
-
-
-def _derivatives(
-    field: Field, statement: CompiledStatement, places: Tensor, axes: Sequence[Tensor] | None
-) -> dict[MultiIndex, Tensor]:
-    """What a statement wants of a field at points, which may be the product of axes."""
-    if axes is None:
-        return field.derivatives(places, statement.wanted)
-    return field.derivatives_on_product(axes, statement.wanted)
+            yield self._slopes.jacobian(field, statement, some, tuple(parameters))[1]
