@@ -111,7 +111,8 @@ class Shared:
         grid = self.problem.grid(self.case.n)
         drawn = self.problem.sample(range(SHARED_SAMPLES), grid, seed=SHARED_SEED)
         times = self.recipe["stop"], self.recipe["instants"]
-        fewest = self.problem.fewest_steps(grid, drawn, *times, rtol=rtol, device="cpu")  # as `generate` does
+        # `generate` begins so, by the first samples of its own.
+        fewest = self.problem.fewest_steps(grid, drawn, *times, rtol=rtol, device="cpu")
         path = self.problem.evolve(grid, drawn, *times, rtol=rtol, fewest=fewest, device="cpu")
         return path.u.numpy()
 

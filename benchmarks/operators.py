@@ -225,7 +225,8 @@ def summarise(rows: list[dict[str, Any]], refined: dict[str, float]) -> dict[str
     factors = [
         r["twice_over_once"]
         for r in rows
-        if r["model"] in ZERO_SHOT and r["code"] == OURS and isinstance(r["twice_over_once"], float)
+        if r["case"] != REFINER.name and r["model"] in ZERO_SHOT and r["code"] == OURS
+        if isinstance(r["twice_over_once"], float)
     ]
     summary["superres_worst_factor"] = max(factors) if factors else NOT_MEASURED
 

@@ -161,8 +161,10 @@ def operators() -> str:
     held = load("operators")
     rows = [row for row in held["rows"] if not row["case"].startswith(("steps", "refiner"))]
     cases = list(dict.fromkeys(row["case"] for row in rows))
-    lines = [f"| relative L2 error | {' | '.join(f'`{case}`' for case in cases)} |"]
-    lines.append("|---" * (1 + len(cases)) + "|")
+    lines = []
+    if cases:
+        lines = [f"| relative L2 error | {' | '.join(f'`{case}`' for case in cases)} |"]
+        lines.append("|---" * (1 + len(cases)) + "|")
 
     def told(error: float | str) -> str:
         if isinstance(error, float):
@@ -197,8 +199,11 @@ def operators() -> str:
         f"{number('mgno_over_fno_rough')} on the rough set; MKGN over GNO: {number('mkgn_over_gkn')}. "
         "At twice the resolution, without training there, errors are so many times those at the training "
         f"resolution, at worst over the cases: {finer or 'not measured'}. "
-        f"A step of neuraloperator's Trainer over ours: {number('fno_step_ratio')}. "
-        f"Spectral-Refiner makes the error {number('refiner_factor')} times smaller. GPU: not measured.",
+        f"A step of neuraloperator's Trainer over ours, with FNO: {number('fno_step_ratio')}; "
+        f"of an FNO with as many parameters over MgNO: {number('mgno_step_ratio')}; "
+        f"of GNO over MKGN with four times the nodes: {number('mkgn_step_ratio')}. "
+        f"Spectral-Refiner makes the error {number('refiner_factor')} times smaller. GPU: not measured. "
+        f"{held.get('note', '')}".rstrip(),
     ]
     return "\n".join(lines)
 

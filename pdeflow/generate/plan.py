@@ -18,7 +18,7 @@ from pdeflow.linalg import Auto, Candidate, LinearOperator, Sequence, default_ca
 from pdeflow.problems import Evolution, NotLinear
 
 PIECE = 64  # samples whose parameters are drawn together for the order
-STEPPED = 4  # samples by which the fewest steps are found, as many as compiled loops take at once
+STEPPED = 4  # samples by which the fewest steps are found: compiled loops take four at once
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,12 @@ def _is_stepped(recipe: Recipe) -> bool:
 
 
 def _fewest(recipe: Recipe, device: torch.device | str) -> int | None:
-    """Of equations that are stepped by ETDRK4; by the first samples, whatever the order."""
+    """Of equations that are stepped by ETDRK4; by the first samples, whatever the order and their number."""
     problem = recipe.problem
     if not isinstance(problem, Evolution) or not _is_stepped(recipe):
         return None
     assert recipe.stop is not None
-    first = problem.sample(range(min(STEPPED, recipe.samples)), recipe.grid, seed=recipe.seed, device=device)
+    first = problem.sample(range(STEPPED), recipe.grid, seed=recipe.seed, device=device)
     return problem.fewest_steps(recipe.grid, first, recipe.stop, recipe.instants, rtol=recipe.rtol)
 
 

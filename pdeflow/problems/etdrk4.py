@@ -156,9 +156,9 @@ def fewest_steps(
 ) -> int:
     """Steps between two instants with which samples such as these are finite to the end; with fewer few are.
 
-    An eighth more than the least of 1, 2, 3, 4, 6, 8, 12, ... with which as many of these are as with the
-    next one, since the limit of stability is not the same for all; 1 if that is stable, or if it takes more
-    than are ever tried. Parameters as of `evolve`.
+    An eighth more, since the limit of stability is not the same for all, than the least of 1, 2, 3, 4, 6, 8,
+    12, ... with which half of these are and as many as with the next one; 1 if that is stable, or if it takes
+    more than are ever tried. Parameters as of `evolve`.
     """
     check_times(stop, instants, rtol)
     rate, start = _begun(problem, grid, parameters, device)
@@ -170,7 +170,7 @@ def fewest_steps(
     steps, now = 1, finite(1)
     while now < len(start) and 2 * steps * (instants - 1) <= MOST_STEPS:
         more = finite(next_number(steps))
-        if 0 < more <= now:
+        if more <= now and 2 * now >= len(start):
             break
         steps, now = next_number(steps), more
     return math.ceil(MARGIN * steps) if now and steps > 1 else 1

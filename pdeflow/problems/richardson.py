@@ -86,8 +86,9 @@ def extrapolated(
     run with the most steps has an error of about ``|u2 - u|``, and ``u2`` one of about ``|u3 - u2|``: one of
     these has to be at most ``rtol``, and what is returned is better than what it is an estimate of. That is
     so if errors go with that power of the step. Three runs show it: the change from the second to the third
-    is to be as much less than that from the first to the second, ``SLOW`` times at most. Otherwise, and of
-    two runs, the change itself has to be at most ``rtol``.
+    is to be as much less than that from the first to the second, ``SLOW`` times at most. Otherwise, of two
+    runs, and after one that was not finite, the change itself has to be at most ``rtol``; errors of a lower
+    order than the method's may then be somewhat above it.
 
     Parameters
     ----------
@@ -148,7 +149,8 @@ def extrapolated(
             three = _sum([held[1][rows], older, found], [oldest, last, now], twice, order)
             better = torch.maximum(_size(relative(three - two, found), twice), LUCK * plain)
             h, h_last, h_oldest = (1 / c.clamp(min=1).double() ** order for c in (now, last, oldest))
-            orderly = twice & (change <= SLOW * (h_last - h) / (h_oldest - h_last) * changes[rows])
+            known = twice & changes[rows].isfinite()
+            orderly = known & (change <= SLOW * (h_last - h) / (h_oldest - h_last) * changes[rows])
         estimate = torch.where(orderly, torch.minimum(plain, better), change)
         by_three = orderly & (better < plain)
         u[rows] = torch.where(

@@ -57,7 +57,8 @@ class Calibration(Metric):
         self.sums = self.sums + torch.stack([(counted * score).sum() for score in scores])
         # What is no number is inside no interval.
         level = torch.nan_to_num(inside * LEVELS, nan=LEVELS).long().clamp(max=LEVELS - 1).flatten()
-        self.shares = self.shares + torch.bincount(level, counted.flatten(), minlength=LEVELS)
+        # Not bincount, which with weights has no deterministic form on a GPU.
+        self.shares = self.shares.index_add(0, level, counted.flatten())
         self.count = self.count + counted.sum()
 
     def compute(self) -> dict[str, Tensor]:

@@ -267,7 +267,7 @@ def pdeflow_recipe():
 
 def steep() -> Recipe:
     """Steps that are too long blow up at once."""
-    return small(problem=AllenCahn(1, initial=GaussianField(std=8.0)), resolution=64, stop=0.2, samples=2)
+    return small(problem=AllenCahn(1, initial=GaussianField(std=16.0)), resolution=64, stop=0.2, samples=2)
 
 
 def test_samples_begin_with_steps_that_are_stable_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +289,7 @@ def test_samples_begin_with_steps_that_are_stable_for_the_first(monkeypatch: pyt
     runs.clear()
     alone = solve_chain(recipe, 0, plan=dataclasses.replace(plan, fewest=None))
     assert min(runs) < plan.fewest
-    np.testing.assert_allclose(told.arrays["u"], alone.arrays["u"], rtol=0, atol=2 * recipe.rtol * 8.0)
+    np.testing.assert_allclose(told.arrays["u"], alone.arrays["u"], rtol=0, atol=2 * recipe.rtol * 16.0)
 
 
 def test_those_steps_are_in_the_plan_that_a_resumed_run_reads(tmp_path: Path) -> None:
