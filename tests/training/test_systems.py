@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from statement_run import run
@@ -471,6 +472,41 @@ def test_a_slope_in_time_needs_a_value_of_the_same_unknown() -> None:
         InvalidInput, match=r"conditions of sloped: got .*slope, 1.0., expected one on v itself"
     ):
         PhysicsInformed(Sloped())
+
+
+@pytest.mark.parametrize("hard", [True, False])
+@pytest.mark.parametrize("components", [1, 3])
+def test_a_field_has_a_component_for_each_unknown(components: int, hard: bool) -> None:
+    field = MLP([0.0, 0.0], [1.0, 1.0], widths=(4,), components=components)
+    told = rf"model.components: got {components}, expected 2, .* u, v of .*\nSay MLP\(..., components=2\)"
+    with pytest.raises(InvalidInput, match=told):
+        PhysicsInformed(CauchyRiemann(), hard=hard).constrain(field)
+
+
+class Referred(CauchyRiemann):
+    """Its solution as a reference alone, in the shape that a test gives it."""
+
+    def __init__(self, shaped: Any) -> None:
+        super().__init__()
+        self.shaped = shaped
+        self.conditions = (Dirichlet(0.0, of=("u", "v")),)
+
+    def exact(self, at: Any, p: Any) -> Any:
+        return None
+
+    def reference(self, points: Any) -> Any:
+        x, y = points.T
+        return self.shaped([x**2 - y**2, 2 * x * y])
+
+
+def test_a_reference_has_a_column_for_each_unknown() -> None:
+    problem = Referred(lambda parts: np.stack(parts, axis=1))
+    (loader,) = Collocation(problem, held_back=16).test_dataloader()[:1]
+    (batch,) = loader
+    torch.testing.assert_close(batch["exact"], exact(CauchyRiemann(), batch["points"]["inside"]))
+    for shaped, got in ((np.stack, r"\(2, 16\)"), (np.concatenate, r"\(32,\)"), (lambda w: w[0], r"\(16,\)")):
+        with pytest.raises(InvalidInput, match=rf"Referred.reference: got {got}, expected \(16, 2\)"):
+            Collocation(Referred(shaped), held_back=16).test_dataloader()
 
 
 def test_names_of_unknowns_are_names() -> None:
