@@ -133,7 +133,7 @@ def test_a_surrogate_gives_deviations_in_physical_units() -> None:
     torch.testing.assert_close(surrogate.query(mesh, points), found[1][0])
     with pytest.raises(InvalidInput, match="an ensemble or a model with a variance"):
         Surrogate(gno(0)).query_with_std(mesh, points)
-    with pytest.raises(InvalidInput, match="an operator on meshes"):
+    with pytest.raises(InvalidInput, match=r"query_with_std: got 'Ensemble', expected an operator on meshes"):
         Surrogate(Ensemble([FNO([4, 4], width=4, layers=1)] * 2)).query_with_std(mesh, points)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -162,6 +163,28 @@ def test_it_says_of_what_its_conditions_are() -> None:
     said = Coupled(Dirichlet(0.0, on="y-", of=("u", "v")), Robin(0.5, 1.0, on="x+", of="v")).describe()
     assert said["conditions"] == ["u, v: Dirichlet, 0 on y-", "dv/dn + 0.5*v = 1.0 on x+"]
     assert said["equation"].count(r"\\") == 1
+
+
+def test_statements_have_what_was_observed_and_how_it_begins() -> None:
+    class Started(Wave):
+        def __init__(self, *conditions: Any) -> None:
+            self.conditions = conditions
+
+    begun = [
+        Initial(0.0, of="u"),
+        Initial(1.0, of="u"),
+        Initial(0.0, order=1, of="u"),
+        Initial(lambda at: sin(at.x), of="u"),
+        Robin(0.0, 0.0, on="t-", of="u"),
+        Observed([[0.5, 0.5]], [1.0], of="u"),
+        Observed([[0.5, 0.5]], [2.0], of="u"),
+        Observed([[0.5, 0.25]], [1.0], of="u"),
+        Observed([[0.5, 0.25]], [1.0], of="v"),
+    ]
+    stated = [Started(condition).statement() for condition in begun]
+    texts = [json.dumps(one) for one in stated]
+    assert len(set(texts)) == len(begun)
+    assert [json.loads(text) for text in texts] == stated
 
 
 def test_two_statements_are_told_apart_by_what_a_condition_is_of() -> None:
@@ -451,6 +474,10 @@ FINE = lambda w, at, p: D(w.u, "x") - w.v * p.k  # noqa: E731
         (
             Coupled(residual=two(lambda w, at, p: w.v - p.k, lambda w, at, p: D(w.v, "y"))),
             "Coupled.residual: got 'an expression without u'",
+        ),
+        (
+            Coupled(Dirichlet(0.0, of=("u", "u"))),
+            r"Dirichlet.of: got \('u', 'u'\), expected every unknown once",
         ),
         (Coupled(residual=two(FINE, lambda w, at, p: w.q)), "field: got 'q', expected one of u, v"),
         (
