@@ -26,7 +26,7 @@ from pdeflow.atomic_file import write_bytes
 from pdeflow.errors import InvalidInput, MissingDependency, PdeflowError
 from pdeflow.field_surrogate import FieldSurrogate
 from pdeflow.fields import Field
-from pdeflow.operators import Gaussian, GaussianOperator, GraphOperator, Operator
+from pdeflow.operators import Gaussian, GaussianGraphOperator, GaussianOperator, GraphOperator, Operator
 from pdeflow.operators.neighbours import joined, repeated
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.stored_operator import components
@@ -101,7 +101,7 @@ class _OnOneMesh(nn.Module):
         }
         encoded = self.normaliser.encode(x.flatten(0, 1))
         given, model = (encoded, self.positions.repeat(batch, 1), edges), self.model
-        if isinstance(model, GaussianOperator):
+        if isinstance(model, GaussianGraphOperator):
             y = _mean_then_deviation(
                 model.gathered(lambda operator: operator.evaluate(*given)), self.normaliser
             )
@@ -137,8 +137,9 @@ def exported(
     ------
     InvalidInput
         For a surrogate that knows no grid where no points are given, for points that the operator cannot
-        take, for positions that are missing or of another number of axes than the operator, or that are given
-        to an operator on grids, and as ``GraphOperator.connect``.
+        take, for a model with a variance on meshes that is no `GaussianGraphOperator`, for positions that are
+        missing or of another number of axes than the operator, or that are given to an operator on grids, and
+        as ``GraphOperator.connect``.
     ExportFailed
         If torch cannot trace the operator.
     """
@@ -146,6 +147,9 @@ def exported(
     model, normaliser = copy.deepcopy(surrogate.model), copy.deepcopy(surrogate.normaliser)
     if isinstance(model, GraphOperator):
         assert positions is not None
+        if isinstance(model, GaussianOperator) and not isinstance(model, GaussianGraphOperator):
+            expected = "on meshes, one without variance or a GaussianGraphOperator"
+            raise InvalidInput("model", type(model).__name__, expected)
         program = _OnOneMesh(model, normaliser, positions)
     elif isinstance(model, Field):
         program = _AtPoints(model)

@@ -20,6 +20,7 @@ from pdeflow.operators import (
     MeanVariance,
     Operator,
 )
+from pdeflow.operators.composed_gaussian import ComposedGaussian
 from pdeflow.operators.ensemble import GraphEnsemble
 from pdeflow.operators.mean_variance import GraphMeanVariance
 
@@ -42,7 +43,7 @@ def components(model: Operator) -> tuple[Operator, bool, int]:
     """The operator itself, of the first member; whether `MeanVariance` reads it; how many members."""
     first = model.members[0] if isinstance(model, Ensemble) else model
     members = len(model.members) if isinstance(model, Ensemble) else 1
-    core = model.core if isinstance(model, GaussianOperator) else model
+    core = model.core if isinstance(model, ComposedGaussian) else model
     core = core.network if isinstance(core, HardConditions) else core
     assert isinstance(core, Operator)
     return core, isinstance(first, MeanVariance), members

@@ -346,7 +346,7 @@ class Surrogate:
         InvalidInput
             As there, for values that are not finite, and for an operator on grids.
         """
-        model, asked = self._asked(graph, points, inputs)
+        model, asked = self._asked("query", graph, points, inputs)
         with torch.no_grad():
             found = model.query(*asked)
             return self.normaliser.decode(found).to(points.device)
@@ -361,7 +361,7 @@ class Surrogate:
         InvalidInput
             As ``query``, and for a model that gives no variance.
         """
-        model, asked = self._asked(graph, points, inputs)
+        model, asked = self._asked("query_with_std", graph, points, inputs)
         if not isinstance(model, GaussianGraphOperator):
             raise self._no_variance("query_with_std")
         with torch.no_grad():
@@ -370,13 +370,13 @@ class Surrogate:
         return mean, std
 
     def _asked(
-        self, graph: Data, points: Tensor, inputs: Tensor | None
+        self, key: str, graph: Data, points: Tensor, inputs: Tensor | None
     ) -> tuple[GraphOperator, tuple[Data, Tensor, Tensor | None]]:
         """The model, if it is on meshes; a mesh, points and inputs there, as it takes them."""
         model = self.model
         if not isinstance(model, GraphOperator):
             hint = "Interpolate between its grid's nodes."
-            raise InvalidInput("query", type(model).__name__, "an operator on meshes", hint)
+            raise InvalidInput(key, type(model).__name__, "an operator on meshes", hint)
         self._check_mesh(graph)
         if inputs is not None:
             inputs = self.normaliser.encode(inputs.to(device=self.device, dtype=torch.float32))

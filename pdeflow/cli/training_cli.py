@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentError, Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import LightningDataModule
@@ -35,6 +36,7 @@ from pdeflow.data.sparse_trajectory_data import SparseTrajectoryData
 from pdeflow.data.trajectory_data import TrajectoryData
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field
+from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.operators import GraphOperator, MeanVariance, Operator
 from pdeflow.problems import Problem
 from pdeflow.training import (
@@ -242,8 +244,6 @@ class TrainingCLI(LightningCLI):
         write_bytes(path, self.parser.dump(keep, skip_none=False, skip_validation=True).encode())
 
     def _check_accelerator(self) -> None:
-        import torch
-
         asked = self.config.trainer.accelerator
         names = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
         if isinstance(asked, str) and asked not in names:
@@ -279,7 +279,10 @@ class TrainingCLI(LightningCLI):
             raise InvalidInput("ensemble", self.config.ensemble, expected, "Leave one of them out.")
 
     def _check_objective(self, objective: Objective) -> None:
-        """Refuse an objective of trajectories for data that are pairs, and the other way round."""
+        """Refuse an objective of trajectories for data that are pairs, and the other way round.
+
+        And a loss that needs a grid, for data that are on nodes.
+        """
         name, data = type(objective).__name__, type(self.datamodule).__name__
         check_objective(objective, self.datamodule)
         if isinstance(self.datamodule, MeshData):
@@ -287,13 +290,21 @@ class TrainingCLI(LightningCLI):
                 raise InvalidInput("objective", name, f"Supervised, for {data} gives pairs on meshes")
         elif isinstance(self.datamodule, TrajectoryData):
             on_nodes = isinstance(self.datamodule, SparseTrajectoryData)
+            given = name if self.given.get("objective") else None
+            hint = "Add --objective=Rollout."
+            if self.verb != "fit":
+                hint = f"An older run can be asked all the same: pdeflow {self.verb} RUN --objective=Rollout"
             if on_nodes and isinstance(objective, StepperResidual):
-                raise InvalidInput("objective", name, f"Rollout, for {data} gives nodes and no grid")
+                raise InvalidInput("objective", name, f"Rollout, for {data} gives nodes and no grid", hint)
             if isinstance(objective, (GaussianNLL, Residual, Supervised)):
-                raise InvalidInput("objective", name, "Rollout, for the data are trajectories")
+                raise InvalidInput("objective", given, "Rollout, for the data are trajectories", hint)
         elif type(self.datamodule) is GridData and isinstance(objective, (Rollout, StepperResidual)):
             expected = f"Supervised, for {data} gives pairs"
             raise InvalidInput("objective", name, expected, "Use TrajectoryData for trajectories.")
+        if isinstance(self.datamodule, GRAPHS) and isinstance(objective, (Rollout, Supervised)):
+            # What needs a grid says so itself when it is asked.
+            u, shares, none = torch.ones(2, 1), torch.full((2,), 0.5), torch.zeros(2, dtype=torch.int64)
+            objective.loss(u, u, MeshNodes(none, shares, none, samples=1))
 
     def _check_refiner(self) -> None:
         """Refuse a SpectralRefiner that has nothing to refine."""

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
+from pdeflow.operators.composed_gaussian import ComposedGaussian
 from pdeflow.operators.gaussian_graph_operator import GaussianGraphOperator
 from pdeflow.operators.gaussian_operator import VARIANCE_FLOOR, Gaussian, GaussianOperator
 from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.operator import Operator
 
 
-class Ensemble(GaussianOperator):
+class Ensemble(ComposedGaussian):
     r"""The uniform mixture of M members, as a normal distribution with the mixture's mean and variance:
 
     .. math:: \mu = \frac1M \sum_m \mu_m, \qquad
@@ -35,10 +36,12 @@ class Ensemble(GaussianOperator):
     Raises
     ------
     InvalidInput
-        For fewer members, and members that differ in more than their weights.
+        For fewer members, members that differ in more than their weights, members on meshes in a class that
+        is on grids or the other way round, and members on meshes with a variance that is no
+        `GaussianGraphOperator`'s.
     """
 
-    def __new__(cls, members: Sequence[Operator] = ()) -> Ensemble:
+    def __new__(cls, members: Sequence[Operator] = (), *_: Any, **__: Any) -> Ensemble:
         """A `GraphEnsemble` of members on meshes."""
         # A copy is made without arguments, of the class that it is of.
         on_meshes = cls is Ensemble and len(members) and isinstance(members[0], GraphOperator)
@@ -53,6 +56,11 @@ class Ensemble(GaussianOperator):
             if type(member) is not type(first) or member.settings != first.settings:
                 expected = f"members that differ in their weights alone: {first.settings}"
                 raise InvalidInput("ensemble", member.settings, expected)
+        self.check_kind(first, "ensemble", Ensemble)
+        has_variance = isinstance(first, GaussianOperator)
+        if isinstance(first, GraphOperator) and has_variance and not isinstance(first, GaussianGraphOperator):
+            expected = "on meshes, members without variance or GaussianGraphOperators"
+            raise InvalidInput("ensemble", type(first).__name__, expected)
         super().__init__(
             first.settings, dim=first.dim, in_channels=first.in_channels, out_channels=first.out_channels
         )
@@ -63,7 +71,7 @@ class Ensemble(GaussianOperator):
         """The first member, or the operator that it reads."""
         first = self.members[0]
         assert isinstance(first, Operator)
-        return first.core if isinstance(first, GaussianOperator) else first
+        return first.core if isinstance(first, ComposedGaussian) else first
 
     def check_resolution(self, points: Sequence[int]) -> None:
         """As the members'."""
@@ -71,9 +79,9 @@ class Ensemble(GaussianOperator):
         assert isinstance(first, Operator)
         first.check_resolution(points)
 
-    def gathered(self, apply: Callable[[Any], Tensor]) -> Gaussian:
+    def gathered(self, apply: Callable[[Any], Tensor | Gaussian]) -> Gaussian:
         """Mean and variance of the mixture."""
-        found = [m.gathered(apply) if isinstance(m, GaussianOperator) else apply(m) for m in self.members]
+        found = [m.gathered(apply) if isinstance(m, ComposedGaussian) else apply(m) for m in self.members]
         means = torch.stack([one.mean if isinstance(one, Gaussian) else one for one in found])
         means = means.to(torch.promote_types(means.dtype, torch.float32))  # half precision hides a spread
         mean = means.mean(0)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from pdeflow.operators.gaussian_operator import Gaussian, GaussianOperator
+from pdeflow.errors import InvalidInput
+from pdeflow.operators.composed_gaussian import ComposedGaussian
+from pdeflow.operators.gaussian_operator import Gaussian
 from pdeflow.operators.graph_operator import CONNECTIONS, GraphOperator, Query
 from pdeflow.operators.neighbours import Edges, Neighbours
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 
-class GaussianGraphOperator(GraphOperator, GaussianOperator):
-    """A `GaussianOperator` that is made of graph operators, and is one: nodes see each other as in these.
+class GaussianGraphOperator(GraphOperator, ComposedGaussian):
+    """A `ComposedGaussian` that is made of graph operators, and is one: nodes see each other as in these.
 
     ``distribution`` and ``query_distribution`` give a mean and a variance, ``forward`` and ``query`` the mean
     alone. The neighbours of a mesh are searched once for all that it is made of; the points of a query by
@@ -108,9 +110,17 @@ class GaussianGraphOperator(GraphOperator, GaussianOperator):
         edges: Mapping[str, Neighbours],
         queries: Iterable[Query] | None = None,
     ) -> Tensor:
-        """The mean, of what these evaluate."""
-        read = None if queries is None else list(queries)  # by each that it is made of
-        return self.gathered(lambda operator: operator.evaluate(x, positions, edges, read)).mean
+        """The mean at the nodes, of what these evaluate.
+
+        Raises
+        ------
+        InvalidInput
+            For queries: they are read once, and each that it is made of would have to read them.
+        """
+        if queries is not None:
+            hint = "Take query, or query_distribution."
+            raise InvalidInput("queries", type(queries).__name__, "none", hint)
+        return self.gathered(lambda operator: operator.evaluate(x, positions, edges)).mean
 
     def _searched(self, graph: Data) -> Data:
         """The graph with the neighbours of its nodes."""

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from pdeflow.errors import InvalidInput
+from pdeflow.operators.composed_gaussian import ComposedGaussian
 from pdeflow.operators.gaussian_graph_operator import GaussianGraphOperator
 from pdeflow.operators.gaussian_operator import VARIANCE_FLOOR, Gaussian, GaussianOperator
 from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.operator import Operator
 
 
-class MeanVariance(GaussianOperator):
+class MeanVariance(ComposedGaussian):
     r"""Reads the output of an operator as means :math:`\mu` and raw numbers :math:`s` of as many channels:
     :math:`u \sim N(\mu, \log(1 + e^s) + 10^{-8})` at every node, in normalised numbers.
 
@@ -34,10 +35,11 @@ class MeanVariance(GaussianOperator):
     Raises
     ------
     InvalidInput
-        For an odd number of output channels, or an operator that has a variance already.
+        For an odd number of output channels, an operator that has a variance already, and an operator on
+        meshes in a class that is on grids or the other way round.
     """
 
-    def __new__(cls, operator: Operator | None = None) -> MeanVariance:
+    def __new__(cls, operator: Operator | None = None, *_: Any, **__: Any) -> MeanVariance:
         """A `GraphMeanVariance` of an operator on meshes."""
         # A copy is made without arguments, of the class that it is of.
         on_meshes = cls is MeanVariance and isinstance(operator, GraphOperator)
@@ -48,6 +50,7 @@ class MeanVariance(GaussianOperator):
         if isinstance(operator, GaussianOperator):
             expected = "an operator that gives no variance yet"
             raise InvalidInput("MeanVariance.operator", type(operator).__name__, expected)
+        self.check_kind(operator, "MeanVariance.operator", MeanVariance)
         if operator.out_channels % 2:
             raise InvalidInput(
                 "MeanVariance.operator.out_channels",
@@ -76,9 +79,10 @@ class MeanVariance(GaussianOperator):
         """Compile the operator, which ``distribution`` and ``forward`` both call."""
         self.operator.compile(*args, **kwargs)
 
-    def gathered(self, apply: Callable[[Any], Tensor]) -> Gaussian:
+    def gathered(self, apply: Callable[[Any], Tensor | Gaussian]) -> Gaussian:
         """The first half of the channels as means, the softplus of the others as variances."""
         y = apply(self.operator)
+        assert not isinstance(y, Gaussian)
         mean, raw = y.to(torch.promote_types(y.dtype, torch.float32)).chunk(2, dim=1)
         return Gaussian(mean, softplus(raw) + VARIANCE_FLOOR)
 

@@ -14,7 +14,7 @@ from pdeflow.problems.domain import Domain
 class Condition:
     """What holds on some sides of a domain; of two conditions on one side, the later one holds.
 
-    Of several unknowns ``of`` names those that it is about: of two conditions on one of them.
+    Of several unknowns ``of`` names those that it is about: conditions on others then hold beside it.
     """
 
     on: str | tuple[str, ...]
@@ -26,7 +26,7 @@ class Condition:
         Raises
         ------
         InvalidInput
-            If there are several and it names none, or one that there is not.
+            If there are several and it names none, one that there is not, or one twice.
         """
         name = f"{type(self).__name__}.of"
         chosen = (self.of,) if isinstance(self.of, str) else tuple(self.of)
@@ -36,6 +36,10 @@ class Condition:
         for unknown in chosen:
             if unknown not in fields:
                 raise InvalidInput(name, unknown, f"an unknown: {', '.join(fields)}", choices=fields)
+        if len(set(chosen)) < len(chosen):
+            raise InvalidInput(
+                name, self.of, "every unknown once", f"Say of={tuple(dict.fromkeys(chosen))!r}."
+            )
         return chosen or tuple(fields)
 
     def sides(self, domain: Domain) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from pdeflow.errors import InvalidInput
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.conditions import Condition, Dirichlet, Robin
 from pdeflow.problems.elastic_conditions import Displacement, Traction
+from pdeflow.problems.initial import Initial
+from pdeflow.problems.observed import Observed
 from pdeflow.problems.unknowns import components, named
 
 if TYPE_CHECKING:
@@ -98,12 +100,14 @@ def residual(problem: Problem, u: sympy.Expr, at: dict[str, Any], parameters: di
 def condition_parts(problem: Problem, condition: Condition) -> tuple[sympy.Expr, ...]:
     """What a condition is made of.
 
-    Of Dirichlet its value, of ``du/dn + c u = g`` g and c, of a displacement and a traction what their
-    classes have, in that order.
+    Of Dirichlet its value, of ``du/dn + c u = g`` g and c, of an initial one value and order, of a
+    displacement and a traction what their classes have, in that order. `Observed` has numbers alone.
     """
     at, p = Names("coordinate", coordinates(problem)), Names("parameter", parameter_symbols(problem))
     if isinstance(condition, Robin):
         parts = [f(at, p) if callable(f) else f for f in (condition.value, condition.coefficient)]
+    elif isinstance(condition, Initial):
+        parts = [condition.value(at) if callable(condition.value) else condition.value, condition.order]
     elif isinstance(condition, Traction):
         stated = (condition.x, condition.y, condition.pressure)
         parts = [f(at, p) if callable(f) else f for f in stated]
@@ -142,7 +146,12 @@ def statement(problem: Problem) -> dict[str, Any]:
     at = coordinates(problem)
     stated_conditions = []
     for condition in problem.conditions:
-        parts = map(sympy.srepr, condition_parts(problem, condition))
+        if isinstance(condition, Observed):
+            parts = ["observed", condition.table.tolist()]
+        else:
+            parts = [sympy.srepr(part) for part in condition_parts(problem, condition)]
+        if isinstance(condition, Initial):
+            parts = ["initial", *parts]  # value and order look like those of a Robin condition
         of = [list(condition.unknowns(problem.fields))] if len(problem.fields) > 1 else []
         stated_conditions.append([list(condition.sides(problem.domain)), *parts, *of])
     domain = problem.domain

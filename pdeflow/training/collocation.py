@@ -185,7 +185,15 @@ class Collocation(LightningDataModule):
     def _reference(self, points: Tensor) -> Tensor | None:
         """The reference solution (N, unknowns) at points (N, d), where there is one."""
         values = self.problem.reference(points.numpy())
-        return None if values is None else torch.from_numpy(values).reshape(len(points), self.out_channels)
+        if values is None:
+            return None
+        one, full = (len(points),), (len(points), self.out_channels)
+        if values.shape != full and (values.shape != one or self.out_channels > 1):
+            name, known = f"shape of {type(self.problem).__name__}.reference", self.problem.fields
+            expected = f"{full}, a column for each of {', '.join(known)}"
+            hint = "Stack them by np.stack([...], axis=1)." if len(known) > 1 else f"Or {one}."
+            raise InvalidInput(name, values.shape, expected, hint)
+        return torch.from_numpy(values).reshape(full)
 
     def points(self, draw: int, inside: int) -> dict[str, Tensor]:
         """Points of one draw, float64."""

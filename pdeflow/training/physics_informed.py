@@ -192,7 +192,18 @@ class PhysicsInformed(Objective):
         return found
 
     def constrain(self, network: Field) -> Field:
-        """The field that meets the values which are given, where ``hard``; its waves preconditioned."""
+        """The field that meets the values which are given, where ``hard``; its waves preconditioned.
+
+        Raises
+        ------
+        InvalidInput
+            If it has not as many components as the problem has unknowns, or no waves to precondition.
+        """
+        fields = self.problem.fields
+        if network.out_channels != len(fields):
+            expected = f"{len(fields)}, as many as the unknowns {', '.join(fields)} of {self.problem.name}"
+            hint = f"Say {type(network).__name__}(..., components={len(fields)})."
+            raise InvalidInput("model.components", network.out_channels, expected, hint)
         if self.precondition:
             self._rescale(network)
         if self.time_course is not None:

@@ -176,6 +176,31 @@ def test_objectives_that_do_not_suit_the_data_are_refused_before_a_run_is_made(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "objective"), [("SparseTrajectoryData", "Rollout"), ("MeshData", "Supervised")]
+)
+@pytest.mark.parametrize("loss", ["H1", "Sobolev", "Spectral"])
+def test_losses_that_need_a_grid_are_refused_before_a_run_is_made(pdeflow, tmp_path, data, objective, loss):
+    parts = {"model": {"class_path": "GNO", "init_args": MODELS["GNO"]}, "data": DATA[data]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(parts))
+    result = pdeflow("fit", "-c", "config.yaml", f"--objective={objective}", f"--objective.loss={loss}")
+    assert result.code == 2
+    assert result.is_short
+    assert "expected a loss of values alone" in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_objective_for_trajectories_is_not_told_as_one(pdeflow, tmp_path):
+    parts = {"model": {"class_path": "GNO", "init_args": MODELS["GNO"]}, "data": SPARSE}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(parts))
+    result = pdeflow("fit", "-c", "config.yaml")
+    assert result.code == 2
+    assert "objective: got None, expected Rollout" in result.err
+    assert "Supervised" not in result.err
+    assert "--objective=Rollout" in result.err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_radius_that_leaves_nodes_alone_is_refused_before_a_run_is_made(pdeflow, write_squares, tmp_path):
     write_squares(tmp_path / "squares.h5", SIZES)
     model = {"class_path": "GNO", "init_args": MODELS["GNO"] | {"radius": 0.01}}
@@ -239,6 +264,23 @@ def test_a_sparse_run_is_tested_by_marching_and_predict_says_where_that_is_done(
     for name in ("l2_last", "l2_last_everywhere", "diverged"):
         assert f"\n{name} " in result.out, result.out
     assert "state after so many steps" in (tmp_path / "runs/sparse/report.html").read_text()
+    told = [line for line in result.out.splitlines() if line.startswith("l2")]
+    saved = tmp_path / "runs/sparse/config.yaml"
+    parts = yaml.safe_load(saved.read_text())
+    supervised = {"class_path": "pdeflow.training.Supervised", "init_args": {"loss": None}}
+    saved.write_text(yaml.safe_dump(parts | {"objective": supervised}))  # as runs were once
+    for verb in ("test", "validate"):
+        result = pdeflow(verb, "sparse")
+        assert result.code == 2
+        assert "objective: got 'Supervised', expected Rollout" in result.err
+        assert f"pdeflow {verb} RUN --objective=Rollout" in result.err
+        result = pdeflow(verb, "sparse", "--objective=Rollout")
+        assert result.code == 0, result.err
+    assert told == [
+        line
+        for line in pdeflow("test", "sparse", "--objective=Rollout").out.splitlines()
+        if line.startswith("l2")
+    ]
     for more in ((), ("--steps", 3)):
         result = pdeflow("predict", "sparse", "u.h5", "-o", "out.h5", *more)
         assert result.code == 2

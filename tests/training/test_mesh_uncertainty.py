@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,22 @@ from toy import toy_trainer
 from pdeflow.data import MeshData
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput
+from pdeflow.exported_program import exported
 from pdeflow.mesh_nodes import MeshNodes
-from pdeflow.operators import FNO, GNO, Ensemble, Gaussian, GaussianGraphOperator, MeanVariance
+from pdeflow.operators import (
+    FNO,
+    GNO,
+    Ensemble,
+    Gaussian,
+    GaussianGraphOperator,
+    GaussianOperator,
+    MeanVariance,
+    Operator,
+)
+from pdeflow.operators.ensemble import GraphEnsemble
 from pdeflow.operators.gaussian_operator import VARIANCE_FLOOR
+from pdeflow.operators.mean_variance import GraphMeanVariance
+from pdeflow.operators.neighbours import joined
 from pdeflow.surrogate import Surrogate
 from pdeflow.training import Evaluator, GaussianNLL, TrainingTask
 
@@ -119,8 +133,87 @@ def test_a_surrogate_gives_deviations_in_physical_units() -> None:
     torch.testing.assert_close(surrogate.query(mesh, points), found[1][0])
     with pytest.raises(InvalidInput, match="an ensemble or a model with a variance"):
         Surrogate(gno(0)).query_with_std(mesh, points)
-    with pytest.raises(InvalidInput, match="an operator on meshes"):
+    with pytest.raises(InvalidInput, match=r"query_with_std: got 'Ensemble', expected an operator on meshes"):
         Surrogate(Ensemble([FNO([4, 4], width=4, layers=1)] * 2)).query_with_std(mesh, points)
+
+
+class OwnEnsemble(Ensemble):
+    """A user's, on grids."""
+
+    def __init__(self, members: Sequence[Operator], note: str = "") -> None:
+        super().__init__(members)
+        self.note = note
+
+
+class OwnHead(MeanVariance):
+    """A user's, on grids."""
+
+
+class OwnGraphEnsemble(GraphEnsemble):
+    """A user's, on meshes."""
+
+
+class Own(GaussianOperator, GNO):
+    """On meshes, with a variance that it knows at the nodes alone."""
+
+    def distribution(self, x: Any) -> Gaussian:
+        return Gaussian(x.x[:, :2], torch.ones_like(x.x[:, :2]))
+
+
+def fno() -> FNO:
+    return FNO([4, 4], width=4, layers=1, out_channels=2)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: OwnEnsemble([gno(0), gno(1)]),
+            r"ensemble: got 'GNO', .* on grids.*\n.*OwnEnsemble from .*GraphEns",
+        ),
+        (
+            lambda: OwnHead(gno(0)),
+            r"operator: got 'GNO', .* on grids.*\n.*OwnHead from .*mean_variance.GraphMean",
+        ),
+        (lambda: GraphEnsemble([fno(), fno()]), r"ensemble: got 'FNO', .* on meshes.*\n.*Take Ensemble"),
+        (lambda: OwnGraphEnsemble([fno(), fno()]), r"got 'FNO', .* on meshes, of which OwnGraphEnsemble"),
+        (lambda: GraphMeanVariance(fno()), r"operator: got 'FNO', .* on meshes.*\n.*Take MeanVariance"),
+        (
+            lambda: Ensemble([Own(0.4, in_channels=2, out_channels=2)] * 2),
+            "got 'Own', .*GaussianGraphOperators",
+        ),
+    ],
+)
+def test_a_class_on_grids_is_made_of_operators_on_grids(make: Callable[[], Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        make()
+
+
+def test_a_variance_that_a_program_would_leave_out_is_refused() -> None:
+    own, mesh = Own(0.4, in_channels=2, out_channels=2), graph(60)
+    assert torch.equal(Surrogate(own).predict_with_std(mesh)[1], torch.ones(60, 2))
+    with pytest.raises(InvalidInput, match=r"model: got 'Own', .* a GaussianGraphOperator"):
+        exported(Surrogate(own), positions=mesh.pos.numpy())
+
+
+def test_own_classes_of_either_kind() -> None:
+    mesh, x = graph(60), torch.randn(2, 1, 8, 8)
+    members = [gno(seed) for seed in range(2)]
+    torch.testing.assert_close(
+        OwnGraphEnsemble(members).distribution(mesh), Ensemble(members).distribution(mesh)
+    )
+    own = OwnEnsemble([fno(), fno()], note="mine")
+    assert own.distribution(x).mean.shape == (2, 2, 8, 8)
+    assert copy.deepcopy(own).note == "mine"
+
+
+def test_queries_are_read_by_each_in_turn() -> None:
+    model, mesh = Ensemble([gno(0), gno(1)]), graph(60)
+    assert isinstance(model, GaussianGraphOperator)
+    edges = {name: joined([part]) for name, part in model.connect(mesh.pos.numpy()).items()}
+    torch.testing.assert_close(model.evaluate(mesh.x, mesh.pos, edges), model(mesh))
+    with pytest.raises(InvalidInput, match="query_distribution"):
+        model.evaluate(mesh.x, mesh.pos, edges, iter([]))
 
 
 def some_nodes() -> tuple[MeshNodes, Gaussian, Tensor]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from statement_run import run
@@ -161,6 +163,28 @@ def test_it_says_of_what_its_conditions_are() -> None:
     said = Coupled(Dirichlet(0.0, on="y-", of=("u", "v")), Robin(0.5, 1.0, on="x+", of="v")).describe()
     assert said["conditions"] == ["u, v: Dirichlet, 0 on y-", "dv/dn + 0.5*v = 1.0 on x+"]
     assert said["equation"].count(r"\\") == 1
+
+
+def test_statements_have_what_was_observed_and_how_it_begins() -> None:
+    class Started(Wave):
+        def __init__(self, *conditions: Any) -> None:
+            self.conditions = conditions
+
+    begun = [
+        Initial(0.0, of="u"),
+        Initial(1.0, of="u"),
+        Initial(0.0, order=1, of="u"),
+        Initial(lambda at: sin(at.x), of="u"),
+        Robin(0.0, 0.0, on="t-", of="u"),
+        Observed([[0.5, 0.5]], [1.0], of="u"),
+        Observed([[0.5, 0.5]], [2.0], of="u"),
+        Observed([[0.5, 0.25]], [1.0], of="u"),
+        Observed([[0.5, 0.25]], [1.0], of="v"),
+    ]
+    stated = [Started(condition).statement() for condition in begun]
+    texts = [json.dumps(one) for one in stated]
+    assert len(set(texts)) == len(begun)
+    assert [json.loads(text) for text in texts] == stated
 
 
 def test_two_statements_are_told_apart_by_what_a_condition_is_of() -> None:
@@ -451,6 +475,10 @@ FINE = lambda w, at, p: D(w.u, "x") - w.v * p.k  # noqa: E731
             Coupled(residual=two(lambda w, at, p: w.v - p.k, lambda w, at, p: D(w.v, "y"))),
             "Coupled.residual: got 'an expression without u'",
         ),
+        (
+            Coupled(Dirichlet(0.0, of=("u", "u"))),
+            r"Dirichlet.of: got \('u', 'u'\), expected every unknown once",
+        ),
         (Coupled(residual=two(FINE, lambda w, at, p: w.q)), "field: got 'q', expected one of u, v"),
         (
             Coupled(Dirichlet(0.0, of=("u", "v")), Dirichlet(1.0, on="x-", of="v")),
@@ -471,6 +499,41 @@ def test_a_slope_in_time_needs_a_value_of_the_same_unknown() -> None:
         InvalidInput, match=r"conditions of sloped: got .*slope, 1.0., expected one on v itself"
     ):
         PhysicsInformed(Sloped())
+
+
+@pytest.mark.parametrize("hard", [True, False])
+@pytest.mark.parametrize("components", [1, 3])
+def test_a_field_has_a_component_for_each_unknown(components: int, hard: bool) -> None:
+    field = MLP([0.0, 0.0], [1.0, 1.0], widths=(4,), components=components)
+    told = rf"model.components: got {components}, expected 2, .* u, v of .*\nSay MLP\(..., components=2\)"
+    with pytest.raises(InvalidInput, match=told):
+        PhysicsInformed(CauchyRiemann(), hard=hard).constrain(field)
+
+
+class Referred(CauchyRiemann):
+    """Its solution as a reference alone, in the shape that a test gives it."""
+
+    def __init__(self, shaped: Any) -> None:
+        super().__init__()
+        self.shaped = shaped
+        self.conditions = (Dirichlet(0.0, of=("u", "v")),)
+
+    def exact(self, at: Any, p: Any) -> Any:
+        return None
+
+    def reference(self, points: Any) -> Any:
+        x, y = points.T
+        return self.shaped([x**2 - y**2, 2 * x * y])
+
+
+def test_a_reference_has_a_column_for_each_unknown() -> None:
+    problem = Referred(lambda parts: np.stack(parts, axis=1))
+    (loader,) = Collocation(problem, held_back=16).test_dataloader()[:1]
+    (batch,) = loader
+    torch.testing.assert_close(batch["exact"], exact(CauchyRiemann(), batch["points"]["inside"]))
+    for shaped, got in ((np.stack, r"\(2, 16\)"), (np.concatenate, r"\(32,\)"), (lambda w: w[0], r"\(16,\)")):
+        with pytest.raises(InvalidInput, match=rf"Referred.reference: got {got}, expected \(16, 2\)"):
+            Collocation(Referred(shaped), held_back=16).test_dataloader()
 
 
 def test_names_of_unknowns_are_names() -> None:

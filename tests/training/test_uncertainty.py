@@ -13,10 +13,12 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from torch.nn.functional import softplus
 from toy import STATISTICS, ToyData, toy_grid, toy_trainer
 
+import pdeflow
 from pdeflow.data import Normalisation
 from pdeflow.errors import InvalidInput
-from pdeflow.operators import FNO, GNO, Ensemble, Gaussian, MeanVariance, Operator
+from pdeflow.operators import FNO, GNO, Ensemble, Gaussian, GaussianOperator, MeanVariance, Operator
 from pdeflow.operators.gaussian_operator import VARIANCE_FLOOR
+from pdeflow.surrogate import Surrogate
 from pdeflow.training import Evaluator, GaussianNLL, TrainingTask
 from pdeflow.training.calibration import Calibration
 
@@ -94,6 +96,40 @@ def test_what_has_no_variance_to_give() -> None:
         task.predict({"input": torch.randn(1, 1, 8, 8)})
     with pytest.raises(InvalidInput, match="Rollout"):
         GaussianNLL().predict(task, {"input": torch.randn(1, 1, 8, 8), "state": 1})
+
+
+class Own(GaussianOperator):
+    """One that knows its mean and variance itself, and is made of no other operator."""
+
+    def __init__(self, level: float = 0.0, deviation: float = 1.0) -> None:
+        super().__init__({"deviation": deviation}, dim=2, in_channels=1, out_channels=1)
+        self.level = nn.Parameter(torch.tensor(level))
+        self.deviation = deviation
+
+    def distribution(self, x: Tensor) -> Gaussian:
+        return Gaussian(x + self.level, torch.full_like(x, self.deviation**2))
+
+
+def test_an_operator_that_writes_its_distribution_alone(tmp_path: Path) -> None:
+    x = torch.randn(2, 1, 6, 7)
+    surrogate = Surrogate(Own(1.0, 0.5))
+    assert repr(surrogate).startswith("Surrogate(Own: ")
+    mean, std = surrogate.predict_with_std(x)
+    torch.testing.assert_close((mean, std), (x + 1.0, torch.full_like(x, 0.5)))
+    torch.testing.assert_close(surrogate(x), x + 1.0)
+    # What members know of themselves counts in an ensemble of them.
+    found = Ensemble([Own(-1.0, 0.5), Own(1.0, 0.5)]).distribution(x)
+    torch.testing.assert_close(found, Gaussian(x, torch.full_like(x, 1.25)))
+    with pytest.raises(InvalidInput):
+        pdeflow.save(Own(), tmp_path / "kept")
+    task = TrainingTask(
+        Own(), GaussianNLL(), lambda p: torch.optim.Adam(p, lr=1e-2), normalisation=STATISTICS
+    )
+    batch = {"input": x, "target": x, "grid": toy_grid()}
+    prediction = task.objective.predict(task, batch)
+    task.objective(prediction, batch).backward()
+    assert isinstance(task.model, Own)
+    assert task.model.level.grad is not None
 
 
 def test_likelihood_is_that_of_torch_in_physical_units() -> None:
