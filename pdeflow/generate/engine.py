@@ -67,17 +67,23 @@ class GenerationReport:
     def text(self) -> str:
         """The summary that the command line prints."""
         count = "iterations" if self.measure == "residual" else "steps"
+        of = " that did not fail" if self.failed else ""
+        told = f"{self.iterations:.1f} {count} a sample{of}, largest {self.measure} {self.residual:.1e}"
+        if self.failed == self.samples:
+            told = "all of them failed"
         lines = [
             f"{self.output}: {self.samples} sample{'s' * (self.samples != 1)}, {self.seconds:.1f} s"
             + (f" ({self.resumed} were there already)" if self.resumed else ""),
-            f"  solving {self.solve_seconds:.1f} s, {self.iterations:.1f} {count} a sample, "
-            f"largest {self.measure} {self.residual:.1e}",
+            f"  solving {self.solve_seconds:.1f} s, {told}",
         ]
         if self.method:
             lines.append(f"  {self.method}, which a pilot has chosen")
         if self.failed:
             counts = ", ".join(f"{n} {name}" for name, n in self.statuses.items() if name != "CONVERGED")
             lines.append(f"  {self.failed} samples failed and are stored as NaN with their status: {counts}")
+            lines.append(
+                "  Running it again keeps them; --overwrite with a larger --rtol, say, makes all anew."
+            )
         return "\n".join(lines)
 
 

@@ -177,10 +177,14 @@ def _residuals(
         if good[i] and found[i] <= allowed[i]:
             what = "not the values, or the mean, that its conditions give"
         text = f"{int(wrong.sum())} of {len(numbers)} samples, the first is number {numbers[i]}: {what}"
-    else:
-        largest = float(found[good].max()) if bool(good.any()) else 0.0
-        text = f"{len(numbers)} of {n} samples, largest {largest:.1e} of the stored {recipe['dtype']} values"
-    return Check("residual", not bool(wrong.any()), text)
+        return Check("residual", False, text)
+    solved = int(good.sum())
+    failed = f"{len(numbers) - solved} hold NaN, as their status says that solving them failed"
+    if solved == 0:
+        return Check("residual", None, f"of {len(numbers)} of {n} samples {failed}")
+    largest = float(found[good].max())
+    text = f"{solved} of {n} samples, largest {largest:.1e} of the stored {recipe['dtype']} values"
+    return Check("residual", True, text if solved == len(numbers) else f"{text}; {failed}")
 
 
 def _mesh_checks(file: MeshReader, problem: Problem, recipe: dict[str, Any], rows: np.ndarray) -> list[Check]:

@@ -262,11 +262,20 @@ def test_unknown_key_in_recipe(pdeflow, tmp_path):
     assert "Nearest: samples" in result.err
 
 
+@pytest.mark.parametrize("workers", [0, -1])
+def test_no_workers_are_refused(pdeflow, workers):
+    result = pdeflow("generate", "-c", "darcy", "-n", 2, "-o", "x.h5", "--workers", workers)
+    assert result.code == 2
+    assert f"workers: got {workers}, expected at least 1" in result.err
+
+
 def test_failed_samples_show_in_the_exit_code(pdeflow, tmp_path):
     # No float64 solve reaches this residual.
     result = pdeflow("generate", "-c", "darcy", "-o", "x.h5", "-n", 2, "--resolution", 17, "--rtol", 1e-17)
     assert result.code == 1
+    assert "all of them failed" in result.out
     assert "2 samples failed" in result.out
+    assert "--overwrite with a larger --rtol" in result.out
     with WellReader(tmp_path / "x.h5") as reader:
         assert (reader.read("status", slice(None)) != 0).all()
 
