@@ -25,6 +25,8 @@ _CLASS = re.compile(r"given class_path '([\w.]+)'")
 _CLASS_IN_VALUE = re.compile(r"Namespace\(class_path='([\w.]+)'")
 _EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|(.+?))(?:\.? Got value: (.+))?$", re.MULTILINE)
 _NO_CLASS = re.compile(r"Not a valid subclass of \w+\. Got value: (.+)")
+_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
+_NOT_IN_MODULE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 _NUMBER = re.compile(r"Expected an? <class '(int|float)'>")
 _GIVEN = re.compile(r"Given value: (.+)", re.DOTALL)
 _YAML = re.compile(r"line (\d+), column (\d+)")
@@ -83,6 +85,17 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
             f"Nothing was imported. {advice}",
             choices=_near_only(name.rpartition(".")[2], _class_names(top)),
         )
+    if classes and (found := _NOT_IN_MODULE.search(message)):
+        names = vars(sys.modules[found[1]]) if found[1] in sys.modules else {}
+        own = [name for name, value in names.items() if getattr(value, "__module__", None) == found[1]]
+        expected, hint = f"a class of {found[1]}", "Correct the name, or define it there."
+        return UsageError(
+            _join(keys, "class_path"), found[2], expected, hint, choices=_near_only(found[2], own)
+        )
+    if classes and (found := _NO_MODULE.search(message)):
+        expected = "a module that can be imported"
+        hint = f"Is {found[1]} in the current folder, or installed?"
+        return UsageError(_join(keys, "class_path"), classes[-1], expected, f"No module {found[1]}. {hint}")
     if found := _NO_GROUP_OPTION.search(message):
         group, name = found[1], found[2]
         choices = [key[len(group) + 1 :] for key in _keys(parser) if key.startswith(group + ".")]

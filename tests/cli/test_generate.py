@@ -131,6 +131,13 @@ def test_a_class_of_ones_own_may_lie_in_the_current_folder(pdeflow, tmp_path, mo
     assert (refused.code, "own_equation" in refused.err) == (2, True)
     result = pdeflow(*command, "--allow", "own_equation")
     assert result.code == 0, result.err
+    command[2] = "own_equation.Mien"
+    result = pdeflow(*command, "--allow", "own_equation")
+    assert "problem.class_path: got 'Mien', expected a class of own_equation.\nNearest: Mine.\n" in result.err
+    command[2] = "no_equation.Mine"
+    result = pdeflow(*command, "--allow", "no_equation")
+    assert result.code == 2
+    assert "problem.class_path: got 'no_equation.Mine', expected a module that can be imported" in result.err
 
 
 def test_a_recipe_beside_the_usual_one_has_a_name_too(pdeflow):
