@@ -26,6 +26,7 @@ from pdeflow.training import (
     SSBroyden,
 )
 from pdeflow.training.loss_balancing import LossBalance
+from pdeflow.training.statement_slopes import StatementSlopes
 
 Adam = partial(torch.optim.Adam, lr=1e-2)
 WEIGHT = 3.0
@@ -93,13 +94,13 @@ def test_ntk_weights_are_quotients_of_sums_of_eigenvalues() -> None:
 def test_ntk_weights_look_at_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether some at a time or all together; at a time as few as parameters leave room for."""
     found, seen = [], []
-    slopes = PhysicsInformed.slopes
+    jacobian = StatementSlopes.jacobian
 
-    def counted(self: PhysicsInformed, field: Any, statement: Any, points: Tensor, axes: Any = None) -> Any:
+    def counted(self: StatementSlopes, field: Any, statement: Any, points: Tensor, names: Any) -> Any:
         seen.append(len(points))
-        return slopes(self, field, statement, points, axes)
+        return jacobian(self, field, statement, points, names)
 
-    monkeypatch.setattr(PhysicsInformed, "slopes", counted)
+    monkeypatch.setattr(StatementSlopes, "jacobian", counted)
     for some in (4, 1000, 0):
         balance = NTKWeights()
         objective, field, batch = tiny(balance=balance)
