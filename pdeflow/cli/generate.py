@@ -103,10 +103,8 @@ def _generate(given: argparse.Namespace, rest: list[str]) -> int:
     output = Path(given.output)
     with explain_write_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-    shorter = recipe.samples // max(
-        given.workers, 1
-    )  # a number that is no number of workers is told of below
-    if given.workers > recipe.chains and 0 < shorter < recipe.chain and not given.quiet:
+    shorter = recipe.samples // given.workers if given.workers > recipe.chains else 0
+    if 0 < shorter < recipe.chain and not given.quiet:
         chains = f"{recipe.chains} chain{'s' * (recipe.chains > 1)} of up to {recipe.chain} samples"
         text = f"{chains}: workers beyond have nothing to do. A new output may have --chain {shorter}."
         print(text, file=sys.stderr)

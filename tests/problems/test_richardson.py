@@ -101,53 +101,6 @@ def test_a_solution_that_is_no_number_is_no_estimate() -> None:
     assert int(found.steps[1]) == 0
 
 
-@pytest.mark.parametrize(("fewest", "steps"), [(1, [2, 3]), (9, [9, 12]), (40, [16, 24])])
-def test_fewer_steps_than_these_are_not_tried(fewest: int, steps: list[int]) -> None:
-    """Where there is room for another run; and agreement is asked for of the next number, not of twice."""
-    tried = []
-
-    def run(rows: Tensor, n: int) -> Tensor:
-        tried.append(n)
-        return torch.ones((len(rows), 1), dtype=torch.float64)
-
-    found = extrapolated(
-        run,
-        lambda d, u: d.abs().amax(1),
-        torch.zeros(1, 1, dtype=torch.float64),
-        torch.full((1,), 2.0, dtype=torch.float64),
-        first=1.0,
-        most=32,
-        order=4,
-        rtol=1e-9,
-        fewest=fewest,
-    )
-    assert tried == steps
-    assert int(found.status[0]) == int(Status.CONVERGED)
-
-
-@pytest.mark.parametrize("fewest", [8, 9])
-def test_a_run_that_is_not_finite_shows_no_order(fewest: int) -> None:
-    """Of errors of first order, two finite runs after it are not taken for three."""
-
-    def run(rows: Tensor, n: int) -> Tensor:
-        return torch.full((len(rows), 1), 1 + 0.01 / n if n > 8 else torch.nan, dtype=torch.float64)
-
-    found = extrapolated(
-        run,
-        lambda d, u: d.abs().amax(1),
-        torch.zeros(1, 1, dtype=torch.float64),
-        torch.full((1,), 2.0, dtype=torch.float64),
-        first=1.0,
-        most=2**12,
-        order=4,
-        rtol=1e-4,
-        fewest=fewest,
-    )
-    assert int(found.status[0]) == int(Status.CONVERGED)
-    assert int(found.steps[0]) == 64
-    assert abs(float(found.u[0, 0]) - 1) < 3 * float(found.error[0])
-
-
 def test_what_does_not_settle_says_so() -> None:
     def run(rows: Tensor, n: int) -> Tensor:
         return torch.full((len(rows), 1), float(n % 5), dtype=torch.float64)
@@ -166,18 +119,39 @@ def test_what_does_not_settle_says_so() -> None:
     assert float(found.error[0]) > 1e-9
 
 
-def run_of(value) -> Extrapolated:
+def run_of(value, **given) -> Extrapolated:
     """One sample whose solution with n steps is this."""
+    usual = {"first": 1.0, "most": 2**12, "order": 4, "rtol": 1e-3}
     return extrapolated(
         lambda rows, n: torch.full((len(rows), 1), value(n), dtype=torch.float64),
         lambda d, u: d.abs().amax(1),
         torch.full((1, 1), torch.nan, dtype=torch.float64),
         torch.ones(1, dtype=torch.float64),
-        first=1.0,
-        most=2**12,
-        order=4,
-        rtol=1e-3,
+        **(usual | given),  # pyright: ignore[reportArgumentType]
     )
+
+
+@pytest.mark.parametrize(("fewest", "steps"), [(1, [1, 2]), (9, [9, 12]), (40, [16, 24])])
+def test_fewer_steps_than_these_are_not_tried(fewest: int, steps: list[int]) -> None:
+    """Where there is room for another run; and agreement is asked for of the next number, not of twice."""
+    tried = []
+
+    def value(n: int) -> float:
+        tried.append(n)
+        return 1.0
+
+    found = run_of(value, most=32, rtol=1e-9, fewest=fewest)
+    assert tried == steps
+    assert int(found.status[0]) == int(Status.CONVERGED)
+
+
+@pytest.mark.parametrize("fewest", [8, 9])
+def test_a_run_that_is_not_finite_shows_no_order(fewest: int) -> None:
+    """Of errors of first order, two finite runs after it are not taken for three."""
+    found = run_of(lambda n: 1 + 0.01 / n if n > 8 else math.nan, rtol=1e-4, fewest=fewest)
+    assert int(found.status[0]) == int(Status.CONVERGED)
+    assert int(found.steps[0]) == 64
+    assert abs(float(found.u[0, 0]) - 1) < 3 * float(found.error[0])
 
 
 @pytest.mark.parametrize("power", [1, 2, 3, 4, 5])
