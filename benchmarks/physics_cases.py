@@ -12,13 +12,15 @@ class Case:
     Parameters
     ----------
     name
-        Of the row; where `peers`, also of the peers' statement (``peers/pinn_statement.py``).
+        Of the row; where `peers`, also of the peers' statement (``peers/pinn_cases.py``).
     config
         Ours, in ``configs/``.
     reach
         The relative L2 error that is asked for, within so many ``seconds``.
     peers
         Whether DeepXDE and PINA run it too.
+    on_grid
+        Whether errors are taken on a grid, by validation; else by `error_at_points.py`.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Case:
     reach: float
     seconds: float
     peers: bool = True
+    on_grid: bool = True
 
 
 CASES = (
@@ -33,6 +36,11 @@ CASES = (
     Case("heat", "heated_rod_mlp", 1e-6, 60),
     Case("helmholtz_4_1", "sine_helmholtz_gaussians", 4.1e-5, 300),
     Case("klein_gordon", "klein_gordon_gaussians", 2.4e-3, 600),
+    Case("convection_40", "convected_sine_time_windows", 1e-3, 300),
+    Case("burgers", "sine_burgers_mlp", 1e-5, 600),
+    Case("allen_cahn", "cosine_allen_cahn_mlp", 2e-5, 600),
+    Case("l_shape", "l_shaped_poisson_mlp", 1e-3, 300, on_grid=False),
+    Case("holes", "poisson_with_holes_mlp", 1e-3, 300, on_grid=False),
 )
 QUICK = ("poisson", "heat")
 QUICK_SECONDS = 20.0

@@ -1,7 +1,7 @@
 """A PINN of DeepXDE: ``python -m benchmarks.peers.deepxde_pinn JOB.json``.
 
-Its documented way: conditions by an output transform, Hammersley points, Adam at 1e-3, here for a second,
-then L-BFGS, in float64, until the seconds are over or it says that it has converged.
+Its documented way: conditions by an output transform, or as points with values, Hammersley points, Adam at
+1e-3, then L-BFGS, in float64, until the seconds are over or it says that it has converged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import torch
 from deepxde.optimizers.config import LBFGS_options
 from torch import Tensor
 
-from benchmarks.peers.pinn_statement import ADAM_SECONDS, STATEMENTS, WEIGHT, Curve, Statement
+from benchmarks.peers.pinn_cases import STATEMENTS
+from benchmarks.peers.pinn_statement import Curve, Statement
 
 ITERATIONS_A_LOOK = 20
 
@@ -78,14 +79,16 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     conditions = []
     for number, side in enumerate(statement.learned):
         points = statement.on(side, 100 * job["seed"] + number)
-        values = statement.exact(statement.coordinates(points))
+        values = statement.value(side, points)
         conditions.append(deepxde.icbc.PointSetBC(points.numpy(), values.numpy()))
+    inside = statement.inside(job["seed"])
     data = deepxde.data.PDE(
         box,
         lambda x, u: statement.residual(Found(statement, x, u)),
         conditions,
-        num_domain=statement.points,
+        num_domain=statement.points if inside is None else 0,
         train_distribution="Hammersley",
+        anchors=None if inside is None else inside.numpy(),
     )
     probe = torch.zeros(1, len(statement.axes), dtype=torch.float64)
     fed = len(statement.inputs(statement.coordinates(probe)))
@@ -93,11 +96,16 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     net.apply_feature_transform(lambda x: torch.cat(statement.inputs(statement.coordinates(x)), dim=1))
     net.apply_output_transform(lambda x, out: statement.form(statement.coordinates(x), out))
     model = deepxde.Model(data, net)
-    weights = [1.0, *[WEIGHT] * len(conditions)]
+    weights = [1.0, *[statement.weight] * len(conditions)]
     with contextlib.redirect_stdout(sys.stderr):
         model.compile("adam", lr=1e-3, loss_weights=weights)
         curve = Curve(statement, job["seconds"])
-        model.train(iterations=10**9, display_every=10**9, callbacks=[Look(curve, ADAM_SECONDS)], verbose=0)
+        model.train(
+            iterations=10**9,
+            display_every=10**9,
+            callbacks=[Look(curve, min(statement.adam, curve.seconds / 2))],
+            verbose=0,
+        )
         deepxde.optimizers.set_LBFGS_options(maxcor=100, gtol=0, maxiter=10**9)
         LBFGS_options["iter_per_step"] = ITERATIONS_A_LOOK
         model.compile("L-BFGS", loss_weights=weights)

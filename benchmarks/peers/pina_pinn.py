@@ -1,7 +1,7 @@
 """A PINN of PINA: ``python -m benchmarks.peers.pina_pinn JOB.json``.
 
-Its documented way: conditions by the form of the model, Latin hypercube points, Adam at 1e-3, here for a
-second, then a second Trainer with torch's L-BFGS, in float64, until the seconds are over.
+Its documented way: conditions by the form of the model, or as points with values, Latin hypercube points,
+Adam at 1e-3, then a second Trainer with torch's L-BFGS, in float64, until the seconds are over.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from pina.solver import PhysicsInformedSingleModelSolver
 from pina.weighting import ScalarWeighting
 from torch import Tensor, nn
 
-from benchmarks.peers.pinn_statement import ADAM_SECONDS, STATEMENTS, WEIGHT, Curve, Statement
+from benchmarks.peers.pinn_cases import STATEMENTS
+from benchmarks.peers.pinn_statement import Curve, Statement
 
 
 class Found:
@@ -101,12 +102,12 @@ class Look(lightning.Callback):
 def problem_of(statement: Statement, seed: int) -> SpatialProblem:
     """With the residual in the box, and values on the sides where they are learned."""
     box = CartesianDomain({axis: [statement.lower[axis], statement.upper[axis]] for axis in statement.axes})
-    given: dict[str, Any] = {
-        "D": Condition(domain="D", equation=Equation(lambda x, u: statement.residual(Found(x, u))))
-    }
+    equation, inside = Equation(lambda x, u: statement.residual(Found(x, u))), statement.inside(seed)
+    drawn = {"domain": "D"} if inside is None else {"input": LabelTensor(inside, list(statement.axes))}
+    given: dict[str, Any] = {"D": Condition(**drawn, equation=equation)}
     for number, side in enumerate(statement.learned):
         points = statement.on(side, 100 * seed + number)
-        values = statement.exact(statement.coordinates(points))
+        values = statement.value(side, points)
         given[side] = Condition(
             input=LabelTensor(points, list(statement.axes)), target=LabelTensor(values, ["u"])
         )
@@ -127,9 +128,12 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     lightning.seed_everything(job["seed"], verbose=False)
     statement = STATEMENTS[job["case"]]()
     problem = problem_of(statement, job["seed"])
-    problem.discretise_domain(statement.points, mode="lh", domains="D")
+    if statement.inside(job["seed"]) is None:
+        problem.discretise_domain(statement.points, mode="lh", domains="D")
     model = Model(statement)
-    weighting = ScalarWeighting({name: 1.0 if name == "D" else WEIGHT for name in problem.conditions})
+    weighting = ScalarWeighting(
+        {name: 1.0 if name == "D" else statement.weight for name in problem.conditions}
+    )
     curve = Curve(statement, job["seconds"])
     lbfgs = TorchOptimizer(
         torch.optim.LBFGS,
@@ -138,7 +142,10 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
         tolerance_grad=0.0,
         tolerance_change=0.0,
     )
-    stages = ((ADAM_SECONDS, TorchOptimizer(torch.optim.Adam, lr=1e-3)), (curve.seconds, lbfgs))
+    stages = (
+        (min(statement.adam, curve.seconds / 2), TorchOptimizer(torch.optim.Adam, lr=1e-3)),
+        (curve.seconds, lbfgs),
+    )
     with contextlib.redirect_stdout(sys.stderr):
         for seconds, optimizer in stages:
             solver = PhysicsInformedSingleModelSolver(problem, model, optimizer, weighting=weighting)

@@ -3,8 +3,8 @@
 Where DeepXDE's and PINA's documentation has soft conditions and hard ones, the hard ones are the better
 recipe (Poisson: 3e-6 against 8e-4 after 30 s), so that both are given those. Widths and the seconds of Adam
 are those with which DeepXDE came to 1e-3 first on Poisson and heat: (20, 20) of (20, 20), (32, 32), (64, 64)
-and (20, 20, 20), and about one of 0.04, 0.6, 2 and 4 s; other problems were not swept. What both share is
-here; how each differentiates is theirs.
+and (20, 20, 20), and about one of 0.04, 0.6, 2 and 4 s; other problems were not swept. The problems are in
+``pinn_cases.py``; how each peer differentiates is theirs.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from benchmarks.physics_reference import reference_at_points
+from pdeflow.problems import Problem
+from pdeflow.problems.domain import Design
+from pdeflow.problems.space_filling import space_filling
 
 TESTED = 101
 """Nodes along each axis at which errors are taken; in three dimensions a fifth of them."""
 
-
 ADAM_SECONDS = 1.0
-"""After them L-BFGS goes on."""
+"""After them L-BFGS goes on, if the statement does not say otherwise."""
 WEIGHT = 10.0
-"""Of values that are learned."""
+"""Of values that are learned, likewise."""
 
 
 class Derivatives(Protocol):
@@ -76,6 +81,12 @@ class Statement:
         Inside.
     learned
         Sides on which the values of the solution are learned instead, at a tenth as many points each.
+    weight
+        Of these.
+    adam
+        Seconds, half of all at most.
+    tests
+        Nodes along each axis at which errors are taken, those of the first test grid of our config.
     """
 
     lower: Mapping[str, float]
@@ -87,6 +98,9 @@ class Statement:
     hidden: tuple[int, ...] = (20, 20)
     points: int = 900
     learned: tuple[str, ...] = ()
+    weight: float = WEIGHT
+    adam: float = ADAM_SECONDS
+    tests: int = TESTED
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -107,111 +121,77 @@ class Statement:
         points[:, k] = (low if side[1] == "-" else high)[k]
         return points
 
+    def value(self, side: str, points: Tensor) -> Tensor:
+        """What is learned (N, 1) at points (N, d) on a side."""
+        return self.exact(self.coordinates(points))
+
+    def inside(self, seed: int) -> Tensor | None:
+        """Points (N, d) inside, where the peer does not draw them in the box."""
+        return None
+
     def tested(self) -> tuple[Tensor, Tensor]:
         """Points (N, d) of a grid, float64, and the solution there (N, 1)."""
-        n = TESTED if len(self.axes) < 3 else TESTED // 5 + 1
+        n = self.tests if len(self.axes) < 3 else self.tests // 5 + 1
         lines = [torch.linspace(self.lower[a], self.upper[a], n, dtype=torch.float64) for a in self.axes]
         points = torch.cartesian_prod(*lines)
         return points, self.exact(self.coordinates(points))
 
 
-def _sines(at: Coordinates, factors: Mapping[str, float]) -> Tensor:
-    product = torch.ones(())
-    for axis, factor in factors.items():
-        product = product * torch.sin(factor * math.pi * at[axis])
-    return product
+@dataclass(frozen=True, kw_only=True)
+class OnDomain(Statement):
+    """A problem on what is no box: peers get points that are drawn as ours are, and our reference to compare.
+
+    Parameters
+    ----------
+    problem
+        Ours, without parameters.
+    held
+        Values on its sides, all of which are learned; their keys are `learned`.
+    """
+
+    problem: Problem
+    held: Mapping[str, float]
+
+    def _design(self, *key: int) -> Design:
+        seed = np.random.SeedSequence(key)
+        return lambda n, dim: space_filling("sobol", n, dim, seed)
+
+    def inside(self, seed: int) -> Tensor:
+        """See `Statement.inside`."""
+        return torch.from_numpy(self.problem.domain.inside(self.points, self._design(seed, 0)))
+
+    def on(self, side: str, seed: int) -> Tensor:
+        """See `Statement.on`."""
+        points, _ = self.problem.domain.on_side(side, self.points // 10, self._design(seed, 1))
+        return torch.from_numpy(points)
+
+    def value(self, side: str, points: Tensor) -> Tensor:
+        """See `Statement.value`."""
+        return torch.full_like(points[:, :1], self.held[side])
+
+    def tested(self) -> tuple[Tensor, Tensor]:
+        """Points (N, d) inside, float64, and our reference there (N, 1)."""
+        return reference_at_points(self.problem)
 
 
-def _poisson() -> Statement:
-    def residual(f: Derivatives) -> Tensor:
-        sines = torch.sin(math.pi * f.at("x")) * torch.sin(math.pi * f.at("y"))
-        return f.d2("x") + f.d2("y") + 2 * math.pi**2 * sines
-
-    return Statement(
-        {"x": 0.0, "y": 0.0},
-        {"x": 1.0, "y": 1.0},
+def on_domain(
+    problem: Problem, held: Mapping[str, float], residual: Callable[[Derivatives], Tensor], points: int
+) -> OnDomain:
+    """The statement of a problem with these values on its sides."""
+    domain = problem.domain
+    return OnDomain(
+        dict(zip(domain.axes, domain.lower)),
+        dict(zip(domain.axes, domain.upper)),
         residual,
-        lambda at: _sines(at, {"x": 1, "y": 1}),
-        lambda at, out: at["x"] * (1 - at["x"]) * at["y"] * (1 - at["y"]) * out,
-    )
-
-
-def _heat() -> Statement:
-    a = 0.4
-    return Statement(
-        {"x": 0.0, "t": 0.0},
-        {"x": 1.0, "t": 1.0},
-        lambda f: f.d("t") - a * f.d2("x"),
-        lambda at: torch.exp(-a * math.pi**2 * at["t"]) * torch.sin(math.pi * at["x"]),
-        lambda at, out: torch.sin(math.pi * at["x"]) + at["t"] * at["x"] * (1 - at["x"]) * out,
-    )
-
-
-def _helmholtz(a1: int, a2: int) -> Statement:
-    def residual(f: Derivatives) -> Tensor:
-        sines = torch.sin(a1 * math.pi * f.at("x")) * torch.sin(a2 * math.pi * f.at("y"))
-        return f.d2("x") + f.d2("y") + f.u - (1 - (a1**2 + a2**2) * math.pi**2) * sines
-
-    return Statement(
-        {"x": -1.0, "y": -1.0},
-        {"x": 1.0, "y": 1.0},
-        residual,
-        lambda at: _sines(at, {"x": a1, "y": a2}),
-        lambda at, out: (1 - at["x"] ** 2) * (1 - at["y"] ** 2) * out,
+        lambda at: torch.from_numpy(problem.reference(torch.cat(list(at.values()), dim=1).numpy()))[:, None],
+        lambda at, out: out,
         hidden=(50, 50, 50, 50),
-        points=1600,
+        points=points,
+        learned=tuple(held),
+        adam=60.0,
+        problem=problem,
+        held=held,
     )
-
-
-def _klein_gordon() -> Statement:
-    def exact(at: Coordinates) -> Tensor:
-        x, y, t = at["x"], at["y"], at["t"]
-        return (x + y) * torch.cos(2 * t) + x * y * torch.sin(2 * t)
-
-    def residual(f: Derivatives) -> Tensor:
-        u = exact({axis: f.at(axis) for axis in "xyt"})
-        return f.d2("t") - f.d2("x") - f.d2("y") + f.u**2 - (u**2 - 4 * u)
-
-    def form(at: Coordinates, out: Tensor) -> Tensor:
-        x, y, t = at["x"], at["y"], at["t"]
-        soon = torch.tanh(t)  # t at first, and bounded
-        return x + y + 2 * x * y * soon + soon**2 * out
-
-    return Statement(
-        {"x": -1.0, "y": -1.0, "t": 0.0},
-        {"x": 1.0, "y": 1.0, "t": 10.0},
-        residual,
-        exact,
-        form,
-        hidden=(50, 50, 50, 50),
-        points=4000,
-        # The solution is linear in x and in y: a form that met the values on the sides would be the solution.
-        learned=("x-", "x+", "y-", "y+"),
-    )
-
-
-def _convection() -> Statement:
-    beta = 40.0
-    return Statement(
-        {"x": 0.0, "t": 0.0},
-        {"x": 2 * math.pi, "t": 1.0},
-        lambda f: f.d("t") + beta * f.d("x"),
-        lambda at: torch.sin(at["x"] - beta * at["t"]),
-        lambda at, out: torch.sin(at["x"]) + at["t"] * out,
-        lambda at: [torch.cos(at["x"]), torch.sin(at["x"]), at["t"]],
-        hidden=(50, 50, 50, 50),
-        points=2500,
-    )
-
-
-STATEMENTS: dict[str, Callable[[], Statement]] = {
-    "poisson": _poisson,
-    "heat": _heat,
-    "helmholtz_4_1": lambda: _helmholtz(4, 1),
-    "helmholtz_10_10": lambda: _helmholtz(10, 10),
-    "klein_gordon": _klein_gordon,
-    "convection_40": _convection,
-}
 
 
 class Curve:

@@ -1,0 +1,163 @@
+"""The problems of ``benchmarks.physics`` as a user of DeepXDE or PINA states them.
+
+Of Burgers, Allen-Cahn and the L, DeepXDE has examples: their widths and numbers of points are taken, and
+Adam has a minute, for there it has ten thousand steps and more. Allen-Cahn wraps around here, by the inputs,
+and has its start learned with the weight of ours: the form of u that the example has would keep a kink.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from benchmarks.peers.pinn_statement import Coordinates, Derivatives, Statement, on_domain
+from pdeflow.problems import CosineAllenCahn, LShapedPoisson, PoissonWithHoles, SineBurgers
+from pdeflow.problems.calculus import Names
+
+
+def _sines(at: Coordinates, factors: Mapping[str, float]) -> Tensor:
+    product = torch.ones(())
+    for axis, factor in factors.items():
+        product = product * torch.sin(factor * math.pi * at[axis])
+    return product
+
+
+def _poisson() -> Statement:
+    def residual(f: Derivatives) -> Tensor:
+        sines = torch.sin(math.pi * f.at("x")) * torch.sin(math.pi * f.at("y"))
+        return f.d2("x") + f.d2("y") + 2 * math.pi**2 * sines
+
+    return Statement(
+        {"x": 0.0, "y": 0.0},
+        {"x": 1.0, "y": 1.0},
+        residual,
+        lambda at: _sines(at, {"x": 1, "y": 1}),
+        lambda at, out: at["x"] * (1 - at["x"]) * at["y"] * (1 - at["y"]) * out,
+    )
+
+
+def _heat() -> Statement:
+    a = 0.4
+    return Statement(
+        {"x": 0.0, "t": 0.0},
+        {"x": 1.0, "t": 1.0},
+        lambda f: f.d("t") - a * f.d2("x"),
+        lambda at: torch.exp(-a * math.pi**2 * at["t"]) * torch.sin(math.pi * at["x"]),
+        lambda at, out: torch.sin(math.pi * at["x"]) + at["t"] * at["x"] * (1 - at["x"]) * out,
+    )
+
+
+def _helmholtz(a1: int, a2: int) -> Statement:
+    def residual(f: Derivatives) -> Tensor:
+        sines = torch.sin(a1 * math.pi * f.at("x")) * torch.sin(a2 * math.pi * f.at("y"))
+        return f.d2("x") + f.d2("y") + f.u - (1 - (a1**2 + a2**2) * math.pi**2) * sines
+
+    return Statement(
+        {"x": -1.0, "y": -1.0},
+        {"x": 1.0, "y": 1.0},
+        residual,
+        lambda at: _sines(at, {"x": a1, "y": a2}),
+        lambda at, out: (1 - at["x"] ** 2) * (1 - at["y"] ** 2) * out,
+        hidden=(50, 50, 50, 50),
+        points=1600,
+    )
+
+
+def _klein_gordon() -> Statement:
+    def exact(at: Coordinates) -> Tensor:
+        x, y, t = at["x"], at["y"], at["t"]
+        return (x + y) * torch.cos(2 * t) + x * y * torch.sin(2 * t)
+
+    def residual(f: Derivatives) -> Tensor:
+        u = exact({axis: f.at(axis) for axis in "xyt"})
+        return f.d2("t") - f.d2("x") - f.d2("y") + f.u**2 - (u**2 - 4 * u)
+
+    def form(at: Coordinates, out: Tensor) -> Tensor:
+        x, y, t = at["x"], at["y"], at["t"]
+        soon = torch.tanh(t)  # t at first, and bounded
+        return x + y + 2 * x * y * soon + soon**2 * out
+
+    return Statement(
+        {"x": -1.0, "y": -1.0, "t": 0.0},
+        {"x": 1.0, "y": 1.0, "t": 10.0},
+        residual,
+        exact,
+        form,
+        hidden=(50, 50, 50, 50),
+        points=4000,
+        # The solution is linear in x and in y: a form that met the values on the sides would be the solution.
+        learned=("x-", "x+", "y-", "y+"),
+    )
+
+
+def _convection() -> Statement:
+    beta = 40.0
+    return Statement(
+        {"x": 0.0, "t": 0.0},
+        {"x": 2 * math.pi, "t": 1.0},
+        lambda f: f.d("t") + beta * f.d("x"),
+        lambda at: torch.sin(at["x"] - beta * at["t"]),
+        lambda at, out: torch.sin(at["x"]) + at["t"] * out,
+        lambda at: [torch.cos(at["x"]), torch.sin(at["x"]), at["t"]],
+        hidden=(50, 50, 50, 50),
+        points=2500,
+    )
+
+
+def _burgers() -> Statement:
+    ours = SineBurgers()
+    return Statement(
+        {"x": -1.0, "t": 0.0},
+        {"x": 1.0, "t": 1.0},
+        lambda f: f.d("t") + f.u * f.d("x") - 0.01 / math.pi * f.d2("x"),
+        lambda at: ours.exact(Names("coordinate", at), None),
+        lambda at, out: -torch.sin(math.pi * at["x"]) + at["t"] * (1 - at["x"] ** 2) * out,
+        hidden=(20, 20, 20),
+        points=2540,
+        adam=60.0,
+        tests=201,
+    )
+
+
+def _allen_cahn() -> Statement:
+    ours = CosineAllenCahn()
+    return Statement(
+        {"x": -1.0, "t": 0.0},
+        {"x": 1.0, "t": 1.0},
+        lambda f: f.d("t") - 1e-4 * f.d2("x") + 5 * f.u**3 - 5 * f.u,
+        lambda at: ours.exact(Names("coordinate", at), None),
+        lambda at, out: out,
+        lambda at: [torch.cos(math.pi * at["x"]), torch.sin(math.pi * at["x"]), at["t"]],
+        hidden=(20, 20, 20),
+        points=8000,
+        learned=("t-",),
+        weight=100.0,
+        adam=60.0,
+        tests=200,
+    )
+
+
+def _l_shape() -> Statement:
+    return on_domain(LShapedPoisson(), {"outer": 0.0}, lambda f: -f.d2("x") - f.d2("y") - 1, points=1200)
+
+
+def _holes() -> Statement:
+    held = {"x-": 1.0, "x+": 1.0, "y-": 1.0, "y+": 1.0, "hole": 0.0}
+    return on_domain(PoissonWithHoles(), held, lambda f: -f.d2("x") - f.d2("y"), points=1500)
+
+
+STATEMENTS: dict[str, Callable[[], Statement]] = {
+    "poisson": _poisson,
+    "heat": _heat,
+    "helmholtz_4_1": lambda: _helmholtz(4, 1),
+    "helmholtz_10_10": lambda: _helmholtz(10, 10),
+    "klein_gordon": _klein_gordon,
+    "convection_40": _convection,
+    "burgers": _burgers,
+    "allen_cahn": _allen_cahn,
+    "l_shape": _l_shape,
+    "holes": _holes,
+}
