@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -21,6 +22,8 @@ class Case:
         Whether DeepXDE and PINA run it too.
     on_grid
         Whether errors are taken on a grid, by validation; else by `error_at_points.py`.
+    unknown
+        Of an inverse problem the parameter whose relative error it is, and what that is.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Case:
     seconds: float
     peers: bool = True
     on_grid: bool = True
+    unknown: tuple[str, float] | None = None
 
 
 CASES = (
@@ -39,6 +43,10 @@ CASES = (
     Case("convection_40", "convected_sine_time_windows", 1e-3, 300),
     Case("burgers", "sine_burgers_mlp", 1e-5, 600),
     Case("allen_cahn", "cosine_allen_cahn_mlp", 2e-5, 600),
+    Case("helmholtz_10_10", "sine_helmholtz_waves_gaussians", 7e-3, 600),
+    Case("flow_mixing", "flow_mixing_mlp", 3e-3, 600),
+    Case("nonlinear_diffusion", "spreading_bumps_mlp", 2.7e-3, 600),
+    Case("inverse_burgers", "observed_burgers_mlp", 1e-2, 120, unknown=("nu", 0.01 / math.pi)),
     Case("l_shape", "l_shaped_poisson_mlp", 1e-3, 300, on_grid=False),
     Case("holes", "poisson_with_holes_mlp", 1e-3, 300, on_grid=False),
 )

@@ -1,4 +1,4 @@
-"""Points in a domain that is no box, with our reference solution there: what all contenders are compared with.
+"""Points in a domain that is no box, with our reference there: what all contenders are compared with.
 
 A reference takes longer than some trainings, so it is taken once a run and kept in a file.
 """

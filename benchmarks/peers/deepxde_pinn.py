@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from deepxde.optimizers.config import LBFGS_options
 from torch import Tensor
 
 from benchmarks.peers.pinn_cases import STATEMENTS
-from benchmarks.peers.pinn_statement import Curve, Statement
+from benchmarks.peers.pinn_statement import Curve, Inverse, Statement
 
 ITERATIONS_A_LOOK = 20
 
@@ -29,8 +30,8 @@ ITERATIONS_A_LOOK = 20
 class Found:
     """`Derivatives`, by DeepXDE."""
 
-    def __init__(self, statement: Statement, x: Tensor, u: Tensor) -> None:
-        self.statement, self.x, self.u = statement, x, u
+    def __init__(self, statement: Statement, x: Tensor, u: Tensor, unknown: Tensor) -> None:
+        self.statement, self.x, self.u, self.unknown = statement, x, u, unknown
 
     def at(self, axis: str) -> Tensor:
         """The coordinate."""
@@ -49,9 +50,9 @@ class Found:
 class Look(deepxde.callbacks.Callback):
     """Fills the curve, and ends the training after so many seconds."""
 
-    def __init__(self, curve: Curve, seconds: float) -> None:
+    def __init__(self, curve: Curve, found: Callable[[Tensor], Tensor], seconds: float) -> None:
         super().__init__()
-        self.curve, self.seconds = curve, seconds
+        self.curve, self.found, self.seconds = curve, found, seconds
 
     def on_train_begin(self) -> None:
         """Start the clock."""
@@ -63,7 +64,7 @@ class Look(deepxde.callbacks.Callback):
 
     def on_epoch_end(self) -> None:
         """After a step of Adam, or some of L-BFGS."""
-        self.curve.look(self.model.net)
+        self.curve.look(self.found)
         if self.curve.taken >= self.seconds:
             self.model.stop_training = True
 
@@ -82,9 +83,11 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
         values = statement.value(side, points)
         conditions.append(deepxde.icbc.PointSetBC(points.numpy(), values.numpy()))
     inside = statement.inside(job["seed"])
+    inverse = isinstance(statement, Inverse)
+    unknown = deepxde.Variable(statement.start if inverse else 0.0)
     data = deepxde.data.PDE(
         box,
-        lambda x, u: statement.residual(Found(statement, x, u)),
+        lambda x, u: statement.residual(Found(statement, x, u, unknown)),
         conditions,
         num_domain=statement.points if inside is None else 0,
         train_distribution="Hammersley",
@@ -96,22 +99,24 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     net.apply_feature_transform(lambda x: torch.cat(statement.inputs(statement.coordinates(x)), dim=1))
     net.apply_output_transform(lambda x, out: statement.form(statement.coordinates(x), out))
     model = deepxde.Model(data, net)
+    found = (lambda points: unknown.reshape(1, 1)) if inverse else net
+    more = {"external_trainable_variables": unknown} if inverse else {}
     weights = [1.0, *[statement.weight] * len(conditions)]
     with contextlib.redirect_stdout(sys.stderr):
-        model.compile("adam", lr=1e-3, loss_weights=weights)
+        model.compile("adam", lr=1e-3, loss_weights=weights, **more)
         curve = Curve(statement, job["seconds"])
         model.train(
             iterations=10**9,
             display_every=10**9,
-            callbacks=[Look(curve, min(statement.adam, curve.seconds / 2))],
+            callbacks=[Look(curve, found, min(statement.adam, curve.seconds / 2))],
             verbose=0,
         )
         deepxde.optimizers.set_LBFGS_options(maxcor=100, gtol=0, maxiter=10**9)
         LBFGS_options["iter_per_step"] = ITERATIONS_A_LOOK
-        model.compile("L-BFGS", loss_weights=weights)
-        model.train(callbacks=[Look(curve, curve.seconds)], verbose=0)
+        model.compile("L-BFGS", loss_weights=weights, **more)
+        model.train(callbacks=[Look(curve, found, curve.seconds)], verbose=0)
     ended = curve.taken
-    curve.look(net, always=True)
+    curve.look(found, always=True)
     return {
         "curve": curve.looks,
         "seconds": ended,

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,20 +21,20 @@ from pina.domain import CartesianDomain
 from pina.equation import Equation
 from pina.operator import grad
 from pina.optim import TorchOptimizer
-from pina.problem import SpatialProblem
+from pina.problem import InverseProblem, SpatialProblem
 from pina.solver import PhysicsInformedSingleModelSolver
 from pina.weighting import ScalarWeighting
 from torch import Tensor, nn
 
 from benchmarks.peers.pinn_cases import STATEMENTS
-from benchmarks.peers.pinn_statement import Curve, Statement
+from benchmarks.peers.pinn_statement import Curve, Inverse, Statement
 
 
 class Found:
     """`Derivatives`, by PINA."""
 
-    def __init__(self, x: LabelTensor, u: LabelTensor) -> None:
-        self.x, self.labelled = x, u
+    def __init__(self, x: LabelTensor, u: LabelTensor, unknown: Tensor) -> None:
+        self.x, self.labelled, self.unknown = x, u, unknown
         self.u = u.as_subclass(Tensor)
 
     def at(self, axis: str) -> Tensor:
@@ -81,8 +82,8 @@ class Model(nn.Module):
 class Look(lightning.Callback):
     """Fills the curve, and ends the training after so many seconds."""
 
-    def __init__(self, curve: Curve, model: Model, seconds: float) -> None:
-        self.curve, self.model, self.seconds = curve, model, seconds
+    def __init__(self, curve: Curve, found: Callable[[Tensor], Tensor], seconds: float) -> None:
+        self.curve, self.found, self.seconds = curve, found, seconds
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Start the clock."""
@@ -94,7 +95,7 @@ class Look(lightning.Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *given: Any) -> None:
         """After a step."""
-        self.curve.look(self.model)
+        self.curve.look(self.found)
         if self.curve.taken >= self.seconds:
             trainer.should_stop = True
 
@@ -102,7 +103,15 @@ class Look(lightning.Callback):
 def problem_of(statement: Statement, seed: int) -> SpatialProblem:
     """With the residual in the box, and values on the sides where they are learned."""
     box = CartesianDomain({axis: [statement.lower[axis], statement.upper[axis]] for axis in statement.axes})
-    equation, inside = Equation(lambda x, u: statement.residual(Found(x, u))), statement.inside(seed)
+    inverse, nothing = isinstance(statement, Inverse), torch.zeros(1)
+
+    def of_known(x: LabelTensor, u: LabelTensor) -> Tensor:
+        return statement.residual(Found(x, u, nothing))
+
+    def of_unknown(x: LabelTensor, u: LabelTensor, unknown: dict[str, Tensor]) -> Tensor:
+        return statement.residual(Found(x, u, unknown["unknown"]))
+
+    equation, inside = Equation(of_unknown if inverse else of_known), statement.inside(seed)
     drawn = {"domain": "D"} if inside is None else {"input": LabelTensor(inside, list(statement.axes))}
     given: dict[str, Any] = {"D": Condition(**drawn, equation=equation)}
     for number, side in enumerate(statement.learned):
@@ -118,7 +127,15 @@ def problem_of(statement: Statement, seed: int) -> SpatialProblem:
         domains: ClassVar = {"D": box}
         conditions: ClassVar = given
 
-    return Stated()
+    if not inverse:
+        return Stated()
+
+    class StatedInverse(Stated, InverseProblem):
+        unknown_parameter_domain = CartesianDomain({"unknown": [0.0, statement.most]})
+
+    problem = StatedInverse()
+    problem.unknown_parameters["unknown"].data.fill_(statement.start)  # theirs is drawn
+    return problem
 
 
 def main(job: dict[str, Any]) -> dict[str, Any]:
@@ -134,6 +151,10 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     weighting = ScalarWeighting(
         {name: 1.0 if name == "D" else statement.weight for name in problem.conditions}
     )
+    found = model
+    if isinstance(problem, InverseProblem):
+        unknown = problem.unknown_parameters["unknown"]
+        found = lambda points: unknown.reshape(1, 1)  # noqa: E731
     curve = Curve(statement, job["seconds"])
     lbfgs = TorchOptimizer(
         torch.optim.LBFGS,
@@ -153,7 +174,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
                 solver,
                 accelerator="cpu",
                 devices=1,
-                callbacks=[Look(curve, model, seconds)],
+                callbacks=[Look(curve, found, seconds)],
                 max_epochs=10**6,
                 precision="64-true",
                 logger=False,
@@ -163,7 +184,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
             )
             trainer.train()
     ended = curve.taken
-    curve.look(model, always=True)
+    curve.look(found, always=True)
     return {
         "curve": curve.looks,
         "seconds": ended,

@@ -13,9 +13,19 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from benchmarks.peers.pinn_statement import Coordinates, Derivatives, Statement, on_domain
-from pdeflow.problems import CosineAllenCahn, LShapedPoisson, PoissonWithHoles, SineBurgers
+from benchmarks.peers.pinn_statement import Coordinates, Derivatives, Inverse, Statement, on_domain
+from pdeflow.problems import (
+    CosineAllenCahn,
+    FlowMixing,
+    LShapedPoisson,
+    ObservedBurgers,
+    PoissonWithHoles,
+    SineBurgers,
+    SpreadingBumps,
+)
 from pdeflow.problems.calculus import Names
+from pdeflow.problems.observed import observations
+from pdeflow.problems.spreading_bumps import bumps
 
 
 def _sines(at: Coordinates, factors: Mapping[str, float]) -> Tensor:
@@ -140,6 +150,64 @@ def _allen_cahn() -> Statement:
     )
 
 
+def _flow_mixing() -> Statement:
+    ours = FlowMixing()
+
+    def residual(f: Derivatives) -> Tensor:
+        x, y = f.at("x"), f.at("y")
+        turning = ours.turning(Names("coordinate", {"x": x, "y": y}))
+        return f.d("t") - turning * y * f.d("x") + turning * x * f.d("y")
+
+    return Statement(
+        {"x": -4.0, "y": -4.0, "t": 0.0},
+        {"x": 4.0, "y": 4.0, "t": 4.0},
+        residual,
+        lambda at: ours.exact(Names("coordinate", at), None),
+        lambda at, out: -torch.tanh(at["y"] / 2) + at["t"] * out,
+        hidden=(50, 50, 50, 50),
+        points=5000,
+        learned=("x-", "x+", "y-", "y+"),
+    )
+
+
+def _nonlinear_diffusion() -> Statement:
+    ours = SpreadingBumps()
+
+    def residual(f: Derivatives) -> Tensor:
+        return f.d("t") - 0.05 * (f.d("x") ** 2 + f.d("y") ** 2 + f.u * (f.d2("x") + f.d2("y")))
+
+    return Statement(
+        {"x": -1.0, "y": -1.0, "t": 0.0},
+        {"x": 1.0, "y": 1.0, "t": 1.0},
+        residual,
+        lambda at: ours.exact(Names("coordinate", at), None),
+        lambda at, out: bumps(Names("coordinate", at)) + at["t"] * out,
+        hidden=(50, 50, 50, 50),
+        points=4000,
+        learned=("x-", "x+", "y-", "y+"),
+    )
+
+
+def _inverse_burgers() -> Statement:
+    forward, ours = _burgers(), ObservedBurgers()
+    (_, observed), *_ = observations(ours)
+    table = torch.from_numpy(observed.table)
+    return Inverse(
+        forward.lower,
+        forward.upper,
+        lambda f: f.d("t") + f.u * f.d("x") - f.unknown * f.d2("x"),
+        forward.exact,
+        forward.form,
+        hidden=forward.hidden,
+        points=forward.points,
+        learned=("measured",),
+        start=0.05,
+        most=1.0,
+        truth=0.01 / math.pi,
+        measured=(table[:, :2], table[:, 2:]),
+    )
+
+
 def _l_shape() -> Statement:
     return on_domain(LShapedPoisson(), {"outer": 0.0}, lambda f: -f.d2("x") - f.d2("y") - 1, points=1200)
 
@@ -158,6 +226,9 @@ STATEMENTS: dict[str, Callable[[], Statement]] = {
     "convection_40": _convection,
     "burgers": _burgers,
     "allen_cahn": _allen_cahn,
+    "flow_mixing": _flow_mixing,
+    "nonlinear_diffusion": _nonlinear_diffusion,
+    "inverse_burgers": _inverse_burgers,
     "l_shape": _l_shape,
     "holes": _holes,
 }

@@ -1,15 +1,14 @@
 """Equations as a user of another framework writes them: a residual, and a form that meets the conditions.
 
 Where DeepXDE's and PINA's documentation has soft conditions and hard ones, the hard ones are the better
-recipe (Poisson: 3e-6 against 8e-4 after 30 s), so that both are given those. Widths and the seconds of Adam
-are those with which DeepXDE came to 1e-3 first on Poisson and heat: (20, 20) of (20, 20), (32, 32), (64, 64)
-and (20, 20, 20), and about one of 0.04, 0.6, 2 and 4 s; other problems were not swept. The problems are in
-``pinn_cases.py``; how each peer differentiates is theirs.
+recipe (Poisson: 3e-6 against 8e-4 after 30 s), so that both are given those where a form is at hand. Widths
+and the seconds of Adam are those with which DeepXDE came to 1e-3 first on Poisson and heat: (20, 20) of (20,
+20), (32, 32), (64, 64) and (20, 20, 20), and about one of 0.04, 0.6, 2 and 4 s; other problems were not
+swept. The problems are in ``pinn_cases.py``; how each peer differentiates is theirs.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,6 +36,8 @@ class Derivatives(Protocol):
     """The field at the points of a batch, each (N, 1)."""
 
     u: Tensor
+    unknown: Tensor
+    """Of an inverse problem the number that is looked for."""
 
     def at(self, axis: str) -> Tensor:
         """The coordinate."""
@@ -135,6 +136,38 @@ class Statement:
         lines = [torch.linspace(self.lower[a], self.upper[a], n, dtype=torch.float64) for a in self.axes]
         points = torch.cartesian_prod(*lines)
         return points, self.exact(self.coordinates(points))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inverse(Statement):
+    """A problem with a number that is looked for, and values that were measured.
+
+    Parameters
+    ----------
+    start, most
+        Of the number, which is positive.
+    truth
+        What it is.
+    measured
+        Points (N, d) and values (N, 1), learned like those of a side.
+    """
+
+    start: float
+    most: float
+    truth: float
+    measured: tuple[Tensor, Tensor]
+
+    def on(self, side: str, seed: int) -> Tensor:
+        """See `Statement.on`: where it was measured."""
+        return self.measured[0]
+
+    def value(self, side: str, points: Tensor) -> Tensor:
+        """See `Statement.value`."""
+        return self.measured[1]
+
+    def tested(self) -> tuple[Tensor, Tensor]:
+        """No points, and the number: what is compared is no field."""
+        return torch.empty(0, len(self.axes)), torch.tensor([[self.truth]], dtype=torch.float64)
 
 
 @dataclass(frozen=True, kw_only=True)

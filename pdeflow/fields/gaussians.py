@@ -58,7 +58,9 @@ class Gaussians(Field):
     sigma
         Width at the start, along every axis.
     hidden
-        Width of the network's layer; 0 for none, when u is an affine map of the features.
+        Width of the network's layer; 0 for none, when u is an affine map of the features, and the weights are
+        given values by the statement before the first step of training
+        (:func:`~pdeflow.training.last_layer.fit_last_layer`).
     covariance
         ``"diagonal"`` or ``"full"``.
 
@@ -118,6 +120,11 @@ class Gaussians(Field):
             self.shear = nn.Parameter(torch.zeros(features, gaussians, self.dim * (self.dim - 1) // 2))
         widths = [features, hidden, components] if hidden else [features, components]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+
+    @property
+    def linear_parameters(self) -> tuple[str, ...]:
+        """See :attr:`Field.linear_parameters`: without a hidden layer the weights of the Gaussians."""
+        return () if len(self.layers) > 1 else ("weights", "layers.0.bias")
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`."""

@@ -42,6 +42,7 @@ from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.finite_volumes import CellTrajectory
 from pdeflow.problems.fisher import Fisher
+from pdeflow.problems.flow_mixing import FlowMixing
 from pdeflow.problems.gaussian_bumps import GaussianBumps
 from pdeflow.problems.gray_scott import GrayScott
 from pdeflow.problems.grid_function import evaluate
@@ -64,6 +65,7 @@ from pdeflow.problems.navier_stokes import NavierStokes
 from pdeflow.problems.newton import NonlinearSolution, newton
 from pdeflow.problems.nonlinear_poisson import NonlinearPoisson
 from pdeflow.problems.observed import Observed
+from pdeflow.problems.observed_burgers import ObservedBurgers
 from pdeflow.problems.p_laplace import PLaplace
 from pdeflow.problems.parabolic_equation import ParabolicEquation
 from pdeflow.problems.parameter import Parameter
@@ -83,6 +85,7 @@ from pdeflow.problems.sine_burgers import SineBurgers
 from pdeflow.problems.sine_helmholtz import SineHelmholtz
 from pdeflow.problems.sine_poisson import SinePoisson
 from pdeflow.problems.sine_waves import SineWaves
+from pdeflow.problems.spreading_bumps import SpreadingBumps
 from pdeflow.problems.stefan import Stefan
 from pdeflow.problems.thresholded_bumps import ThresholdedBumps
 
@@ -113,6 +116,7 @@ __all__ = [
     "Domain",
     "Evolution",
     "Fisher",
+    "FlowMixing",
     "GaussianBumps",
     "GaussianField",
     "GrayScott",
@@ -141,6 +145,7 @@ __all__ = [
     "NonlinearSolution",
     "NotLinear",
     "Observed",
+    "ObservedBurgers",
     "PLaplace",
     "ParabolicEquation",
     "Parameter",
@@ -159,6 +164,7 @@ __all__ = [
     "SineHelmholtz",
     "SinePoisson",
     "SineWaves",
+    "SpreadingBumps",
     "Stefan",
     "System",
     "ThresholdedBumps",

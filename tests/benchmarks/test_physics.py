@@ -15,13 +15,14 @@ from torch import Tensor
 from benchmarks import physics, physics_reference, readme
 from benchmarks.error_at_points import ErrorAtPoints
 from benchmarks.peers.pinn_cases import STATEMENTS
-from benchmarks.peers.pinn_statement import Curve, OnDomain, Statement
+from benchmarks.peers.pinn_statement import Curve, Inverse, OnDomain, Statement
 from benchmarks.physics_cases import CASES
 from benchmarks.physics_conditioning import kappas
 from benchmarks.result import ROOT
 from pdeflow.fields import MLP
-from pdeflow.problems import Dirichlet, LShapedPoisson
+from pdeflow.problems import Dirichlet, LShapedPoisson, ObservedBurgers, Problem, SpreadingBumps
 from pdeflow.problems.conditions import by_side
+from pdeflow.problems.observed import observations
 from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed, TrainingTask
 
 
@@ -30,6 +31,8 @@ class ByAutograd:
 
     def __init__(self, statement: Statement, x: Tensor, u) -> None:
         self.x, self.statement = x.requires_grad_(), statement
+        number = statement.truth if isinstance(statement, Inverse) else math.nan
+        self.unknown = torch.tensor(number, dtype=torch.float64)
         self.u = u(statement.coordinates(self.x))
 
     def at(self, axis: str) -> Tensor:
@@ -56,13 +59,16 @@ def some_points(statement: Statement) -> Tensor:
 
 
 BOXES = [name for name, state in STATEMENTS.items() if not isinstance(state(), OnDomain)]
+CASE = {case.name: case for case in CASES}
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 DOMAINS = [name for name in STATEMENTS if name not in BOXES]
-NEAR = {"burgers": 1e-6, "allen_cahn": 1e-4}
+NEAR = {"burgers": 1e-6, "inverse_burgers": 1e-6, "allen_cahn": 1e-4}
 """What is left of the residual where the solution is no formula."""
+TABLES = {"nonlinear_diffusion": SpreadingBumps}
+"""Of which there are splines, not differentiable."""
 
 
-@pytest.mark.parametrize("case", BOXES)
+@pytest.mark.parametrize("case", [name for name in BOXES if name not in TABLES])
 def test_solutions_of_the_peers_statements_have_no_residual(case: str) -> None:
     statement = STATEMENTS[case]()
     found = ByAutograd(statement, some_points(statement), statement.exact)
@@ -91,6 +97,35 @@ def test_forms_of_the_peers_meet_the_conditions(case: str) -> None:
             )
 
 
+def residuals_agree(statement: Statement, problem: Problem, points: Tensor) -> None:
+    """Of a function that solves neither."""
+
+    def wave(x: Tensor) -> Tensor:
+        return torch.sin(3 * x[:, :1]) * torch.exp(x[:, 1:].sum(dim=1, keepdim=True))
+
+    theirs = ByAutograd(statement, points.clone(), lambda at: wave(torch.cat(list(at.values()), dim=1)))
+    ours = problem.residual_at_points(lambda x: wave(x).squeeze(-1), points, {})
+    torch.testing.assert_close(statement.residual(theirs), ours.reshape(-1, 1))
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_peers_are_told_our_equation(case: str) -> None:
+    statement = STATEMENTS[case]()
+    residuals_agree(statement, TABLES[case](), some_points(statement))
+
+
+def test_peers_are_given_our_measurements() -> None:
+    statement, problem = STATEMENTS["inverse_burgers"](), ObservedBurgers()
+    assert isinstance(statement, Inverse)
+    (_, observed), *_ = observations(problem)
+    points = statement.on("measured", seed=5)
+    assert torch.equal(
+        torch.cat([points, statement.value("measured", points)], 1), torch.tensor(observed.table)
+    )
+    _, truth = statement.tested()
+    assert float(truth) == dict([CASE["inverse_burgers"].unknown])["nu"]
+
+
 @pytest.mark.parametrize("case", DOMAINS)
 def test_peers_are_told_of_a_domain_what_ours_is(case: str) -> None:
     """Residuals of a function agree, and sides have the values of our conditions, at points of the domain."""
@@ -100,12 +135,7 @@ def test_peers_are_told_of_a_domain_what_ours_is(case: str) -> None:
     assert problem.domain.contains(inside.numpy()).all()
     assert abs(len(inside) - statement.points) < 0.02 * statement.points
 
-    def wave(x: Tensor) -> Tensor:
-        return torch.sin(3 * x[:, :1]) * torch.exp(x[:, 1:])
-
-    theirs = ByAutograd(statement, inside[:20].clone(), lambda at: wave(torch.cat(list(at.values()), dim=1)))
-    ours = problem.residual_at_points(lambda x: wave(x).squeeze(-1), inside[:20], {})
-    torch.testing.assert_close(statement.residual(theirs), ours.reshape(-1, 1))
+    residuals_agree(statement, problem, inside[:20])
     assert set(statement.learned) == set(problem.domain.sides)
     conditions = by_side(problem.conditions, problem.domain)
     for side in statement.learned:
@@ -224,6 +254,9 @@ def test_the_summary() -> None:
     assert rows[2]["error"] == "not measured"
     lost = [physics.row(heat, "pdeflow", [told([(4.0, 1e-2)])]), *rows[4:]]
     assert "speedup_to_1e3_heat" not in physics.summarise(lost)  # nobody came there
+    sought = physics.row(CASE["inverse_burgers"], "pdeflow", [told([(4.0, 1e-4)], 2e-2)])
+    assert sought["to_1e3_s"] == "-"
+    assert physics.summarise([sought])["worst_reach"] == pytest.approx(2.0)
     lost[1] = physics.row(
         heat, "DeepXDE", [told([(9.0, 1e-4)]), {"failure": "killed"}, {"failure": "killed"}]
     )
@@ -252,11 +285,15 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("package", "module"), list(physics.PEERS.values()))
-def test_peers_learn(package: str, module: str) -> None:
+@pytest.mark.parametrize("case", ["poisson", "inverse_burgers", "l_shape"])
+def test_peers_learn(
+    package: str, module: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Conditions in the form, an unknown number, and a domain that is no box."""
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    physics.FOLDER.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(physics, "FOLDER", tmp_path)
     name = next(name for name, found in physics.PEERS.items() if found == (package, module))
-    found = physics.peer(name, CASES[0], 0, 3.0)
+    found = physics.peer(name, CASE[case], 0, 3.0)
     assert "failure" not in found, found
-    assert found["error"] < found["curve"][0][1] / 2
+    assert found["error"] < 0.9 * found["curve"][0][1]

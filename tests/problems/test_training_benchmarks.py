@@ -10,9 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from pdeflow.problems import CosineAllenCahn, Problem, SineBurgers
+from pdeflow.errors import InvalidInput
+from pdeflow.problems import (
+    CosineAllenCahn,
+    FlowMixing,
+    ObservedBurgers,
+    Problem,
+    SineBurgers,
+    SpreadingBumps,
+)
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.cosine_allen_cahn import INSTANTS
+from pdeflow.problems.observed import observations
+from pdeflow.problems.spreading_bumps import march
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "burgers.npz"
 
@@ -84,3 +94,54 @@ def test_allen_cahn_stays_between_its_phases() -> None:
     values = exact(CosineAllenCahn(), points(CosineAllenCahn(), 500, 0.9))
     assert -1 - 1e-9 <= float(values.min()) <= -0.999
     assert 0.99 <= float(values.max()) <= 1 + 1e-9
+
+
+def test_the_front_is_wound_up() -> None:
+    problem = FlowMixing()
+    torch.manual_seed(0)
+    x = torch.tensor([8.0, 8.0, 4.0]) * (torch.rand(300, 3) - torch.tensor([0.5, 0.5, 0.0]))
+    x[0] = 0.0  # on the axis
+
+    def solution(points: Tensor) -> Tensor:
+        return problem.exact(Names("coordinate", dict(zip("xyt", points.unbind(1)))), None)
+
+    assert float(problem.residual_at_points(solution, x.double(), {}).detach().abs().max()) <= 1e-12
+    turned = problem.turning(Names("coordinate", {"x": torch.linspace(0, 4, 400), "y": torch.zeros(400)}))
+    assert float((turned * torch.linspace(0, 4, 400)).max()) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_the_reference_of_the_bumps_converges() -> None:
+    """With the square of the spacing, which is why it is extrapolated."""
+    coarse, middle, fine = (march(n, 0.1)[-1][:: (n - 1) // 25, :: (n - 1) // 25] for n in (26, 51, 101))
+    first, second = (coarse - fine).norm(), (middle - fine).norm()
+    assert float(first / second) == pytest.approx(5.0, rel=0.2)  # (16 - 1) / (4 - 1)
+    assert float(second / fine.norm()) <= 5e-3
+
+
+def test_the_bumps_start_as_stated_and_vanish_around() -> None:
+    problem = SpreadingBumps(stop=0.05)
+
+    def solution(points: Tensor) -> Tensor:
+        return problem.exact(Names("coordinate", dict(zip("xyt", points.unbind(1)))), None)
+
+    x = torch.tensor([[-0.5, -0.1, 0.0], [-0.5, -0.1, 0.01], [1.0, 0.2, 0.0], [0.3, -1.0, 0.05]]).double()
+    start, soon, *sides = solution(x).tolist()
+    # alpha (|grad u|^2 + u laplace u) at the top of the second bump, of which the others are far
+    rate = 0.05 * start * (-2 * 2 * 15 * 0.4)
+    assert start == pytest.approx(0.4, rel=1e-2)
+    assert (soon - start) / 0.01 == pytest.approx(rate, rel=0.15)
+    assert sides == [0.0, 0.0]
+
+
+def test_measurements_are_of_the_solution_with_errors() -> None:
+    (_, observed), *_ = observations(ObservedBurgers(measurements=4000, noise=0.02, seed=3))
+    points, values = np.asarray(observed.points), np.asarray(observed.values)
+    errors = values - exact(SineBurgers(), torch.from_numpy(points)).numpy()
+    assert errors.std() == pytest.approx(0.02, rel=0.05)
+    assert abs(errors.mean()) < 2e-3
+    (_, again), *_ = observations(ObservedBurgers(measurements=4000, noise=0.02, seed=3))
+    assert np.array_equal(observed.table, again.table)
+    with pytest.raises(InvalidInput, match=r"problem.measurements: got 0"):
+        ObservedBurgers(measurements=0)
+    with pytest.raises(InvalidInput, match=r"problem.noise: got -1"):
+        ObservedBurgers(noise=-1.0)

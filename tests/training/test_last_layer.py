@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pdeflow.fields import MLP, Field, PirateNet
+from pdeflow.fields import MLP, Field, Gaussians, PirateNet
 from pdeflow.problems import ConvectedSine, KleinGordon, Problem, SineHelmholtz, SinePoisson
 from pdeflow.training import Collocation, PhysicsInformed, TrainingTask
 from pdeflow.training.last_layer import fit_last_layer
@@ -23,7 +24,7 @@ LOG = "lightning.pytorch.utilities.rank_zero"
 
 
 def stated(
-    problem: Problem, kind: type[Field] = PirateNet, hard: bool = True
+    problem: Problem, kind: Callable[..., Field] = PirateNet, hard: bool = True
 ) -> tuple[PhysicsInformed, Field, dict[str, Any]]:
     torch.manual_seed(0)
     objective, data = PhysicsInformed(problem, hard=hard).double(), Collocation(problem, inside=300)
@@ -55,6 +56,19 @@ def test_of_a_linear_statement_it_is_the_minimum(problem: Problem, hard: bool) -
     for name, p in field.named_parameters():
         if name in others:
             torch.testing.assert_close(p, others[name], rtol=0, atol=0)
+
+
+def test_gaussians_are_solved_for_where_no_layer_is_on_top() -> None:
+    """A second step finds nothing more; with a layer on top there is none."""
+    objective, field, batch = stated(SinePoisson(), partial(Gaussians, gaussians=40, features=2, hidden=0))
+    before = loss_of(objective, field, batch)
+    assert fit_last_layer(objective, field, batch)
+    after = loss_of(objective, field, batch)
+    assert after < 1e-2 * before
+    fit_last_layer(objective, field, batch)
+    assert loss_of(objective, field, batch) > 0.99 * after
+    objective, field, batch = stated(SinePoisson(), partial(Gaussians, gaussians=40, hidden=8))
+    assert not fit_last_layer(objective, field, batch)
 
 
 def test_of_another_statement_the_loss_falls(caplog: pytest.LogCaptureFixture) -> None:

@@ -26,6 +26,7 @@ from pdeflow.problems import (
     D,
     Darcy,
     Dirichlet,
+    FlowMixing,
     HeatedRod,
     ImpedanceHelmholtz,
     Initial,
@@ -150,6 +151,7 @@ def fitted(
         (SineHelmholtz(1, 1), PirateNet, 1e-3),
         (SineBurgers(viscosity=0.1), MLP, 3e-2),
         (KovasznayFlow(), MLP, 1e-2),
+        (FlowMixing(stop=0.5), MLP, 2e-2),
     ],
     ids=lambda value: value.name if isinstance(value, Problem) else getattr(value, "__name__", ""),
 )
