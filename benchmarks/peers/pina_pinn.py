@@ -1,7 +1,8 @@
 """A PINN of PINA: ``python -m benchmarks.peers.pina_pinn JOB.json``.
 
 Its documented way: conditions by the form of the model, or as points with values, Latin hypercube points,
-Adam at 1e-3, then a second Trainer with torch's L-BFGS, in float64, until the seconds are over.
+Adam at 1e-3, then a second Trainer with torch's L-BFGS, in float64, until the seconds are over; of an inverse
+problem Adam alone.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def problem_of(statement: Statement, seed: int) -> SpatialProblem:
     class Stated(SpatialProblem):
         output_variables: ClassVar = ["u"]
         spatial_domain = box
-        domains: ClassVar = {"D": box}
+        domains: ClassVar = {"D": box} if inside is None else {}
         conditions: ClassVar = given
 
     if not inverse:
@@ -163,10 +164,10 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
         tolerance_grad=0.0,
         tolerance_change=0.0,
     )
-    stages = (
-        (min(statement.adam, curve.seconds / 2), TorchOptimizer(torch.optim.Adam, lr=1e-3)),
-        (curve.seconds, lbfgs),
-    )
+    adam = TorchOptimizer(torch.optim.Adam, lr=1e-3)
+    stages = [(min(statement.adam, curve.seconds / 2), adam), (curve.seconds, lbfgs)]
+    if isinstance(problem, InverseProblem):  # has two groups of parameters, which L-BFGS does not take
+        stages = [(curve.seconds, adam)]
     with contextlib.redirect_stdout(sys.stderr):
         for seconds, optimizer in stages:
             solver = PhysicsInformedSingleModelSolver(problem, model, optimizer, weighting=weighting)

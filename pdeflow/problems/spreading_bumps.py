@@ -49,9 +49,9 @@ class SpreadingBumps(Problem):
         """The reference, of tensors: cubic splines between its nodes."""
         x, y, t = torch.broadcast_tensors(*(torch.as_tensor(c) for c in (at.x, at.y, at.t)))
         stop = self.domain.upper[2]
-        places = torch.stack([(x + 1) / 2, (y + 1) / 2, t / stop]).cpu().double().flatten(1).numpy()
+        places = torch.stack([c.flatten() for c in ((x + 1) / 2, (y + 1) / 2, t / stop)]).cpu().double()
         sizes = np.array([NODES, NODES, INSTANTS]) - 1.0
-        values = map_coordinates(reference(stop), places * sizes[:, None], order=3, prefilter=False)
+        values = map_coordinates(reference(stop), places.numpy() * sizes[:, None], order=3, prefilter=False)
         solution = torch.from_numpy(values).to(x).reshape(x.shape)
         around = torch.maximum(x.abs(), y.abs()) >= 1
         return torch.where(around, 0.0, torch.where(t > 0, solution, bumps(at)))

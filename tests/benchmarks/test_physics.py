@@ -285,7 +285,14 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("package", "module"), list(physics.PEERS.values()))
-@pytest.mark.parametrize("case", ["poisson", "inverse_burgers", "l_shape"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "poisson",
+        pytest.param("inverse_burgers", marks=pytest.mark.slow),
+        pytest.param("l_shape", marks=pytest.mark.slow),
+    ],
+)
 def test_peers_learn(
     package: str, module: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

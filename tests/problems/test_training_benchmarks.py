@@ -131,6 +131,8 @@ def test_the_bumps_start_as_stated_and_vanish_around() -> None:
     assert start == pytest.approx(0.4, rel=1e-2)
     assert (soon - start) / 0.01 == pytest.approx(rate, rel=0.15)
     assert sides == [0.0, 0.0]
+    one = problem.exact(Names("coordinate", {"x": x[1, 0], "y": x[1, 1], "t": x[1, 2]}), None)
+    assert float(one) == soon
 
 
 def test_measurements_are_of_the_solution_with_errors() -> None:
