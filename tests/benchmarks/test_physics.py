@@ -123,7 +123,7 @@ def test_peers_are_given_our_measurements() -> None:
         torch.cat([points, statement.value("measured", points)], 1), torch.tensor(observed.table)
     )
     _, truth = statement.tested()
-    assert float(truth) == dict([CASE["inverse_burgers"].unknown])["nu"]
+    assert CASE["inverse_burgers"].unknown == ("nu", float(truth))
 
 
 @pytest.mark.parametrize("case", DOMAINS)
