@@ -4,6 +4,7 @@ from pdeflow.fields.field import Field
 from pdeflow.fields.fourier_features import FourierFeatures
 from pdeflow.fields.gaussians import Gaussians
 from pdeflow.fields.hard_conditions import HardConditions
+from pdeflow.fields.lagrangian import Lagrangian
 from pdeflow.fields.mlp import MLP
 from pdeflow.fields.pirate_net import PirateNet
 from pdeflow.fields.separable import Separable
@@ -15,6 +16,7 @@ __all__ = [
     "FourierFeatures",
     "Gaussians",
     "HardConditions",
+    "Lagrangian",
     "PirateNet",
     "Separable",
     "TimeWindows",

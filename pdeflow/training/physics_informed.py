@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import Field, FourierFeatures
+from pdeflow.fields import Field, FourierFeatures, Lagrangian
+from pdeflow.fields.lagrangian import transport_velocity
 from pdeflow.fields.operator_preconditioner import symbol_preconditioner
 from pdeflow.problems import Problem
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
@@ -206,6 +207,8 @@ class PhysicsInformed(Objective):
             raise InvalidInput("model.components", network.out_channels, expected, hint)
         if self.precondition:
             self._rescale(network)
+        if isinstance(network, Lagrangian) and network.velocity is None:
+            network.follow(transport_velocity(self.problem, self._start()))
         if self.time_course is not None:
             residual, unknown = self.statements[INSIDE], tuple(self.unknown.start)
             self.time_course.attach(self.problem, residual, unknown, network)
@@ -217,8 +220,11 @@ class PhysicsInformed(Objective):
             expected = f"false for {type(network).__name__}: symbols are of waves"
             hint = "Take the model FourierFeatures, or LevenbergMarquardt, which preconditions any model."
             raise InvalidInput("objective.precondition", True, expected, hint)
-        parameters = self.problem.complete_parameters({name: float(p) for name, p in self.found().items()})
-        network.rescale(symbol_preconditioner(self.problem, network.wave_vectors, parameters))
+        network.rescale(symbol_preconditioner(self.problem, network.wave_vectors, self._start()))
+
+    def _start(self) -> dict[str, Any]:
+        """All parameters by name, unknown ones as they are: at the start, where the field is made."""
+        return self.problem.complete_parameters({name: float(p) for name, p in self.found().items()})
 
     def piecewise(
         self, field: Field, points: Mapping[str, Tensor], axes: Axes | None = None
