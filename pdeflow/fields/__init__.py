@@ -8,6 +8,7 @@ from pdeflow.fields.lagrangian import Lagrangian
 from pdeflow.fields.mlp import MLP
 from pdeflow.fields.pirate_net import PirateNet
 from pdeflow.fields.separable import Separable
+from pdeflow.fields.subdomains import Subdomains
 from pdeflow.fields.time_windows import TimeWindows
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "Lagrangian",
     "PirateNet",
     "Separable",
+    "Subdomains",
     "TimeWindows",
 ]

@@ -74,9 +74,8 @@ def _moved(problem: Problem, held: Values, lift: sympy.Expr, network: Lagrangian
     at = symbolic.coordinates(problem)
     since = at[TIME] - network.lower[-1]
     places = list(at.values())[:-1]
-    moved = {x: x - c * since for x, c in zip(places, network.velocity)}
-    carried: Any = lift.subs(moved, simultaneous=True)
-    return carried
+    stated: Any = lift
+    return stated.subs({x: x - c * since for x, c in zip(places, network.velocity)}, simultaneous=True)
 
 
 def _form(problem: Problem, held: Values) -> tuple[sympy.Expr, sympy.Expr]:
