@@ -106,7 +106,7 @@ def test_a_wave_that_networks_fail_on_is_learned_in_seconds(problem: Any, hard: 
     domain = problem.domain
     model = Lagrangian(domain.lower, domain.upper, periodic=domain.periodic, widths=(12, 12))
     task, _ = run(
-        PhysicsInformed(problem, hard=hard), lambda p: LevenbergMarquardt(p), epochs=15, model=model
+        PhysicsInformed(problem, hard=hard), lambda p: LevenbergMarquardt(p), epochs=10, model=model
     )
     torch.manual_seed(3)
     low, high = (torch.tensor(ends, dtype=torch.float64) for ends in (domain.lower, domain.upper))

@@ -155,9 +155,9 @@ def test_the_jacobian_is_that_of_automatic_differentiation(problem: Problem, har
 @pytest.mark.parametrize(
     ("problem", "subdomains", "optimizer", "epochs", "error"),
     [
-        (SinePoisson(), [2, 2], LevenbergMarquardt, 10, 1e-3),
+        (SinePoisson(), [2, 2], LevenbergMarquardt, 4, 5e-3),
         (SinePoisson(1), [2], SSBroyden, 2, 1e-4),
-        (ConvectedSine(beta=1.0), [2, 2], LevenbergMarquardt, 10, 1e-2),
+        (ConvectedSine(beta=1.0), [2, 2], LevenbergMarquardt, 6, 2e-2),
     ],
 )
 def test_known_solutions_are_found(
@@ -180,7 +180,7 @@ def test_the_flux_is_what_is_continuous() -> None:
     """A slope that jumps tenfold at the interface, and a flux that does not."""
     problem = LayeredConduction()
     task, _ = run(
-        PhysicsInformed(problem), LevenbergMarquardt, epochs=15, model=parts(problem, [2, 1], (10,)).float()
+        PhysicsInformed(problem), LevenbergMarquardt, epochs=8, model=parts(problem, [2, 1], (10,)).float()
     )
     y = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
     points = torch.stack([torch.full_like(y, 0.5), y], dim=1)
