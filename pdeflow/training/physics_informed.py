@@ -156,7 +156,7 @@ class PhysicsInformed(Objective):
         self.interfaces = InterfaceConditions(self.problem, self.statements[INSIDE], field)
         self.statements |= self.interfaces.statements
         self.conditions |= self.interfaces.statements
-        if self.balance is not None:
+        if self.balance is not None and len(self.balance.weights) != len(self.statements):
             self.balance.begin(len(self.statements))
 
     def _begin_course(self, course: TimeCourse | None) -> None:
