@@ -25,6 +25,7 @@ from pdeflow.fields import (
     HardConditions,
     PirateNet,
     Separable,
+    Subdomains,
     TimeWindows,
 )
 from pdeflow.operators import FNO
@@ -52,6 +53,8 @@ def made(kind: str = "hard") -> Field:
     if kind == "windows":
         network = TimeWindows(LOWER, UPPER, windows=3, widths=(5,)).double().eval()
         network.train_window(1)
+    elif kind == "subdomains":
+        network = Subdomains(LOWER, UPPER, subdomains=[2, [0.1]], widths=(5,)).double()
     elif kind != "hard":
         return network
     return HardConditions(network, [sympy.exp(-0.1 * T) * sympy.cos(X)], [T * (1 - X**2)], {"x": X, "t": T})
@@ -69,7 +72,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "kind", ["hard", "mlp", "gaussians", "full", "separable", "pirate", "fourier", "two", "windows"]
+    "kind",
+    ["hard", "mlp", "gaussians", "full", "separable", "pirate", "fourier", "two", "windows", "subdomains"],
 )
 def test_round_trip(kind: str, tmp_path: Path) -> None:
     field = made(kind)

@@ -53,12 +53,14 @@ from pdeflow.problems.helmholtz import Helmholtz
 from pdeflow.problems.hyperbolic_system import HyperbolicSystem
 from pdeflow.problems.impedance_helmholtz import ImpedanceHelmholtz
 from pdeflow.problems.initial import Initial
+from pdeflow.problems.interface import Interface
 from pdeflow.problems.inviscid_burgers import InviscidBurgers
 from pdeflow.problems.klein_gordon import KleinGordon
 from pdeflow.problems.korteweg_de_vries import KortewegDeVries
 from pdeflow.problems.kovasznay_flow import KovasznayFlow
 from pdeflow.problems.kuramoto_sivashinsky import KuramotoSivashinsky
 from pdeflow.problems.l_shaped_poisson import LShapedPoisson
+from pdeflow.problems.layered_conduction import LayeredConduction
 from pdeflow.problems.manufactured import Manufactured, manufacture
 from pdeflow.problems.mesh_problem import MeshProblem, MeshSystem
 from pdeflow.problems.navier_stokes import NavierStokes
@@ -128,12 +130,14 @@ __all__ = [
     "ImpedanceHelmholtz",
     "ImplicitTrajectory",
     "Initial",
+    "Interface",
     "InviscidBurgers",
     "KleinGordon",
     "KortewegDeVries",
     "KovasznayFlow",
     "KuramotoSivashinsky",
     "LShapedPoisson",
+    "LayeredConduction",
     "LogNormalField",
     "LogUniform",
     "Manufactured",

@@ -23,7 +23,7 @@ MultiIndex = tuple[int, ...]
 
 _FUNCTIONS = ("sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "exp", "log", "sqrt", "erf")
 _TABLE: dict[str, Any] = {name: getattr(calculus, name) for name in _FUNCTIONS}
-_TABLE |= {"Abs": abs, "pi": math.pi, "I": 1j}
+_TABLE |= {"Abs": abs, "pi": math.pi, "I": 1j, "Heaviside": lambda value, _: calculus.step(value)}
 
 
 class CompiledStatement:

@@ -17,6 +17,7 @@ from pdeflow.problems.closed_grid import cell_shares, closed_grid, interior, unk
 from pdeflow.problems.coloured_probing import largest, rough_function
 from pdeflow.problems.conditions import Dirichlet, by_side, check_conditions
 from pdeflow.problems.grid_function import GridFunction, evaluate, node_function, residual_term
+from pdeflow.problems.interface import interfaces
 from pdeflow.problems.stencil_structure import tagged_stencil
 from pdeflow.problems.stencil_term import Coefficient, DependsNonlinearly, StencilTerm, unknown_function
 
@@ -115,8 +116,12 @@ def boundary_extension(problem: Problem, grid: Grid, device: torch.device | None
     Raises
     ------
     InvalidInput
-        If a side has no condition.
+        If a side has no condition, or there is an interface.
     """
+    for interface in interfaces(problem):
+        hint = "Learn it at points by PhysicsInformed, or state one flux with a coefficient that changes."
+        key = f"{type(problem).__name__}.conditions"
+        raise InvalidInput(key, str(interface), "conditions on sides: a grid does not know others", hint)
     dtype = torch.complex128 if problem.complex_valued else torch.float64
     extension = torch.zeros((1, *grid.shape), dtype=dtype, device=device)
     check_conditions(problem.conditions, problem.domain, f"{type(problem).__name__}.conditions")

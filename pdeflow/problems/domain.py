@@ -172,6 +172,27 @@ class Domain(abc.ABC):
             found = _as_many(n, drawn, self._share_of_pieces(side))
         return found[:, : self.dim], found[:, self.dim :]
 
+    def across(self, axis: int, place: float, n: int, design: Design) -> np.ndarray:
+        """About n points (m, dim) inside, on the plane that crosses an axis there; in one dimension one.
+
+        Raises
+        ------
+        InvalidInput
+            If the plane does not meet the domain.
+        """
+        low, extent = np.delete(self.lower, axis), np.delete(np.subtract(self.upper, self.lower), axis)
+
+        def placed(unit: np.ndarray) -> np.ndarray:
+            points = np.insert(low + extent * unit, axis, place, axis=1)
+            return points[self.contains(points)]
+
+        trial = placed(_trial_places(self.dim - 1, TRIALS) if self.dim > 1 else np.zeros((1, 0)))
+        if not len(trial):
+            raise InvalidInput("plane", f"{self.axes[axis]} = {place:g}", f"one that crosses {self}")
+        if self.dim == 1:
+            return trial
+        return _as_many(n, lambda count: placed(design(count, self.dim - 1)), len(trial) / TRIALS)
+
     def measure(self, side: str) -> float:
         """The length of a side, or its area; of a combination what thousands of places tell of it."""
         whole = sum(piece.measure for piece in self.pieces() if piece.side == side)

@@ -385,8 +385,8 @@ class Problem(abc.ABC):
         -------
         dict
             ``residual`` (SymPy's ``srepr``, a list for several unknowns), ``conditions`` (sides, and the
-            ``srepr`` of the value and of the coefficient that it has; of `Initial` and `Observed` the kind,
-            then what they say), ``domain``.
+            ``srepr`` of the value and of the coefficient that it has; of `Initial`, `Observed` and
+            `Interface` the kind, then what they say), ``domain``.
         """
         from pdeflow.problems import symbolic
 

@@ -15,6 +15,7 @@ from pdeflow.problems.calculus import Names
 from pdeflow.problems.conditions import Condition, Dirichlet, Robin
 from pdeflow.problems.elastic_conditions import Displacement, Traction
 from pdeflow.problems.initial import Initial
+from pdeflow.problems.interface import Interface
 from pdeflow.problems.observed import Observed
 from pdeflow.problems.unknowns import components, named
 
@@ -101,7 +102,8 @@ def condition_parts(problem: Problem, condition: Condition) -> tuple[sympy.Expr,
     """What a condition is made of.
 
     Of Dirichlet its value, of ``du/dn + c u = g`` g and c, of an initial one value and order, of a
-    displacement and a traction what their classes have, in that order. `Observed` has numbers alone.
+    displacement and a traction what their classes have, in that order. `Observed` and `Interface`
+    have numbers alone.
     """
     at, p = Names("coordinate", coordinates(problem)), Names("parameter", parameter_symbols(problem))
     if isinstance(condition, Robin):
@@ -148,6 +150,8 @@ def statement(problem: Problem) -> dict[str, Any]:
     for condition in problem.conditions:
         if isinstance(condition, Observed):
             parts = ["observed", condition.table.tolist()]
+        elif isinstance(condition, Interface):
+            parts = ["interface", condition.axis, condition.place, condition.below, condition.above]
         else:
             parts = [sympy.srepr(part) for part in condition_parts(problem, condition)]
         if isinstance(condition, Initial):

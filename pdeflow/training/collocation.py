@@ -21,7 +21,7 @@ from pdeflow.problems.domain import Box, Design
 from pdeflow.problems.observed import observations
 from pdeflow.problems.space_filling import SpaceFilling, space_filling
 from pdeflow.problems.unknowns import components
-from pdeflow.training.physics_informed import INSIDE
+from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 from pdeflow.training.residual_adaptive import Resampling
 
 VALIDATION, TEST = 2**32 - 1, 2**32 - 2
@@ -38,6 +38,7 @@ class Collocation(LightningDataModule):
     A batch is a dict: ``points``, the tensors (N, d) by ``"inside"`` and the names of the sides. On sides of
     what is no box, d more columns are the outward normals; those of an `Observed` have the values. Where the
     sampler is a grid in a box, ``axes`` has the coordinates along each axis, whose product they are.
+    Where the model is made of `Subdomains`, there are points of each interface too, by ``"x=0.5"``.
     Points of validation and test are draws of their own. A batch of a grid has ``input`` (coordinates of the
     nodes), ``grid``, and ``target`` where the problem knows its exact solution; test points then have
     ``exact`` (N, unknowns), or where there is a reference.
@@ -49,7 +50,7 @@ class Collocation(LightningDataModule):
     inside
         Points inside; about as many where the domain is no box.
     on_sides
-        Points on each side.
+        Points on each side, and about as many on each interface.
     sampler
         ``"sobol"``, ``"halton"``, ``"lhs"`` (Latin hypercube), ``"uniform"``; or ``"grid"``, centres of equal
         cells, about as many along each axis; see :func:`~pdeflow.problems.space_filling.space_filling`. Those
@@ -97,6 +98,7 @@ class Collocation(LightningDataModule):
         self.sampler: SpaceFilling = sampler
         self.resample, self.seed = resample, seed
         self.chosen: tuple[int, Tensor] | None = None
+        self.interfaces: dict[str, tuple[int, float]] = {}
         if test_resolutions is not None and not test_resolutions:
             hint = "Leave the key out for what is usual."
             raise InvalidInput("data.test_resolutions", [], "at least one number of nodes", hint)
@@ -195,6 +197,12 @@ class Collocation(LightningDataModule):
             raise InvalidInput(name, values.shape, expected, hint)
         return torch.from_numpy(values).reshape(full)
 
+    def setup(self, stage: str) -> None:
+        """Know where the networks of the model meet."""
+        objective: Any = None if self.trainer is None else self.trainer.lightning_module.objective
+        if isinstance(objective, PhysicsInformed) and objective.interfaces is not None:
+            self.interfaces = objective.interfaces.places
+
     def points(self, draw: int, inside: int) -> dict[str, Tensor]:
         """Points of one draw, float64."""
         domain = self.problem.domain
@@ -203,6 +211,9 @@ class Collocation(LightningDataModule):
             points, normals = domain.on_side(side, self.counts["on_sides"], self._design(draw, number + 1))
             columns = [points] if isinstance(domain, Box) else [points, normals]
             found[side] = torch.from_numpy(np.concatenate(columns, axis=1))
+        for number, (name, (axis, place)) in enumerate(self.interfaces.items(), len(domain.sides) + 1):
+            points = domain.across(axis, place, self.counts["on_sides"], self._design(draw, number))
+            found[name] = torch.from_numpy(points)
         for name, observed in observations(self.problem):
             found[name] = torch.from_numpy(observed.table)
         return found

@@ -109,7 +109,9 @@ def condition_number(
     InvalidInput
         As `PhysicsInformed`, and if a slope of the field is not finite.
     """
-    return conditioning(PhysicsInformed(problem, hard=isinstance(field, HardConditions)), field, points)
+    objective = PhysicsInformed(problem, hard=isinstance(field, HardConditions))
+    objective.join(field)
+    return conditioning(objective, field, points)
 
 
 def conditioning(
@@ -117,7 +119,7 @@ def conditioning(
 ) -> ConditionNumber:
     """As `condition_number`, of what an objective asks."""
     parameters = {f"field.{name}": p.detach() for name, p in field.named_parameters() if p.requires_grad}
-    chosen = _fine_points(objective.problem, field) if points is None else points
+    chosen = _fine_points(objective, field) if points is None else points
     like = next(iter(parameters.values()))
     points_of = {name: p.to(like) for name, p in chosen.items()}
     size = sum(p.numel() for p in parameters.values())
@@ -140,14 +142,17 @@ def conditioning(
     return ConditionNumber(inside, sides, best_weight(inside, sides))
 
 
-def _fine_points(problem: Problem, field: Field) -> dict[str, Tensor]:
+def _fine_points(objective: PhysicsInformed, field: Field) -> dict[str, Tensor]:
     """A grid of more points than parameters, on which products of two waves are still told apart."""
     core = field.network if isinstance(field, HardConditions) else field
+    problem = objective.problem
     count, dim = sum(p.numel() for p in field.parameters()), len(problem.coordinates)
     each = math.ceil(max(FEWEST, 4 * count) ** (1 / dim))
     if isinstance(core, FourierFeatures):
         each = max(each, 2 * max(core.settings["modes"]) + 1)
     data = Collocation(problem, inside=each**dim, on_sides=each ** max(1, dim - 1), sampler="grid")
+    if objective.interfaces is not None:
+        data.interfaces = objective.interfaces.places
     return data.points(0, each**dim)
 
 

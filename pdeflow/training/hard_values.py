@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import sympy
 from lightning.pytorch.utilities import rank_zero_warn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import Field, HardConditions
+from pdeflow.fields import Field, HardConditions, Lagrangian
 from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
 from pdeflow.fields.inverse_distance import factor, inverse_distance_lift
 from pdeflow.problems import Problem, symbolic
 from pdeflow.problems.corners import contradictions
 from pdeflow.problems.domain import Box
+from pdeflow.problems.initial import TIME
 
 Values = Mapping[str, tuple[float, list[sympy.Expr]]]
 """Side to its place on its axis and what is given there; see `given_values`."""
@@ -43,9 +45,37 @@ def check_corners(problem: Problem, given: Mapping[str, Values], hard: bool) -> 
 
 
 def hard_field(problem: Problem, held: Mapping[str, Values], network: Field) -> HardConditions:
-    """The field that meets the values of its unknowns; one that has none is left as it is."""
+    """The field that meets the values of its unknowns; one that has none is left as it is.
+
+    Where the field moves with the flow, so does what is given at the start.
+
+    Raises
+    ------
+    InvalidInput
+        If it does, and there is more given than values at the start.
+    """
     lifts, distances = zip(*(_form(problem, held.get(name, {})) for name in problem.fields))
-    return HardConditions(network, lifts, distances, symbolic.coordinates(problem))
+    at = symbolic.coordinates(problem)
+    if isinstance(network, Lagrangian):
+        lifts = [
+            _moved(problem, held.get(name, {}), lift, network) for name, lift in zip(problem.fields, lifts)
+        ]
+    return HardConditions(network, lifts, distances, at)
+
+
+def _moved(problem: Problem, held: Values, lift: sympy.Expr, network: Lagrangian) -> sympy.Expr:
+    """Values at the start, carried along the characteristics of a field."""
+    start = f"{TIME}-"
+    if more := [side for side, (_, given) in held.items() if side != start or len(given) > 1]:
+        got = f"Lagrangian, with values or rates given on {', '.join(more)}"
+        expected = "a field that stands still, where more than values at the start are met by its form"
+        raise InvalidInput("model", got, expected, "Learn them: objective.init_args.hard: false.")
+    assert network.velocity is not None
+    at = symbolic.coordinates(problem)
+    since = at[TIME] - network.lower[-1]
+    places = list(at.values())[:-1]
+    stated: Any = lift
+    return stated.subs({x: x - c * since for x, c in zip(places, network.velocity)}, simultaneous=True)
 
 
 def _form(problem: Problem, held: Values) -> tuple[sympy.Expr, sympy.Expr]:

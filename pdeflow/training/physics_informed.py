@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import Field, FourierFeatures
+from pdeflow.fields import Field, FourierFeatures, Lagrangian
+from pdeflow.fields.lagrangian import transport_velocity
 from pdeflow.fields.operator_preconditioner import symbol_preconditioner
 from pdeflow.problems import Problem
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
@@ -22,6 +23,7 @@ from pdeflow.problems.initial import TIME
 from pdeflow.problems.observed import observations
 from pdeflow.training.bounded_numbers import BoundedNumbers
 from pdeflow.training.hard_values import check_corners, hard_field
+from pdeflow.training.interfaces import InterfaceConditions
 from pdeflow.training.loss_balancing import LossBalance
 from pdeflow.training.objective import Objective
 from pdeflow.training.statement_slopes import StatementSlopes
@@ -59,7 +61,7 @@ class PhysicsInformed(Objective):
         (:class:`~pdeflow.fields.HardConditions`) rather than learned. Conditions on derivatives across a side
         are learned in any case.
     weight
-        Of the conditions that are learned.
+        Of the conditions that are learned, those which join the networks of `Subdomains` among them.
     unknown
         Names of parameters that are to be found too, with the numbers to start from; logged as
         ``valid/<name>``. They stay within the bounds of their distributions.
@@ -135,18 +137,27 @@ class PhysicsInformed(Objective):
             for kind in ("value", "rate")
         }
         self.statements |= {name: part for name, part in self.conditions.items() if name not in met}
-        self._begin_balance(balance)
+        self.interfaces: InterfaceConditions | None = None
+        self.balance, self._due = balance, None
+        if balance is not None:
+            balance.begin(len(self.statements))
         self._begin_course(time_course)
 
-    def _begin_balance(self, balance: LossBalance | None) -> None:
-        self.balance, self._due = balance, None
-        if balance is None:
-            return
-        if len(self.statements) == 1:
-            expected = f"none, for {self.problem.name} leaves no conditions to learn"
-            hint = "Leave the key out, or learn the conditions: objective.init_args.hard: false."
-            raise InvalidInput("objective.balance", type(balance).__name__, expected, hint)
-        balance.begin(len(self.statements))
+    def join(self, field: Field) -> None:
+        """Ask too that the networks of a field meet, where it is made of several; see `InterfaceConditions`.
+
+        Raises
+        ------
+        InvalidInput
+            If the problem has an interface where the field is one.
+        """
+        for name in () if self.interfaces is None else self.interfaces.statements:
+            del self.statements[name], self.conditions[name]
+        self.interfaces = InterfaceConditions(self.problem, self.statements[INSIDE], field)
+        self.statements |= self.interfaces.statements
+        self.conditions |= self.interfaces.statements
+        if self.balance is not None and len(self.balance.weights) != len(self.statements):
+            self.balance.begin(len(self.statements))
 
     def _begin_course(self, course: TimeCourse | None) -> None:
         self.time_course = course
@@ -204,8 +215,15 @@ class PhysicsInformed(Objective):
             expected = f"{len(fields)}, as many as the unknowns {', '.join(fields)} of {self.problem.name}"
             hint = f"Say {type(network).__name__}(..., components={len(fields)})."
             raise InvalidInput("model.components", network.out_channels, expected, hint)
+        self.join(network)
+        if self.balance is not None and len(self.statements) == 1:
+            expected = f"none, for {self.problem.name} leaves no conditions to learn"
+            hint = "Leave the key out, or learn the conditions: objective.init_args.hard: false."
+            raise InvalidInput("objective.balance", type(self.balance).__name__, expected, hint)
         if self.precondition:
             self._rescale(network)
+        if isinstance(network, Lagrangian) and network.velocity is None:
+            network.follow(transport_velocity(self.problem, self._start()))
         if self.time_course is not None:
             residual, unknown = self.statements[INSIDE], tuple(self.unknown.start)
             self.time_course.attach(self.problem, residual, unknown, network)
@@ -217,8 +235,11 @@ class PhysicsInformed(Objective):
             expected = f"false for {type(network).__name__}: symbols are of waves"
             hint = "Take the model FourierFeatures, or LevenbergMarquardt, which preconditions any model."
             raise InvalidInput("objective.precondition", True, expected, hint)
-        parameters = self.problem.complete_parameters({name: float(p) for name, p in self.found().items()})
-        network.rescale(symbol_preconditioner(self.problem, network.wave_vectors, parameters))
+        network.rescale(symbol_preconditioner(self.problem, network.wave_vectors, self._start()))
+
+    def _start(self) -> dict[str, Any]:
+        """All parameters by name, unknown ones as they are: at the start, where the field is made."""
+        return self.problem.complete_parameters({name: float(p) for name, p in self.found().items()})
 
     def piecewise(
         self, field: Field, points: Mapping[str, Tensor], axes: Axes | None = None
@@ -229,9 +250,13 @@ class PhysicsInformed(Objective):
         """
         found = {}
         for name, statement in self.statements.items():
-            side = name.partition(":")[0]
-            found[name] = self._slopes.values(field, statement, points[side], (axes or {}).get(side))
+            side, asked = name.partition(":")[0], self._asked_of(name, field)
+            found[name] = self._slopes.values(asked, statement, points[side], (axes or {}).get(side))
         return found
+
+    def _asked_of(self, name: str, field: Field) -> Field:
+        """What a statement is about: the field, or its jump across an interface."""
+        return field if self.interfaces is None else self.interfaces.asked_of(name, field)
 
     def residual(self, field: Field, points: Tensor) -> Tensor:
         """The equation's residual (N, equations) at points (N, d)."""
@@ -240,7 +265,7 @@ class PhysicsInformed(Objective):
     def condition_residuals(self, field: Field, points: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As `piecewise`, of all conditions, those that the form of the field meets included."""
         return {
-            name: self._slopes.values(field, statement, points[name.partition(":")[0]])
+            name: self._slopes.values(self._asked_of(name, field), statement, points[name.partition(":")[0]])
             for name, statement in self.conditions.items()
         }
 
@@ -306,7 +331,9 @@ class PhysicsInformed(Objective):
         }
 
     def _fixed_in_time(self) -> set[str]:
-        return {f"{TIME}-", f"{TIME}+", *(name for name, _ in observations(self.problem))}
+        fixed = {f"{TIME}-", f"{TIME}+", *(name for name, _ in observations(self.problem))}
+        places = {} if self.interfaces is None else self.interfaces.places
+        return fixed | {name for name, (axis, _) in places.items() if axis == self._time}
 
     def _adapt(
         self, field: Field, points: Mapping[str, Tensor], parts: Mapping[str, Tensor], step: int
@@ -348,11 +375,11 @@ class PhysicsInformed(Objective):
         residuals, rows = [], []
         placed, axes = self.placed(batch["points"]), self.placed_axes(batch)
         for name, statement in self.statements.items():
-            side = name.partition(":")[0]
+            side, asked = name.partition(":")[0], self._asked_of(name, field)
             points = placed[side]
             share = self.share(name, points)
             values, jacobian = self._slopes.jacobian(
-                field, statement, points, tuple(parameters), axes.get(side)
+                asked, statement, points, tuple(parameters), axes.get(side)
             )
             rows.append((share[:, :, None] * jacobian).flatten(0, 1))
             residuals.append((share * values).flatten())
@@ -365,7 +392,7 @@ class PhysicsInformed(Objective):
 
         Not more than `AT_ONCE` numbers at a time, for what sums over points; parameters as of `linearised`.
         """
-        statement = self.statements[name]
+        statement, asked = self.statements[name], self._asked_of(name, field)
         numbers = statement.parts * sum(p.numel() for p in parameters.values())
         for some in points.split(max(1, AT_ONCE // numbers)):
-            yield self._slopes.jacobian(field, statement, some, tuple(parameters))[1]
+            yield self._slopes.jacobian(asked, statement, some, tuple(parameters))[1]

@@ -84,6 +84,8 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
         "convected_sine_mlp",
         "convected_sine_causal_mlp",
         "convected_sine_time_windows",
+        "convected_sine_lagrangian",
+        "layered_conduction_subdomains",
     ],
 )
 def test_short_names_are_known_to_a_process_that_has_imported_nothing_else(name):

@@ -18,8 +18,10 @@ from pdeflow.fields import (
     FourierFeatures,
     Gaussians,
     HardConditions,
+    Lagrangian,
     PirateNet,
     Separable,
+    Subdomains,
     TimeWindows,
 )
 from pdeflow.fields.field import product_points
@@ -71,6 +73,15 @@ FIELDS = {
     "periodic pirate net": lambda: pirate(periodic=(True, False), blocks=1, activation="sin"),
     "hard conditions": lambda: hard(MLP(LOWER, UPPER, widths=(6,))),
     "hard gaussians": lambda: hard(Gaussians(LOWER, UPPER, gaussians=9, sigma=0.4)),
+    "lagrangian": lambda: Lagrangian(LOWER, UPPER, 2, velocity=[3.0], widths=(5, 4)),
+    "periodic lagrangian": lambda: Lagrangian(
+        LOWER, UPPER, periodic=(True, False), velocity=[-2.0], widths=(5,)
+    ),
+    "subdomains": lambda: Subdomains(LOWER, UPPER, 2, subdomains=[2, [0.2]], widths=(5, 4)),
+    "periodic subdomains": lambda: Subdomains(
+        LOWER, UPPER, periodic=(True, False), subdomains=[3, 1], widths=(5,)
+    ),
+    "hard subdomains": lambda: hard(Subdomains(LOWER, UPPER, subdomains=[1, 2], widths=(6,))),
     "time windows": lambda: TimeWindows(LOWER, UPPER, 2, windows=3, widths=(5, 4)),
 }
 WANTED = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 1), (1, 3), (4, 0)]

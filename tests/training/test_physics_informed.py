@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import MLP, Field, Gaussians, PirateNet, Separable
+from pdeflow.fields import MLP, Field, Gaussians, PirateNet, Separable, Subdomains
 from pdeflow.problems import (
     Box,
     Burgers,
@@ -32,6 +32,7 @@ from pdeflow.problems import (
     Initial,
     KleinGordon,
     KovasznayFlow,
+    LayeredConduction,
     Neumann,
     Parameter,
     Poisson,
@@ -152,6 +153,7 @@ def fitted(
         (SineBurgers(viscosity=0.1), MLP, 3e-2),
         (KovasznayFlow(), MLP, 1e-2),
         (FlowMixing(stop=0.5), MLP, 2e-2),
+        (LayeredConduction(), Subdomains, 1e-3),
     ],
     ids=lambda value: value.name if isinstance(value, Problem) else getattr(value, "__name__", ""),
 )
@@ -161,6 +163,7 @@ def test_known_solutions_are_found(problem: Problem, field: type[Field], error: 
         Gaussians: {"sigma": 1.0, "gaussians": 40, "features": 1, "hidden": 0},
         PirateNet: {"width": 16, "blocks": 1},
         Separable: {"widths": (8,), "rank": 8},
+        Subdomains: {"widths": (10,), "subdomains": (2, 1)},
     }
     _, trainer, _ = fitted(
         problem, field, network=networks[field], points={"inside": 300, "test_resolutions": (11,)}
