@@ -12,6 +12,10 @@ from torch.nn import functional as F
 
 Boundary = Literal["dirichlet", "neumann", "periodic"]
 
+FULL_WEIGHTING = (0.25, 0.5, 0.25)
+LINEAR_INTERPOLATION = (0.5, 1.0, 0.5)
+"""Stencils along one axis, of a restriction and of a prolongation."""
+
 _CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSE: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
@@ -35,6 +39,15 @@ class _Stencil(nn.Module):
         self.dim = len(self.boundary)
         self.weight = nn.Parameter(torch.empty(first, second, *(3,) * self.dim))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5.0))
+
+    @torch.no_grad()
+    def set_each_channel(self, line: Sequence[float], factor: float = 1.0) -> None:
+        """Give each channel the stencil ``factor line x ... x line``, and nothing of another channel."""
+        product = self.weight.new_tensor(line)
+        for _ in range(self.dim - 1):
+            product = product[..., None] * self.weight.new_tensor(line)
+        same = torch.eye(*self.weight.shape[:2], dtype=product.dtype, device=product.device)
+        self.weight.copy_(factor * same.view(*same.shape, *(1,) * self.dim) * product)
 
 
 class GridConvolution(_Stencil):

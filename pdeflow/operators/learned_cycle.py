@@ -8,9 +8,18 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from pdeflow.operators.grid_convolution import Boundary, GridConvolution, Prolongation
+from pdeflow.operators.grid_convolution import (
+    FULL_WEIGHTING,
+    LINEAR_INTERPOLATION,
+    Boundary,
+    GridConvolution,
+    Prolongation,
+)
 
 Cycle = Literal["backslash", "v"]
+
+# At first. The sum over the levels then stays of one size however many there are.
+COARSER_OVER_FINER = 0.5
 
 
 class LearnedCycle(nn.Module):
@@ -28,6 +37,10 @@ class LearnedCycle(nn.Module):
 
     Input ``(batch, in_channels, *points)``, output ``(batch, out_channels, *points)``; ``points`` at least
     ``2^(L-1) + 1`` along each axis.
+
+    It starts as a cycle, channel by channel: restrictions are full weighting, prolongations half of linear
+    interpolation, A is zero, and only S is drawn. (Of stencils that are all drawn, as published, the output
+    hardly depends on the coarse grids at first, and the less the more levels there are.)
 
     Parameters
     ----------
@@ -82,6 +95,15 @@ class LearnedCycle(nn.Module):
             self.solution_restrictions = nn.ModuleList(
                 GridConvolution(u, u, boundary, stride=2) for _ in between
             )
+        self._start()
+
+    def _start(self) -> None:
+        for restriction in (*self.restrictions, *getattr(self, "solution_restrictions", ())):
+            restriction.set_each_channel(FULL_WEIGHTING)
+        for prolongation in self.prolongations:
+            prolongation.set_each_channel(LINEAR_INTERPOLATION, COARSER_OVER_FINER)
+        for operator in self.operators.values():
+            nn.init.zeros_(operator.weight)
 
     def forward(self, f: Tensor) -> Tensor:
         """Apply the cycle."""

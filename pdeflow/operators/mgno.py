@@ -17,6 +17,7 @@ from pdeflow.operators.learned_cycle import Cycle, LearnedCycle
 from pdeflow.operators.operator import Operator
 
 COARSEST = 2  # nodes along an axis of the coarsest grid, at least: a mirrored end needs a second node
+EPSILON = 1e-6  # beside mean squares of values of about 1
 CUBIC = 4  # nodes that the interpolation to and from another grid needs
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -28,6 +29,11 @@ class MgNO(Operator):
     Every layer has a cycle V of its own (``LearnedCycle``) and a linear map W of the values at each node.
     There is no lifting network: the first layer takes the input channels to ``width`` channels. After the
     last layer a linear map at each node gives the output channels.
+
+    ``residual`` layers are ``v <- n + GELU(V n + W n + b)`` with ``n = g v / rms(v)``, the values at each node
+    over the root of the mean of their squares, and a factor g for each channel; the first layer is as
+    above. They are learned faster, and at rates at which the others diverge. Without them the operator
+    is the published one, but for how its weights start (``LearnedCycle``).
 
     Input ``(batch, in_channels, *points)``, output ``(batch, out_channels, *points)``, float32.
 
@@ -62,6 +68,8 @@ class MgNO(Operator):
         about twice the work.
     smoothing
         Smoothing steps on each level.
+    residual
+        Whether the layers after the first add to the values that they read.
 
     Raises
     ------
@@ -72,7 +80,7 @@ class MgNO(Operator):
     References
     ----------
     He, Liu, Xu: MgNO: efficient parameterization of linear operators via multigrid. ICLR 2024.
-    arXiv:2310.19809.
+    arXiv:2310.19809. Zhang, Sennrich: Root mean square layer normalization. NeurIPS 2019.
     """
 
     def __init__(
@@ -86,6 +94,7 @@ class MgNO(Operator):
         boundary: Boundary | list[Boundary] = "dirichlet",
         cycle: Cycle = "backslash",
         smoothing: int = 1,
+        residual: bool = True,
     ) -> None:
         settings: dict[str, Any] = {
             "mesh": list(mesh),
@@ -97,6 +106,7 @@ class MgNO(Operator):
             "boundary": boundary if isinstance(boundary, str) else list(boundary),
             "cycle": cycle,
             "smoothing": smoothing,
+            "residual": residual,
         }
         dim = len(mesh)
         if not 1 <= dim <= 3:
@@ -125,6 +135,8 @@ class MgNO(Operator):
             for before, after in pairwise(channels)
         )
         self.pointwise = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(channels))
+        self.residual = residual
+        self.norms = nn.ModuleList(nn.RMSNorm(width, EPSILON) for _ in range(layers - 1 if residual else 0))
         self.last = nn.Linear(width, out_channels)
 
     def check_resolution(self, points: Sequence[int]) -> None:
@@ -144,8 +156,12 @@ class MgNO(Operator):
             # The order of the memory that convolutions and pointwise maps share. Cloned, because one channel
             # counts as being in either order, and the strides decide for all that follows.
             v = v.clone(memory_format=_CHANNELS_LAST[v.ndim])
-        for cycle, pointwise in zip(self.cycles, self.pointwise):
-            v = F.gelu(cycle(v) + _at_each_node(pointwise, v))
+        for layer, (cycle, pointwise) in enumerate(zip(self.cycles, self.pointwise)):
+            if layer and self.residual:
+                v = _at_each_node(self.norms[layer - 1], v)
+                v = v + F.gelu(cycle(v) + _at_each_node(pointwise, v))
+            else:
+                v = F.gelu(cycle(v) + _at_each_node(pointwise, v))
         return interpolate(_at_each_node(self.last, v), points, periodic, degree=3).contiguous()
 
 
@@ -157,9 +173,9 @@ def most_levels(points: Sequence[int]) -> int:
     return levels
 
 
-def _at_each_node(linear: nn.Module, v: Tensor) -> Tensor:
-    """A linear map of the channels of ``(batch, channels, *points)``."""
-    return linear(v.movedim(1, -1)).movedim(-1, 1)
+def _at_each_node(mapped: nn.Module, v: Tensor) -> Tensor:
+    """A map of the channels of ``(batch, channels, *points)``."""
+    return mapped(v.movedim(1, -1)).movedim(-1, 1)
 
 
 def _each_axis(boundary: Boundary | Sequence[Boundary], dim: int) -> tuple[Boundary, ...]:
