@@ -320,10 +320,12 @@ def check_positive(settings: Mapping[str, Any], *names: str) -> None:
             raise InvalidInput(f"model.{name}", settings[name], "a number above 0")
 
 
-def local_map(width: int) -> nn.Linear:
-    """``W``, at first one that keeps the size of ``v`` (He); torch's own leaves little after six layers."""
+def local_map(width: int, share: float = 1.0) -> nn.Linear:
+    """``W``, at first ``share`` of one that keeps the size of ``v`` (He); torch's leaves little of it."""
     made = nn.Linear(width, width)
     nn.init.kaiming_normal_(made.weight, nonlinearity="relu")
+    with torch.no_grad():
+        made.weight.mul_(share)
     nn.init.zeros_(made.bias)
     return made
 

@@ -45,6 +45,12 @@ class KernelIntegral(nn.Module):
         )
         self.last = nn.Linear(kernel_width - 1, width * width)
 
+    @torch.no_grad()
+    def start_as_mean(self, share: float) -> None:
+        """Start as ``share`` of the mean over the neighbours, channel by channel, and half of what was drawn."""
+        self.last.weight.mul_(0.5)
+        self.last.bias.mul_(0.5).add_(share * torch.eye(self.width).flatten())
+
     def basis(self, features: Tensor, neighbours: Neighbours) -> list[Tensor]:
         """``h_k(e) / |N|`` in the tables of neighbours.
 

@@ -30,8 +30,8 @@ class MgNO(Operator):
     There is no lifting network: the first layer takes the input channels to ``width`` channels. After the
     last layer a linear map at each node gives the output channels.
 
-    ``residual`` layers are ``v <- n + GELU(V n + W n + b)`` with ``n = g v / rms(v)``, the values at each node
-    over the root of the mean of their squares, and a factor g for each channel; the first layer is as
+    ``residual`` layers are ``v <- n + GELU(V n + W n + b)`` with ``n = g v / rms(v)``: the values at each
+    node over the root of the mean of their squares, times a factor for each channel. The first layer is as
     above. They are learned faster, and at rates at which the others diverge. Without them the operator
     is the published one, but for how its weights start (``LearnedCycle``).
 

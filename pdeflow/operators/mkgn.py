@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
 
+MEAN, LOCAL = 0.7, 0.5
+"""At first, shares of the mean in each K, and of a W that keeps ``v``: a step up adds three maps."""
+
+
 class MKGN(GraphOperator):
     """Multipole graph neural operator: short ranges among many nodes, long ranges among few.
 
@@ -48,6 +52,8 @@ class MKGN(GraphOperator):
     ``v`` (``KernelIntegral``), half as wide as that of the level above; all V-cycles share ``K`` and ``W``.
     Which nodes a level has depends on where they are, not on their numbers (``random_order``). As many are
     taken of a mesh of any size: on a finer mesh the coarse levels have as many nodes, though not the same.
+    At first each K is near a mean over the neighbours (``MEAN``): of kernels that are only drawn little comes
+    through all levels, and learning takes longer.
 
     Input: a graph of torch-geometric with ``x`` (nodes, in_channels) and ``pos`` (nodes, dim), or a batch of
     such graphs; output (nodes, out_channels), float32 as made.
@@ -120,10 +126,12 @@ class MKGN(GraphOperator):
         self.query_radius = self.inner[0]
 
         def integral(level: int) -> KernelIntegral:
-            return KernelIntegral(2 * (dim + in_channels), width, max(kernel_width >> level, 4))
+            made = KernelIntegral(2 * (dim + in_channels), width, max(kernel_width >> level, 4))
+            made.start_as_mean(MEAN)
+            return made
 
         self.lift = nn.Linear(dim + in_channels, width)
-        self.local = nn.ModuleList(local_map(width) for _ in range(levels))
+        self.local = nn.ModuleList(local_map(width, LOCAL) for _ in range(levels))
         self.within = nn.ModuleList(integral(level) for level in range(levels))
         self.down = nn.ModuleList(integral(level + 1) for level in range(levels - 1))
         self.up = nn.ModuleList(integral(level + 1) for level in range(levels - 1))
