@@ -47,9 +47,9 @@ class KernelIntegral(nn.Module):
 
     @torch.no_grad()
     def start_as_mean(self, share: float) -> None:
-        """Start as ``share`` of the mean over the neighbours, channel by channel, and half of what was drawn."""
+        """Start as ``share`` of the mean over the neighbours, a channel each, and half of what was drawn."""
         self.last.weight.mul_(0.5)
-        self.last.bias.mul_(0.5).add_(share * torch.eye(self.width).flatten())
+        self.last.bias.mul_(0.5).add_(share * torch.eye(self.width).to(self.last.bias).flatten())
 
     def basis(self, features: Tensor, neighbours: Neighbours) -> list[Tensor]:
         """``h_k(e) / |N|`` in the tables of neighbours.
