@@ -77,33 +77,31 @@ class LearnedCycle(nn.Module):
         def smoothers(count: int) -> nn.ModuleList:
             return nn.ModuleList(Smoother(f, u, boundary, smoothing) for _ in range(count))
 
+        def operator() -> GridConvolution:
+            made = GridConvolution(u, f, boundary)
+            nn.init.zeros_(made.weight)
+            return made
+
+        def restrictions(channels: int) -> nn.ModuleList:
+            made = [GridConvolution(channels, channels, boundary, stride=2) for _ in range(levels - 1)]
+            for each in made:
+                each.set_each_channel(FULL_WEIGHTING)
+            return nn.ModuleList(made)
+
+        prolongations = [Prolongation(u, u, boundary) for _ in range(levels - 1)]
+        for each in prolongations:
+            each.set_each_channel(LINEAR_INTERPOLATION, COARSER_OVER_FINER)
         self.smoothers = smoothers(levels)
         # By number, because a level whose only step starts from zero needs none.
         self.operators = nn.ModuleDict(
-            {
-                str(level): GridConvolution(u, f, boundary)
-                for level in range(levels)
-                if self._has_residual(level, smoothing)
-            }
+            {str(level): operator() for level in range(levels) if self._has_residual(level, smoothing)}
         )
-        between = range(levels - 1)
-        self.restrictions = nn.ModuleList(GridConvolution(f, f, boundary, stride=2) for _ in between)
-        self.prolongations = nn.ModuleList(Prolongation(u, u, boundary) for _ in between)
+        self.restrictions = restrictions(f)
+        self.prolongations = nn.ModuleList(prolongations)
         if cycle == "v":
             self.post_smoothers = smoothers(levels - 1)
         else:
-            self.solution_restrictions = nn.ModuleList(
-                GridConvolution(u, u, boundary, stride=2) for _ in between
-            )
-        self._start()
-
-    def _start(self) -> None:
-        for restriction in (*self.restrictions, *getattr(self, "solution_restrictions", ())):
-            restriction.set_each_channel(FULL_WEIGHTING)
-        for prolongation in self.prolongations:
-            prolongation.set_each_channel(LINEAR_INTERPOLATION, COARSER_OVER_FINER)
-        for operator in self.operators.values():
-            nn.init.zeros_(operator.weight)
+            self.solution_restrictions = restrictions(u)
 
     def forward(self, f: Tensor) -> Tensor:
         """Apply the cycle."""

@@ -136,7 +136,8 @@ class MgNO(Operator):
         )
         self.pointwise = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(channels))
         self.residual = residual
-        self.norms = nn.ModuleList(nn.RMSNorm(width, EPSILON) for _ in range(layers - 1 if residual else 0))
+        gains = layers - 1 if residual else 0
+        self.gains = nn.ParameterList(nn.Parameter(torch.ones(width)) for _ in range(gains))
         self.last = nn.Linear(width, out_channels)
 
     def check_resolution(self, points: Sequence[int]) -> None:
@@ -158,7 +159,7 @@ class MgNO(Operator):
             v = v.clone(memory_format=_CHANNELS_LAST[v.ndim])
         for layer, (cycle, pointwise) in enumerate(zip(self.cycles, self.pointwise)):
             if layer and self.residual:
-                v = _at_each_node(self.norms[layer - 1], v)
+                v = _normalised(v, self.gains[layer - 1])
                 v = v + F.gelu(cycle(v) + _at_each_node(pointwise, v))
             else:
                 v = F.gelu(cycle(v) + _at_each_node(pointwise, v))
@@ -173,9 +174,14 @@ def most_levels(points: Sequence[int]) -> int:
     return levels
 
 
-def _at_each_node(mapped: nn.Module, v: Tensor) -> Tensor:
-    """A map of the channels of ``(batch, channels, *points)``."""
-    return mapped(v.movedim(1, -1)).movedim(-1, 1)
+def _at_each_node(linear: nn.Module, v: Tensor) -> Tensor:
+    """A linear map of the channels of ``(batch, channels, *points)``."""
+    return linear(v.movedim(1, -1)).movedim(-1, 1)
+
+
+def _normalised(v: Tensor, gain: Tensor) -> Tensor:
+    """``gain v / rms(v)`` at each node."""
+    return F.rms_norm(v.movedim(1, -1), gain.shape, gain.to(v.dtype), EPSILON).movedim(-1, 1)
 
 
 def _each_axis(boundary: Boundary | Sequence[Boundary], dim: int) -> tuple[Boundary, ...]:
