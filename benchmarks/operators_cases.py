@@ -45,6 +45,8 @@ class Case:
     positions: str = "bounded"
     inputs: tuple[str, ...] = ("a",)
     targets: tuple[str, ...] = ("u",)
+    only: tuple[str, ...] = ()
+    """Names of the models that learn it; all that fit where it is empty."""
 
     def recipe(self, samples: int, resolution: int, seed: int | None = None) -> dict[str, Any]:
         """Of so many samples; another seed for other ones."""
@@ -84,6 +86,9 @@ CASES = (
     Case("burgers", "burgers", 1000, 200, 1024, 16, 2048, {}, "grid", 1, "periodic", ("u",), ("u",)),
     Case("ns", "navier_stokes", 200, 40, 64, 8, 64, SHORT, "trajectory", 2, "periodic", ("w",), ("w",)),
     Case("meshes", "polygon_diffusion", 400, 40, 49, 4, 97, {}, "mesh", 2, "", ("a", "g", "boundary")),
+)
+CASES += tuple(
+    dataclasses.replace(case, name=f"{case.name}_longer", only=("FNO", "MgNO")) for case in CASES[:2]
 )
 REFINER = dataclasses.replace(
     CASES[3], name="refiner", train=100, test=4, points=32, batch=32, changes={"stop": 5.0, "instants": 11}

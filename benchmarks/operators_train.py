@@ -81,7 +81,13 @@ def trained(job: dict[str, Any], case: Case, model: Model, datamodule: Any) -> t
         lambda parameters: torch.optim.AdamW(parameters, lr=model.lr),
         Timed(clock),
     )
-    fit = trainer(job["device"], [NonFiniteLoss(), Pace(clock)], max_epochs=10**6, limit_val_batches=0)
+    fit = trainer(
+        job["device"],
+        [NonFiniteLoss(), Pace(clock)],
+        max_epochs=10**6,
+        limit_val_batches=0,
+        gradient_clip_val=model.clip,
+    )
     fit.fit(task, datamodule=datamodule)
     return task, clock
 
