@@ -175,16 +175,20 @@ class Domain(abc.ABC):
     def across(self, axis: int, place: float, n: int, design: Design) -> np.ndarray:
         """About n points (m, dim) inside, on the plane that crosses an axis there; in one dimension one.
 
+        Where the boundary lies in the plane, the domain is on one side alone, and there are no points.
+
         Raises
         ------
         InvalidInput
-            If the plane does not meet the domain.
+            If the plane does not part the domain.
         """
         low, extent = np.delete(self.lower, axis), np.delete(np.subtract(self.upper, self.lower), axis)
+        step = np.zeros(self.dim)
+        step[axis] = STEP * (self.upper[axis] - self.lower[axis])
 
         def placed(unit: np.ndarray) -> np.ndarray:
             points = np.insert(low + extent * unit, axis, place, axis=1)
-            return points[self.contains(points)]
+            return points[self.contains(points - step) & self.contains(points + step)]
 
         trial = placed(_trial_places(self.dim - 1, TRIALS) if self.dim > 1 else np.zeros((1, 0)))
         if not len(trial):
