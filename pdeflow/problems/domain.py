@@ -14,7 +14,7 @@ import numpy as np
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.problems.calculus import sqrt
+from pdeflow.problems.r_functions import conjunction
 
 if TYPE_CHECKING:
     from pdeflow.problems.constructive_geometry import Difference, Intersection, Named, Union
@@ -367,23 +367,6 @@ def unit_box(dim: int, *, periodic: bool | Sequence[str] = ()) -> Box:
     axes = "xyz"[:dim]
     wrapping = axes if periodic is True else periodic or ()
     return Box(periodic=wrapping, **{axis: (0.0, 1.0) for axis in axes})
-
-
-def conjunction(a: Any, b: Any) -> Any:
-    r"""The R-function :math:`a \wedge b = a + b - \sqrt{a^2 + b^2}`: positive where both are, 0 where one is.
-
-    V. L. Rvachev, "Theory of R-functions and some applications", Naukova Dumka 1982; V. Shapiro,
-    "Semi-analytic geometry with R-functions", Acta Numerica 16 (2007).
-    """
-    return a + b - sqrt(a * a + b * b)
-
-
-def disjunction(a: Any, b: Any) -> Any:
-    r"""The R-function :math:`a \vee b = a + b + \sqrt{a^2 + b^2}`: positive where one is.
-
-    See `conjunction`.
-    """
-    return a + b + sqrt(a * a + b * b)
 
 
 def _as_many(n: int, drawn: Callable[[int], np.ndarray], share: float) -> np.ndarray:
