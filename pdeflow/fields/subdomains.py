@@ -11,8 +11,8 @@ import contextlib
 import functools
 import itertools
 import math
-import numbers
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -231,9 +231,9 @@ def subdomains_of(field: Field) -> Subdomains | None:
 
 def _as_said(parts: Any) -> int | list[float]:
     """An entry of ``subdomains``, a number of parts or places, of types that a file knows."""
-    if isinstance(parts, numbers.Integral):
+    if isinstance(parts, Integral):
         return int(parts)
-    if isinstance(parts, Sequence) and all(isinstance(place, numbers.Real) for place in parts):
+    if isinstance(parts, Sequence) and all(isinstance(place, Real) for place in parts):
         return [float(place) for place in parts]
     raise InvalidInput("model.subdomains", parts, "a whole number of parts, or a list of places")
 

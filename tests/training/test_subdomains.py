@@ -336,6 +336,12 @@ def test_what_is_wrong_is_named(make: Any, word: str) -> None:
         make()
 
 
+def test_parts_are_stored_as_numbers_that_files_know() -> None:
+    field = Subdomains([0.0] * 2, [1.0] * 2, subdomains=[np.int64(2), np.array([0.25]).tolist()])
+    assert field.settings["subdomains"] == [2, [0.25]]
+    assert type(field.settings["subdomains"][0]) is int
+
+
 def _stated(interface: Interface) -> Any:
     problem = LayeredConduction()
     problem.conditions = (*problem.conditions, interface)
