@@ -5,10 +5,10 @@ error is that of the weights at the end, at the nodes of the first test grid, or
 at points inside against our finite elements (``physics_reference.py``), and its curve is what
 ``history.json`` has, validation included in its seconds. The peers solve the same equation
 (``peers/pinn_cases.py``) in the way that their documentation has it (``deepxde_pinn.py``, ``pina_pinn.py``),
-and their errors are taken at the same points; they are not charged for that. Of an inverse problem it is the
-relative error of the parameter, which may pass through 0, so that it is asked for no time. Reading and
-starting are in nobody's seconds. Float64, one thread, two trainings side by side; three seeds, whose mean is
-``error``.
+and their errors are taken at the same points, but for the end of an axis that wraps around, which they have
+too; they are not charged for that. Of an inverse problem it is the relative error of the parameter, which
+may pass through 0, so that it is asked for no time. Reading and starting are in nobody's seconds. Float64,
+one thread, two trainings side by side; three seeds, whose mean is ``error``.
 
 Convection by plane waves that the operator's symbol preconditions (``convected_sine_fourier``) is exact to
 rounding in seconds, but in a time of six whole turns and with the solution among its waves: the row is that

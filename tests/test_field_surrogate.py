@@ -23,6 +23,7 @@ from pdeflow.fields import (
     FourierFeatures,
     Gaussians,
     HardConditions,
+    Lagrangian,
     PirateNet,
     Separable,
     Subdomains,
@@ -53,6 +54,9 @@ def made(kind: str = "hard") -> Field:
     if kind == "windows":
         network = TimeWindows(LOWER, UPPER, windows=3, widths=(5,)).double().eval()
         network.train_window(1)
+    elif kind == "lagrangian":
+        network = Lagrangian(LOWER, UPPER, widths=(5,)).double()
+        network.follow([3.0])
     elif kind == "subdomains":
         network = Subdomains(LOWER, UPPER, subdomains=[2, [0.1]], widths=(5,)).double()
     elif kind != "hard":
@@ -73,7 +77,19 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "kind",
-    ["hard", "mlp", "gaussians", "full", "separable", "pirate", "fourier", "two", "windows", "subdomains"],
+    [
+        "hard",
+        "mlp",
+        "gaussians",
+        "full",
+        "separable",
+        "pirate",
+        "fourier",
+        "two",
+        "windows",
+        "subdomains",
+        "lagrangian",
+    ],
 )
 def test_round_trip(kind: str, tmp_path: Path) -> None:
     field = made(kind)

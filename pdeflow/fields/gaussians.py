@@ -58,17 +58,20 @@ class Gaussians(Field):
     sigma
         Width at the start, along every axis.
     hidden
-        Width of the network's layer; 0 for none, when u is an affine map of the features, and the weights are
-        given values by the statement before the first step of training
-        (:func:`~pdeflow.training.last_layer.fit_last_layer`).
+        Width of the network's layer; 0 for none, when u is an affine map of the features.
     covariance
         ``"diagonal"`` or ``"full"``.
+    least_squares
+        Whether the statement gives the weights their values before the first step of training
+        (:func:`~pdeflow.training.last_layer.fit_last_layer`), where there is no hidden layer. They are then
+        large and cancel: good for many Gaussians that stay about where they are, while few that have to move
+        are learned better from small weights.
 
     Raises
     ------
     InvalidInput
-        As `Field`, and if a number is out of its range, or a full covariance is asked for along one axis
-        alone, or where an axis wraps around.
+        As `Field`, and if a number is out of its range, a full covariance is asked for along one axis alone
+        or where an axis wraps around, or least squares below a hidden layer.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Gaussians(Field):
         sigma: float = 0.1,
         hidden: int = 16,
         covariance: Covariance = "diagonal",
+        least_squares: bool = False,
     ) -> None:
         settings = {
             "lower": list(lower),
@@ -93,6 +97,7 @@ class Gaussians(Field):
             "sigma": sigma,
             "hidden": hidden,
             "covariance": covariance,
+            "least_squares": least_squares,
         }
         super().__init__(settings, lower=lower, upper=upper, periodic=periodic, components=components)
         for name, value, least in (
@@ -109,7 +114,10 @@ class Gaussians(Field):
         if covariance == "full" and (self.dim < 2 or any(self.periodic)):
             hint = "Leave covariance out."
             raise InvalidInput("model.covariance", covariance, "diagonal on one axis or a periodic one", hint)
-        self.covariance = covariance
+        if least_squares and hidden:
+            hint = "Say hidden: 0, or leave least_squares out."
+            raise InvalidInput("model.least_squares", True, f"false, for hidden is {hidden}", hint)
+        self.covariance, self.least_squares = covariance, least_squares
         shape = (features, gaussians, self.dim)
         drawn = torch.rand(shape)
         low, high = drawn.new_tensor(list(lower)), drawn.new_tensor(list(upper))
@@ -123,8 +131,8 @@ class Gaussians(Field):
 
     @property
     def linear_parameters(self) -> tuple[str, ...]:
-        """See :attr:`Field.linear_parameters`: without a hidden layer the weights of the Gaussians."""
-        return () if len(self.layers) > 1 else ("weights", "layers.0.bias")
+        """See :attr:`Field.linear_parameters`: the weights of the Gaussians, where that is asked for."""
+        return ("weights", "layers.0.bias") if self.least_squares else ()
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`."""

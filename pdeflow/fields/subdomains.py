@@ -12,6 +12,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ class Subdomains(Field):
             "upper": list(upper),
             "components": components,
             "periodic": list(periodic),
-            "subdomains": [parts if isinstance(parts, int) else list(parts) for parts in subdomains],
+            "subdomains": [_as_said(parts) for parts in subdomains],
             "widths": list(widths),
             "activation": activation,
         }
@@ -70,7 +71,10 @@ class Subdomains(Field):
         if len(subdomains) != self.dim:
             expected = f"{self.dim} entries, one an axis"
             raise InvalidInput("model.subdomains", settings["subdomains"], expected)
-        self.ends = [_ends(low, high, parts) for low, high, parts in zip(self.lower, self.upper, subdomains)]
+        self.ends = [
+            _ends(low, high, parts)
+            for low, high, parts in zip(self.lower, self.upper, settings["subdomains"])
+        ]
         counts = [len(ends) - 1 for ends in self.ends]
         if math.prod(counts) == 1:
             hint = "One subdomain is an MLP."
@@ -225,14 +229,23 @@ def subdomains_of(field: Field) -> Subdomains | None:
     return core if isinstance(core, Subdomains) else None
 
 
-def _ends(low: float, high: float, parts: int | Sequence[float]) -> list[float]:
+def _as_said(parts: Any) -> int | list[float]:
+    """An entry of ``subdomains``, a number of parts or places, of types that a file knows."""
+    if isinstance(parts, Integral):
+        return int(parts)
+    if isinstance(parts, Sequence) and all(isinstance(place, Real) for place in parts):
+        return [float(place) for place in parts]
+    raise InvalidInput("model.subdomains", parts, "a whole number of parts, or a list of places")
+
+
+def _ends(low: float, high: float, parts: int | list[float]) -> list[float]:
     """Where the parts of an axis end, both ends of the axis included."""
     if isinstance(parts, int):
         if parts < 1:
             raise InvalidInput("model.subdomains", parts, "at least 1 part of each axis")
         return [low + (high - low) * k / parts for k in range(parts)] + [high]
-    ends = [low, *map(float, parts), high]
+    ends = [low, *parts, high]
     if any(not a < b for a, b in itertools.pairwise(ends)):
         expected = f"places that grow, above {low:g} and below {high:g}"
-        raise InvalidInput("model.subdomains", list(parts), expected)
+        raise InvalidInput("model.subdomains", parts, expected)
     return ends

@@ -82,7 +82,10 @@ class CompiledStatement:
             strange |= {f for f in expression.atoms(Application) if f.func.__name__ not in _TABLE}
             if strange:
                 expected = "unknowns, coordinates, parameters, and functions that have derivatives at points"
-                raise InvalidInput("expression", ", ".join(sorted(map(str, strange))), expected)
+                jumps = any(isinstance(atom, sympy.DiracDelta) for atom in strange)
+                hint = "What jumps has none: state each part by itself, and an Interface where they meet."
+                got = ", ".join(sorted(map(str, strange)))
+                raise InvalidInput("expression", got, expected, hint if jumps else "")
         self.needs = tuple(key for key, symbol in atoms.items() if symbol in used)
         symbols = [atoms[key] for key in self.needs]
         self._function = sympy.lambdify(

@@ -1,7 +1,7 @@
 """Domains made of others: union, intersection, difference.
 
 A. A. G. Requicha, "Representations for rigid solids: theory, methods, and systems", ACM Comput. Surv. 12
-(1980); as functions V. L. Rvachev, see :func:`~pdeflow.problems.domain.conjunction`.
+(1980); as functions V. L. Rvachev, see :func:`~pdeflow.problems.r_functions.conjunction`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from pdeflow.errors import InvalidInput
-from pdeflow.problems.domain import Domain, Piece, conjunction, disjunction
+from pdeflow.problems.domain import Domain, Piece
+from pdeflow.problems.r_functions import conjunction, disjunction
 from pdeflow.problems.space_filling import space_filling
 
 _TINY = 1e-18

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from pdeflow.errors import InvalidInput
-from pdeflow.problems.domain import Box, Domain, Piece, conjunction
+from pdeflow.problems.domain import Box, Domain, Piece
 from pdeflow.problems.initial import TIME
+from pdeflow.problems.r_functions import conjunction
 
 
 class Cylinder(Domain):

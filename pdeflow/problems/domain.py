@@ -14,7 +14,7 @@ import numpy as np
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.problems.calculus import sqrt
+from pdeflow.problems.r_functions import conjunction
 
 if TYPE_CHECKING:
     from pdeflow.problems.constructive_geometry import Difference, Intersection, Named, Union
@@ -175,16 +175,20 @@ class Domain(abc.ABC):
     def across(self, axis: int, place: float, n: int, design: Design) -> np.ndarray:
         """About n points (m, dim) inside, on the plane that crosses an axis there; in one dimension one.
 
+        Where the boundary lies in the plane, the domain is on one side alone, and there are no points.
+
         Raises
         ------
         InvalidInput
-            If the plane does not meet the domain.
+            If the plane does not part the domain.
         """
         low, extent = np.delete(self.lower, axis), np.delete(np.subtract(self.upper, self.lower), axis)
+        step = np.zeros(self.dim)
+        step[axis] = STEP * (self.upper[axis] - self.lower[axis])
 
         def placed(unit: np.ndarray) -> np.ndarray:
             points = np.insert(low + extent * unit, axis, place, axis=1)
-            return points[self.contains(points)]
+            return points[self.contains(points - step) & self.contains(points + step)]
 
         trial = placed(_trial_places(self.dim - 1, TRIALS) if self.dim > 1 else np.zeros((1, 0)))
         if not len(trial):
@@ -363,23 +367,6 @@ def unit_box(dim: int, *, periodic: bool | Sequence[str] = ()) -> Box:
     axes = "xyz"[:dim]
     wrapping = axes if periodic is True else periodic or ()
     return Box(periodic=wrapping, **{axis: (0.0, 1.0) for axis in axes})
-
-
-def conjunction(a: Any, b: Any) -> Any:
-    r"""The R-function :math:`a \wedge b = a + b - \sqrt{a^2 + b^2}`: positive where both are, 0 where one is.
-
-    V. L. Rvachev, "Theory of R-functions and some applications", Naukova Dumka 1982; V. Shapiro,
-    "Semi-analytic geometry with R-functions", Acta Numerica 16 (2007).
-    """
-    return a + b - sqrt(a * a + b * b)
-
-
-def disjunction(a: Any, b: Any) -> Any:
-    r"""The R-function :math:`a \vee b = a + b + \sqrt{a^2 + b^2}`: positive where one is.
-
-    See `conjunction`.
-    """
-    return a + b + sqrt(a * a + b * b)
 
 
 def _as_many(n: int, drawn: Callable[[int], np.ndarray], share: float) -> np.ndarray:

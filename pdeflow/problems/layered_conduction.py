@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from pdeflow.errors import InvalidInput
 from pdeflow.problems.calculus import D, cos, sin, step
 from pdeflow.problems.conditions import Dirichlet
 from pdeflow.problems.domain import unit_box
@@ -23,11 +24,19 @@ class LayeredConduction(Problem):
     ----------
     below, above
         k, positive.
+
+    Raises
+    ------
+    InvalidInput
+        If one is not positive.
     """
 
     name = "layered_conduction"
 
     def __init__(self, below: float = 1.0, above: float = 10.0) -> None:
+        for name, k in (("below", below), ("above", above)):
+            if not 0 < k < math.inf:
+                raise InvalidInput(f"problem.{name}", k, "a positive number")
         self.domain, self.below, self.above = unit_box(2), below, above
         self.conditions = (
             Dirichlet(0.0, on=("y-", "y+")),

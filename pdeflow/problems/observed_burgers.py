@@ -26,7 +26,7 @@ class ObservedBurgers(Problem):
     Parameters
     ----------
     viscosity
-        That with which the measurements are made.
+        That with which the measurements are made, within the bounds of nu.
     measurements
         How many there are.
     noise
@@ -38,7 +38,7 @@ class ObservedBurgers(Problem):
     Raises
     ------
     InvalidInput
-        If there is no measurement, or the noise is negative.
+        If there is no measurement, the noise is negative, or nu is bound not to be the viscosity.
     """
 
     name = "observed_burgers"
@@ -49,7 +49,11 @@ class ObservedBurgers(Problem):
     ) -> None:
         if measurements < 1:
             raise InvalidInput("problem.measurements", measurements, "at least 1")
-        if noise < 0:
+        low, high = self.parameters["nu"].distribution.bounds
+        if not low < viscosity < high:
+            expected = f"a number above {low:g} and below {high:g}, the bounds of nu"
+            raise InvalidInput("problem.viscosity", viscosity, expected)
+        if not 0 <= noise < math.inf:
             raise InvalidInput("problem.noise", noise, "a number of at least 0")
         true = SineBurgers(viscosity)
         self.domain = true.domain

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pdeflow.problems.calculus import atan, cos, sqrt
-from pdeflow.problems.domain import conjunction, disjunction
+from pdeflow.problems.r_functions import conjunction, disjunction
 
 if TYPE_CHECKING:
     from pdeflow.problems.polygon import Polygon

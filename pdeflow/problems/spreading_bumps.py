@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import map_coordinates, spline_filter
+from scipy.interpolate import NdBSpline, make_interp_spline
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -49,9 +49,8 @@ class SpreadingBumps(Problem):
         """The reference, of tensors: cubic splines between its nodes."""
         x, y, t = torch.broadcast_tensors(*(torch.as_tensor(c) for c in (at.x, at.y, at.t)))
         stop = self.domain.upper[2]
-        places = torch.stack([c.flatten() for c in ((x + 1) / 2, (y + 1) / 2, t / stop)]).cpu().double()
-        sizes = np.array([NODES, NODES, INSTANTS]) - 1.0
-        values = map_coordinates(reference(stop), places.numpy() * sizes[:, None], order=3, prefilter=False)
+        places = torch.stack([c.flatten() for c in (x, y, t)], dim=1).cpu().double()
+        values = reference(stop)(places.numpy())
         solution = torch.from_numpy(values).to(x).reshape(x.shape)
         around = torch.maximum(x.abs(), y.abs()) >= 1
         return torch.where(around, 0.0, torch.where(t > 0, solution, bumps(at)))
@@ -68,11 +67,18 @@ def bumps(at: Any) -> Any:
 
 
 @functools.cache
-def reference(stop: float) -> np.ndarray:
-    """Coefficients (x, y, t) of cubic splines; what `march` gives, extrapolated from two grids."""
+def reference(stop: float) -> NdBSpline:
+    """Cubic splines of (x, y, t) through what `march` gives, extrapolated from two grids."""
     coarse, fine = march(NODES, stop), march(2 * NODES - 1, stop)[:, ::2, ::2]
-    solution = fine + (fine - coarse) / 3
-    return spline_filter(solution.movedim(0, -1).numpy(), order=3)
+    coefficients, knots = (fine + (fine - coarse) / 3).movedim(0, -1).numpy(), []
+    line = np.linspace(-1, 1, NODES)
+    for k, nodes in enumerate((line, line, np.linspace(0, stop, INSTANTS))):
+        along = make_interp_spline(
+            nodes, coefficients, k=3, axis=k
+        )  # whose coefficients have that axis first
+        coefficients = np.moveaxis(along.c, 0, k)
+        knots.append(along.t)
+    return NdBSpline(tuple(knots), coefficients, 3)
 
 
 def march(nodes: int, stop: float) -> Tensor:

@@ -31,7 +31,7 @@ from pdeflow.report.fields import (
     pixels_for,
     sample_panels,
 )
-from pdeflow.report.history import best_epoch, train_seconds
+from pdeflow.report.history import best_epoch, series, train_seconds
 from pdeflow.report.metrics_table import definition, metric_names, number
 from pdeflow.report.run_folder import Run, TestedResolution, read_run
 
@@ -179,8 +179,21 @@ def _title(run: Run, card: dict[str, Any]) -> str:
     return f"{_class_name(run)} on {problem}"
 
 
+def _found_parameters(run: Run) -> list[tuple[str, str]]:
+    """What was looked for beside the solution, as it was in the best epoch."""
+    unknown, best = run.setting("objective", "unknown"), best_epoch(run.history, run.monitor)
+    if not isinstance(unknown, dict) or best is None:
+        return []
+    return [
+        (f"{name}, found", f"{value:.6g}")
+        for name in unknown
+        for epoch, value in zip(*series(run.history, f"valid/{name}"))
+        if epoch == best[0]
+    ]
+
+
 def _facts(run: Run) -> list[tuple[str, str]]:
-    facts = []
+    facts = _found_parameters(run)
     if run.parameters is not None:
         facts.append(("parameters", f"{run.parameters:,}".replace(",", "\u202f")))
     members = run.setting("ensemble")

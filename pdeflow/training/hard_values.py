@@ -72,7 +72,7 @@ def _moved(problem: Problem, held: Values, lift: sympy.Expr, network: Lagrangian
         raise InvalidInput("model", got, expected, "Learn them: objective.init_args.hard: false.")
     assert network.velocity is not None
     at = symbolic.coordinates(problem)
-    since = at[TIME] - network.lower[-1]
+    since = at[TIME] - problem.domain.lower[-1]
     places = list(at.values())[:-1]
     stated: Any = lift
     return stated.subs({x: x - c * since for x, c in zip(places, network.velocity)}, simultaneous=True)

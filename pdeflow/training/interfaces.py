@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sympy
 
@@ -50,7 +50,7 @@ class InterfaceConditions:
         axes, at, us = problem.domain.axes, symbolic.coordinates(problem), symbolic.unknowns(problem)
         parts = subdomains_of(field)
         planes = () if parts is None else parts.interfaces
-        self.places = {f"{axes[k]}={place:g}": (k, place) for k, place in planes}
+        self.places = dict(zip(_names(axes, planes), planes))
         self.statements: dict[str, CompiledStatement] = {}
         self._factors: dict[str, tuple[float, float]] = {}
         fluxes = _fluxes(problem, self.places)
@@ -69,6 +69,12 @@ class InterfaceConditions:
     def asked_of(self, name: str, field: Field) -> Field:
         """What a statement is about: the jump of a field across its interface, or the field itself."""
         return Jump(field, *self._factors.get(name, (1.0, 1.0))) if name in self.statements else field
+
+
+def _names(axes: Sequence[str], planes: Sequence[tuple[int, float]]) -> list[str]:
+    """What planes are called: short names, or all digits where two would have the same."""
+    short = [f"{axes[k]}={place:g}" for k, place in planes]
+    return short if len(set(short)) == len(short) else [f"{axes[k]}={place!r}" for k, place in planes]
 
 
 def _fluxes(

@@ -124,6 +124,7 @@ def test_peers_are_given_our_measurements() -> None:
     )
     _, truth = statement.tested()
     assert CASE["inverse_burgers"].unknown == ("nu", float(truth))
+    assert statement.adam == STATEMENTS["burgers"]().adam
 
 
 @pytest.mark.parametrize("case", DOMAINS)

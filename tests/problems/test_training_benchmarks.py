@@ -130,6 +130,8 @@ def test_the_bumps_start_as_stated_and_vanish_around() -> None:
     rate = 0.05 * start * (-2 * 2 * 15 * 0.4)
     assert start == pytest.approx(0.4, rel=1e-2)
     assert (soon - start) / 0.01 == pytest.approx(rate, rel=0.15)
+    early = problem.exact(Names("coordinate", {"x": x[0, 0], "y": x[0, 1], "t": torch.tensor(2e-4)}), None)
+    assert (float(early) - start) / 2e-4 == pytest.approx(rate, rel=0.03)  # also between the first instants
     assert sides == [0.0, 0.0]
     one = problem.exact(Names("coordinate", {"x": x[1, 0], "y": x[1, 1], "t": x[1, 2]}), None)
     assert float(one) == soon
@@ -147,3 +149,6 @@ def test_measurements_are_of_the_solution_with_errors() -> None:
         ObservedBurgers(measurements=0)
     with pytest.raises(InvalidInput, match=r"problem.noise: got -1"):
         ObservedBurgers(noise=-1.0)
+    for viscosity in (0.0, 1e-5):
+        with pytest.raises(InvalidInput, match=r"problem.viscosity: got .*above 0.0001 and below 1"):
+            ObservedBurgers(viscosity=viscosity)

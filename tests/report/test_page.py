@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import yaml
 
 from pdeflow.problems import GrayScott
 from pdeflow.report import metrics_table, write_report
@@ -240,6 +241,19 @@ def test_pages_of_one_run_differ_only_in_their_date(make_run):
     run = make_run(((16, 16),))
     first, second = (re.sub(r"Written [-\d: ]+ UTC", "", Page(write_report(run)).raw) for _ in range(2))
     assert first == second
+
+
+def test_parameters_that_were_found_are_those_of_the_best_epoch(make_run):
+    run = make_run()
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["objective"]["init_args"]["unknown"] = {"nu": 0.05}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    history = [
+        {"epoch": k, "valid/l2": l2, "valid/nu": nu} for k, (l2, nu) in enumerate(((3, 7), (1, 8), (2, 9)))
+    ]
+    (run / "history.json").write_text(json.dumps(history))
+    page = write_report(run).read_text()
+    assert re.search(r"nu, found\s*</dt>\s*<dd[^>]*>\s*8\s*</dd>", page), page
 
 
 def test_facts_come_from_the_data_file(make_run, write_data, tmp_path):

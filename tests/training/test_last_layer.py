@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pdeflow.errors import InvalidInput
 from pdeflow.fields import MLP, Field, Gaussians, PirateNet
 from pdeflow.problems import ConvectedSine, KleinGordon, Problem, SineHelmholtz, SinePoisson
 from pdeflow.training import Collocation, PhysicsInformed, TrainingTask
@@ -59,16 +60,18 @@ def test_of_a_linear_statement_it_is_the_minimum(problem: Problem, hard: bool) -
 
 
 def test_gaussians_are_solved_for_where_no_layer_is_on_top() -> None:
-    """A second step finds nothing more; with a layer on top there is none."""
-    objective, field, batch = stated(SinePoisson(), partial(Gaussians, gaussians=40, features=2, hidden=0))
+    """A second step finds nothing more; where it is not asked for there is none."""
+    plain = partial(Gaussians, gaussians=40, features=2, hidden=0)
+    objective, field, batch = stated(SinePoisson(), partial(plain, least_squares=True))
     before = loss_of(objective, field, batch)
     assert fit_last_layer(objective, field, batch)
     after = loss_of(objective, field, batch)
     assert after < 1e-2 * before
     fit_last_layer(objective, field, batch)
     assert loss_of(objective, field, batch) > 0.99 * after
-    objective, field, batch = stated(SinePoisson(), partial(Gaussians, gaussians=40, hidden=8))
-    assert not fit_last_layer(objective, field, batch)
+    assert not fit_last_layer(*stated(SinePoisson(), plain))
+    with pytest.raises(InvalidInput, match=r"model.least_squares: got True, expected false, for hidden is 8"):
+        Gaussians(hidden=8, least_squares=True)
 
 
 def test_of_another_statement_the_loss_falls(caplog: pytest.LogCaptureFixture) -> None:

@@ -29,6 +29,7 @@ from pdeflow.problems import (
     Problem,
     SinePoisson,
 )
+from pdeflow.problems.calculus import step
 from pdeflow.training import (
     Collocation,
     GrowingTime,
@@ -47,6 +48,16 @@ class Beam(Problem):
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         return D(u, "x", 4) - 1.0
+
+
+class Jumping(Problem):
+    """A coefficient that jumps, under a derivative."""
+
+    domain = Box(x=(0.0, 1.0))
+    conditions = (Dirichlet(0.0),)
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        return D((1 + step(at.x - 0.5)) * D(u, "x"), "x")
 
 
 def parts(problem: Problem, subdomains: Any, widths: tuple[int, ...] = (6,)) -> Subdomains:
@@ -202,14 +213,39 @@ def test_hard_conditions_hold_on_all_parts() -> None:
 def test_points_of_interfaces_lie_inside() -> None:
     problem = LShapedPoisson()
     domain = problem.domain
-    low, high = domain.lower[0], domain.upper[0]
     objective = PhysicsInformed(problem)
-    objective.join(parts(problem, [[0.25 * low + 0.75 * high, 0.75 * low + 0.25 * high][::-1], 1]))
+    objective.join(parts(problem, [[-0.5, 0.5], 1]))
     for name, (axis, place) in objective.interfaces.places.items():
         points = batch_of(objective)["points"][name].numpy()
         assert len(points) >= 5
         assert (points[:, axis] == place).all()
         assert domain.contains(points).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_where_the_boundary_lies_in_an_interface_nothing_is_asked(axis: int) -> None:
+    """Of an L that is cut where its corner is: on half of the plane the network beyond lies outside."""
+    problem = LShapedPoisson()
+    objective = PhysicsInformed(problem)
+    objective.join(parts(problem, [2, 2]))
+    found = batch_of(objective)["points"]["xy"[axis] + "=0"].numpy()
+    beyond = np.zeros(2)
+    beyond[axis] = 1e-3
+    assert len(found) >= 5
+    for side in (found - beyond, found + beyond):
+        assert problem.domain.contains(side).all()
+
+
+def test_interfaces_are_told_apart_far_from_the_origin() -> None:
+    class Far(SinePoisson):
+        domain = Box(x=(1e6, 1e6 + 4.0))
+
+    problem = Far(1)
+    problem.domain = Far.domain
+    objective = PhysicsInformed(problem, hard=False)
+    objective.join(parts(problem, [4]))
+    assert [place for _, place in objective.interfaces.places.values()] == [1e6 + 1, 1e6 + 2, 1e6 + 3]
+    assert len(objective.interfaces.statements) == 6
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -234,9 +270,15 @@ def test_interfaces_in_time_stay_where_they_are() -> None:
 
 
 def test_the_condition_number_knows_of_interfaces() -> None:
-    field = parts(SinePoisson(1), [2], (2,))
-    found = pdeflow.condition_number(SinePoisson(1), field)
-    assert found.sides.abs().max() > 0
+    """Of an interface in the middle between ends of which nothing is asked."""
+
+    class Open(SinePoisson):
+        conditions = ()
+
+    problem = Open(1)
+    problem.conditions = ()
+    assert pdeflow.condition_number(problem, parts(problem, [2], (2,))).sides.abs().max() > 1e-3
+    assert pdeflow.condition_number(problem, MLP([0.0], [1.0], widths=[4]).double()).sides.abs().max() == 0
 
 
 def test_a_program_has_the_same_values() -> None:
@@ -266,6 +308,9 @@ class _At(torch.nn.Module):
         ),
         (lambda: Subdomains([0.0, 0.0], [1.0, 1.0], subdomains=[1, 1]), "One subdomain is an MLP"),
         (lambda: Subdomains(subdomains=[0]), "model.subdomains: got 0, expected at least 1"),
+        (lambda: Subdomains(subdomains=[2.5]), "model.subdomains: got 2.5, expected a whole number of parts"),
+        (lambda: LayeredConduction(below=0.0), "problem.below: got 0.0, expected a positive number"),
+        (lambda: PhysicsInformed(Jumping()), "got 'DiracDelta.*(?s:.*)Interface where they meet"),
         (lambda: Subdomains(subdomains=[[0.5, 0.2]]), r"model.subdomains: got \[0.5, 0.2\], expected places"),
         (lambda: Subdomains(subdomains=[[2.0]]), "above -1 and below 1"),
         (lambda: Jump(MLP()), "model: got 'MLP', expected Subdomains"),
@@ -289,6 +334,12 @@ class _At(torch.nn.Module):
 def test_what_is_wrong_is_named(make: Any, word: str) -> None:
     with pytest.raises(InvalidInput, match=word):
         make()
+
+
+def test_parts_are_stored_as_numbers_that_files_know() -> None:
+    field = Subdomains([0.0] * 2, [1.0] * 2, subdomains=[np.int64(2), np.array([0.25]).tolist()])
+    assert field.settings["subdomains"] == [2, [0.25]]
+    assert type(field.settings["subdomains"][0]) is int
 
 
 def _stated(interface: Interface) -> Any:
