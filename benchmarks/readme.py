@@ -198,7 +198,7 @@ def operators() -> str:
         f"MgNO over the best FNO: {number('mgno_over_fno_darcy')} on Darcy, "
         f"{number('mgno_over_fno_rough')} on the rough set after ten minutes "
         f"({number('mgno_over_fno_darcy_shorter')} and {number('mgno_over_fno_rough_shorter')} after the "
-        "seconds that all have); MKGN over GNO: {number('mkgn_over_gkn')}. "
+        f"seconds that all have); MKGN over GNO: {number('mkgn_over_gkn')}. "
         "At twice the resolution, without training there, errors are so many times those at the training "
         f"resolution, at worst over the cases: {finer or 'not measured'}. "
         f"A step of neuraloperator's Trainer over ours, with FNO: {number('fno_step_ratio')}; "
