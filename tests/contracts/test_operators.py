@@ -286,6 +286,13 @@ class TestMgNO2D(OperatorContract):
         return MgNO(mesh=[10, 9], width=4, layers=2, levels=3, in_channels=2, out_channels=3)
 
 
+class TestMgNO2DPublished(OperatorContract):
+    least = 4
+
+    def make(self) -> Operator:
+        return MgNO(mesh=[10, 9], width=4, layers=2, levels=3, in_channels=2, out_channels=3, residual=False)
+
+
 class TestMgNO2DVCycle(OperatorContract):
     least = 4
 

@@ -48,6 +48,21 @@ def test_the_order_of_sums_does_not_matter(targets: int) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
 
+def test_it_can_start_as_a_share_of_the_mean() -> None:
+    points = np.random.default_rng(0).random((40, 2))
+    edges = edges_within(0.3, points, points)
+    neighbours = joined([edges])
+    integral = KernelIntegral(5, 6, 8).double()
+    for parameter in integral.last.parameters():
+        torch.nn.init.zeros_(parameter)
+    integral.start_as_mean(0.7)
+    v = torch.randn(40, 6, dtype=torch.float64)
+    features = torch.randn(len(edges.source), 5, dtype=torch.float64)
+    near = torch.from_numpy(np.linalg.norm(points[:, None] - points[None], axis=2) <= 0.3).double()
+    mean = near @ v / near.sum(1, keepdim=True)
+    torch.testing.assert_close(integral(integral.basis(features, neighbours), v, neighbours), 0.7 * mean)
+
+
 def test_neighbours_are_those_of_a_dense_table() -> None:
     rng = np.random.default_rng(1)
     points, sources = rng.random((30, 2)), rng.random((50, 2))

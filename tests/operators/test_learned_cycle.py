@@ -224,3 +224,15 @@ def test_backslash_is_the_published_one() -> None:
     P = V.prolongations[0].weight
     expected = u + torch.nn.functional.conv_transpose2d(u2, P, stride=2, padding=1)
     torch.testing.assert_close(V(f), expected)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_it_starts_as_a_cycle_that_passes_constants_on(dim: int) -> None:
+    """With S of the middle alone u is l + 1 times the constant on level l, and each level counts half."""
+    cycle = LearnedCycle(2, 2, 4, ["periodic"] * dim)
+    for smoother in cycle.smoothers:
+        for step in smoother.modules():
+            if isinstance(step, GridConvolution):
+                step.set_each_channel((0.0, 1.0, 0.0))
+    f = torch.tensor([1.0, -3.0]).view(1, 2, *(1,) * dim).expand(1, 2, *(8,) * dim)
+    torch.testing.assert_close(cycle(f), f * sum((level + 1) / 2**level for level in range(4)))

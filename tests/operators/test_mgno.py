@@ -87,6 +87,24 @@ def test_boundary_conditions_differ_at_the_ends_only() -> None:
         assert (other - results[0])[..., 0, :].abs().min() > 0
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_layers(residual: bool) -> None:
+    torch.manual_seed(0)
+    operator = MgNO([9, 9], width=4, layers=3, levels=3, residual=residual)
+    for gain in operator.gains:
+        torch.nn.init.uniform_(gain, 0.5, 2.0)
+    v = x = torch.randn(2, 1, 9, 9)
+    for layer, (V, W) in enumerate(zip(operator.cycles, operator.pointwise)):
+        n = v
+        if residual and layer:
+            n = v / v.square().mean(1, keepdim=True).sqrt() * operator.gains[layer - 1][:, None, None]
+        total = V(n) + torch.einsum("oc,bcxy->boxy", W.weight, n) + W.bias[:, None, None]
+        v = torch.nn.functional.gelu(total) + (n if residual and layer else 0.0)
+    expected = torch.einsum("oc,bcxy->boxy", operator.last.weight, v) + operator.last.bias
+    torch.testing.assert_close(operator(x), expected, rtol=1e-4, atol=1e-5)
+    assert len(operator.gains) == (2 if residual else 0)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
