@@ -73,7 +73,7 @@ def on_grids(case: Case) -> list[Model]:
         Model("TFNO", fourier | {"width": 32, "rank": 0.1}, peers=(NEURALOPERATOR,)),
         Model("UNO", fourier | {"width": 16}, peers=(NEURALOPERATOR,)),
         Model("LocalNO", fourier | {"width": 32}),
-        Model("MgNO", cycle | {"boundary": "periodic" if periodic else "dirichlet"}, 3e-3, clip=1.0),
+        Model("MgNO", cycle | {"boundary": "periodic" if periodic else "dirichlet"}, clip=1.0),
         # Its outputs may jump with the input: slopes are no guide.
         Model("LNO", local, loss="L2"),
         Model("UNet", {"dim": case.dim, "width": 16, "depth": 3, "periodic": periodic}, 1e-3),
