@@ -154,6 +154,7 @@ def row(case: Case, name: str, code: str, told: Sequence[dict[str, Any]]) -> dic
         **dict.fromkeys(("parameters", "seconds", "steps", "step_s"), NOT_MEASURED),
         "loss": model.loss,
         "lr": model.lr,
+        "clip": "none" if model.clip is None else model.clip,
         "seeds": len(told),
         "each": NOT_MEASURED,
     }

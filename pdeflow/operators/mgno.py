@@ -32,8 +32,8 @@ class MgNO(Operator):
 
     ``residual`` layers are ``v <- n + GELU(V n + W n + b)`` with ``n = g v / rms(v)``: the values at each
     node over the root of the mean of their squares, times a factor for each channel. The first layer is as
-    above. They are learned faster, and at rates at which the others diverge. Without them the operator
-    is the published one, but for how its weights start (``LearnedCycle``).
+    above. They are learned faster. Without them the operator is the published one, but for how its weights
+    start (``LearnedCycle``).
 
     Input ``(batch, in_channels, *points)``, output ``(batch, out_channels, *points)``, float32.
 

@@ -291,6 +291,17 @@ def rows() -> list[dict[str, object]]:
     return made
 
 
+def test_rows_tell_whose_gradients_are_clipped() -> None:
+    assert {row["model"]: row["clip"] for row in rows()} == {
+        "FNO": "none",
+        "MgNO": 1.0,
+        "UNet": "none",
+        "GNO": "none",
+        "MKGN": "none",
+        MATCHED_FNO: "none",
+    }
+
+
 def test_the_summary() -> None:
     summary = operators.summarise(rows(), {"factor": 3.0, "seconds": 20.0})
     assert summary["mgno_over_fno_darcy_shorter"] == pytest.approx(0.5)  # of the best FNO, the peer's
