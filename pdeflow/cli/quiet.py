@@ -1,9 +1,12 @@
-"""Lightning without its tips and the warnings that do not apply here."""
+"""Lightning without its tips and the warnings that do not apply here; the messages of training are shown."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
+
+from tqdm import tqdm
 
 # Each is right in general and wrong here.
 IRRELEVANT = (
@@ -28,8 +31,23 @@ IRRELEVANT = (
 )
 
 
+class AboveTheBar(logging.Handler):
+    """Writes each message on its own line to the standard error, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 def quiet() -> None:
-    """Silence Lightning's messages (hardware found, seed, tips) and the warnings in `IRRELEVANT`."""
+    """Silence Lightning's messages (hardware found, seed, tips) and the warnings in `IRRELEVANT`.
+
+    What training tells (`pdeflow.training.messages`) is shown, unless the caller has its own handler for it.
+    """
+    told = logging.getLogger("pdeflow.training")
+    if not told.handlers:
+        told.addHandler(AboveTheBar())
+        told.setLevel(logging.INFO)
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for pattern in IRRELEVANT:

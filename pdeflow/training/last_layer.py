@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 
 from pdeflow.fields import Field
+from pdeflow.training.messages import inform
 from pdeflow.training.physics_informed import PhysicsInformed
 
 
@@ -60,9 +60,9 @@ def fit_last_layer(objective: PhysicsInformed, field: Field, batch: dict[str, An
         p += part.view_as(p)
     first, last = float(r.square().sum()), float(objective.weighted(field, batch).square().sum())
     if last < first:
-        rank_zero_info(f"Least squares for the last layer: the loss falls from {first:.3g} to {last:.3g}.")
+        inform(f"Least squares for the last layer: the loss falls from {first:.3g} to {last:.3g}.")
         return True
     for p, old in zip(chosen.values(), before):
         p.copy_(old)
-    rank_zero_info(f"The last layer stays: least squares take the loss from {first:.3g} to {last:.3g}.")
+    inform(f"The last layer stays: least squares take the loss from {first:.3g} to {last:.3g}.")
     return False

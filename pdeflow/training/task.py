@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -24,6 +24,7 @@ from pdeflow.operators.operator import Operator
 from pdeflow.training.batch_squares import BatchSquares
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.last_layer import fit_last_layer
+from pdeflow.training.messages import inform
 from pdeflow.training.metrics import MeanLoss
 from pdeflow.training.objective import Objective
 from pdeflow.training.optimisers import ResidualOptimiser, Stages
@@ -316,7 +317,7 @@ class TrainingTask(lightning.LightningModule):
             optimizer.step(closure=optimizer_closure)
         if getattr(current, "restarts", 0) > before:
             name = type(current).__name__
-            rank_zero_info(f"{name} stalled in step {self.global_step} and starts again from the gradient.")
+            inform(f"{name} stalled in step {self.global_step} and starts again from the gradient.")
         if isinstance(inner, Stages):
             if inner.current is not current:
                 self._schedule_from(inner)
@@ -326,7 +327,7 @@ class TrainingTask(lightning.LightningModule):
             begun = self.objective.advance(done) if current.cause == NO_STEP else None
             if begun is not None:
                 name = type(current).__name__
-                rank_zero_info(f"{name} {current.cause} in step {done}: {begun} begins.")
+                inform(f"{name} {current.cause} in step {done}: {begun} begins.")
                 current.stalled = False
                 return
             self.trainer.should_stop = True

@@ -21,7 +21,7 @@ from pdeflow.training import Collocation, PhysicsInformed, TrainingTask
 from pdeflow.training.last_layer import fit_last_layer
 
 LAST = ("last.weight", "last.bias")
-LOG = "lightning.pytorch.utilities.rank_zero"
+LOG = "pdeflow.training"
 
 
 def stated(

@@ -119,7 +119,7 @@ def test_an_indefinite_system_is_damped_more(monkeypatch: pytest.MonkeyPatch) ->
         return None if len(tried) < 4 else solve(system, damping)
 
     said = []
-    monkeypatch.setattr(natural_gradient, "rank_zero_info", said.append)
+    monkeypatch.setattr(natural_gradient, "inform", said.append)
     monkeypatch.setattr(NormalEquations, "solve", failing)
     before = float(curve.residuals().norm())
     optimiser = EnergyNaturalGradient([parameter])

@@ -327,7 +327,7 @@ def test_an_optimiser_that_stalls_begins_the_next_stage(
     course: Any, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And the run ends where there is none, or where the cause is another one than an end."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="pdeflow.training")
     with pytest.warns(UserWarning, match="Stuck .*: stopped"):
         task, trainer = run(PhysicsInformed(HeatedRod(), time_course=course()), Stuck, epochs=9)
     assert trainer.global_step == 9

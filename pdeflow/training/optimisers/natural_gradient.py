@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
+from pdeflow.training.messages import inform
 from pdeflow.training.optimisers.gauss_newton import NormalEquations, NystromEquations
 from pdeflow.training.optimisers.least_squares import LeastSquares, ResidualOptimiser
 from pdeflow.training.optimisers.vector_optimiser import NO_STEP, NOT_FACTORED, NOT_FINITE
@@ -111,7 +111,7 @@ class EnergyNaturalGradient(ResidualOptimiser):
             if not self.memory.get("indefinite"):
                 self.memory["indefinite"] = True  # said once in a run
                 name = type(self).__name__
-                rank_zero_info(f"Rounding makes the system of {name} indefinite: it is damped more there.")
+                inform(f"Rounding makes the system of {name} indefinite: it is damped more there.")
             damping *= 10
         return found if found is None or carried is None else found + carried
 

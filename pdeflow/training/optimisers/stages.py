@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 from torch.optim import Optimizer
 
 from pdeflow.errors import InvalidInput
+from pdeflow.training.messages import inform
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Stages(Optimizer):
             before, cause = type(self.current).__name__, getattr(self.current, "cause", "")
             self._begin(self.number + 1)
             why = cause if stalled else f"has made {steps} steps"
-            rank_zero_info(f"{before} {why}: {type(self.current).__name__} goes on.")
+            inform(f"{before} {why}: {type(self.current).__name__} goes on.")
         return result
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,17 @@
+"""What training tells while it runs: messages of the level INFO of the logger ``pdeflow.training``.
+
+Not by Lightning's ``rank_zero_info``: what silences Lightning's own messages would silence these. The
+commands show them above the progress bar; a script does with ``logging.basicConfig(level="INFO")``.
+"""
+
+import logging
+
+from lightning.pytorch.utilities import rank_zero_only
+
+log = logging.getLogger("pdeflow.training")
+
+
+@rank_zero_only
+def inform(message: str) -> None:
+    """Tell ``message`` once, from the first of several processes."""
+    log.info(message)
