@@ -69,7 +69,7 @@ def on_grids(case: Case) -> list[Model]:
     local = {"dim": case.dim, "width": 32, "rank": 8, "positions": case.positions}
     sensors = {"sensors": mesh, "positions": case.positions}
     return [
-        Model("FNO", fourier | {"width": 32}, peers=(NEURALOPERATOR, PINA)),
+        Model("FNO", fourier | {"width": 32}, 6e-3, peers=(NEURALOPERATOR, PINA)),
         Model("TFNO", fourier | {"width": 32, "rank": 0.1}, peers=(NEURALOPERATOR,)),
         Model("UNO", fourier | {"width": 16}, peers=(NEURALOPERATOR,)),
         Model("LocalNO", fourier | {"width": 32}),
