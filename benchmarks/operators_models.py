@@ -88,7 +88,9 @@ def models(case: Case) -> list[Model]:
         small = {"modes": [16, 16], "width": 20, "positions": "periodic"}
         return [Model("FNO", small, 6e-3, "L2")]
     every = on_meshes() if case.kind == "mesh" else on_grids(case)
-    return [model for model in every if not case.only or model.name in case.only]
+    if not case.only:
+        return every
+    return [dataclasses.replace(model, peers=()) for model in every if model.name in case.only]
 
 
 def model_of(case: Case, name: str) -> Model:
