@@ -46,7 +46,7 @@ class Case:
     inputs: tuple[str, ...] = ("a",)
     targets: tuple[str, ...] = ("u",)
     only: tuple[str, ...] = ()
-    """Names of the models that learn it, by our code alone; where it is empty all that fit, and the peers'."""
+    """Names of the models that learn it, by our code alone; if empty all that fit, and the peers'."""
 
     def recipe(self, samples: int, resolution: int, seed: int | None = None) -> dict[str, Any]:
         """Of so many samples; another seed for other ones."""
