@@ -314,7 +314,10 @@ class Collocation(LightningDataModule):
         points = self.points(TEST, self.counts["held_back"])
         known = self._exact(points[INSIDE].unbind(1)) if self._has_exact else self._reference(points[INSIDE])
         exact = {} if known is None else {"exact": known}
-        return [Fixed([{"points": points, **exact}]), *(Fixed([one]) for one in self._on_grids(self.test_grids))]
+        return [
+            Fixed([{"points": points, **exact}]),
+            *(Fixed([one]) for one in self._on_grids(self.test_grids)),
+        ]
 
     def _on_grids(self, resolutions: Sequence[int]) -> list[dict[str, Any]]:
         """Each of these grids, of each section."""
