@@ -38,8 +38,8 @@ class ParametricFamily(Problem):
     Raises
     ------
     InvalidInput
-        If the statement is on no box, is itself a family, has complex values, or values at points (`Observed`),
-        which belong to one member. If there is no such parameter, its name is that of a coordinate or an
+        If the statement is on no box, is itself a family, has complex values, or values at points
+        (`Observed`), which belong to one member. If there is no such parameter, its name is that of a coordinate or an
         unknown, or its range is empty, not finite, or holds numbers that it must not be.
     """
 

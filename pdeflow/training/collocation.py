@@ -64,7 +64,8 @@ class Collocation(LightningDataModule):
         Points inside at which the residual is validated, and as many others at which it is tested.
     test_resolutions
         Where the domain is a box, nodes along each axis at which the solution is compared with the exact
-        one, and drawn; by default 101, in three dimensions 21.
+        one, and drawn; by default 101, in three dimensions 21. Of a `ParametricFamily` its members with the
+        lowest, middle and highest parameters are.
     seed
         Of the points.
     """

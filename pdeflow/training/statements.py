@@ -50,7 +50,8 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
     for parameter, stated in problem.parameters.items():
         if parameter not in unknown and stated.distribution.fixed is None:
             hint = (
-                f"Give problem.init_args.{parameter} a Constant, or a start in objective.init_args.unknown."
+                f"Give problem.init_args.{parameter} a Constant, a start in objective.init_args.unknown, "
+                "or a range by a ParametricFamily."
             )
             raise InvalidInput(f"parameter {parameter!r} of {name}", stated.distribution, "one number", hint)
     for condition in problem.conditions:

@@ -22,7 +22,6 @@ from pdeflow.problems import (
     Burgers,
     ComplexHelmholtz,
     Constant,
-    ConvectedSine,
     D,
     Dirichlet,
     HeatedRod,
@@ -235,7 +234,7 @@ def test_a_problem_in_one_dimension_has_members_to_look_at() -> None:
 
 
 def test_condition_and_preconditioner_of_a_family() -> None:
-    family = ParametricFamily(ConvectedSine(), {"beta": (1.0, 3.0)})
+    family = rod()
     torch.manual_seed(0)
     field = FourierFeatures(
         list(family.domain.lower),
