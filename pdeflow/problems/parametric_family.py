@@ -39,8 +39,8 @@ class ParametricFamily(Problem):
     ------
     InvalidInput
         If the statement is on no box, is itself a family, has complex values, or values at points
-        (`Observed`), which belong to one member. If there is no such parameter, its name is that of a coordinate or an
-        unknown, or its range is empty, not finite, or holds numbers that it must not be.
+        (`Observed`), which belong to one member. If there is no such parameter, its name is that of a
+        coordinate or an unknown, or its range is empty, not finite, or holds numbers that it must not be.
     """
 
     def __init__(self, statement: Problem, ranges: Mapping[str, tuple[float, float]]) -> None:

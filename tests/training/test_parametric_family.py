@@ -1,4 +1,4 @@
-"""One field for a range of a parameter: it is asked what each member is asked, and is each member's solution."""
+"""One field for a range of a parameter: it is asked what each member is, and is its solution."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_every_member_is_solved(optimizer: Any, epochs: int) -> None:
 
 
 def test_a_run_of_a_family_is_tested_and_used_over_its_range(tmp_path: Path) -> None:
-    task, trainer, data = fitted(rod(0.2, 0.6), LevenbergMarquardt, tmp_path, epochs=3)
+    task, _, data = fitted(rod(0.2, 0.6), LevenbergMarquardt, tmp_path, epochs=3)
     lightning.Trainer(
         accelerator="cpu", precision="64-true", logger=False, callbacks=[FieldResults(tmp_path)],
         enable_progress_bar=False,
@@ -284,7 +284,7 @@ def test_a_parameter_has_a_name_of_its_own() -> None:
         def residual(self, u: Any, at: Any, p: Any) -> Any:
             return D(u, "x") + p.x * u
 
-    with pytest.raises(InvalidInput, match="problem.ranges: got 'x'(?s:.*)coordinate or an unknown"):
+    with pytest.raises(InvalidInput, match=r"problem.ranges: got 'x'(?s:.*)coordinate or an unknown"):
         ParametricFamily(Named(), {"x": (1.0, 2.0)})
 
 
