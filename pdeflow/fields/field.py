@@ -68,6 +68,11 @@ class Field(Operator):
         """
         return ()
 
+    def check(self, shape: Sequence[int]) -> None:
+        """See `Operator.check`: nodes may stand in a grid of fewer axes than they have coordinates."""
+        fewer = self.dim + 2 - len(shape) if len(shape) > 2 else 0
+        super().check((*shape, *(1,) * fewer))
+
     def evaluate(self, x: Tensor) -> Tensor:
         """Values at nodes whose coordinates are the channels."""
         points = x.movedim(1, -1)

@@ -71,6 +71,7 @@ from pdeflow.problems.observed_burgers import ObservedBurgers
 from pdeflow.problems.p_laplace import PLaplace
 from pdeflow.problems.parabolic_equation import ParabolicEquation
 from pdeflow.problems.parameter import Parameter
+from pdeflow.problems.parametric_family import ParametricFamily
 from pdeflow.problems.plane_wave import PlaneWave
 from pdeflow.problems.poisson import Poisson
 from pdeflow.problems.poisson_with_holes import PoissonWithHoles
@@ -153,6 +154,7 @@ __all__ = [
     "PLaplace",
     "ParabolicEquation",
     "Parameter",
+    "ParametricFamily",
     "PlaneWave",
     "Poisson",
     "PoissonWithHoles",

@@ -7,8 +7,10 @@ from typing import Any
 
 from pdeflow.problems.calculus import D, exp, sin
 from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.distributions import Constant
 from pdeflow.problems.domain import Box
 from pdeflow.problems.initial import Initial
+from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.problem import Problem
 
 
@@ -20,7 +22,7 @@ class HeatedRod(Problem):
     Parameters
     ----------
     diffusivity
-        a.
+        a, positive.
     stop
         T.
     """
@@ -29,12 +31,13 @@ class HeatedRod(Problem):
     conditions = (Dirichlet(0.0, on=("x-", "x+")), Initial(lambda at: sin(math.pi * at.x)))
 
     def __init__(self, diffusivity: float = 0.4, stop: float = 1.0) -> None:
-        self.domain, self.a = Box(x=(0.0, 1.0), t=(0.0, stop)), diffusivity
+        self.domain = Box(x=(0.0, 1.0), t=(0.0, stop))
+        self.a = Parameter(Constant(diffusivity), positive=True, argument="diffusivity")
 
     def exact(self, at: Any, p: Any) -> Any:
         """The mode that decays."""
-        return exp(-self.a * math.pi**2 * at.t) * sin(math.pi * at.x)
+        return exp(-p.a * math.pi**2 * at.t) * sin(math.pi * at.x)
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         """``u_t - a u_xx``."""
-        return D(u, "t") - self.a * D(u, "x", 2)
+        return D(u, "t") - p.a * D(u, "x", 2)

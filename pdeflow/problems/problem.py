@@ -68,7 +68,7 @@ class Problem(abc.ABC):
     fields: tuple[str, ...] = ("u",)
     complex_valued: ClassVar[bool] = False
     conditions: tuple[Condition, ...] = ()
-    name: ClassVar[str]
+    name: str
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -15,7 +15,7 @@ from pdeflow.data.datamodule import finished_batches
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
-from pdeflow.problems import Problem
+from pdeflow.problems import ParametricFamily, Problem
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.domain import Box, Design
 from pdeflow.problems.observed import observations
@@ -64,7 +64,8 @@ class Collocation(LightningDataModule):
         Points inside at which the residual is validated, and as many others at which it is tested.
     test_resolutions
         Where the domain is a box, nodes along each axis at which the solution is compared with the exact
-        one, and drawn; by default 101, in three dimensions 21.
+        one, and drawn; by default 101, in three dimensions 21. Of a `ParametricFamily` its members with the
+        lowest, middle and highest parameters are.
     seed
         Of the points.
     """
@@ -102,7 +103,7 @@ class Collocation(LightningDataModule):
         if test_resolutions is not None and not test_resolutions:
             hint = "Leave the key out for what is usual."
             raise InvalidInput("data.test_resolutions", [], "at least one number of nodes", hint)
-        usual = (101,) if self.dim < 3 else (21,)
+        usual = (101,) if self.problem.grid(2).dim < 3 else (21,)
         self.test_resolutions = usual if test_resolutions is None else tuple(test_resolutions)
 
     @property
@@ -127,13 +128,20 @@ class Collocation(LightningDataModule):
 
     @property
     def test_names(self) -> list[str]:
-        """The points that are held back, and the nodes of each test grid."""
-        return ["points", *("x".join([str(n)] * self.dim) for n in self.test_grids)]
+        """The points that are held back, and the nodes of each test grid; of which member of a family."""
+        dim = self.problem.grid(2).dim
+        of = [f"-{where}" if where else where for where in self._sections]
+        return ["points", *("x".join([str(n)] * dim) + where for n in self.test_grids for where in of)]
 
     @property
     def test_grids(self) -> tuple[int, ...]:
         """Nodes along each axis of the test grids; only boxes have such."""
         return self.test_resolutions if isinstance(self.problem.domain, Box) else ()
+
+    @property
+    def _sections(self) -> dict[str, dict[str, float]]:
+        """Of a family the members that are compared on grids; else one, without more coordinates."""
+        return self.problem.sections() if isinstance(self.problem, ParametricFamily) else {"": {}}
 
     @property
     def normalisation(self) -> Normalisation:
@@ -270,16 +278,17 @@ class Collocation(LightningDataModule):
         if state_dict:
             self.chosen = (int(state_dict["draw"]), state_dict["inside"].double())
 
-    def on_grid(self, points: int) -> dict[str, Any]:
-        """The nodes of a grid, with the exact solution there where it is known."""
+    def on_grid(self, points: int, member: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """The nodes of a grid, of a member of a family, with the exact solution there where it is known."""
         grid = self.problem.grid(points)
         axes = torch.meshgrid(*[c.double() for c in grid.coordinates()], indexing="ij")
+        axes = (*axes, *(torch.full_like(axes[0], value) for value in (member or {}).values()))
         target = {"target": self._exact(axes).movedim(-1, 0)[None]} if self._has_exact else {}
         return {
             "input": torch.stack(axes)[None],
             **target,
             "index": torch.zeros(1, dtype=torch.int64),
-            "names": list(grid.axes),
+            "names": list(self.problem.coordinates),
             "resolution": points,
         }
 
@@ -299,14 +308,21 @@ class Collocation(LightningDataModule):
     def val_dataloader(self) -> Fixed:
         """Points that are held back, and the exact solution on the first test grid."""
         held = {"points": self.points(VALIDATION, self.counts["held_back"])}
-        return Fixed([*(self.on_grid(n) for n in self.test_grids[:1] if self._has_exact), held])
+        return Fixed([*(self._on_grids(self.test_grids[:1]) if self._has_exact else ()), held])
 
     def test_dataloader(self) -> list[Fixed]:
         """Points that neither training nor validation have seen; then each test grid."""
         points = self.points(TEST, self.counts["held_back"])
         known = self._exact(points[INSIDE].unbind(1)) if self._has_exact else self._reference(points[INSIDE])
         exact = {} if known is None else {"exact": known}
-        return [Fixed([{"points": points, **exact}]), *(Fixed([self.on_grid(n)]) for n in self.test_grids)]
+        return [
+            Fixed([{"points": points, **exact}]),
+            *(Fixed([one]) for one in self._on_grids(self.test_grids)),
+        ]
+
+    def _on_grids(self, resolutions: Sequence[int]) -> list[dict[str, Any]]:
+        """Each of these grids, of each section."""
+        return [self.on_grid(n, member) for n in resolutions for member in self._sections.values()]
 
 
 class Fixed:

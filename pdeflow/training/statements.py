@@ -10,7 +10,7 @@ import sympy
 import torch
 
 from pdeflow.errors import InvalidInput
-from pdeflow.problems import Dirichlet, MeshProblem, Problem, Robin, symbolic
+from pdeflow.problems import Dirichlet, MeshProblem, ParametricFamily, Problem, Robin, symbolic
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.compiled_statement import CompiledStatement
 from pdeflow.problems.conditions import Condition, check_numbers
@@ -37,6 +37,9 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
     if problem.complex_valued:
         raise InvalidInput("problem", name, "an equation for a real unknown")
     for parameter, start in unknown.items():
+        if isinstance(problem, ParametricFamily) and parameter in problem.ranges:
+            expected = f"a parameter without a range: {parameter} is a coordinate of the family"
+            raise InvalidInput("objective.unknown", parameter, expected, "Take it out of either.")
         known = problem.parameters
         if parameter not in known:
             raise InvalidInput("objective.unknown", parameter, f"a parameter of {name}", choices=known)
@@ -47,7 +50,8 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
     for parameter, stated in problem.parameters.items():
         if parameter not in unknown and stated.distribution.fixed is None:
             hint = (
-                f"Give problem.init_args.{parameter} a Constant, or a start in objective.init_args.unknown."
+                f"Give problem.init_args.{parameter} a Constant, a start in objective.init_args.unknown, "
+                "or a range by a ParametricFamily."
             )
             raise InvalidInput(f"parameter {parameter!r} of {name}", stated.distribution, "one number", hint)
     for condition in problem.conditions:

@@ -72,6 +72,6 @@ class FieldResults(Callback):
             if number in self._fields:
                 curves = evaluator.curves() if "target" in self._fields[number] else {}
                 arrays = {**self._fields[number], **curves}
-                write_npz(folder / f"{name}.npz", arrays, ("solution",), problem.coordinates)
+                write_npz(folder / f"{name}.npz", arrays, ("solution",), problem.grid(2).axes)
         write_json(folder / "statement.json", {**problem.describe(), "fields": list(problem.fields)})
         write_json(folder / "metrics.json", table)
