@@ -37,6 +37,7 @@ class Decay(Problem):
     [
         ((1.0, 4.0), 1.2),
         ((1e-3, 0.1), 0.01),
+        ((1e-6, 1.0), 0.3),
         ((0.0, INFINITE), 0.3),
         ((2.0, INFINITE), 5.0),
         ((-INFINITE, 1.0), -3.0),
@@ -105,3 +106,22 @@ def test_a_start_outside_of_the_bounds_is_named(parameter: Parameter, start: flo
         return
     with pytest.raises(InvalidInput, match=f"objective.unknown.k: {told}"):
         PhysicsInformed(problem, unknown={"k": start})
+
+
+def test_positive_bounds_far_apart_are_of_a_magnitude() -> None:
+    """A small step from the geometric mean multiplies, as much whichever the decade; near bounds do not."""
+    numbers = BoundedNumbers({"k": 1e-3, "q": 2.0}, {"k": (1e-6, 1.0), "q": (1.0, 3.0)}).double()
+    theta = torch.tensor([-0.1, 0.0, 0.1], dtype=torch.float64)
+    expected = [1e-3 * math.exp(math.log(1e3) * math.sin(one)) for one in (-0.1, 0.0, 0.1)]
+    assert numbers.value("k", theta).tolist() == pytest.approx(expected)
+    assert numbers.value("q", theta).tolist() == pytest.approx([2 - math.sin(0.1), 2.0, 2 + math.sin(0.1)])
+
+
+def test_near_a_bound_is_measured_as_the_number_is() -> None:
+    """5e-4 is far from a bound of 1e-4 for a number up to 1, and 1.0001e-4 is not."""
+    for start, told in ((5e-4, False), (1.0001e-4, True)):
+        numbers = BoundedNumbers({"k": start}, {"k": (1e-4, 1.0)}).double()
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            numbers.tell()
+        assert [("at the bound 0.0001" in str(one.message)) for one in seen] == [True] * told
