@@ -33,6 +33,7 @@ from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 from pdeflow.training.schedules import Schedule
 from pdeflow.training.sparse_march import errors_everywhere
 from pdeflow.training.supervised import Supervised
+from pdeflow.training.weight_decay import spare_from_decay
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -56,7 +57,8 @@ class TrainingTask(lightning.LightningModule):
     objective
         What is minimised; ``Supervised()`` where it is null.
     optimizer
-        Makes the optimiser from the parameters; AdamW with torch's defaults if not given.
+        Makes the optimiser from the parameters; AdamW with torch's defaults if not given. Parameters of the
+        objective do not decay.
     lr_scheduler
         A Schedule over the whole run, stepped with the optimiser, or what makes a torch scheduler from
         the optimiser, stepped every epoch (ReduceLROnPlateau watches ``valid/loss``).
@@ -255,6 +257,7 @@ class TrainingTask(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and, where there is one, the schedule."""
         optimizer = self.make_optimizer([*self.model.parameters(), *self.objective.parameters()])
+        spare_from_decay(optimizer, self.objective.parameters())
         if self.make_scheduler is None:
             return optimizer
         if any("lr" not in group for group in optimizer.param_groups):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from statement_run import run
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import MLP
 from pdeflow.problems import Box, Constant, D, Dirichlet, Parameter, Problem, Uniform
-from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed
+from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed, Stage, Stages
 from pdeflow.training.bounded_numbers import BoundedNumbers
 
 INFINITE = math.inf
@@ -125,3 +126,23 @@ def test_near_a_bound_is_measured_as_the_number_is() -> None:
             warnings.simplefilter("always")
             numbers.tell()
         assert [("at the bound 0.0001" in str(one.message)) for one in seen] == [True] * told
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        partial(torch.optim.AdamW, lr=1e-9, weight_decay=1e6),
+        partial(torch.optim.SGD, lr=1e-9, weight_decay=1e6),
+        partial(Stages, stages=[Stage(partial(torch.optim.AdamW, lr=1e-9, weight_decay=1e6), 4)]),
+    ],
+    ids=["AdamW", "SGD", "in stages"],
+)
+def test_an_unknown_does_not_decay(optimizer: Any) -> None:
+    """Decay by 1e-3 a step for weights, none for the number, whose free parameter starts at -pi/6."""
+    objective = PhysicsInformed(Decay(2.0, Parameter(Uniform(1.0, 5.0))), unknown={"k": 2.0})
+    task, _ = run(objective, optimizer, epochs=1)
+    assert float(objective.found()["k"]) == pytest.approx(2.0, abs=1e-6)
+    torch.manual_seed(0)
+    before = MLP([0.0], [1.0], widths=(8,)).double()
+    old, new = (torch.cat([p.flatten() for p in m.parameters()]) for m in (before, task.model))
+    assert float((new.norm() / old.norm()).detach()) == pytest.approx((1 - 1e-3) ** 4, rel=1e-5)
