@@ -350,8 +350,10 @@ class TrainingTask(lightning.LightningModule):
         """
         inner: Any = self.trainer.optimizers[0]
         stages = inner.optimisers if isinstance(inner, Stages) else [inner]
-        if self.objective.changes and any(isinstance(one, torch.optim.LBFGS) for one in stages):
-            expected = "another one, for the loss changes from step to step (balance or time_course)"
+        redrawn = getattr(getattr(self.trainer, "datamodule", None), "resample", None) is not None
+        if (self.objective.changes or redrawn) and any(isinstance(one, torch.optim.LBFGS) for one in stages):
+            cause = "data.resample" if redrawn else "balance or time_course"
+            expected = f"another one, for the loss changes from step to step ({cause})"
             hint = "Take RestartedLBFGS, which compares gradients within a step only."
             raise InvalidInput("optimizer", "torch.optim.LBFGS", expected, hint)
         name = next((type(one).__name__ for one in stages if isinstance(one, VectorOptimiser)), None)

@@ -12,6 +12,7 @@ from torch import Tensor
 from pdeflow.fields import MLP, Field
 from pdeflow.problems import HeatedRod, Problem
 from pdeflow.training import Collocation, PhysicsInformed, SafeCheckpointIO, TrainingTask
+from pdeflow.training.residual_adaptive import Resampling
 
 
 class Saves(lightning.Callback):
@@ -32,6 +33,7 @@ def run(
     resumed: Path | None = None,
     callbacks: list[lightning.Callback] | None = None,
     model: Field | None = None,
+    resample: Resampling | None = None,
 ) -> tuple[TrainingTask, lightning.Trainer]:
     """Epochs of 4 steps, from the same weights each time."""
     problem = objective.problem
@@ -43,7 +45,9 @@ def run(
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         plugins=[SafeCheckpointIO()],
     )  # fmt: skip
-    data = Collocation(problem, inside=60, on_sides=9, steps=4, held_back=20, test_resolutions=(5,))
+    data = Collocation(
+        problem, inside=60, on_sides=9, steps=4, held_back=20, test_resolutions=(5,), resample=resample
+    )
     trainer.fit(task, datamodule=data, ckpt_path=resumed)
     return task, trainer
 
