@@ -18,7 +18,7 @@ NEAR = 1e-3
 it started."""
 
 FAR = 10.0
-"""Positive bounds whose ratio is at least this are magnitudes: what lies between is measured by logarithms."""
+"""Positive bounds of at least this ratio are of a magnitude: what lies between goes by logarithms."""
 
 
 class BoundedNumbers(nn.Module):
