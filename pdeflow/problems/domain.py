@@ -172,10 +172,15 @@ class Domain(abc.ABC):
             found = _as_many(n, drawn, self._share_of_pieces(side))
         return found[:, : self.dim], found[:, self.dim :]
 
-    def across(self, axis: int, place: float, n: int, design: Design) -> np.ndarray:
+    def across(self, axis: int, place: float, n: int, design: Design, argument: str = "place") -> np.ndarray:
         """About n points (m, dim) inside, on the plane that crosses an axis there; in one dimension one.
 
         Where the boundary lies in the plane, the domain is on one side alone, and there are no points.
+
+        Parameters
+        ----------
+        argument
+            The key under which the user gave the place, for the error that refuses it.
 
         Raises
         ------
@@ -192,7 +197,7 @@ class Domain(abc.ABC):
 
         trial = placed(_trial_places(self.dim - 1, TRIALS) if self.dim > 1 else np.zeros((1, 0)))
         if not len(trial):
-            raise InvalidInput("plane", f"{self.axes[axis]} = {place:g}", f"one that crosses {self}")
+            raise InvalidInput(argument, f"{self.axes[axis]} = {place:g}", f"a plane that crosses {self}")
         if self.dim == 1:
             return trial
         return _as_many(n, lambda count: placed(design(count, self.dim - 1)), len(trial) / TRIALS)

@@ -212,7 +212,8 @@ class Collocation(LightningDataModule):
             columns = [points] if isinstance(domain, Box) else [points, normals]
             found[side] = torch.from_numpy(np.concatenate(columns, axis=1))
         for number, (name, (axis, place)) in enumerate(self.interfaces.items(), len(domain.sides) + 1):
-            points = domain.across(axis, place, self.counts["on_sides"], self._design(draw, number))
+            design, key = self._design(draw, number), "model.subdomains"
+            points = domain.across(axis, place, self.counts["on_sides"], design, key)
             found[name] = torch.from_numpy(points)
         for name, observed in observations(self.problem):
             found[name] = torch.from_numpy(observed.table)
