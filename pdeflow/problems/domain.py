@@ -137,11 +137,17 @@ class Domain(abc.ABC):
 
     def reaches(self, points: np.ndarray) -> np.ndarray:
         """(n,) whether the points (n, dim) lie inside or on the boundary, but for round-off."""
+        return self._contains_around(points).any(axis=0)
+
+    def surrounds(self, points: np.ndarray) -> np.ndarray:
+        """(n,) whether the points (n, dim) lie inside and not on the boundary, but for round-off."""
+        return self._contains_around(points).all(axis=0)
+
+    def _contains_around(self, points: np.ndarray) -> np.ndarray:
+        """(3^dim, n) whether the points and their nearest neighbours lie inside."""
         step = STEP * np.subtract(self.upper, self.lower)
-        found = np.zeros(len(points), dtype=bool)
-        for around in itertools.product((0.0, -1.0, 1.0), repeat=self.dim):
-            found |= self.contains(points + step * around)
-        return found
+        around = itertools.product((0.0, -1.0, 1.0), repeat=self.dim)
+        return np.stack([self.contains(points + step * away) for away in around])
 
     def inside(self, n: int, design: Design) -> np.ndarray:
         """About n points (m, dim) inside, uniformly: a design in the box, less what lies outside."""

@@ -63,8 +63,8 @@ class Collocation(LightningDataModule):
     held_back
         Points inside at which the residual is validated, and as many others at which it is tested.
     test_resolutions
-        Where the domain is a box, nodes along each axis at which the solution is compared with the exact
-        one, and drawn; by default 101, in three dimensions 21.
+        Nodes along each axis of grids on which the solution is drawn, and where the domain is a box compared
+        with the exact one; by default 101, in three dimensions 21.
     seed
         Of the points.
     """
@@ -197,6 +197,10 @@ class Collocation(LightningDataModule):
             raise InvalidInput(name, values.shape, expected, hint)
         return torch.from_numpy(values).reshape(full)
 
+    def known(self, points: Tensor) -> Tensor | None:
+        """The exact or else the reference solution (N, unknowns) at points (N, d), where there is one."""
+        return self._exact(points.unbind(1)) if self._has_exact else self._reference(points)
+
     def setup(self, stage: str) -> None:
         """Know where the networks of the model meet."""
         objective: Any = None if self.trainer is None else self.trainer.lightning_module.objective
@@ -305,7 +309,7 @@ class Collocation(LightningDataModule):
     def test_dataloader(self) -> list[Fixed]:
         """Points that neither training nor validation have seen; then each test grid."""
         points = self.points(TEST, self.counts["held_back"])
-        known = self._exact(points[INSIDE].unbind(1)) if self._has_exact else self._reference(points[INSIDE])
+        known = self.known(points[INSIDE])
         exact = {} if known is None else {"exact": known}
         return [Fixed([{"points": points, **exact}]), *(Fixed([self.on_grid(n)]) for n in self.test_grids)]
 
