@@ -361,7 +361,6 @@ DRAWN = {
         Heat(Dirichlet(1.0, on="rim"), Initial(lambda at: at.x * at.x + at.y * at.y)),
         lambda x: (np.hypot(x[0], x[1]) < 1) & (x[2] > 0.5) & (x[2] < 1.0),
     ),
-    "holes": (PoissonWithHoles(), lambda x: PoissonWithHoles().domain.surrounds(x.reshape(2, -1).T)),
 }
 
 
