@@ -322,8 +322,7 @@ class TrainingTask(lightning.LightningModule):
             name = type(current).__name__
             inform(f"{name} stalled in step {self.global_step} and starts again from the gradient.")
         if isinstance(inner, Stages):
-            if inner.current is not current:
-                self._schedule_from(inner)
+            self._fit_schedules(inner, begun=inner.current is not current)
             self.trainer.should_stop = self.trainer.should_stop or inner.over
         if isinstance(current, VectorOptimiser) and getattr(inner, "stalled", False):
             done = self.global_step + 1  # this one is counted after it
@@ -336,11 +335,19 @@ class TrainingTask(lightning.LightningModule):
             self.trainer.should_stop = True
             rank_zero_warn(f"{type(current).__name__} {current.cause}: stopped.")
 
-    def _schedule_from(self, optimizer: Optimizer) -> None:
-        """Let schedules that multiply a learning rate at the start take that which the optimiser has now."""
+    def _fit_schedules(self, optimizer: Stages, begun: bool) -> None:
+        """Let schedules move the groups of the current stage, which may be more or fewer than those before.
+
+        Where it has just begun, those that multiply a rate at the start take that which it has now.
+        """
+        groups = optimizer.param_groups
         for config in self.trainer.lr_scheduler_configs:
-            if hasattr(config.scheduler, "base_lrs"):
-                config.scheduler.base_lrs = [group["lr"] for group in optimizer.param_groups]
+            schedule: Any = config.scheduler
+            if begun and hasattr(schedule, "base_lrs"):
+                schedule.base_lrs = [group["lr"] for group in groups]
+            for name in ("lr_lambdas", "min_lrs"):  # one for each group, all alike
+                if hasattr(schedule, name):
+                    setattr(schedule, name, getattr(schedule, name)[:1] * len(groups))
 
     def _check_trainer(self) -> None:
         """Raise InvalidInput where the trainer changes gradients that line searches rely on.

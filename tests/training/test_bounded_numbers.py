@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import warnings
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from statement_run import run
+from statement_run import assert_resumed_is_whole, run
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import MLP
 from pdeflow.problems import Box, Constant, D, Dirichlet, Parameter, Problem, Uniform
-from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed, Stage, Stages
+from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed, SSBroyden, Stage, Stages
 from pdeflow.training.bounded_numbers import BoundedNumbers
+from pdeflow.training.schedules import Cosine
 
 INFINITE = math.inf
 
@@ -146,3 +148,28 @@ def test_an_unknown_does_not_decay(optimizer: Any) -> None:
     before = MLP([0.0], [1.0], widths=(8,)).double()
     old, new = (torch.cat([p.flatten() for p in m.parameters()]) for m in (before, task.model))
     assert float((new.norm() / old.norm()).detach()) == pytest.approx((1 - 1e-3) ** 4, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [partial(SSBroyden, iterations=1), torch.optim.AdamW, partial(torch.optim.LBFGS, max_iter=2)],
+    ids=["SSBroyden", "AdamW", "LBFGS"],
+)
+@pytest.mark.parametrize("first", [torch.optim.AdamW, torch.optim.Adam], ids=["AdamW", "Adam"])
+def test_a_schedule_goes_on_where_groups_are_apart(first: Any, second: Any, tmp_path: Path) -> None:
+    """From a stage that decays to one that does not, and back: the rate of all groups is moved."""
+    stages = partial(Stages, stages=[Stage(partial(first, lr=1e-3), 2), Stage(second)])
+    schedule = Cosine(warmup=0.3, final=0.5)
+
+    def make() -> PhysicsInformed:
+        return PhysicsInformed(Decay(2.0, Parameter(Uniform(1.0, 5.0))), unknown={"k": 2.0})
+
+    objective = make()
+    task, trainer = run(objective, stages, epochs=1, schedule=schedule)
+    inner: Any = trainer.optimizers[0]
+    assert (inner.number, trainer.global_step) == (1, 4)
+    moved = [p for group in inner.param_groups for p in group["params"]]
+    assert [id(p) for p in moved] == [id(p) for p in (*task.model.parameters(), *objective.parameters())]
+    assert len({group["lr"] for group in inner.param_groups}) == 1
+    assert float(objective.found()["k"]) != 2.0
+    assert_resumed_is_whole(make, stages, tmp_path, schedule=schedule)
