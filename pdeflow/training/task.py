@@ -23,6 +23,7 @@ from pdeflow.operators.normaliser import Normaliser
 from pdeflow.operators.operator import Operator
 from pdeflow.training.batch_squares import BatchSquares
 from pdeflow.training.evaluator import Evaluator
+from pdeflow.training.gradient_checks import check_gradients
 from pdeflow.training.last_layer import fit_last_layer
 from pdeflow.training.messages import inform
 from pdeflow.training.metrics import MeanLoss
@@ -290,7 +291,7 @@ class TrainingTask(lightning.LightningModule):
 
         Before the first step a field that is linear in some of its parameters is given the best of these.
         """
-        self._check_trainer()
+        check_gradients(self.trainer, self.objective)
         objective, model = self.objective, self.model
         if self.global_step == 0 and isinstance(objective, PhysicsInformed) and isinstance(model, Field):
             fit_last_layer(objective, model, batch)
@@ -348,33 +349,6 @@ class TrainingTask(lightning.LightningModule):
             for name in ("lr_lambdas", "min_lrs"):  # one for each group, all alike
                 if hasattr(schedule, name):
                     setattr(schedule, name, getattr(schedule, name)[:1] * len(groups))
-
-    def _check_trainer(self) -> None:
-        """Raise InvalidInput where the trainer changes gradients that line searches rely on.
-
-        Also if a later stage does. Before every batch, for a callback may change how many are accumulated.
-        Torch's L-BFGS takes differences of gradients between steps, and moves parameters that need none.
-        """
-        inner: Any = self.trainer.optimizers[0]
-        stages = inner.optimisers if isinstance(inner, Stages) else [inner]
-        redrawn = getattr(getattr(self.trainer, "datamodule", None), "resample", None) is not None
-        if (self.objective.changes or redrawn) and any(isinstance(one, torch.optim.LBFGS) for one in stages):
-            cause = "data.resample" if redrawn else "balance or time_course"
-            expected = f"another one, for the loss changes from step to step ({cause})"
-            hint = "Take RestartedLBFGS, which compares gradients within a step only."
-            raise InvalidInput("optimizer", "torch.optim.LBFGS", expected, hint)
-        name = next((type(one).__name__ for one in stages if isinstance(one, VectorOptimiser)), None)
-        if name is None:
-            return
-        trainer = self.trainer
-        for key, value, right, expected in (
-            ("gradient_clip_val", trainer.gradient_clip_val, (None, 0, 0.0), "none"),
-            ("accumulate_grad_batches", trainer.accumulate_grad_batches, (1,), "1"),
-            ("precision", trainer.precision, ("32-true", "64-true"), "32-true or 64-true"),
-        ):
-            if value not in right:
-                hint = f"{name} needs the loss and its gradient as they are: leave the key out."
-                raise InvalidInput(f"trainer.{key}", value, expected, hint)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the epoch has measured: its validation, or its running loss if it is not over.
