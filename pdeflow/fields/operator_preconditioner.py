@@ -88,7 +88,7 @@ def symbol_preconditioner(
         expected = "numbers for all of the waves"
         raise InvalidInput(key, str(symbol), expected, "Leave out objective.precondition.")
     # Of a wave's own terms: the smallest wave of a fourth derivative is far below the largest, and not 0.
-    resonant = sizes <= VANISHED * np.sqrt((sum(parts) ** 2).mean(axis=1))
+    resonant = sizes <= VANISHED * np.sqrt((np.sum(parts, axis=0) ** 2).mean(axis=1))
     if resonant.all():
         raise InvalidInput(key, "0 for all of the waves", "an equation with a linear part")
     return np.where(resonant, RESONANT, sizes[~resonant].min() / np.where(resonant, 1.0, sizes)).tolist()

@@ -137,11 +137,11 @@ class Domain(abc.ABC):
 
     def reaches(self, points: np.ndarray) -> np.ndarray:
         """(n,) whether the points (n, dim) lie inside or on the boundary, but for round-off."""
-        return self._contains_around(points).any(axis=0)
+        return np.logical_or.reduce(self._contains_around(points))
 
     def surrounds(self, points: np.ndarray) -> np.ndarray:
         """(n,) whether the points (n, dim) lie inside and not on the boundary, but for round-off."""
-        return self._contains_around(points).all(axis=0)
+        return np.logical_and.reduce(self._contains_around(points))
 
     def _contains_around(self, points: np.ndarray) -> np.ndarray:
         """(3^dim, n) whether the points and their nearest neighbours lie inside."""
