@@ -56,7 +56,7 @@ Told = dict[str, Any]
 
 
 def ours(case: Case, seed: int, seconds: float) -> Told:
-    """Train by our command, and read what it has recorded."""
+    """Train by our command, and read what it has recorded; ``failure`` says if that did not work."""
     run = FOLDER / f"{case.name}_{seed}"
     shutil.rmtree(run, ignore_errors=True)
     limit = f"00:00:{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
@@ -65,7 +65,10 @@ def ours(case: Case, seed: int, seconds: float) -> Told:
     if not case.on_grid:
         name = "benchmarks.error_at_points"
         command += ["--allow", name, f"--trainer.callbacks+={name}.ErrorAtPoints"]
-    timed(command, {"PYTHONPATH": str(ROOT)})
+    try:
+        timed(command, {"PYTHONPATH": str(ROOT)})
+    except RuntimeError as error:
+        return {"failure": str(error)}
     rows = json.loads((run / "history.json").read_text())
     name, truth = case.unknown or ("l2", None)
     found = [(row["seconds"], row[f"valid/{name}"]) for row in rows if f"valid/{name}" in row]
@@ -110,11 +113,11 @@ def thinned(curve: Sequence[Sequence[float]], points: int = 24) -> list[list[flo
 def row(case: Case, name: str, found: list[Told]) -> dict[str, Any]:
     """What one contender did on one problem."""
     good = [told for told in found if "failure" not in told]
+    failures = [told["failure"] for told in found if "failure" in told]
     if not good:
         blank = dict.fromkeys(("error", "worst", "seconds", "to_1e3_s", "parameters"), NOT_MEASURED)
-        return {"case": case.name, "by": name, "reach": case.reach, **blank, "failure": found[0]["failure"]}
+        return {"case": case.name, "by": name, "reach": case.reach, **blank, "failure": failures[0]}
     took = statistics.median(map(reached, found))  # a failure has never reached it
-    failed = len(found) - len(good)
     return {
         "case": case.name,
         "by": name,
@@ -124,7 +127,7 @@ def row(case: Case, name: str, found: list[Told]) -> dict[str, Any]:
         "seconds": max(told["seconds"] for told in good),
         "to_1e3_s": "-" if case.unknown else took if math.isfinite(took) else "never",
         "parameters": good[0]["parameters"],
-        "failure": f"{failed} of {len(found)}" if failed else "",
+        "failure": f"{len(failures)} of {len(found)}: {failures[0]}" if failures else "",
     }
 
 
@@ -142,18 +145,21 @@ def speedup(rows: list[dict[str, Any]], case: str) -> tuple[float, bool] | None:
 
 
 def summarise(rows: list[dict[str, Any]], kappa_ratio: float | str = NOT_MEASURED) -> dict[str, Any]:
-    """The keys that are asked for; what has no row is not measured."""
+    """The keys that are asked for; what has no row is not measured.
+
+    A row of ours with a failure has no reach, and so the whole has none: the key tells which.
+    """
     mine = {r["case"]: r for r in rows if r["by"] == "pdeflow"}
-    summary: dict[str, Any] = {
-        "worst_reach": max((r["error"] / r["reach"] for r in mine.values()), default=NOT_MEASURED),
-    }
+    broken = [case for case, r in mine.items() if r["failure"]]
+    reach = max((r["error"] / r["reach"] for r in mine.values() if not r["failure"]), default=NOT_MEASURED)
+    summary: dict[str, Any] = {"worst_reach": f"failed: {', '.join(broken)}" if broken else reach}
     found = {case: value for case in mine if (value := speedup(rows, case)) is not None}
     summary["min_speedup_to_1e3"] = min((v for v, _ in found.values()), default=NOT_MEASURED)
     for case, (value, bound) in found.items():
         summary[f"speedup_to_1e3_{case}"] = f"> {value:.3g}" if bound else value
     summary["kappa_ratio"] = kappa_ratio
-    summary["poisson_error"] = mine["poisson"]["error"] if "poisson" in mine else NOT_MEASURED
-    summary["helmholtz41_error"] = mine["helmholtz_4_1"]["error"] if "helmholtz_4_1" in mine else NOT_MEASURED
+    for key, case in (("poisson_error", "poisson"), ("helmholtz41_error", "helmholtz_4_1")):
+        summary[key] = "failed" if case in broken else mine.get(case, {}).get("error", NOT_MEASURED)
     return summary
 
 

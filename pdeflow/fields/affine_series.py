@@ -35,14 +35,14 @@ class AffineSeries:
             self._layers.append(layer)
             self._inputs.append(stacked)
             self.outputs.append(flat.requires_grad_())
-        first, *others = flat.reshape(*stacked.shape[:2], -1).unbind(0)
+        first, *others = flat.unflatten(0, stacked.shape[:2]).unbind(0)
         return [first + layer.bias, *others]
 
     def gradients(self, slopes: Sequence[Tensor]) -> dict[str, Tensor]:
         """By matrices (N, out, in) and biases (N, out), by name, from gradients by the ``outputs``."""
         found = {}
         for layer, stacked, flat in zip(self._layers, self._inputs, slopes):
-            slope, name = flat.reshape(*stacked.shape[:2], -1), self._names[layer]
+            slope, name = flat.unflatten(0, stacked.shape[:2]), self._names[layer]
             if layer.weight.requires_grad:
                 weight = slope.permute(1, 2, 0) @ stacked.transpose(0, 1)
                 found[f"{name}.weight"] = weight.detach()

@@ -77,7 +77,7 @@ class Field(Operator):
         """Values at nodes whose coordinates are the channels."""
         points = x.movedim(1, -1)
         values = self.at(points.reshape(-1, self.dim))
-        return values.reshape(*points.shape[:-1], -1).movedim(-1, 1)
+        return values.reshape(*points.shape[:-1], self.out_channels).movedim(-1, 1)
 
     def at(self, points: Tensor) -> Tensor:
         """Values (N, components) at points (N, dim)."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pdeflow.problems import Problem
 
 VANISHED = 1e-10
-"""A symbol this small beside the largest one is 0."""
+"""A symbol this small beside the sizes of its own terms, which cancel, is 0."""
 
 RESONANT = 20.0
 """The factor of waves whose symbol is 0, where the largest other one is 1; the paper's."""
@@ -75,18 +75,20 @@ def symbol_preconditioner(
     if strange := symbol.free_symbols - {*waves, *at.values()}:
         got, expected = ", ".join(sorted(map(str, strange))), "a formula of wave numbers and coordinates"
         raise InvalidInput(key, got, expected)
-    evaluate = sympy.lambdify([*waves, *at.values()], symbol, modules=["scipy", "numpy"])
+    terms = sympy.Add.make_args(sympy.expand(symbol))
+    evaluate = sympy.lambdify([*waves, *at.values()], [symbol, *terms], modules=["scipy", "numpy"])
     vectors = np.asarray(wave_vectors, dtype=np.float64)
     places = problem.domain.inside(AVERAGED, _centres)
     with np.errstate(all="ignore"):  # what is not finite is told of below
         found = evaluate(*vectors.T[:, :, None], *places.T[:, None, :])
-    squares = np.broadcast_to(np.abs(found) ** 2, (len(vectors), len(places)))
+    whole, *parts = (np.broadcast_to(np.abs(one), (len(vectors), len(places))) for one in found)
     # The mean square of a constant is twice that of any other wave.
-    sizes = np.sqrt(squares.mean(axis=1) * np.where(vectors.any(axis=1), 1.0, 2.0))
+    sizes = np.sqrt((whole**2).mean(axis=1) * np.where(vectors.any(axis=1), 1.0, 2.0))
     if not np.isfinite(sizes).all():
         expected = "numbers for all of the waves"
         raise InvalidInput(key, str(symbol), expected, "Leave out objective.precondition.")
-    resonant = sizes <= VANISHED * sizes.max()
+    # Of a wave's own terms: the smallest wave of a fourth derivative is far below the largest, and not 0.
+    resonant = sizes <= VANISHED * np.sqrt((np.sum(parts, axis=0) ** 2).mean(axis=1))
     if resonant.all():
         raise InvalidInput(key, "0 for all of the waves", "an equation with a linear part")
     return np.where(resonant, RESONANT, sizes[~resonant].min() / np.where(resonant, 1.0, sizes)).tolist()

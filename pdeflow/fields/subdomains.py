@@ -112,8 +112,9 @@ class Subdomains(Field):
         """See :meth:`Field.derivatives`."""
         self.check_points(points)
         numbers, places = self._placed(points)
-        if torch.compiler.is_compiling() or points.is_meta or len(points) == 1:
-            # Which points are whose cannot be asked here (nor under vmap, a point at a time): all of each.
+        if torch.compiler.is_compiling() or points.is_meta or len(points) < 2:
+            # Which points are whose cannot be asked here (nor under vmap, a point at a time), or there are
+            # none: all of each.
             first, *others = [network.derivatives(places, wanted) for network in self._mlps()]
             for k, found in enumerate(others, 1):
                 own = (numbers == k)[:, None]

@@ -38,7 +38,6 @@ from pdeflow.problems.discretise import NotLinear, System, discretise
 from pdeflow.problems.distributions import Choice, Constant, Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import Box, Domain
 from pdeflow.problems.elastic_conditions import Displacement, Traction
-from pdeflow.problems.etdrk4 import Trajectory
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.finite_volumes import CellTrajectory
 from pdeflow.problems.fisher import Fisher
@@ -91,6 +90,7 @@ from pdeflow.problems.sine_waves import SineWaves
 from pdeflow.problems.spreading_bumps import SpreadingBumps
 from pdeflow.problems.stefan import Stefan
 from pdeflow.problems.thresholded_bumps import ThresholdedBumps
+from pdeflow.problems.trajectory import Trajectory
 
 __all__ = [
     "AdvectedStep",

@@ -137,11 +137,17 @@ class Domain(abc.ABC):
 
     def reaches(self, points: np.ndarray) -> np.ndarray:
         """(n,) whether the points (n, dim) lie inside or on the boundary, but for round-off."""
+        return np.logical_or.reduce(self._contains_around(points))
+
+    def surrounds(self, points: np.ndarray) -> np.ndarray:
+        """(n,) whether the points (n, dim) lie inside and not on the boundary, but for round-off."""
+        return np.logical_and.reduce(self._contains_around(points))
+
+    def _contains_around(self, points: np.ndarray) -> np.ndarray:
+        """(3^dim, n) whether the points and their nearest neighbours lie inside."""
         step = STEP * np.subtract(self.upper, self.lower)
-        found = np.zeros(len(points), dtype=bool)
-        for around in itertools.product((0.0, -1.0, 1.0), repeat=self.dim):
-            found |= self.contains(points + step * around)
-        return found
+        around = itertools.product((0.0, -1.0, 1.0), repeat=self.dim)
+        return np.stack([self.contains(points + step * away) for away in around])
 
     def inside(self, n: int, design: Design) -> np.ndarray:
         """About n points (m, dim) inside, uniformly: a design in the box, less what lies outside."""
@@ -172,10 +178,15 @@ class Domain(abc.ABC):
             found = _as_many(n, drawn, self._share_of_pieces(side))
         return found[:, : self.dim], found[:, self.dim :]
 
-    def across(self, axis: int, place: float, n: int, design: Design) -> np.ndarray:
+    def across(self, axis: int, place: float, n: int, design: Design, argument: str = "place") -> np.ndarray:
         """About n points (m, dim) inside, on the plane that crosses an axis there; in one dimension one.
 
         Where the boundary lies in the plane, the domain is on one side alone, and there are no points.
+
+        Parameters
+        ----------
+        argument
+            The key under which the user gave the place, for the error that refuses it.
 
         Raises
         ------
@@ -192,7 +203,7 @@ class Domain(abc.ABC):
 
         trial = placed(_trial_places(self.dim - 1, TRIALS) if self.dim > 1 else np.zeros((1, 0)))
         if not len(trial):
-            raise InvalidInput("plane", f"{self.axes[axis]} = {place:g}", f"one that crosses {self}")
+            raise InvalidInput(argument, f"{self.axes[axis]} = {place:g}", f"a plane that crosses {self}")
         if self.dim == 1:
             return trial
         return _as_many(n, lambda count: placed(design(count, self.dim - 1)), len(trial) / TRIALS)

@@ -19,7 +19,7 @@ from pdeflow.problems.spectral_function import SpectralFunction, coefficients_of
 from pdeflow.problems.unknowns import components, joined, named, parted
 
 if TYPE_CHECKING:
-    from pdeflow.problems.etdrk4 import Trajectory
+    from pdeflow.problems.trajectory import Trajectory
 
 TIME = "t"
 

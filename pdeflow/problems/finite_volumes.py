@@ -23,10 +23,10 @@ from pdeflow.linalg import Status
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.cell_evolution import CellEvolution
 from pdeflow.problems.conservation_law import ConservationLaw
-from pdeflow.problems.etdrk4 import Trajectory, check_times
 from pdeflow.problems.evolution import TIME
 from pdeflow.problems.muscl import extended, muscl_flux, value_and_slope
 from pdeflow.problems.nonlinear_diffusion import backward_euler
+from pdeflow.problems.trajectory import Trajectory, check_times
 
 COURANT, COURANT_AIM = 0.5, 0.4
 """Cells that the fastest wave crosses in a step: the most, up to which no new extrema arise, and the aim."""

@@ -46,11 +46,11 @@ from pdeflow.problems.discretise import (
     check_values,
     discretise,
 )
-from pdeflow.problems.etdrk4 import Trajectory, check_times
 from pdeflow.problems.newton import Equation
 from pdeflow.problems.problem import Problem
 from pdeflow.problems.richardson import extrapolated
 from pdeflow.problems.stencil_structure import tagged_stencil
+from pdeflow.problems.trajectory import Trajectory, check_times
 
 if TYPE_CHECKING:
     from pdeflow.problems.parabolic_equation import ParabolicEquation

@@ -24,7 +24,6 @@ from torch import Tensor
 from pdeflow.grid import Grid
 from pdeflow.linalg import Status
 from pdeflow.problems.calculus import Names
-from pdeflow.problems.etdrk4 import check_times
 from pdeflow.problems.finite_volumes import (
     CellTrajectory,
     march,
@@ -34,6 +33,7 @@ from pdeflow.problems.finite_volumes import (
 )
 from pdeflow.problems.hyperbolic_system import HyperbolicSystem
 from pdeflow.problems.muscl import TINY, van_leer_rise
+from pdeflow.problems.trajectory import check_times
 from pdeflow.problems.unknowns import components, named
 
 COURANT, COURANT_AIM = 1.0, 0.8

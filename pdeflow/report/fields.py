@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Input, solution and error keep their colour map throughout. All are perceptually ordered; that of the
 # error diverges from zero, so that the sign of the error can be seen.
 INPUT_MAP, SOLUTION_MAP, ERROR_MAP = "cividis", "viridis", "RdBu_r"
-MAX_CHANNELS = 3
+MAX_CHANNELS = 5
 _Series = tuple[np.ndarray, str, str, str]  # values, colour, dashes, label
 _MAX_POINTS = 2000
 _BYTES_OF_ALL_PANELS = 2.0e6
@@ -116,48 +116,56 @@ def sample_panels(
     return samples
 
 
-def overview_png(tested: TestedResolution, input_name: str, target_name: str) -> bytes:
-    """Input, truth, prediction and error of the samples kept, one sample a row, first channels, as a PNG.
+def overview_png(tested: TestedResolution, input_names: Sequence[str], target_names: Sequence[str]) -> bytes:
+    """Input, truth, prediction and error of the samples kept as a PNG, a row for each unknown of a sample.
 
-    In 3D every picture is the middle slice across the last axis.
+    The first `MAX_CHANNELS` unknowns, and beside each the input channel of its number, where there is one. In
+    3D every picture is the middle slice across the last axis.
     """
     assert tested.target is not None
     assert tested.prediction is not None
     line = tested.target.ndim == 3
-    titles = [] if tested.inputs is None else [f"{input_name}, input"]
-    titles += [f"{target_name}, truth and prediction"] if line else [f"{target_name}, truth", "prediction"]
-    titles += ["prediction − truth"]
+    unknowns = min(tested.target.shape[1], MAX_CHANNELS)
+    inputs = 0 if tested.inputs is None else tested.inputs.shape[1]
+    columns, rows = (2 if line else 3) + (inputs > 0), unknowns * len(tested.target)
     wide, high = (3.2, 1.7) if line else (2.1, 2.1 * _shape_ratio(_middle(tested.target[0, 0])))
     gap, below, left, top = (0.65, 0.5, 1.05, 0.35) if line else (0.2, 0.5, 0.6, 0.35)
-    width = left + len(titles) * (wide + gap)
-    height = top + len(tested.target) * (high + below)
+    below += 0.25 * (unknowns > 1)  # every row has titles then
+    width, height = left + columns * (wide + gap), top + rows * (high + below)
+    pixels = int(512 * min(1.0, 12 / (rows * columns)))
     with style():
         figure = new_figure(width, height)
         for k, (rank, (number, error)) in enumerate(zip(tested.ranks, tested.shown)):
-            bottom = height - top - k * (high + below) - high
-            truth, guess = _middle(tested.target[k, 0]), _middle(tested.prediction[k, 0])
-            field = None if tested.inputs is None else _middle(tested.inputs[k, 0])
-            lines = _line_cells(field, truth, guess) if line else []
-            images = [] if line else _image_cells(field, truth, guess)
-            for column, title in enumerate(titles):
-                x = left + column * (wide + gap)
-                axes = figure.add_axes((x / width, bottom / height, wide / width, high / height))
-                if line:
-                    _lines(axes, *lines[column])
-                else:
-                    drawn = _show(axes, *images[column], 512)
-                    bar = (x + 0.1 * wide, bottom - 0.15, 0.8 * wide, 0.08)
-                    strip = figure.add_axes(
-                        (bar[0] / width, bar[1] / height, bar[2] / width, bar[3] / height)
-                    )
-                    _colour_bar(figure, drawn, strip)
-                if k == 0:
-                    axes.set_title(title, fontsize=10, parse_math=False)
-            label = rank + (f", sample {number}" if number >= 0 else "") + f"\nrelative L2 {error:.3g}"
+            above = height - top - k * unknowns * (high + below)
+            for j in range(unknowns):
+                bottom = above - j * (high + below) - high
+                truth, guess = _middle(tested.target[k, j]), _middle(tested.prediction[k, j])
+                field = _middle(tested.inputs[k, j]) if tested.inputs is not None and j < inputs else None
+                lines = _line_cells(field, truth, guess) if line else []
+                images = [] if line else _image_cells(field, truth, guess)
+                titles = [] if field is None else [f"{input_names[j]}, input"]
+                name = target_names[j]
+                titles += [f"{name}, truth and prediction"] if line else [f"{name}, truth", "prediction"]
+                titles += ["prediction − truth"]
+                for column, title in enumerate(titles):
+                    x = left + (columns - len(titles) + column) * (wide + gap)
+                    axes = figure.add_axes((x / width, bottom / height, wide / width, high / height))
+                    if line:
+                        _lines(axes, *lines[column])
+                    else:
+                        drawn = _show(axes, *images[column], pixels)
+                        bar = (x + 0.1 * wide, bottom - 0.15, 0.8 * wide, 0.08)
+                        strip = figure.add_axes(
+                            (bar[0] / width, bar[1] / height, bar[2] / width, bar[3] / height)
+                        )
+                        _colour_bar(figure, drawn, strip)
+                    if unknowns > 1 or k == 0:
+                        axes.set_title(title, fontsize=10, parse_math=False)
+            label = rank + (f", sample {number}" if number >= 0 else "") + f"\nrelative L2 error {error:.3g}"
+            middle = above - (unknowns * (high + below) - below) / 2
             figure.text(
-                0.3 / width, (bottom + high / 2) / height, label, rotation=90, ha="center", va="center",
-                parse_math=False,
-            )  # fmt: skip
+                0.3 / width, middle / height, label, rotation=90, ha="center", va="center", parse_math=False
+            )
         return png_bytes(figure)
 
 
@@ -231,9 +239,8 @@ def _lines(axes: Axes, series: Sequence[_Series], zero: bool = False) -> None:
     for values, colour, dashes, label in series:
         stride = -(-len(values) // _MAX_POINTS)
         where = np.arange(0, len(values), stride)
-        axes.plot(
-            where, np.where(np.isfinite(values), values, np.nan)[where], dashes, color=colour, label=label
-        )
+        shown = np.ma.masked_invalid(values).filled(np.nan)
+        axes.plot(where, shown[where], dashes, color=colour, label=label)
     axes.set_xlabel("node", labelpad=1)
     axes.locator_params(nbins=5)
     axes.margins(x=0.01)
@@ -283,6 +290,7 @@ def _show(axes: Axes, image: np.ndarray, limits: tuple[float, float], cmap: str,
 
     stride = max(-(-max(image.shape) // pixels), 1)
     thin = image[::stride, ::stride]
+    outside = np.ma.getmaskarray(thin)
     drawn = axes.imshow(
         np.ma.masked_invalid(thin).T,
         origin="lower",
@@ -291,6 +299,7 @@ def _show(axes: Axes, image: np.ndarray, limits: tuple[float, float], cmap: str,
         vmin=limits[0],
         vmax=limits[1],
         aspect="auto",
+        alpha=np.where(outside, 0.0, 1.0).T if outside.any() else None,
     )
     axes.set_axis_off()
     return drawn
@@ -324,8 +333,14 @@ def _shape_ratio(image: np.ndarray) -> float:
     return high / wide
 
 
+def _finite(values: np.ndarray) -> np.ndarray:
+    """The finite ones (n,) of those that are not masked."""
+    shown = np.ma.compressed(values)
+    return shown[np.isfinite(shown)]
+
+
 def _limits(*fields: np.ndarray) -> tuple[float, float]:
-    values = np.concatenate([field[np.isfinite(field)] for field in fields])
+    values = np.concatenate([_finite(field) for field in fields])
     if not values.size:
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
@@ -333,15 +348,15 @@ def _limits(*fields: np.ndarray) -> tuple[float, float]:
 
 
 def _symmetric(error: np.ndarray) -> tuple[float, float]:
-    finite = np.abs(error[np.isfinite(error)])
+    finite = np.abs(_finite(error))
     largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
     return -largest, largest
 
 
 def _range(values: np.ndarray) -> str:
-    finite = values[np.isfinite(values)]
+    finite = _finite(values)
     if not finite.size:
         return "no finite value"
     text = f"values from {finite.min():.4g} to {finite.max():.4g}"
-    missing = values.size - finite.size
+    missing = np.ma.count(values) - finite.size  # nodes outside of the domain are masked
     return f"{text}, {missing} not finite" if missing else text

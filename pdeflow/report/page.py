@@ -10,6 +10,8 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pdeflow.atomic_file import write_bytes
 from pdeflow.report.conditioning import conditioning
 from pdeflow.report.curves import (
@@ -98,7 +100,7 @@ def write_report(run: Path) -> Path:
     first = next((tested for tested in found.tests if tested.target is not None), None)
     if first is not None:
         inputs, targets = _names(found, first)
-        write_bytes(picture, overview_png(first, inputs[0] if inputs else "", targets[0]))
+        write_bytes(picture, overview_png(first, inputs, targets))
     else:
         picture.unlink(missing_ok=True)  # one from an earlier test would show another model's errors
     source = resources.files("pdeflow.report").joinpath("template.html").read_text(encoding="utf-8")
@@ -267,6 +269,8 @@ def _tab(run: Run, tested: TestedResolution, pixels: int) -> _Tab:
         longest = max(fields.shape[2:])
         if run.is_field and fields.ndim == 4:
             notes.append(f"{tested.axes[0]} runs to the right, {tested.axes[1]} upwards.")
+        if np.ma.is_masked(fields):
+            notes.append("Nodes outside of the domain are left blank.")
         if fields.ndim > 3 and longest > pixels:
             notes.append(f"Pictures show one node in {-(-longest // pixels)} along each axis.")
         if max(len(inputs), len(targets)) > MAX_CHANNELS:

@@ -36,7 +36,7 @@ class TestedResolution:
         What the m samples kept as fields are, for example ``("best", "median", "worst")``.
     inputs, target, prediction, residual
         (m, channels, \\*shape) fields in physical units; the last of models that are one solution, whose
-        target may be unknown.
+        target may be unknown. Of a domain that is no box they are masked arrays on the box around it.
     axes
         What the axes of the fields are.
     spectrum_error, spectrum_truth
@@ -75,8 +75,8 @@ class TestedResolution:
             return [(-1, math.nan)] * len(self.prediction)
         pairs = []
         for target, prediction in zip(self.target, self.prediction):
-            norm = float(np.linalg.norm(target))
-            error = float(np.linalg.norm(prediction - target)) / norm if norm else math.nan
+            norm = math.sqrt(np.square(target).sum())
+            error = math.sqrt(np.square(prediction - target).sum()) / norm if norm else math.nan
             number = -1
             # Of trajectories the fields are the last states, and the errors those of all steps.
             told = self.errors if self.rollout_l2 is None else None
@@ -293,6 +293,8 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
             raise CorruptFile(f"{path}: {len(prediction)} samples kept, but named {ranks}.")
         if len(axes) < prediction.ndim - 2:
             raise CorruptFile(f"{path}: fields of {prediction.ndim - 2} axes, but named {axes}.")
+        if "inside" in arrays:
+            fields = _masked(path, fields, arrays["inside"], prediction.shape[2:])
     error, truth = numbers("spectrum_error"), numbers("spectrum_truth")
     sizes = [None if spectrum is None else spectrum.shape for spectrum in (error, truth)]
     if sizes[0] != sizes[1] or (sizes[0] is not None and len(sizes[0]) != 1):
@@ -325,6 +327,21 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
         steps[1],
         coverage,
     )
+
+
+def _masked(
+    path: Path, fields: dict[str, np.ndarray | None], inside: np.ndarray, shape: tuple[int, ...]
+) -> dict[str, np.ndarray | None]:
+    """The fields without the nodes outside of the domain."""
+    if inside.dtype != np.bool_ or inside.shape != shape or not inside.any():
+        got = f"{inside.dtype}, shape {inside.shape}, {int(np.count_nonzero(inside))} of them inside"
+        raise CorruptFile(
+            f"{path}: array 'inside' is {got}, expected truth values of shape {shape}, some true."
+        )
+    return {
+        key: None if array is None else np.ma.array(array, mask=np.broadcast_to(~inside, array.shape))
+        for key, array in fields.items()
+    }
 
 
 def _count_parameters(path: Path) -> int | None:

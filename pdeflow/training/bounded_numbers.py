@@ -17,6 +17,9 @@ NEAR = 1e-3
 """How near to a bound a number counts as being at it: in units of what lies between the bounds, or of where
 it started."""
 
+FAR = 10.0
+"""Positive bounds of at least this ratio are of a magnitude: what lies between goes by logarithms."""
+
 
 class BoundedNumbers(nn.Module):
     r"""Numbers by name, each a smooth function of a parameter without bounds.
@@ -24,7 +27,12 @@ class BoundedNumbers(nn.Module):
     .. math:: p = \frac{a + b}2 + \frac{b - a}2 \sin\theta, \quad p = a + e^\theta, \quad p = b - e^\theta,
               \quad p = \theta
 
-    for two bounds, a lower one, an upper one, and none.
+    for two bounds, a lower one, an upper one, and none. Where two bounds are positive and b is at least
+    `FAR` times a, whatever the distribution, the first map is one of logarithms:
+
+    .. math:: \log p = \frac{\log a + \log b}2 + \frac{\log b - \log a}2 \sin\theta,
+
+    so that a step of :math:`\theta` changes p by a share of it, near the lower bound as near the upper one.
 
     Parameters
     ----------
@@ -45,8 +53,11 @@ class BoundedNumbers(nn.Module):
     def value(self, name: str, free: Tensor) -> Tensor:
         """A number, or several, from its parameter; differentiable."""
         low, high = self.bounds[name]
+        if _magnitudes(low, high):
+            between = _between(math.log(low), math.log(high), free)
+            return between.exp().clamp(low, high)  # which round-off may leave
         if math.isfinite(low) and math.isfinite(high):
-            return (low + high) / 2 + (high - low) / 2 * free.sin()
+            return _between(low, high, free)
         if math.isfinite(low):
             return low + free.exp()
         return high - free.exp() if math.isfinite(high) else free
@@ -60,8 +71,7 @@ class BoundedNumbers(nn.Module):
         for name, number in self.values().items():
             value, (low, high) = float(number.detach()), self.bounds[name]
             for bound in (low, high):
-                room = high - low if math.isfinite(high - low) else abs(self.start[name] - bound)
-                if math.isfinite(bound) and abs(value - bound) <= NEAR * room:
+                if math.isfinite(bound) and _near(value, bound, low, high, self.start[name]):
                     rank_zero_warn(
                         f"objective.unknown.{name}: training ended at {value:g}, at the bound {bound:g} of "
                         f"{name}. What is asked for may lie beyond: give problem.init_args.{name} a wider "
@@ -69,7 +79,24 @@ class BoundedNumbers(nn.Module):
                     )
 
 
+def _magnitudes(low: float, high: float) -> bool:
+    return low > 0 and math.isfinite(high) and high >= FAR * low
+
+
+def _between(low: float, high: float, free: Tensor) -> Tensor:
+    return (low + high) / 2 + (high - low) / 2 * free.sin()
+
+
+def _near(value: float, bound: float, low: float, high: float, start: float) -> bool:
+    if _magnitudes(low, high):
+        return abs(math.log(value / bound)) <= NEAR * math.log(high / low)
+    room = high - low if math.isfinite(high - low) else abs(start - bound)
+    return abs(value - bound) <= NEAR * room
+
+
 def _free(value: float, low: float, high: float) -> float:
+    if _magnitudes(low, high):
+        value, low, high = math.log(value), math.log(low), math.log(high)
     if math.isfinite(low) and math.isfinite(high):
         return math.asin((2 * value - low - high) / (high - low))
     if math.isfinite(low):

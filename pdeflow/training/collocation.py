@@ -63,9 +63,9 @@ class Collocation(LightningDataModule):
     held_back
         Points inside at which the residual is validated, and as many others at which it is tested.
     test_resolutions
-        Where the domain is a box, nodes along each axis at which the solution is compared with the exact
-        one, and drawn; by default 101, in three dimensions 21. Of a `ParametricFamily` its members with the
-        lowest, middle and highest parameters are.
+        Nodes along each axis of grids on which the solution is drawn, and where the domain is a box compared
+        with the exact one; by default 101, in three dimensions 21. Of a `ParametricFamily` its members with
+        the lowest, middle and highest parameters are.
     seed
         Of the points.
     """
@@ -205,6 +205,10 @@ class Collocation(LightningDataModule):
             raise InvalidInput(name, values.shape, expected, hint)
         return torch.from_numpy(values).reshape(full)
 
+    def known(self, points: Tensor) -> Tensor | None:
+        """The exact or else the reference solution (N, unknowns) at points (N, d), where there is one."""
+        return self._exact(points.unbind(1)) if self._has_exact else self._reference(points)
+
     def setup(self, stage: str) -> None:
         """Know where the networks of the model meet."""
         objective: Any = None if self.trainer is None else self.trainer.lightning_module.objective
@@ -220,7 +224,8 @@ class Collocation(LightningDataModule):
             columns = [points] if isinstance(domain, Box) else [points, normals]
             found[side] = torch.from_numpy(np.concatenate(columns, axis=1))
         for number, (name, (axis, place)) in enumerate(self.interfaces.items(), len(domain.sides) + 1):
-            points = domain.across(axis, place, self.counts["on_sides"], self._design(draw, number))
+            design, key = self._design(draw, number), "model.subdomains"
+            points = domain.across(axis, place, self.counts["on_sides"], design, key)
             found[name] = torch.from_numpy(points)
         for name, observed in observations(self.problem):
             found[name] = torch.from_numpy(observed.table)
@@ -313,7 +318,7 @@ class Collocation(LightningDataModule):
     def test_dataloader(self) -> list[Fixed]:
         """Points that neither training nor validation have seen; then each test grid."""
         points = self.points(TEST, self.counts["held_back"])
-        known = self._exact(points[INSIDE].unbind(1)) if self._has_exact else self._reference(points[INSIDE])
+        known = self.known(points[INSIDE])
         exact = {} if known is None else {"exact": known}
         return [
             Fixed([{"points": points, **exact}]),

@@ -23,6 +23,7 @@ from pdeflow.operators.normaliser import Normaliser
 from pdeflow.operators.operator import Operator
 from pdeflow.training.batch_squares import BatchSquares
 from pdeflow.training.evaluator import Evaluator
+from pdeflow.training.gradient_checks import check_gradients
 from pdeflow.training.last_layer import fit_last_layer
 from pdeflow.training.messages import inform
 from pdeflow.training.metrics import MeanLoss
@@ -33,6 +34,7 @@ from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 from pdeflow.training.schedules import Schedule
 from pdeflow.training.sparse_march import errors_everywhere
 from pdeflow.training.supervised import Supervised
+from pdeflow.training.weight_decay import spare_from_decay
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -56,7 +58,8 @@ class TrainingTask(lightning.LightningModule):
     objective
         What is minimised; ``Supervised()`` where it is null.
     optimizer
-        Makes the optimiser from the parameters; AdamW with torch's defaults if not given.
+        Makes the optimiser from the parameters; AdamW with torch's defaults if not given. Parameters of the
+        objective do not decay.
     lr_scheduler
         A Schedule over the whole run, stepped with the optimiser, or what makes a torch scheduler from
         the optimiser, stepped every epoch (ReduceLROnPlateau watches ``valid/loss``).
@@ -255,6 +258,7 @@ class TrainingTask(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and, where there is one, the schedule."""
         optimizer = self.make_optimizer([*self.model.parameters(), *self.objective.parameters()])
+        spare_from_decay(optimizer, self.objective.parameters())
         if self.make_scheduler is None:
             return optimizer
         if any("lr" not in group for group in optimizer.param_groups):
@@ -287,7 +291,7 @@ class TrainingTask(lightning.LightningModule):
 
         Before the first step a field that is linear in some of its parameters is given the best of these.
         """
-        self._check_trainer()
+        check_gradients(self.trainer, self.objective)
         objective, model = self.objective, self.model
         if self.global_step == 0 and isinstance(objective, PhysicsInformed) and isinstance(model, Field):
             fit_last_layer(objective, model, batch)
@@ -319,8 +323,7 @@ class TrainingTask(lightning.LightningModule):
             name = type(current).__name__
             inform(f"{name} stalled in step {self.global_step} and starts again from the gradient.")
         if isinstance(inner, Stages):
-            if inner.current is not current:
-                self._schedule_from(inner)
+            self._fit_schedules(inner, begun=inner.current is not current)
             self.trainer.should_stop = self.trainer.should_stop or inner.over
         if isinstance(current, VectorOptimiser) and getattr(inner, "stalled", False):
             done = self.global_step + 1  # this one is counted after it
@@ -333,36 +336,19 @@ class TrainingTask(lightning.LightningModule):
             self.trainer.should_stop = True
             rank_zero_warn(f"{type(current).__name__} {current.cause}: stopped.")
 
-    def _schedule_from(self, optimizer: Optimizer) -> None:
-        """Let schedules that multiply a learning rate at the start take that which the optimiser has now."""
-        for config in self.trainer.lr_scheduler_configs:
-            if hasattr(config.scheduler, "base_lrs"):
-                config.scheduler.base_lrs = [group["lr"] for group in optimizer.param_groups]
+    def _fit_schedules(self, optimizer: Stages, begun: bool) -> None:
+        """Let schedules move the groups of the current stage, which may be more or fewer than those before.
 
-    def _check_trainer(self) -> None:
-        """Raise InvalidInput where the trainer changes gradients that line searches rely on.
-
-        Also if a later stage does. Before every batch, for a callback may change how many are accumulated.
-        Torch's L-BFGS takes differences of gradients between steps, and moves parameters that need none.
+        Where it has just begun, those that multiply a rate at the start take that which it has now.
         """
-        inner: Any = self.trainer.optimizers[0]
-        stages = inner.optimisers if isinstance(inner, Stages) else [inner]
-        if self.objective.changes and any(isinstance(one, torch.optim.LBFGS) for one in stages):
-            expected = "another one, for the loss changes from step to step (balance or time_course)"
-            hint = "Take RestartedLBFGS, which compares gradients within a step only."
-            raise InvalidInput("optimizer", "torch.optim.LBFGS", expected, hint)
-        name = next((type(one).__name__ for one in stages if isinstance(one, VectorOptimiser)), None)
-        if name is None:
-            return
-        trainer = self.trainer
-        for key, value, right, expected in (
-            ("gradient_clip_val", trainer.gradient_clip_val, (None, 0, 0.0), "none"),
-            ("accumulate_grad_batches", trainer.accumulate_grad_batches, (1,), "1"),
-            ("precision", trainer.precision, ("32-true", "64-true"), "32-true or 64-true"),
-        ):
-            if value not in right:
-                hint = f"{name} needs the loss and its gradient as they are: leave the key out."
-                raise InvalidInput(f"trainer.{key}", value, expected, hint)
+        groups = optimizer.param_groups
+        for config in self.trainer.lr_scheduler_configs:
+            schedule: Any = config.scheduler
+            if begun and hasattr(schedule, "base_lrs"):
+                schedule.base_lrs = [group["lr"] for group in groups]
+            for name in ("lr_lambdas", "min_lrs"):  # one for each group, all alike
+                if hasattr(schedule, name):
+                    setattr(schedule, name, getattr(schedule, name)[:1] * len(groups))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the epoch has measured: its validation, or its running loss if it is not over.

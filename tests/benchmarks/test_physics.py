@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lightning
@@ -18,7 +19,7 @@ from benchmarks.peers.pinn_cases import STATEMENTS
 from benchmarks.peers.pinn_statement import Curve, Inverse, OnDomain, Statement
 from benchmarks.physics_cases import CASES
 from benchmarks.physics_conditioning import kappas
-from benchmarks.result import ROOT
+from benchmarks.result import ROOT, table
 from pdeflow.fields import MLP
 from pdeflow.problems import Dirichlet, LShapedPoisson, ObservedBurgers, Problem, SpreadingBumps
 from pdeflow.problems.conditions import by_side
@@ -262,10 +263,39 @@ def test_the_summary() -> None:
         heat, "DeepXDE", [told([(9.0, 1e-4)]), {"failure": "killed"}, {"failure": "killed"}]
     )
     assert lost[1]["to_1e3_s"] == "never"
-    assert lost[1]["failure"] == "2 of 3"
+    assert lost[1]["failure"] == "2 of 3: killed"
     lost[1] = physics.row(heat, "DeepXDE", [told([(9.0, 1e-4)])])
     assert physics.summarise(lost)["min_speedup_to_1e3"] == 0.0
     assert physics.reached(told([(1.0, 1e-2)])) == math.inf
+
+
+def test_a_failure_of_ours_is_of_its_row_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every seed, and of one; the peers are then given all of the time."""
+
+    def killed(command, environment):
+        raise RuntimeError("killed")
+
+    given = []
+    monkeypatch.setattr(physics, "FOLDER", tmp_path)
+    monkeypatch.setattr(physics, "timed", killed)
+    monkeypatch.setattr(physics, "peer", lambda name, case, seed, seconds: given.append(seconds) or told([]))
+    with ThreadPoolExecutor(1) as pool:
+        found = physics.measured(CASES[0], 60.0, (0,), pool)
+    assert found["pdeflow"] == [{"failure": "killed"}]
+    assert given == [60.0, 60.0]
+    other = physics.row(CASES[1], "pdeflow", [told([(1.0, 1e-4)])])
+    for whole, failure, to in (
+        (found["pdeflow"], "killed", "not measured"),
+        ([told([(1.0, 1e-4)]), *found["pdeflow"] * 2], "2 of 3: killed", "never"),
+    ):
+        mine = physics.row(CASES[0], "pdeflow", whole)
+        assert (mine["failure"], mine["to_1e3_s"]) == (failure, to)
+        rows = [mine, physics.row(CASES[0], "DeepXDE", [told([(9.0, 1e-4)])]), other]
+        summary = physics.summarise(rows)
+        assert summary["worst_reach"] == "failed: poisson"
+        assert summary["poisson_error"] == "failed"
+        assert summary["min_speedup_to_1e3"] == 0.0
+        assert table(rows)
 
 
 def test_the_condition_numbers_are_those_of_the_paper() -> None:

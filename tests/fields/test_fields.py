@@ -143,6 +143,19 @@ def test_each_point_is_by_itself(field: Field) -> None:
     torch.testing.assert_close(parts, whole[3:5])
 
 
+def test_at_no_points_there_are_no_values(field: Field) -> None:
+    none = torch.zeros(0, 2, dtype=torch.float64)
+    found = field.derivatives(none, WANTED)
+    assert {index: tuple(value.shape) for index, value in found.items()} == dict.fromkeys(
+        WANTED, (0, field.out_channels)
+    )
+    assert {value.dtype for value in found.values()} == {torch.float64}
+    assert field(none.T.reshape(1, 2, 0, 4)).shape == (1, field.out_channels, 0, 4)
+    slopes = field.pointwise_gradients(none, found)
+    learned = {name: (0, *p.shape) for name, p in field.named_parameters() if p.requires_grad}
+    assert {name: tuple(slope.shape) for name, slope in slopes.items()} == learned
+
+
 def test_points_of_another_dimension_are_refused(field: Field) -> None:
     with pytest.raises(InvalidInput, match=r"shape of points: got \(4, 3\)"):
         field.derivatives(torch.zeros(4, 3, dtype=torch.float64), [(0, 0)])

@@ -45,6 +45,16 @@ class Reacting(Problem):
         return D(u, "x", 2) - p.k * u
 
 
+class Beam(Problem):
+    """u_xxxx = 1."""
+
+    domain = Box(x=(0.0, 1.0))
+    conditions = (Dirichlet(0.0),)
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        return D(u, "x", 4) - 1.0
+
+
 class Squared(Problem):
     """u^2 = 1, which has no linear part."""
 
@@ -87,6 +97,12 @@ def test_helmholtz_away_from_resonance() -> None:
     found = factors(problem, [3])
     sizes = [abs(w**2 - 25.0) * (1 if w else math.sqrt(2)) for (w,) in found]
     assert list(found.values()) == pytest.approx([min(sizes) / size for size in sizes])
+
+
+def test_a_small_wave_beside_large_ones_is_not_resonant() -> None:
+    """Of a fourth derivative the first of 400 waves has a symbol 4e-11 times that of the last."""
+    found = symbol_preconditioner(Beam(), [[0.0], [1.0], [400.0]], {})
+    assert found == pytest.approx([RESONANT, 1.0, 400.0**-4])
 
 
 def test_a_symbol_that_depends_on_the_place_is_averaged() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from pdeflow.errors import CorruptFile
 from pdeflow.problems import GrayScott
 from pdeflow.report import metrics_table, write_report
 from pdeflow.report.run_folder import read_run
@@ -370,3 +372,88 @@ def test_the_members_of_an_ensemble_are_counted(make_run):
     config = run / "config.yaml"
     config.write_text("ensemble: 5\n" + config.read_text())
     assert "<dt>members</dt><dd>5</dd>" in write_report(run).read_text().replace("\n", "")
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Pixels to the right and downwards."""
+    header = path.read_bytes()[16:24]
+    return int.from_bytes(header[:4], "big"), int.from_bytes(header[4:], "big")
+
+
+@pytest.mark.parametrize("shape", [(12,), (8, 8)])
+def test_the_picture_of_a_run_has_a_row_for_each_unknown(make_run, shape):
+    """Up to five of them, in the order of the file; the page has as many."""
+    heights, texts = [], []
+    for unknowns in (1, 2, 7):
+        run = make_run((shape,), name=f"of_{unknowns}", channels=(1, unknowns))
+        page = Page(write_report(run))
+        heights.append(png_size(run / "report.png")[1])
+        texts.append(page.text)
+        shown = min(unknowns, 5)
+        captions = re.findall(r"<figcaption>(u\d*), truth", page.raw)
+        names = ["u"] if unknowns == 1 else [f"u{k}" for k in range(shown)]
+        assert captions == names * 3
+    one = heights[0]
+    assert heights[1] > 1.9 * one
+    assert 4.8 * one < heights[2] < 6.5 * one
+    assert ["Only the first 5 channels are shown." in text for text in texts] == [False, False, True]
+
+
+def test_nodes_outside_of_a_domain_are_blank_and_do_not_count(make_run):
+    """Grey are numbers inside that are not finite; the error is that of the nodes inside."""
+    run = make_run(((16, 16),))
+    file = run / "test" / "16x16.npz"
+    with np.load(file) as stored:
+        arrays = {name: stored[name][:1] for name in ("target", "prediction")}
+    inside = np.ones((16, 16), bool)
+    inside[8:, 8:] = False
+    arrays = {name: np.where(inside, array, np.nan) for name, array in arrays.items()}
+    arrays["prediction"][0, 0, 2, 3] = np.nan
+    arrays["residual"] = np.where(inside, 1e-3, np.nan)[None, None]
+    np.savez(file, **arrays, inside=inside, rank=["solution"])
+    (tested,) = read_run(run).tests
+    assert math.isnan(tested.shown[0][1])
+    arrays["prediction"][0, 0, 2, 3] = 0.0
+    np.savez(file, **arrays, inside=inside, rank=["solution"])
+    (tested,) = read_run(run).tests
+    truth, guess = (arrays[name][0, 0][inside] for name in ("target", "prediction"))
+    assert tested.shown[0][1] == pytest.approx(np.linalg.norm(guess - truth) / np.linalg.norm(truth))
+    page = Page(write_report(run))
+    assert "Nodes outside of the domain are left blank." in page.text
+    alts = [str(picture["alt"]) for picture in page.all("img")]
+    expected = (
+        f"Predicted u of the solution sample at 16x16: values from {guess.min():.4g} to {guess.max():.4g}."
+    )
+    assert expected in alts
+    assert png_size(run / "report.png")[1] > 100
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [np.ones((16, 15), bool), np.ones((16, 16)), np.zeros((16, 16), bool)],
+    ids=["shape", "numbers", "none"],
+)
+def test_a_damaged_mask_is_named(make_run, inside):
+    run = make_run(((16, 16),))
+    file = run / "test" / "16x16.npz"
+    with np.load(file) as stored:
+        arrays = dict(stored)
+    np.savez(file, **arrays, inside=inside)
+    with pytest.raises(CorruptFile, match="array 'inside' is"):
+        write_report(run)
+
+
+def test_a_picture_is_see_through_outside_and_grey_where_not_finite():
+    from matplotlib.figure import Figure
+
+    from pdeflow.report.fields import _show
+
+    values = np.ma.array(np.ones((4, 4)), mask=np.zeros((4, 4), bool))
+    values[1, 2] = np.nan
+    values[3, 0] = np.ma.masked
+    figure = Figure()
+    drawn = _show(figure.add_axes((0, 0, 1, 1)), values, (0.0, 2.0), "viridis", 10)
+    shown = drawn.to_rgba(drawn.get_array(), alpha=drawn.get_alpha())
+    assert shown[0, 3, 3] == 0.0  # the first axis runs to the right
+    assert shown[2, 1].tolist() == pytest.approx([0x88 / 255] * 3 + [1.0])
+    assert (shown[..., 3] == 0).sum() == 1

@@ -12,6 +12,8 @@ from torch import Tensor
 from pdeflow.fields import MLP, Field
 from pdeflow.problems import HeatedRod, Problem
 from pdeflow.training import Collocation, PhysicsInformed, SafeCheckpointIO, TrainingTask
+from pdeflow.training.residual_adaptive import Resampling
+from pdeflow.training.schedules import Schedule
 
 
 class Saves(lightning.Callback):
@@ -32,29 +34,35 @@ def run(
     resumed: Path | None = None,
     callbacks: list[lightning.Callback] | None = None,
     model: Field | None = None,
+    resample: Resampling | None = None,
+    schedule: Schedule | None = None,
 ) -> tuple[TrainingTask, lightning.Trainer]:
     """Epochs of 4 steps, from the same weights each time."""
     problem = objective.problem
     torch.manual_seed(0)
     model = model or MLP(problem.domain.lower, problem.domain.upper, widths=(8,))
-    task = TrainingTask(model, objective, optimizer)
+    task = TrainingTask(model, objective, optimizer, schedule)
     trainer = lightning.Trainer(
         max_epochs=epochs, precision="64-true", accelerator="cpu", logger=False, callbacks=callbacks or [],
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         plugins=[SafeCheckpointIO()],
     )  # fmt: skip
-    data = Collocation(problem, inside=60, on_sides=9, steps=4, held_back=20, test_resolutions=(5,))
+    data = Collocation(
+        problem, inside=60, on_sides=9, steps=4, held_back=20, test_resolutions=(5,), resample=resample
+    )
     trainer.fit(task, datamodule=data, ckpt_path=resumed)
     return task, trainer
 
 
 def assert_resumed_is_whole(
-    make: Any, optimizer: Any, folder: Path, network: Any = lambda: None
+    make: Any, optimizer: Any, folder: Path, network: Any = lambda: None, schedule: Schedule | None = None
 ) -> dict[str, Tensor]:
     """After step 6 of 12 a new task goes on and ends where the first did, digit by digit; gives the state."""
     torch.manual_seed(1)
-    whole, _ = run(make(), optimizer, callbacks=[Saves(6, folder / "half.ckpt")], model=network())
-    rest, trainer = run(make(), optimizer, resumed=folder / "half.ckpt", model=network())
+    whole, _ = run(
+        make(), optimizer, callbacks=[Saves(6, folder / "half.ckpt")], model=network(), schedule=schedule
+    )
+    rest, trainer = run(make(), optimizer, resumed=folder / "half.ckpt", model=network(), schedule=schedule)
     assert trainer.global_step == 12
     expected = whole.state_dict()
     for name, value in rest.state_dict().items():

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from statement_run import run
+from statement_run import assert_resumed_is_whole, run
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import MLP
 from pdeflow.problems import Box, Constant, D, Dirichlet, Parameter, Problem, Uniform
-from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed
+from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed, SSBroyden, Stage, Stages
 from pdeflow.training.bounded_numbers import BoundedNumbers
+from pdeflow.training.schedules import Cosine
 
 INFINITE = math.inf
 
@@ -37,6 +40,7 @@ class Decay(Problem):
     [
         ((1.0, 4.0), 1.2),
         ((1e-3, 0.1), 0.01),
+        ((1e-6, 1.0), 0.3),
         ((0.0, INFINITE), 0.3),
         ((2.0, INFINITE), 5.0),
         ((-INFINITE, 1.0), -3.0),
@@ -105,3 +109,67 @@ def test_a_start_outside_of_the_bounds_is_named(parameter: Parameter, start: flo
         return
     with pytest.raises(InvalidInput, match=f"objective.unknown.k: {told}"):
         PhysicsInformed(problem, unknown={"k": start})
+
+
+def test_positive_bounds_far_apart_are_of_a_magnitude() -> None:
+    """A small step from the geometric mean multiplies, as much whichever the decade; near bounds do not."""
+    numbers = BoundedNumbers({"k": 1e-3, "q": 2.0}, {"k": (1e-6, 1.0), "q": (1.0, 3.0)}).double()
+    theta = torch.tensor([-0.1, 0.0, 0.1], dtype=torch.float64)
+    expected = [1e-3 * math.exp(math.log(1e3) * math.sin(one)) for one in (-0.1, 0.0, 0.1)]
+    assert numbers.value("k", theta).tolist() == pytest.approx(expected)
+    assert numbers.value("q", theta).tolist() == pytest.approx([2 - math.sin(0.1), 2.0, 2 + math.sin(0.1)])
+
+
+def test_near_a_bound_is_measured_as_the_number_is() -> None:
+    """5e-4 is far from a bound of 1e-4 for a number up to 1, and 1.0001e-4 is not."""
+    for start, told in ((5e-4, False), (1.0001e-4, True)):
+        numbers = BoundedNumbers({"k": start}, {"k": (1e-4, 1.0)}).double()
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            numbers.tell()
+        assert [("at the bound 0.0001" in str(one.message)) for one in seen] == [True] * told
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        partial(torch.optim.AdamW, lr=1e-9, weight_decay=1e6),
+        partial(torch.optim.SGD, lr=1e-9, weight_decay=1e6),
+        partial(Stages, stages=[Stage(partial(torch.optim.AdamW, lr=1e-9, weight_decay=1e6), 4)]),
+    ],
+    ids=["AdamW", "SGD", "in stages"],
+)
+def test_an_unknown_does_not_decay(optimizer: Any) -> None:
+    """Decay by 1e-3 a step for weights, none for the number, whose free parameter starts at -pi/6."""
+    objective = PhysicsInformed(Decay(2.0, Parameter(Uniform(1.0, 5.0))), unknown={"k": 2.0})
+    task, _ = run(objective, optimizer, epochs=1)
+    assert float(objective.found()["k"]) == pytest.approx(2.0, abs=1e-6)
+    torch.manual_seed(0)
+    before = MLP([0.0], [1.0], widths=(8,)).double()
+    old, new = (torch.cat([p.flatten() for p in m.parameters()]) for m in (before, task.model))
+    assert float((new.norm() / old.norm()).detach()) == pytest.approx((1 - 1e-3) ** 4, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [partial(SSBroyden, iterations=1), torch.optim.AdamW, partial(torch.optim.LBFGS, max_iter=2)],
+    ids=["SSBroyden", "AdamW", "LBFGS"],
+)
+@pytest.mark.parametrize("first", [torch.optim.AdamW, torch.optim.Adam], ids=["AdamW", "Adam"])
+def test_a_schedule_goes_on_where_groups_are_apart(first: Any, second: Any, tmp_path: Path) -> None:
+    """From a stage that decays to one that does not, and back: the rate of all groups is moved."""
+    stages = partial(Stages, stages=[Stage(partial(first, lr=1e-3), 2), Stage(second)])
+    schedule = Cosine(warmup=0.3, final=0.5)
+
+    def make() -> PhysicsInformed:
+        return PhysicsInformed(Decay(2.0, Parameter(Uniform(1.0, 5.0))), unknown={"k": 2.0})
+
+    objective = make()
+    task, trainer = run(objective, stages, epochs=1, schedule=schedule)
+    inner: Any = trainer.optimizers[0]
+    assert (inner.number, trainer.global_step) == (1, 4)
+    moved = [p for group in inner.param_groups for p in group["params"]]
+    assert [id(p) for p in moved] == [id(p) for p in (*task.model.parameters(), *objective.parameters())]
+    assert len({group["lr"] for group in inner.param_groups}) == 1
+    assert float(objective.found()["k"]) != 2.0
+    assert_resumed_is_whole(make, stages, tmp_path, schedule=schedule)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -28,13 +29,16 @@ from pdeflow.problems import (
     Problem,
     Robin,
     exp,
+    log,
     sin,
 )
 from pdeflow.problems.domain import Domain
 from pdeflow.problems.initial import Initial
 from pdeflow.problems.space_filling import space_filling
+from pdeflow.report import write_report
 from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed, TrainingTask
 from pdeflow.training.batch_squares import BatchSquares
+from pdeflow.training.callbacks import FieldResults
 from pdeflow.training.physics_informed import INSIDE
 
 RING = Ball(2.0, "outer", x=0.0, y=0.0) - Ball(1.0, "inner", x=0.0, y=0.0)
@@ -337,6 +341,58 @@ def test_optimisers_that_need_every_residual_refuse_a_field_that_leaves_gradient
     batch = {"points": Collocation(problem, inside=9, on_sides=4).points(0, 9)}
     with pytest.raises(InvalidInput, match=r"Forgetful.*layers.1.bias"):
         BatchSquares(objective, field, list(field.parameters()), batch).linearised()
+
+
+def in_ring(x: np.ndarray) -> Any:
+    return (np.hypot(x[0], x[1]) > 1) & (np.hypot(x[0], x[1]) < 2)
+
+
+DRAWN = {
+    "ring, exact": (
+        Laplace(
+            RING,
+            Dirichlet(math.log(2), on="outer"),
+            Dirichlet(0.0, on="inner"),
+            solution=lambda at: log(at.x * at.x + at.y * at.y) / 2,
+        ),
+        in_ring,
+    ),
+    "disc in time": (
+        Heat(Dirichlet(1.0, on="rim"), Initial(lambda at: at.x * at.x + at.y * at.y)),
+        lambda x: (np.hypot(x[0], x[1]) < 1) & (x[2] > 0.5) & (x[2] < 1.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(DRAWN))
+def test_what_is_drawn_of_a_domain_is_the_field_inside(name: str, tmp_path: Path) -> None:
+    """On the grid of the box around it; nodes on the boundary, such as those at the start, are left out."""
+    problem, contains = DRAWN[name]
+    task = TrainingTask(network(problem), PhysicsInformed(problem), optimizer=LevenbergMarquardt)
+    data = Collocation(problem, inside=50, on_sides=9, held_back=30, test_resolutions=(13,))
+    trainer = lightning.Trainer(
+        precision="64-true", accelerator="cpu", logger=False, callbacks=[FieldResults(tmp_path)],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.test(task, datamodule=data, verbose=False)
+    axes = [c.double() for c in problem.grid(13).coordinates()]
+    places = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    inside = np.reshape(contains(places.numpy()), places.shape[1:])
+    with np.load(tmp_path / "test" / f"{'x'.join(['13'] * data.dim)}.npz") as stored:
+        np.testing.assert_array_equal(stored["inside"], inside)
+        assert stored["axes"].tolist() == list(problem.coordinates)
+        assert ("target" in stored) == (name != "disc in time")
+        points = places[:, torch.from_numpy(inside)].T
+        known = data.known(points)
+        wanted = {
+            "prediction": task.model.at(points).detach(),  # pyright: ignore[reportCallIssue]
+            "residual": task.objective.residual(task.model, points).detach(),  # pyright: ignore[reportCallIssue]
+            **({} if known is None else {"target": known}),
+        }
+        for key, values in wanted.items():
+            np.testing.assert_allclose(stored[key][0, :, inside], values.numpy(), rtol=1e-9, atol=1e-9)
+            assert np.isnan(stored[key][0][:, ~inside]).all()
+    assert "Nodes outside of the domain are left blank." in write_report(tmp_path).read_text()
 
 
 def test_there_is_no_grid() -> None:

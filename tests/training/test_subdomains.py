@@ -50,6 +50,16 @@ class Beam(Problem):
         return D(u, "x", 4) - 1.0
 
 
+class Islands(Problem):
+    """Poisson's equation on two squares with a gap between them."""
+
+    domain = Box(x=(0.0, 1.0), y=(0.0, 1.0)) | Box(x=(2.0, 3.0), y=(0.0, 1.0))
+    conditions = (Dirichlet(0.0),)
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        return D(u, "x", 2) + D(u, "y", 2) - 1.0
+
+
 class Jumping(Problem):
     """A coefficient that jumps, under a derivative."""
 
@@ -324,7 +334,8 @@ class _At(torch.nn.Module):
             "Interface.place: got 1.5, expected a number above 0 and below 1",
         ),
         (lambda: _stated(Interface("x", 0.5, below=0.0)), "Interface.below: got 0.0, expected a positive"),
-        (lambda: SinePoisson().domain.across(0, 2.0, 9, lambda n, d: np.zeros((n, d))), "plane: got 'x = 2'"),
+        (lambda: SinePoisson().domain.across(0, 2.0, 9, lambda n, d: np.zeros((n, d))), "place: got 'x = 2'"),
+        (lambda: _points_of_cut(Islands(), [2, 1]), "model.subdomains: got 'x = 1.5', expected a plane that"),
         (
             lambda: LayeredConduction().discretise(LayeredConduction().grid(9), {}),
             "(?s)conditions: got 'Interface, u continuous and 1 du-/dx = 10 du.*PhysicsInformed",
@@ -340,6 +351,12 @@ def test_parts_are_stored_as_numbers_that_files_know() -> None:
     field = Subdomains([0.0] * 2, [1.0] * 2, subdomains=[np.int64(2), np.array([0.25]).tolist()])
     assert field.settings["subdomains"] == [2, [0.25]]
     assert type(field.settings["subdomains"][0]) is int
+
+
+def _points_of_cut(problem: Problem, subdomains: Any) -> Any:
+    objective = PhysicsInformed(problem, hard=False)
+    objective.constrain(parts(problem, subdomains))
+    return batch_of(objective)
 
 
 def _stated(interface: Interface) -> Any:

@@ -41,6 +41,7 @@ from pdeflow.training import (
     LevenbergMarquardt,
     NTKWeights,
     PhysicsInformed,
+    Redraw,
     RestartedLBFGS,
     SSBroyden,
     Stage,
@@ -341,19 +342,32 @@ def test_an_optimiser_that_stalls_begins_the_next_stage(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"time_course": GrowingTime(4, stages=3)}, {"hard": False, "balance": NTKWeights()}]
+    ("settings", "resample", "cause"),
+    [
+        ({"time_course": GrowingTime(4, stages=3)}, None, "balance or time_course"),
+        ({"hard": False, "balance": NTKWeights()}, None, "balance or time_course"),
+        ({}, RAD(every=3), "data.resample"),
+        ({}, Redraw(every=3), "data.resample"),
+    ],
+    ids=["course", "balance", "RAD", "Redraw"],
 )
 @pytest.mark.parametrize(
     "optimizer",
     [torch.optim.LBFGS, partial(Stages, stages=[Stage(Adam, 4), Stage(torch.optim.LBFGS)])],
     ids=["alone", "later"],
 )
-def test_differences_of_gradients_of_two_losses_are_refused(settings: Any, optimizer: Any) -> None:
+def test_differences_of_gradients_of_two_losses_are_refused(
+    settings: Any, resample: Any, cause: str, optimizer: Any
+) -> None:
     """Which torch's L-BFGS would take; it also moves what needs no gradient."""
-    with pytest.raises(InvalidInput, match=r"optimizer: got 'torch.optim.LBFGS'(?s:.*)Take RestartedLBFGS"):
-        run(PhysicsInformed(HeatedRod(), **settings), optimizer)
+    told = rf"optimizer: got 'torch.optim.LBFGS'(?s:.*)\({cause}\)(?s:.*)Take RestartedLBFGS"
+    with pytest.raises(InvalidInput, match=told):
+        run(PhysicsInformed(HeatedRod(), **settings), optimizer, resample=resample)
     _, trainer = run(
-        PhysicsInformed(HeatedRod(), **settings), partial(RestartedLBFGS, iterations=1), epochs=1
+        PhysicsInformed(HeatedRod(), **settings),
+        partial(RestartedLBFGS, iterations=1),
+        epochs=1,
+        resample=resample,
     )
     assert trainer.global_step == 4
     _, trainer = run(PhysicsInformed(HeatedRod()), partial(torch.optim.LBFGS, max_iter=1), epochs=1)
