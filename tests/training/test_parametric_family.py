@@ -16,7 +16,7 @@ from torch import Tensor
 
 import pdeflow
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import MLP, Field, FourierFeatures, Lagrangian, TimeWindows
+from pdeflow.fields import MLP, Field, FourierFeatures, Lagrangian, Separable, TimeWindows
 from pdeflow.problems import (
     Box,
     Burgers,
@@ -150,6 +150,16 @@ def test_points_are_spread_over_the_range(sampler: Any) -> None:
         assert 0.85 < float(values.max()) < 1.0
         assert float(values.mean()) == pytest.approx(0.55, abs=0.03 if name == "inside" else 0.12)
     assert float(points["t-"][:, 1].abs().max()) == 0.0
+
+
+def test_grids_are_products_of_axes_and_ranges() -> None:
+    objective, data = PhysicsInformed(rod()), Collocation(rod(), inside=60, on_sides=9, sampler="grid")
+    torch.manual_seed(0)
+    field = objective.constrain(Separable(**data.model_arguments, widths=(5,), rank=3).double())
+    batch = next(iter(data.train_dataloader()))
+    assert [len(axis) for axis in batch["axes"]["inside"]] == [4, 4, 4]
+    by_axes = objective.piecewise(field, batch["points"], batch["axes"])
+    torch.testing.assert_close(by_axes, objective.piecewise(field, batch["points"]), rtol=1e-10, atol=1e-12)
 
 
 def fitted(
