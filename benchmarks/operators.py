@@ -57,7 +57,7 @@ from benchmarks.result import NOT_MEASURED, ROOT, finish, parser, write
 
 SECONDS = {"darcy": 150.0, "rough": 105.0, "burgers": 30.0, "ns": 55.0, "meshes": 300.0, "refiner": 60.0}
 SECONDS |= {"darcy_longer": 900.0, "rough_longer": 900.0}
-"""Of each training of a case. With three seeds all of them take about five hours on two cores."""
+"""Of each training of a case. With three seeds all of them take about four hours on two cores."""
 SEEDS = (0, 1, 2)
 ROUNDS, STEPS = 3, 25
 WORKERS = {

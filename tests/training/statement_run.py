@@ -1,4 +1,4 @@
-"""A small run from a statement, whole or in two halves, for the tests of what changes while it lasts."""
+"""A statement with a parameter; and a small run, whole or in two halves, for tests of what changes in it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ import torch
 from torch import Tensor
 
 from pdeflow.fields import MLP, Field
-from pdeflow.problems import HeatedRod, Problem
+from pdeflow.problems import Box, D, Dirichlet, HeatedRod, Parameter, Problem, Uniform
 from pdeflow.training import Collocation, PhysicsInformed, SafeCheckpointIO, TrainingTask
 from pdeflow.training.residual_adaptive import Resampling
 from pdeflow.training.schedules import Schedule
+
+
+class Decay(Problem):
+    """u_x = -k u, u(0) = 1, with a rate between 1 and 4."""
+
+    domain = Box(x=(0.0, 1.0))
+    conditions = (Dirichlet(1.0, on="x-"),)
+    k = Parameter(Uniform(1.0, 4.0))
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        return D(u, "x") + p.k * u
 
 
 class Saves(lightning.Callback):

@@ -12,6 +12,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from statement_run import Decay
 from torch import Tensor
 
 import pdeflow
@@ -227,14 +228,6 @@ def test_a_run_of_a_family_is_tested_and_used_over_its_range(tmp_path: Path) -> 
 
 
 def test_a_problem_in_one_dimension_has_members_to_look_at() -> None:
-    class Decay(Problem):
-        domain = Box(x=(0.0, 1.0))
-        conditions = (Dirichlet(1.0, on="x-"),)
-        k = Parameter(Uniform(1.0, 4.0))
-
-        def residual(self, u: Any, at: Any, p: Any) -> Any:
-            return D(u, "x") + p.k * u
-
     data = Collocation(ParametricFamily(Decay(), {"k": (1.0, 3.0)}), test_resolutions=(9, 17))
     assert data.test_names[1:4] == ["9-lowest", "9-middle", "9-highest"]
     middle = data.test_dataloader()[2].batches[0]["input"]

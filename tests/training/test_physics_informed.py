@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from statement_run import Decay
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import MLP, Field, Gaussians, PirateNet, Separable, Subdomains
@@ -34,7 +35,6 @@ from pdeflow.problems import (
     KovasznayFlow,
     LayeredConduction,
     Neumann,
-    Parameter,
     Poisson,
     Polygon,
     PolygonDiffusion,
@@ -42,7 +42,6 @@ from pdeflow.problems import (
     SineBurgers,
     SineHelmholtz,
     SinePoisson,
-    Uniform,
 )
 from pdeflow.problems.calculus import relu
 from pdeflow.training import (
@@ -95,17 +94,6 @@ class CauchyRiemann(Problem):
 
     def residual(self, w: Any, at: Any, p: Any) -> Any:
         return D(w.u, "x") - D(w.v, "y"), D(w.u, "y") + D(w.v, "x")
-
-
-class Decay(Problem):
-    """u_x = -k u, u(0) = 1, with a rate between 1 and 4."""
-
-    domain = Box(x=(0.0, 1.0))
-    conditions = (Dirichlet(1.0, on="x-"),)
-    k = Parameter(Uniform(1.0, 4.0))
-
-    def residual(self, u: Any, at: Any, p: Any) -> Any:
-        return D(u, "x") + p.k * u
 
 
 def fitted(
