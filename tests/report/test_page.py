@@ -285,7 +285,8 @@ def test_only_what_the_package_writes_is_looked_up(make_run):
     (run / "surrogate" / "surrogate.json").write_text(json.dumps({**facts, "operator": "UNO"}))
     text = Page(write_report(run)).text
     assert f"UNO on {run.name}" in text
-    assert "424" not in text
+    # The folder of a test may be called pytest-424.
+    assert "424" not in text.replace(str(run), "")
     (run / "surrogate" / "surrogate.json").write_text(json.dumps(facts))
     assert f"model on {run.name}" in Page(write_report(run)).text
 
