@@ -47,11 +47,11 @@ and as many numbers, complex ones counted once as torch's ``numel`` does and the
 def on_meshes() -> list[Model]:
     """MKGN and GINO on all nodes of a mesh, 1130 on average, and GNO on a quarter as many."""
     reach = {"coarse": [200, 50], "inner": [0.07, 0.25, 1.0], "inter": [0.125, 0.4]}
-    multipole = reach | {"kernel_width": 16, "layers": 3}
+    multipole = reach | {"kernel_width": 16, "layers": 2}
     # As ``configs/polygon_diffusion_gino.yaml``: the box that the polygons are drawn in.
     box = {"grid": [32, 32], "modes": [16, 16], "lower": [-1.0, -1.0], "upper": [1.0, 1.0]}
     return [
-        Model("GNO", {"radius": 0.25, "width": 32, "kernel_width": 64, "layers": 6}, 1e-2, "L2", None, 280),
+        Model("GNO", {"radius": 0.25, "width": 32, "kernel_width": 64, "layers": 4}, 1e-2, "L2", None, 280),
         Model("MKGN", multipole, 1e-2, "L2"),
         Model("GINO", box | {"in_radius": 0.1, "out_radius": 0.07}, 2e-3, "L2"),
     ]
