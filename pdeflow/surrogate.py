@@ -225,7 +225,8 @@ class Surrogate:
         ----------
         state
             What the call takes: the states, the oldest first, then the constants. Of an operator on
-            meshes one mesh, or a few nodes of it.
+            meshes one mesh, or a few nodes of it, of which one may stand alone, as among those drawn in
+            training and test.
         steps
             How many of the model's steps, ``time_step`` each.
         batch_size
@@ -298,7 +299,10 @@ class Surrogate:
         return torch.where(fine, last, torch.nan)
 
     def _connected(self, graph: Any) -> Any:
-        """One mesh with its neighbours, which are then searched once for all steps."""
+        """One mesh with its neighbours, which are then searched once for all steps.
+
+        They are those of a random part of a mesh, as in training, validation and test.
+        """
         model = self.model
         if not isinstance(model, GraphOperator):
             raise InvalidInput("rollout_at", type(model).__name__, "an operator on meshes", "Take rollout.")
@@ -307,7 +311,7 @@ class Surrogate:
             raise InvalidInput("state", f"{graph.num_graphs} meshes", "one mesh", "March on them one by one.")
         from torch_geometric.data import Data
 
-        found = model.connect(graph.pos.cpu().numpy())
+        found = model.connect(graph.pos.cpu().numpy(), sampled=True)
         return model.connected([Data(x=graph.x, pos=graph.pos)], [found])
 
     def _states(self, graph: Any, steps: int) -> Tensor:
@@ -354,8 +358,10 @@ class Surrogate:
         if not isinstance(model, GraphOperator):
             hint = "Interpolate between its grid's nodes."
             raise InvalidInput(key, type(model).__name__, "an operator on meshes", hint)
+        model.check_query(graph, points, inputs)
         self._check_mesh(graph)
         if inputs is not None:
+            _check_finite("inputs", inputs)
             inputs = self.normaliser.encode(inputs.to(device=self.device, dtype=torch.float32))
         return model, (self._encoded(graph), points.to(self.device), inputs)
 
@@ -374,8 +380,8 @@ class Surrogate:
     def _check_mesh(self, graph: Any) -> None:
         assert isinstance(self.model, GraphOperator)
         self.model.check(graph)
-        if not bool(torch.isfinite(graph.x).all()):
-            raise InvalidInput("graph.x", "values that are NaN or infinite", "finite numbers")
+        _check_finite("graph.x", graph.x)
+        _check_finite("graph.pos", graph.pos)
 
     def _encoded(self, graph: Data) -> Data:
         moved: Any = copy.copy(graph).to(str(self.device))
@@ -385,3 +391,8 @@ class Surrogate:
     def _predict(self, batch: Tensor) -> Tensor:
         x = batch.to(device=self.device, dtype=torch.float32)
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise InvalidInput(name, "values that are NaN or infinite", "finite numbers")
