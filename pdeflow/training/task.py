@@ -218,7 +218,7 @@ class TrainingTask(lightning.LightningModule):
         evaluator.update(prediction, batch["target"], batch["grid"], variance)
         if "everywhere" in batch:
             assert isinstance(self.model, GraphOperator)
-            evaluator.update_everywhere(errors_everywhere(self.model, self.query, prediction, batch))
+            evaluator.update_everywhere(*errors_everywhere(self.model, self.query, prediction, batch))
         return prediction
 
     def _test_field(
