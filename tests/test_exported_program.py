@@ -130,12 +130,10 @@ NOT_COMPILED: dict[str, Callable[[], Operator]] = {
     "UNO in 3D": lambda: UNO(modes=[4, 4, 4], width=2, depth=1, in_channels=2),
     "CODANO in 3D": lambda: CODANO(modes=[4, 4, 4], width=2, layers=1, in_channels=2),
 }
-"""Between grids of three axes neuraloperator goes by complex Fourier series, for which Inductor has no code."""
+"""On three axes neuraloperator goes from grid to grid by Fourier series in complex numbers."""
 
 
-def to_export(
-    name: str, make: Callable[[], Operator]
-) -> tuple[Surrogate, dict[str, Any], Callable[..., Tensor]]:
+def to_export(make: Callable[[], Operator]) -> tuple[Surrogate, dict[str, Any], Callable[..., Tensor]]:
     """A surrogate, for which grid or mesh it is to be exported, and what its program has to give."""
     torch.manual_seed(0)
     surrogate = Surrogate(make(), STATISTICS)
@@ -158,7 +156,7 @@ def to_export(
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_to_machine_code(name: str, tmp_path: Path) -> None:
     """Every operator, for one sample as for several."""
-    surrogate, where, wanted = to_export(name, COMPILED[name])
+    surrogate, where, wanted = to_export(COMPILED[name])
     path = export(surrogate, tmp_path / "model.pt2", **where, compiled=True)
     program: Any = torch._inductor.aoti_load_package(str(path))
     shape = (40, 2) if "positions" in where else (2, *where["points"])
@@ -172,7 +170,7 @@ def test_compiled_to_machine_code(name: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ not installed")
 @pytest.mark.parametrize("name", NOT_COMPILED)
 def test_what_cannot_be_compiled_is_told_and_leaves_nothing(name: str, tmp_path: Path) -> None:
-    surrogate, where, _ = to_export(name, NOT_COMPILED[name])
+    surrogate, where, _ = to_export(NOT_COMPILED[name])
     with pytest.raises(ExportFailed, match="AOTInductor cannot compile the program"):
         export(surrogate, tmp_path / "model.pt2", **where, compiled=True)
     assert list(tmp_path.iterdir()) == []
