@@ -23,6 +23,7 @@ from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput, NumericalFailure
 from pdeflow.grid import Grid
 from pdeflow.operators import FNO, GINO, GNO, MKGN, Ensemble, GraphOperator, graph_operator
+from pdeflow.operators.march import march_on_nodes
 from pdeflow.surrogate import Surrogate
 from pdeflow.training import Rollout, Supervised, TrainingTask
 from pdeflow.training.callbacks import TestResults
@@ -392,12 +393,14 @@ def test_what_cannot_be_marched(file: Path) -> None:
     statistics = Normalisation(("u",), ("u",), (0.0,), (1.0,), (0.0,), (1.0,))
     surrogate = Surrogate(gino(in_channels=1), statistics)
     graph = Data(x=torch.rand(150, 1), pos=torch.rand(150, 2))
+    unequal = Batch.from_data_list([graph, Data(x=graph.x[:50], pos=graph.pos[:50])])
     for attempt, message in (
         (lambda: surrogate.rollout(graph, 0), "steps"),
         (lambda: surrogate.rollout_at(graph, 0, graph.pos), "steps"),
         (lambda: surrogate.rollout(Batch.from_data_list([graph, graph]), 2), "one by one"),
         (lambda: surrogate.rollout_at(graph, 1, graph.pos + 9), "not in the domain"),
         (lambda: Surrogate(FNO([4, 4])).rollout_at(graph, 1, graph.pos), "an operator on meshes"),
+        (lambda: march_on_nodes(lambda both: both.x, unequal, 2, 1, 1, 1), r"meshes of \[50, 150\] nodes"),
     ):
         with pytest.raises(InvalidInput, match=message):
             attempt()
