@@ -42,8 +42,9 @@ from pdeflow.problems.polygon_conditions import (
     require_finite,
 )
 from pdeflow.problems.polygon_mesh import triangulate
-from pdeflow.problems.problem import Problem, require_nodes
+from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import Field
+from pdeflow.problems.resolution import require_nodes
 from pdeflow.problems.unknowns import components
 from pdeflow.triangle_mesh import TriangleMesh
 

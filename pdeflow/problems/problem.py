@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,18 +29,6 @@ if TYPE_CHECKING:
 
 Formula = Callable[[Any], Any]
 """A function of ``at``, written with the functions of :mod:`pdeflow.problems.calculus`."""
-
-
-def require_nodes(grid: Grid, needed: float, reason: str, hint: str) -> None:
-    """Raise InvalidInput unless there are so many nodes, less round-off, along each axis.
-
-    See `Problem.check_resolution`.
-    """
-    needed -= 1e-9
-    if min(grid.points) < needed:
-        told = math.ceil(needed) if needed < 1e9 else f"{needed:.2g}"
-        expected = f"at least {told} nodes along each axis, {reason}"
-        raise InvalidInput("resolution", min(grid.points), expected, hint)
 
 
 class Problem(abc.ABC):
