@@ -119,11 +119,12 @@ def _convection() -> Statement:
 
 def _burgers() -> Statement:
     ours = SineBurgers()
+    p = Names("parameter", ours.complete_parameters({}))
     return Statement(
         {"x": -1.0, "t": 0.0},
         {"x": 1.0, "t": 1.0},
         lambda f: f.d("t") + f.u * f.d("x") - 0.01 / math.pi * f.d2("x"),
-        lambda at: ours.exact(Names("coordinate", at), None),
+        lambda at: ours.exact(Names("coordinate", at), p),
         lambda at, out: -torch.sin(math.pi * at["x"]) + at["t"] * (1 - at["x"] ** 2) * out,
         hidden=(20, 20, 20),
         points=2540,

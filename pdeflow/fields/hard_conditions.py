@@ -7,7 +7,7 @@ differential equations", IEEE Trans. Neural Netw. 9 (1998).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import sympy
 import torch
@@ -18,6 +18,9 @@ from pdeflow.fields.expression_text import expression_text, read_expression
 from pdeflow.fields.field import Field, product_points
 from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex
 from pdeflow.problems.symbolic import coordinate
+
+NUMBER = "number "
+"""Before the names of `HardConditions.numbers` among gradients; no parameter of a network is called so."""
 
 
 class HardConditions(Field):
@@ -32,11 +35,15 @@ class HardConditions(Field):
         vanishes where they hold, to the order that they need.
     coordinates
         The symbols, in the order of the columns of points.
+    numbers
+        Where the expressions have other symbols in them, what gives their values by name, as they are when
+        the field is evaluated: numbers that are learned elsewhere, and are no parameters of the field.
 
     Raises
     ------
     InvalidInput
-        If there are not as many expressions as components, or symbols as coordinates.
+        If there are not as many expressions as components, or symbols as coordinates, or other symbols
+        without numbers.
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class HardConditions(Field):
         lift: Sequence[sympy.Expr],
         distance: Sequence[sympy.Expr],
         coordinates: Mapping[str, sympy.Symbol],
+        numbers: Callable[[], Mapping[str, Tensor]] | None = None,
     ) -> None:
         super().__init__(
             network.settings,
@@ -66,6 +74,12 @@ class HardConditions(Field):
         axes = list(coordinates.values())
         self._unknowns = [sympy.Function(f"N{k}")(*axes) for k in range(self.out_channels)]
         self._expressions = [a + b * u for a, b, u in zip(lift, distance, self._unknowns)]
+        free: set[sympy.Symbol] = set().union(*(e.free_symbols for e in (*self.lift, *self.distance)))
+        self._symbols = {s.name: s for s in sorted(free - set(axes), key=str)}
+        if self._symbols and numbers is None:
+            expected = f"formulas of {', '.join(coordinates)}"
+            raise InvalidInput("HardConditions.lift", f"one of {', '.join(self._symbols)} too", expected)
+        self._numbers = numbers
         self._compiled: dict[tuple[MultiIndex, ...], CompiledStatement] = {}
 
     @property
@@ -73,16 +87,27 @@ class HardConditions(Field):
         """See :attr:`Field.linear_parameters`: the network's."""
         return tuple(f"network.{name}" for name in self.network.linear_parameters)
 
+    def numbers(self) -> dict[str, Tensor]:
+        """Values of the symbols in lift and distance that are no coordinates, as they are now."""
+        if self._numbers is None:
+            return {}
+        values = self._numbers()
+        return {name: values[name] for name in self._symbols}
+
     def formulas(self) -> dict[str, list[str]]:
-        """``coordinates``, ``lift`` and ``distance`` as text, for `from_formulas`.
+        """``coordinates``, ``lift`` and ``distance`` as text, for `from_formulas`; numbers as they are now.
 
         Raises
         ------
         InvalidInput
             If one of them is made of more than elementary functions; see `expression_text`.
         """
+        known = {self._symbols[name]: float(value.detach()) for name, value in self.numbers().items()}
         parts = {"lift": self.lift, "distance": self.distance}
-        texts = {name: [expression_text(e, self.coordinates) for e in part] for name, part in parts.items()}
+        texts = {
+            name: [expression_text(sympy.sympify(e.subs(known)), self.coordinates) for e in part]
+            for name, part in parts.items()
+        }
         return {"coordinates": list(self.coordinates), **texts}
 
     @classmethod
@@ -120,11 +145,15 @@ class HardConditions(Field):
     def pointwise_gradients(
         self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
     ) -> dict[str, Tensor]:
-        """See :meth:`Field.pointwise_gradients`: the network's, with cotangents by the product rule."""
+        """See :meth:`Field.pointwise_gradients`: the network's, with cotangents by the product rule.
+
+        By `numbers` too, (N,) each, under their names after `NUMBER`.
+        """
         with torch.no_grad():
             inner = self.network.derivatives(points, self._statement(tuple(cotangents)).wanted)
-        found = self.network.pointwise_gradients(points, self._inner_cotangents(points, cotangents, inner))
-        return {f"network.{name}": value for name, value in found.items()}
+        within, by_number = self._cotangents(points, cotangents, inner)
+        found = self.network.pointwise_gradients(points, within)
+        return {**{f"network.{name}": value for name, value in found.items()}, **by_number}
 
     def pointwise_gradients_on_product(
         self, axes: Sequence[Tensor], cotangents: Mapping[MultiIndex, Tensor]
@@ -132,29 +161,38 @@ class HardConditions(Field):
         """See :meth:`Field.pointwise_gradients_on_product`."""
         with torch.no_grad():
             inner = self.network.derivatives_on_product(axes, self._statement(tuple(cotangents)).wanted)
-        within = self._inner_cotangents(product_points(axes), cotangents, inner)
+        within, by_number = self._cotangents(product_points(axes), cotangents, inner)
         found = self.network.pointwise_gradients_on_product(axes, within)
-        return {f"network.{name}": value for name, value in found.items()}
+        return {**{f"network.{name}": value for name, value in found.items()}, **by_number}
 
     def _met(
         self, points: Tensor, wanted: Sequence[MultiIndex], inner: Mapping[MultiIndex, Tensor]
     ) -> dict[MultiIndex, Tensor]:
         """Derivatives at points, from those of the network there."""
         indices = tuple(dict.fromkeys(wanted))
-        values = self._statement(indices)(points, inner, {})
+        values = self._statement(indices)(points, inner, self.numbers())
         return dict(zip(indices, torch.split(values, self.out_channels, dim=1)))
 
-    def _inner_cotangents(
+    def _cotangents(
         self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor], inner: Mapping[MultiIndex, Tensor]
-    ) -> dict[MultiIndex, Tensor]:
-        """Cotangents of the network's derivatives, from those of one's own."""
+    ) -> tuple[dict[MultiIndex, Tensor], dict[str, Tensor]]:
+        """Cotangents of the network's derivatives, from those of one's own; and gradients by the numbers."""
         with torch.enable_grad():
             leaves = {index: value.detach().requires_grad_() for index, value in inner.items()}
-            values = self._statement(tuple(cotangents))(points, leaves, {})
+            numbers = {
+                NUMBER + name: value.detach().expand(len(points)).requires_grad_()
+                for name, value in self.numbers().items()
+            }
+            known = {name.removeprefix(NUMBER): number for name, number in numbers.items()}
+            values = self._statement(tuple(cotangents))(points, leaves, known)
             slopes = torch.autograd.grad(
-                values, list(leaves.values()), torch.cat(list(cotangents.values()), dim=1)
+                values,
+                [*leaves.values(), *numbers.values()],
+                torch.cat(list(cotangents.values()), dim=1),
+                allow_unused=True,
+                materialize_grads=True,
             )
-        return dict(zip(leaves, slopes))
+        return dict(zip(leaves, slopes)), dict(zip(numbers, slopes[len(leaves) :]))
 
     def _statement(self, wanted: Sequence[MultiIndex]) -> CompiledStatement:
         indices = tuple(dict.fromkeys(wanted))
@@ -168,7 +206,7 @@ class HardConditions(Field):
         for index in indices:
             counts = [(axis, order) for axis, order in zip(axes, index) if order]
             expressions += [e.diff(*counts) if counts else e for e in self._expressions]
-        return CompiledStatement(expressions, self._unknowns, self.coordinates, {})
+        return CompiledStatement(expressions, self._unknowns, self.coordinates, self._symbols)
 
 
 def box_distance(
@@ -204,7 +242,9 @@ def transfinite_lift(
 
     Axis by axis what is still missing on the sides is blended in, linearly where both sides of an axis are
     given (W. J. Gordon, "Blending-function methods of bivariate and multivariate interpolation", SIAM J.
-    Numer. Anal. 8, 1971). Where the values agree in edges and corners, all of them are taken.
+    Numer. Anal. 8, 1971). Where derivatives are given too it is Hermite's interpolation: what one end of an
+    axis adds vanishes at the other to the order that is given there. Where the values agree in edges and
+    corners, all of them are taken.
 
     Parameters
     ----------
@@ -218,12 +258,15 @@ def transfinite_lift(
         here = [(side, *values[side]) for side in (f"{axis}-", f"{axis}+") if side in values]
         correction: sympy.Expr = sympy.Integer(0)
         for side, place, given in here:
-            others = [other for name, other, _ in here if name != side]
+            blend: sympy.Expr = sympy.Integer(1)
+            for name, other, known in here:
+                if name != side:
+                    blend *= ((x - other) / (place - other)) ** len(known)
+            own: sympy.Expr = sympy.Integer(0)
             for order, value in enumerate(given):
-                missing = (
-                    value - result.diff(x, order).subs(x, place) if order else value - result.subs(x, place)
-                )
-                blend = (x - others[0]) / (place - others[0]) if others else sympy.Integer(1)
-                correction += blend * missing * (x - place) ** order / math.factorial(order)
+                so_far: sympy.Expr = result + own
+                missing = value - so_far.diff(x, order).subs(x, place)
+                own += blend * missing * (x - place) ** order / math.factorial(order)
+            correction += own
         result = sympy.expand(result + correction)
     return result

@@ -50,6 +50,8 @@ class CompiledStatement:
     ----------
     parts
         How many expressions there are.
+    reads
+        Names of the scalars that are in them.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class CompiledStatement:
                 hint = "What jumps has none: state each part by itself, and an Interface where they meet."
                 got = ", ".join(sorted(map(str, strange)))
                 raise InvalidInput("expression", got, expected, hint if jumps else "")
+        self.reads = tuple(name for name, symbol in scalars.items() if symbol in used)
         self.needs = tuple(key for key, symbol in atoms.items() if symbol in used)
         symbols = [atoms[key] for key in self.needs]
         self._function = sympy.lambdify(

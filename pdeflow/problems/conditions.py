@@ -107,9 +107,9 @@ class Dirichlet(Condition):
 class Robin(Condition):
     r""":math:`\partial u / \partial n + c u = g` on sides, n pointing outwards.
 
-    On grids the nodes of such a side are unknowns; the equation there is that of the half of a cell which lies inside,
-    with the derivative across the side taken from the condition. Where a side with a Dirichlet condition is
-    met, in an edge or a corner, that one holds. The impedance condition, through which waves
+    On grids the nodes of such a side are unknowns; the equation there is that of the half of a cell which
+    lies inside, with the derivative across the side taken from the condition. Where a side with a Dirichlet
+    condition is met, in an edge or a corner, that one holds. The impedance condition, through which waves
     :math:`u e^{-i \omega t}` leave, is ``Robin(lambda at, p: -i_times(p.k))``; see `ImpedanceHelmholtz`.
 
     Parameters

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import Names
-from pdeflow.problems.conditions import Condition, Robin
+from pdeflow.problems.conditions import Condition
 from pdeflow.problems.domain import Box
 from pdeflow.problems.mesh_problem import MeshProblem
 from pdeflow.problems.observed import Observed
@@ -113,10 +113,10 @@ class ParametricFamily(Problem):
         def everywhere(formula: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
             return lambda at, p: formula(at, self._parameters_at(at, p))
 
-        if not isinstance(condition, Robin):
-            return condition
-        formulas = {key: getattr(condition, key) for key in ("coefficient", "value")}
-        return replace(condition, **{key: everywhere(f) for key, f in formulas.items() if callable(f)})
+        parts = {key: getattr(condition, key, None) for key in ("coefficient", "value")}
+        formulas = {key: everywhere(part) for key, part in parts.items() if callable(part)}
+        stated: Any = condition
+        return replace(stated, **formulas) if formulas else condition
 
 
 class FamilyBox(Box):

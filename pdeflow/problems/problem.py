@@ -44,7 +44,8 @@ class Problem(abc.ABC):
     ``complex_valued``
         Whether the unknown is a complex function; False by default.
     ``conditions``
-        Boundary conditions; every side needs one. Of several unknowns each says which of them it is ``of``.
+        Boundary conditions; every side needs one, but where something flows out that does not diffuse. In
+        time `Initial` ones too. Of several unknowns each says which of them it is ``of``.
     ``name``
         By default the class's name in lower case.
     any :class:`Parameter`

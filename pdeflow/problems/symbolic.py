@@ -66,14 +66,19 @@ def coordinates(problem: Problem) -> dict[str, sympy.Symbol]:
     return {axis: coordinate(axis) for axis in problem.coordinates}
 
 
+def parameter(name: str) -> sympy.Symbol:
+    """The symbol of a parameter that is a number."""
+    return sympy.Symbol(name, real=True)
+
+
 def parameter_symbols(problem: Problem, frozen: bool = False) -> dict[str, sympy.Expr]:
     """A symbol for each scalar parameter, a function of position for each field (a symbol if frozen)."""
     here = [coordinate(axis) for axis in problem.domain.axes]
     return {
         name: sympy.Function(name, real=True)(*here)
-        if parameter.distribution.is_field and not frozen
-        else sympy.Symbol(name, real=True)
-        for name, parameter in problem.parameters.items()
+        if stated.distribution.is_field and not frozen
+        else parameter(name)
+        for name, stated in problem.parameters.items()
     }
 
 
@@ -106,18 +111,17 @@ def condition_parts(problem: Problem, condition: Condition) -> tuple[sympy.Expr,
     have numbers alone.
     """
     at, p = Names("coordinate", coordinates(problem)), Names("parameter", parameter_symbols(problem))
+    stated: tuple[Any, ...]
     if isinstance(condition, Robin):
-        parts = [f(at, p) if callable(f) else f for f in (condition.value, condition.coefficient)]
+        stated = condition.value, condition.coefficient
     elif isinstance(condition, Initial):
-        parts = [condition.value(at) if callable(condition.value) else condition.value, condition.order]
+        stated = condition.value, condition.order
     elif isinstance(condition, Traction):
-        stated = (condition.x, condition.y, condition.pressure)
-        parts = [f(at, p) if callable(f) else f for f in stated]
+        stated = condition.x, condition.y, condition.pressure
     else:
         assert isinstance(condition, (Dirichlet, Displacement))
-        given = (condition.value,) if isinstance(condition, Dirichlet) else (condition.x, condition.y)
-        parts = [f(at) if callable(f) else f for f in given]
-    return tuple(sympy.sympify(part) for part in parts)
+        stated = (condition.value,) if isinstance(condition, Dirichlet) else (condition.x, condition.y)
+    return tuple(sympy.sympify(part(at, p) if callable(part) else part) for part in stated)
 
 
 def conditions(problem: Problem) -> list[str]:

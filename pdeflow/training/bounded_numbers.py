@@ -66,6 +66,10 @@ class BoundedNumbers(nn.Module):
         """All of them, as they are now."""
         return {name: self.value(name, free) for name, free in self.free.items()}
 
+    def elsewhere(self) -> dict[str, Tensor]:
+        """Other numbers within the bounds, to see what depends on them."""
+        return {name: self.value(name, free + 0.3712) for name, free in self.free.items()}
+
     def tell(self) -> None:
         """Warn of those that are at a bound."""
         for name, number in self.values().items():

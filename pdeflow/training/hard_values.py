@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sympy
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field, HardConditions, Lagrangian
@@ -16,25 +17,25 @@ from pdeflow.problems import Problem, symbolic
 from pdeflow.problems.corners import contradictions
 from pdeflow.problems.domain import Box
 from pdeflow.problems.initial import TIME
+from pdeflow.training.bounded_numbers import BoundedNumbers
 
 Values = Mapping[str, tuple[float, list[sympy.Expr]]]
 """Side to its place on its axis and what is given there; see `given_values`."""
 
 
-def check_corners(problem: Problem, given: Mapping[str, Values], hard: bool) -> None:
+def check_corners(problem: Problem, given: Mapping[str, Values], numbers: BoundedNumbers, hard: bool) -> None:
     """Values of an unknown on sides that meet have to agree there: say where they do not.
 
     Raises
     ------
     InvalidInput
-        If they contradict each other and are to be met by form; where they are learned, it is a warning.
+        If they contradict each other and are to be met by form, whatever the unknown numbers in them are;
+        where they are learned, it is a warning, of what no number can mend.
     """
-    at, several = symbolic.coordinates(problem), len(given) > 1
-    found = [
-        f"{name}: {words}" if several else words
-        for name, values in given.items()
-        for words in contradictions(problem.domain, at, values)
-    ]
+    found = _contradictions(problem, given, numbers.values())
+    if numbers.start:
+        others = _contradictions(problem, given, numbers.elsewhere())
+        found = list(dict.fromkeys([*found, *others])) if hard else [x for x in found if x in others]
     if not found:
         return
     key = f"conditions of {problem.name}"
@@ -44,10 +45,33 @@ def check_corners(problem: Problem, given: Mapping[str, Values], hard: bool) -> 
     rank_zero_warn(f"{key}: {'; '.join(found[:2])}. No smooth solution meets both.")
 
 
-def hard_field(problem: Problem, held: Mapping[str, Values], network: Field) -> HardConditions:
+def _contradictions(
+    problem: Problem, given: Mapping[str, Values], numbers: Mapping[str, Tensor]
+) -> list[str]:
+    """What `contradictions` says of each unknown, where the numbers in its values are these."""
+    at, several = symbolic.coordinates(problem), len(given) > 1
+    known = {symbolic.parameter(name): float(number.detach()) for name, number in numbers.items()}
+    put = {
+        name: {side: (place, [part.subs(known) for part in parts]) for side, (place, parts) in values.items()}
+        for name, values in given.items()
+    }
+    return [
+        f"{name}: {words}" if several else words
+        for name, values in put.items()
+        for words in contradictions(problem.domain, at, values)
+    ]
+
+
+def hard_field(
+    problem: Problem,
+    held: Mapping[str, Values],
+    network: Field,
+    numbers: Callable[[], Mapping[str, Tensor]],
+) -> HardConditions:
     """The field that meets the values of its unknowns; one that has none is left as it is.
 
-    Where the field moves with the flow, so does what is given at the start.
+    Where the field moves with the flow, so does what is given at the start. Numbers are those unknown ones
+    that the values may depend on.
 
     Raises
     ------
@@ -60,7 +84,7 @@ def hard_field(problem: Problem, held: Mapping[str, Values], network: Field) -> 
         lifts = [
             _moved(problem, held.get(name, {}), lift, network) for name, lift in zip(problem.fields, lifts)
         ]
-    return HardConditions(network, lifts, distances, at)
+    return HardConditions(network, lifts, distances, at, numbers)
 
 
 def _moved(problem: Problem, held: Values, lift: sympy.Expr, network: Lagrangian) -> sympy.Expr:

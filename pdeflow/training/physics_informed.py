@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-import sympy
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field, FourierFeatures, Lagrangian
 from pdeflow.fields.lagrangian import transport_velocity
 from pdeflow.fields.operator_preconditioner import symbol_preconditioner
-from pdeflow.problems import Problem
+from pdeflow.problems import Problem, symbolic
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
 from pdeflow.problems.initial import TIME
 from pdeflow.problems.observed import observations
@@ -25,12 +24,14 @@ from pdeflow.training.bounded_numbers import BoundedNumbers
 from pdeflow.training.hard_values import check_corners, hard_field
 from pdeflow.training.interfaces import InterfaceConditions
 from pdeflow.training.loss_balancing import LossBalance
+from pdeflow.training.missing_conditions import warn_of_missing
 from pdeflow.training.objective import Objective
 from pdeflow.training.statement_slopes import StatementSlopes
 from pdeflow.training.statement_terms import StatementTerms
 from pdeflow.training.statements import (
     bounds_of,
     check_statement,
+    check_unknown,
     condition_statements,
     given_values,
     observed_statement,
@@ -82,8 +83,9 @@ class PhysicsInformed(Objective):
     ------
     InvalidInput
         If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate
-        that there is not, needs a parameter that has no one value, or gives values on two sides that
-        contradict each other where these meet (where ``hard``; else a warning). If a system has not as many
+        that there is not, needs a parameter that has no one value, contains no parameter that is to be found,
+        or gives values on two sides that contradict each other where these meet (where ``hard``; else a
+        warning). Of sides that need a condition and have none there is a warning. If a system has not as many
         equations as unknowns, or a condition does not say which of them it is of. If there is nothing to
         balance, or no time that a course can go through.
     """
@@ -114,21 +116,19 @@ class PhysicsInformed(Objective):
         unknown = unknown or {}
         check_statement(problem, unknown)
         self.unknown = BoundedNumbers(unknown, {name: bounds_of(problem, name) for name in unknown})
-        symbols = {name: sympy.Symbol(name, real=True) for name in unknown}
-        known = {
-            name: symbols.get(name, value)
-            for name, value in problem.complete_parameters(dict.fromkeys(unknown, 0.0)).items()
-        }
+        known = problem.complete_parameters({name: symbolic.parameter(name) for name in unknown})
         self._slopes = StatementSlopes(problem.coordinates, self.unknown)
         self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
         self.conditions = condition_statements(problem, known)
+        check_unknown(problem, [self.statements[INSIDE], *self.conditions.values()], unknown)
+        warn_of_missing(problem, self.statements[INSIDE])
         for name, observed in observations(problem):
             observed.check(problem.domain)
             for of in observed.unknowns(problem.fields):
                 name_of = statement_name(problem, f"{name}:value", of)
                 self.conditions[name_of] = observed_statement(problem, of)
-        given = {name: given_values(problem, name) for name in problem.fields}
-        check_corners(problem, given, hard)
+        given = {name: given_values(problem, name, known) for name in problem.fields}
+        check_corners(problem, given, self.unknown, hard)
         self._held = {name: values for name, values in given.items() if values and hard}
         met = {
             statement_name(problem, f"{side}:{kind}", name)
@@ -227,7 +227,9 @@ class PhysicsInformed(Objective):
         if self.time_course is not None:
             residual, unknown = self.statements[INSIDE], tuple(self.unknown.start)
             self.time_course.attach(self.problem, residual, unknown, network)
-        return hard_field(self.problem, self._held, network) if self._held else network
+        if not self._held:
+            return network
+        return hard_field(self.problem, self._held, network, self.unknown.values)
 
     def _rescale(self, network: Field) -> None:
         """Precondition the waves of a field, with unknown parameters as they are at the start."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field
+from pdeflow.fields.hard_conditions import NUMBER
 from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex
 from pdeflow.training.bounded_numbers import BoundedNumbers
 from pdeflow.training.statements import NORMAL, VALUE
@@ -77,7 +78,7 @@ class StatementSlopes:
         """A statement, and its gradients (N, parts, *shape) by each parameter.
 
         The statement is a function of derivatives of the field, whose slopes are the cotangents that the
-        field is given.
+        field is given. A field may depend on unknown numbers too, where it meets values that do.
         """
         places = points[:, : field.dim]
         with torch.no_grad():
@@ -103,10 +104,13 @@ class StatementSlopes:
                 by_name = field.pointwise_gradients(places, cotangents)
             else:
                 by_name = field.pointwise_gradients_on_product(axes, cotangents)
+            for (name, free), slope in zip(unknown.items(), ends[len(leaves) :]):
+                if (within := by_name.pop(NUMBER + name, None)) is not None:
+                    (more,) = torch.autograd.grad(numbers[name], free, within, retain_graph=True)
+                    slope = slope + more
+                found.setdefault(f"objective.unknown.free.{name}", []).append(slope[:, None])
             for name, slope in by_name.items():
                 found.setdefault(f"field.{name}", []).append(slope)
-            for name, slope in zip(unknown, ends[len(leaves) :]):
-                found.setdefault(f"objective.unknown.free.{name}", []).append(slope[:, None])
         return values.detach(), {name: torch.stack(parts, dim=1) for name, parts in found.items()}
 
     def _scalars(

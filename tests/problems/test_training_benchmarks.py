@@ -28,7 +28,8 @@ SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "burgers.npz"
 
 
 def exact(problem: Problem, points: Tensor) -> Tensor:
-    return problem.exact(Names("coordinate", {"x": points[:, 0], "t": points[:, 1]}), None)
+    p = Names("parameter", problem.complete_parameters({}))
+    return problem.exact(Names("coordinate", {"x": points[:, 0], "t": points[:, 1]}), p)
 
 
 def points(problem: Problem, n: int, first: float) -> Tensor:

@@ -200,7 +200,7 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
         ),
         (Stated(Initial(0.0)), {}, "Initial.on: got 't-', expected 'all' or sides of the domain"),
         (Stated(Dirichlet(0.0, on="z-")), {}, "Dirichlet.on: got 'z-'"),
-        (Stated(Dirichlet(lambda at: relu(at.x))), {}, r"expression: got 'Max\(0, x\)'"),
+        (Stated(Dirichlet(lambda at, p: relu(at.x))), {}, r"expression: got 'Max\(0, x\)'"),
         (Stated(Dirichlet(math.nan)), {}, "Dirichlet.value: got nan, expected a finite number"),
         (
             Stated(Dirichlet(0.0), Dirichlet(1.0, on="x-")),

@@ -500,7 +500,7 @@ class CoolingDisc(Problem):
     """u_t = u_xx + u_yy on a disc."""
 
     domain = Cylinder(Ball(1.0, x=0.0, y=0.0), t=(1.0, 3.0))
-    conditions = (Dirichlet(0.0, on="rim"), Initial(lambda at: 1.0 - at.x**2 - at.y**2))
+    conditions = (Dirichlet(0.0, on="rim"), Initial(lambda at, p: 1.0 - at.x**2 - at.y**2))
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         return D(u, "t") - D(u, "x", 2) - D(u, "y", 2)

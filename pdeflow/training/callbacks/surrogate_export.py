@@ -14,6 +14,7 @@ from torch import Tensor
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.fields.implicit_domain import ImplicitDomain
 from pdeflow.grid import Grid
+from pdeflow.operators import Operator
 from pdeflow.problems.domain import Box, Domain
 from pdeflow.stored_operator import components, is_storable
 from pdeflow.surrogate_folder import save
@@ -73,8 +74,7 @@ class SurrogateExport(Callback):
         if best.is_file():
             checkpoint = load_checkpoint(best)
             state, metrics = checkpoint["state_dict"], checkpoint["valid_metrics"]
-            model = copy.deepcopy(model)
-            model.load_state_dict(_below("model.", state))
+            model = _as_stored(pl_module, state)
         assert pl_module.normalisation is not None
         save(
             model,
@@ -85,6 +85,20 @@ class SurrogateExport(Callback):
             time_step=self._time_step,
             domain=_domain(pl_module),
         )
+
+
+def _as_stored(task: TrainingTask, state: dict[str, Tensor]) -> Operator:
+    """A copy of the model with the weights of a checkpoint.
+
+    The values that a field meets by its form may depend on unknown parameters: those of the checkpoint.
+    """
+    objective = task.objective
+    unknown = objective.unknown if isinstance(objective, PhysicsInformed) else None
+    model, unknown = copy.deepcopy((task.model, unknown))  # together, for the model may refer to them
+    model.load_state_dict(_below("model.", state))
+    if unknown is not None:
+        unknown.load_state_dict(_below("objective.unknown.", state))
+    return model
 
 
 def _domain(task: TrainingTask) -> Domain | None:
