@@ -361,6 +361,87 @@ def test_a_lift_of_a_formula_and_a_slope_along_its_own_axis() -> None:
 
 
 @pytest.mark.parametrize(
+    ("orders", "degree"),
+    [((2, 1), 2), ((1, 2), 2), ((2, 2), 3), ((3, 1), 3), ((1, 1), 1), ((2, 0), 1), ((0, 2), 1)],
+    ids=lambda value: str(value),
+)
+def test_values_and_slopes_at_both_ends_of_an_axis_are_those_of_hermite(
+    orders: tuple[int, int], degree: int
+) -> None:
+    """What is given of a polynomial of y makes it whole; of another solution all that is given is held."""
+    ends = {"y-": 0.5, "y+": 2.0}
+    polynomial = sum((sympy.Rational(3, k + 2) + X**k) * Y**k for k in range(degree + 1))
+    wave = sympy.exp(X * Y) * sympy.cos(3 * Y)
+    for u, whole in ((sympy.sympify(polynomial), True), (wave, False)):
+        values = {
+            side: (place, [u.diff(Y, n).subs(Y, place) for n in range(order)])
+            for (side, place), order in zip(ends.items(), orders)
+            if order
+        }
+        lift = transfinite_lift(AT, values)
+        for place, given in values.values():
+            for n, value in enumerate(given):
+                for x in (-0.7, 0.2, 0.9):
+                    left = lift.diff(Y, n).subs({X: x, Y: place})
+                    assert abs(sympy.N(left - value.subs(X, x))) < 1e-12 * max(1, abs(value.subs(X, x)))
+        for x, y in ((-0.7, 0.8), (0.9, 1.7)) if whole else ():
+            assert abs(sympy.N((lift - u).subs({X: x, Y: y}))) < 1e-12
+
+
+def test_a_slope_and_a_value_along_one_axis_agree_with_values_along_another() -> None:
+    """u and its rate at the start, u at the end and on both other sides: all of one solution."""
+    u = sympy.exp(X / 2) * sympy.cos(2 * Y) + X * Y
+    values = {
+        "x-": (-1.0, [u.subs(X, -1.0)]),
+        "x+": (1.0, [u.subs(X, 1.0)]),
+        "y-": (0.0, [u.subs(Y, 0.0), u.diff(Y).subs(Y, 0.0)]),
+        "y+": (0.5, [u.subs(Y, 0.5)]),
+    }
+    lift = transfinite_lift(AT, values)
+    for x, y in ((-1.0, 0.3), (1.0, 0.1), (0.4, 0.0), (-0.6, 0.5), (1.0, 0.5)):
+        assert abs(sympy.N((lift - u).subs({X: x, Y: y}))) < 1e-12
+    assert abs(sympy.N((lift - u).diff(Y).subs({X: 0.4, Y: 0.0}))) < 1e-12
+    sides = {side: (place, len(given)) for side, (place, given) in values.items()}
+    torch.manual_seed(0)
+    network = MLP(LOWER, UPPER, widths=(8,)).double()
+    field = HardConditions(network, [lift], [box_distance(AT, sides, {"x": 2.0, "y": 0.5})], AT)
+    start = torch.tensor([[0.4, 0.0], [-0.9, 0.0]], dtype=torch.float64)
+    rate = field.derivatives(start, [(0, 1)])[0, 1][:, 0]
+    torch.testing.assert_close(rate, start[:, 0], rtol=0, atol=1e-12)  # d/dy of cos(2 y) is 0 there
+    stop = torch.tensor([[0.3, 0.5]], dtype=torch.float64)
+    expected = float(sympy.N(u.subs({X: 0.3, Y: 0.5})))
+    assert float(field.at(stop)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_numbers_that_are_learned_elsewhere() -> None:
+    """Values, gradients by them, and text with the numbers as they are."""
+    a, b = sympy.Symbol("a", real=True), sympy.Symbol("b", real=True)
+    known = {name: torch.tensor(1.5, dtype=torch.float64, requires_grad=True) for name in "abc"}
+    torch.manual_seed(0)
+    network = MLP(LOWER, UPPER, widths=(5,)).double()
+    lift, distance = a**2 * sympy.sin(X) + b * Y**2, X + 2
+    field = HardConditions(network, [lift], [distance], AT, numbers=lambda: known)
+    assert set(field.numbers()) == {"a", "b"}
+    x, wanted = points(), [(0, 0), (0, 2), (1, 0)]
+    plain = HardConditions(network, [lift.subs({a: 1.5, b: 1.5})], [distance], AT)
+    torch.testing.assert_close(field.derivatives(x, wanted), plain.derivatives(x, wanted))
+    cotangents = {index: torch.rand_like(x[:, :1]) for index in wanted}
+    found = field.pointwise_gradients(x, cotangents)
+    named = {**dict(field.named_parameters()), "number a": known["a"], "number b": known["b"]}
+    assert set(found) == set(named)
+    total = torch.stack([(field.derivatives(x, wanted)[i] * c).sum() for i, c in cotangents.items()]).sum()
+    for name, slope in zip(named, torch.autograd.grad(total, list(named.values()))):
+        torch.testing.assert_close(found[name].sum(0), slope, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        known["a"].fill_(-2.0)
+    again = HardConditions.from_formulas(network, **field.formulas())
+    torch.testing.assert_close(again.at(x), field.at(x))
+    assert not torch.allclose(again.at(x), plain.at(x))
+    with pytest.raises(InvalidInput, match=r"HardConditions.lift: got 'one of a, b too', expected formulas"):
+        HardConditions(network, [lift], [distance], AT)
+
+
+@pytest.mark.parametrize(
     ("change", "word"),
     [
         ({"lift": [sympy.Integer(0)] * 2}, "HardConditions.lift: got '2 of them', expected 1"),

@@ -74,7 +74,7 @@ class SurrogateExport(Callback):
         if best.is_file():
             checkpoint = load_checkpoint(best)
             state, metrics = checkpoint["state_dict"], checkpoint["valid_metrics"]
-            model = _as_stored(pl_module, state)
+            model = as_stored(pl_module, state)
         assert pl_module.normalisation is not None
         save(
             model,
@@ -87,7 +87,7 @@ class SurrogateExport(Callback):
         )
 
 
-def _as_stored(task: TrainingTask, state: dict[str, Tensor]) -> Operator:
+def as_stored(task: TrainingTask, state: dict[str, Tensor]) -> Operator:
     """A copy of the model with the weights of a checkpoint.
 
     The values that a field meets by its form may depend on unknown parameters: those of the checkpoint.
