@@ -79,7 +79,7 @@ class HardConditions(Field):
         if self._symbols and numbers is None:
             expected = f"formulas of {', '.join(coordinates)}"
             raise InvalidInput("HardConditions.lift", f"one of {', '.join(self._symbols)} too", expected)
-        self._numbers = numbers
+        self._numbers = numbers if self._symbols else None
         self._compiled: dict[tuple[MultiIndex, ...], CompiledStatement] = {}
 
     @property
