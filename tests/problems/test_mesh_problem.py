@@ -118,8 +118,9 @@ def frames() -> list[TriangleMesh]:
             "outer": Robin(lambda at, p: p.a, lambda at, p: 2.0 + p.a * (at.x**2 + at.y**2)),
             "holes": Neumann(-0.8),
         },
+        {"outer": Dirichlet(lambda at, p: p.g), "holes": Neumann(-0.8)},
     ],
-    ids=["outer_neumann", "hole_neumann", "hole_robin", "robin_and_neumann"],
+    ids=["outer_neumann", "hole_neumann", "hole_robin", "robin_and_neumann", "a_parameter"],
 )
 def test_conditions_on_loops_converge_with_order_two(frames, conditions: dict) -> None:
     """u = x^2 + y^2 and a = 2 + x y / 2; n points into the hole."""
