@@ -52,6 +52,7 @@ class HardConditions(Field):
         lift: Sequence[sympy.Expr],
         distance: Sequence[sympy.Expr],
         coordinates: Mapping[str, sympy.Symbol],
+        *,
         numbers: Callable[[], Mapping[str, Tensor]] | None = None,
     ) -> None:
         super().__init__(

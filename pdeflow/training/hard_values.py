@@ -84,7 +84,7 @@ def hard_field(
         lifts = [
             _moved(problem, held.get(name, {}), lift, network) for name, lift in zip(problem.fields, lifts)
         ]
-    return HardConditions(network, lifts, distances, at, numbers)
+    return HardConditions(network, lifts, distances, at, numbers=numbers)
 
 
 def _moved(problem: Problem, held: Values, lift: sympy.Expr, network: Lagrangian) -> sympy.Expr:
