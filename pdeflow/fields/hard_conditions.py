@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import sympy
 import torch
@@ -75,7 +76,7 @@ class HardConditions(Field):
         axes = list(coordinates.values())
         self._unknowns = [sympy.Function(f"N{k}")(*axes) for k in range(self.out_channels)]
         self._expressions = [a + b * u for a, b, u in zip(lift, distance, self._unknowns)]
-        free: set[sympy.Symbol] = set().union(*(e.free_symbols for e in (*self.lift, *self.distance)))
+        free: set[Any] = set().union(*(e.free_symbols for e in (*self.lift, *self.distance)))
         self._symbols = {s.name: s for s in sorted(free - set(axes), key=str)}
         if self._symbols and numbers is None:
             expected = f"formulas of {', '.join(coordinates)}"
@@ -103,7 +104,9 @@ class HardConditions(Field):
         InvalidInput
             If one of them is made of more than elementary functions; see `expression_text`.
         """
-        known = {self._symbols[name]: float(value.detach()) for name, value in self.numbers().items()}
+        known: dict[Any, Any] = {
+            self._symbols[name]: float(value.detach()) for name, value in self.numbers().items()
+        }
         parts = {"lift": self.lift, "distance": self.distance}
         texts = {
             name: [expression_text(sympy.sympify(e.subs(known)), self.coordinates) for e in part]

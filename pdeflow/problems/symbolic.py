@@ -121,7 +121,8 @@ def condition_parts(problem: Problem, condition: Condition) -> tuple[sympy.Expr,
     else:
         assert isinstance(condition, (Dirichlet, Displacement))
         stated = (condition.value,) if isinstance(condition, Dirichlet) else (condition.x, condition.y)
-    return tuple(sympy.sympify(part(at, p) if callable(part) else part) for part in stated)
+    parts: list[Any] = [sympy.sympify(part(at, p) if callable(part) else part) for part in stated]
+    return tuple(parts)
 
 
 def conditions(problem: Problem) -> list[str]:

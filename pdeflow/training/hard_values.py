@@ -50,7 +50,9 @@ def _contradictions(
 ) -> list[str]:
     """What `contradictions` says of each unknown, where the numbers in its values are these."""
     at, several = symbolic.coordinates(problem), len(given) > 1
-    known = {symbolic.parameter(name): float(number.detach()) for name, number in numbers.items()}
+    known: dict[Any, Any] = {
+        symbolic.parameter(name): float(number.detach()) for name, number in numbers.items()
+    }
     put = {
         name: {side: (place, [part.subs(known) for part in parts]) for side, (place, parts) in values.items()}
         for name, values in given.items()
