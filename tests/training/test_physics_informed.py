@@ -320,7 +320,7 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
         (
             Wave(Dirichlet(0.0), Initial(0.0), Initial(lambda at, p: 1.0 - at.x, order=1)),
             {},
-            "x- gives 0, derivative 1 along t and t- gives 1 where they meet",
+            "t- gives 1 and x- gives 0, derivative 1 along t where they meet",
         ),
         (ConvectedSine(), {"unknown": {"beta": math.inf}}, "objective.unknown.beta: got inf"),
         (SineBurgers(), {"unknown": {"nu": 0.0}}, "objective.unknown.nu: got 0.0, expected a start above 0"),
