@@ -13,7 +13,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.fields import HardConditions, Lagrangian
 from pdeflow.fields.lagrangian import transport_velocity
 from pdeflow.problems import Box, ConvectedSine, Dirichlet, Initial, Problem, SineBurgers
-from pdeflow.problems.calculus import D, cos, exp, sin
+from pdeflow.problems.calculus import D, Names, cos, exp, sin
 from pdeflow.training import LevenbergMarquardt, PhysicsInformed
 
 WAVES = 2 * math.pi
@@ -80,7 +80,7 @@ class Inflow(Problem):
     [(ConvectedSine(), [40.0]), (DecayingWave(), [30.0]), (Plane(), [1.0, -2.0]), (Inflow(), [3.0])],
 )
 def test_the_velocity_is_that_of_the_equation(problem: Problem, velocity: list[float]) -> None:
-    assert transport_velocity(problem, {}) == velocity
+    assert transport_velocity(problem, problem.complete_parameters({})) == velocity
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,8 @@ def test_a_wave_that_networks_fail_on_is_learned_in_seconds(problem: Any, hard: 
     low, high = (torch.tensor(ends, dtype=torch.float64) for ends in (domain.lower, domain.upper))
     x = low + (high - low) * torch.rand(200, 2, dtype=torch.float64)
     assert isinstance(task.model, HardConditions) is hard
-    expected = problem.exact(type("At", (), {"x": x[:, 0], "t": x[:, 1]}), None)
+    p = Names("parameter", problem.complete_parameters({}))
+    expected = problem.exact(type("At", (), {"x": x[:, 0], "t": x[:, 1]}), p)
     assert (task.model.at(x)[:, 0] - expected).norm() < 2e-3 * expected.norm()
 
 
