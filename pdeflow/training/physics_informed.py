@@ -22,6 +22,8 @@ from pdeflow.problems.compiled_statement import CompiledStatement, compile_resid
 from pdeflow.problems.initial import TIME
 from pdeflow.problems.observed import observations
 from pdeflow.training.bounded_numbers import BoundedNumbers
+from pdeflow.training.course import Course
+from pdeflow.training.curriculum import Curriculum
 from pdeflow.training.hard_values import check_corners, hard_field
 from pdeflow.training.interfaces import InterfaceConditions
 from pdeflow.training.loss_balancing import LossBalance
@@ -77,6 +79,8 @@ class PhysicsInformed(Objective):
     time_course
         How training goes through time: `CausalWeights`, `GrowingTime`, `TimeMarching`; by default all of it
         counts at once. Validation goes by the loss above in any case.
+    curriculum
+        A parameter that goes from an easy number to its own while training, instead of a course in time.
 
     Raises
     ------
@@ -85,7 +89,7 @@ class PhysicsInformed(Objective):
         that there is not, needs a parameter that has no one value, or gives values on two sides that
         contradict each other where these meet (where ``hard``; else a warning). If a system has not as many
         equations as unknowns, or a condition does not say which of them it is of. If there is nothing to
-        balance, or no time that a course can go through.
+        balance, no time that a course can go through, or a curriculum beside that.
     """
 
     monitor: ClassVar[str] = "valid/loss"
@@ -100,6 +104,7 @@ class PhysicsInformed(Objective):
         precondition: bool = False,
         balance: LossBalance | None = None,
         time_course: TimeCourse | None = None,
+        curriculum: Curriculum | None = None,
     ) -> None:
         super().__init__()
         if problem is None:
@@ -114,12 +119,19 @@ class PhysicsInformed(Objective):
         unknown = unknown or {}
         check_statement(problem, unknown)
         self.unknown = BoundedNumbers(unknown, {name: bounds_of(problem, name) for name in unknown})
-        symbols = {name: sympy.Symbol(name, real=True) for name in unknown}
+        self.time_course, self.curriculum = time_course, curriculum
+        if time_course is not None:
+            time_course.begin(problem)
+            self._time = time_course.axis
+        if curriculum is not None:
+            curriculum.begin(problem, unknown, time_course)
+        moving = [] if curriculum is None else [curriculum.parameter]
+        symbols = {name: sympy.Symbol(name, real=True) for name in (*unknown, *moving)}
         known = {
             name: symbols.get(name, value)
             for name, value in problem.complete_parameters(dict.fromkeys(unknown, 0.0)).items()
         }
-        self._slopes = StatementSlopes(problem.coordinates, self.unknown)
+        self._slopes = StatementSlopes(problem.coordinates, self.unknown, curriculum)
         self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
         self.conditions = condition_statements(problem, known)
         for name, observed in observations(problem):
@@ -141,7 +153,6 @@ class PhysicsInformed(Objective):
         self.balance, self._due = balance, None
         if balance is not None:
             balance.begin(len(self.statements))
-        self._begin_course(time_course)
 
     def join(self, field: Field) -> None:
         """Ask too that the networks of a field meet, where it is made of several; see `InterfaceConditions`.
@@ -159,11 +170,9 @@ class PhysicsInformed(Objective):
         if self.balance is not None and len(self.balance.weights) != len(self.statements):
             self.balance.begin(len(self.statements))
 
-    def _begin_course(self, course: TimeCourse | None) -> None:
-        self.time_course = course
-        if course is not None:
-            course.begin(self.problem)
-            self._time = course.axis
+    @property
+    def _course(self) -> Course | None:
+        return self.curriculum if self.time_course is None else self.time_course
 
     def satisfied(self, loss: float) -> bool:
         """Whether the validation loss is as small as is wanted."""
@@ -176,28 +185,28 @@ class PhysicsInformed(Objective):
     def begin_step(self, model: nn.Module, step: int) -> None:
         """See `Objective.begin_step`: the first evaluation of the step adapts weights."""
         self._due = step
-        if self.time_course is not None:
+        if self._course is not None:
             assert isinstance(model, Field)
-            self.time_course.begin_step(step, model)
+            self._course.begin_step(step, model)
 
     @property
     def changes(self) -> bool:
         """See `Objective.changes`."""
-        return self.balance is not None or self.time_course is not None
+        return self.balance is not None or self._course is not None
 
     def advance(self, step: int) -> str | None:
         """See `Objective.advance`."""
-        return None if self.time_course is None else self.time_course.advance(step)
+        return None if self._course is None else self._course.advance(step)
 
     def ended(self, loss: float) -> None:
-        """Say what of the time has not been trained, and which unknown parameters are at a bound."""
-        if self.time_course is not None and not self.satisfied(loss):  # which is of the whole time
-            self.time_course.tell()
+        """Say what of its course training has not come to, and which unknown parameters are at a bound."""
+        if self._course is not None and not self.satisfied(loss):  # which is of the statement as it is
+            self._course.tell()
         self.unknown.tell()
 
     def progress(self) -> dict[str, Tensor]:
-        """Weights of the terms, and how far training has come in time."""
-        found = {} if self.time_course is None else self.time_course.progress()
+        """Weights of the terms, and how far training has come on its course."""
+        found = {} if self._course is None else self._course.progress()
         if self.balance is not None:
             found |= {f"weight of {name}": w for name, w in zip(self.statements, self.balance.weights)}
         return found

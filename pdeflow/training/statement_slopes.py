@@ -11,6 +11,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field
 from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex
 from pdeflow.training.bounded_numbers import BoundedNumbers
+from pdeflow.training.curriculum import Curriculum
 from pdeflow.training.statements import NORMAL, VALUE
 
 
@@ -26,10 +27,14 @@ class StatementSlopes:
         Names, in their order.
     unknown
         Parameters of the problem that are to be found.
+    curriculum
+        Of one that changes while training, where there is such.
     """
 
-    def __init__(self, coordinates: Sequence[str], unknown: BoundedNumbers) -> None:
-        self.coordinates, self.unknown = tuple(coordinates), unknown
+    def __init__(
+        self, coordinates: Sequence[str], unknown: BoundedNumbers, curriculum: Curriculum | None = None
+    ) -> None:
+        self.coordinates, self.unknown, self.curriculum = tuple(coordinates), unknown, curriculum
 
     def values(
         self,
@@ -111,10 +116,11 @@ class StatementSlopes:
 
     def _scalars(
         self, statement: CompiledStatement, points: Tensor, unknown: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Tensor | float]:
         """What a statement takes beside derivatives: parameters, and what points carry in further columns."""
         names = [VALUE] if VALUE in statement.scalars else [NORMAL + axis for axis in self.coordinates]
-        return {**unknown, **dict(zip(names, points[:, len(self.coordinates) :].unbind(1)))}
+        moving = {} if self.curriculum is None else self.curriculum.values()
+        return {**unknown, **moving, **dict(zip(names, points[:, len(self.coordinates) :].unbind(1)))}
 
 
 def _derivatives(
