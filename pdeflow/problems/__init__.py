@@ -3,6 +3,7 @@
 from pdeflow.problems.advected_step import AdvectedStep
 from pdeflow.problems.advection import Advection
 from pdeflow.problems.allen_cahn import AllenCahn
+from pdeflow.problems.along_characteristics import AlongCharacteristics
 from pdeflow.problems.ball import Ball
 from pdeflow.problems.burgers import Burgers
 from pdeflow.problems.burgers_fronts import BurgersFronts
@@ -96,6 +97,7 @@ __all__ = [
     "AdvectedStep",
     "Advection",
     "AllenCahn",
+    "AlongCharacteristics",
     "Ball",
     "Box",
     "Burgers",

@@ -101,13 +101,30 @@ class CompiledStatement:
         self, points: Tensor, derivatives: Mapping[MultiIndex, Tensor], scalars: Mapping[str, Any]
     ) -> Tensor:
         """Values (N, expressions) at points (N, d), from derivatives that are (N, unknowns) each."""
-        values = self._function(
-            *points.unbind(1),
-            *(scalars[name] for name in self.scalars),
-            *(derivatives[index][:, number] for number, index in self.needs),
-        )
+        needed = {(number, index): derivatives[index][:, number] for number, index in self.needs}
+        values = self.evaluate(points.unbind(1), needed, scalars)
         columns = (torch.as_tensor(value, dtype=points.dtype, device=points.device) for value in values)
         return torch.stack([column.expand(points.shape[0]) for column in columns], dim=1)
+
+    def evaluate(
+        self,
+        at: Sequence[Any],
+        derivatives: Mapping[tuple[int, MultiIndex], Any],
+        scalars: Mapping[str, Any],
+    ) -> list[Any]:
+        """The expressions, of whatever the functions of :mod:`~pdeflow.problems.calculus` take.
+
+        Parameters
+        ----------
+        at
+            The coordinates, in their order.
+        derivatives
+            By number of the unknown and how often to differentiate: those of ``needs``.
+        scalars
+            By name.
+        """
+        known = (scalars[name] for name in self.scalars)
+        return self._function(*at, *known, *(derivatives[key] for key in self.needs))
 
 
 def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> CompiledStatement:
