@@ -83,8 +83,10 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
         "sine_burgers_mlp",
         "convected_sine_mlp",
         "convected_sine_causal_mlp",
+        "convected_sine_curriculum_mlp",
         "convected_sine_time_windows",
         "convected_sine_lagrangian",
+        "sine_burgers_characteristics_mlp",
         "layered_conduction_subdomains",
     ],
 )

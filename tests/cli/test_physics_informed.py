@@ -155,6 +155,24 @@ def test_a_system_from_the_config_to_the_report(pdeflow, tmp_path):
     assert result.out.endswith("from (points, 2) of x, y to (points, 3) of u, v, p\n"), result.err
 
 
+def test_characteristics_from_the_config_to_their_errors(pdeflow, tmp_path):
+    """Which a test knows at points, from the exact solution of the statement."""
+    import pdeflow as library
+
+    result = pdeflow("fit", "-c", "sine_burgers_characteristics_mlp", *SHORT)
+    assert result.code == 0, result.err
+    run = tmp_path / "runs" / "sine_burgers_characteristics_mlp"
+    result = pdeflow("test", run)
+    assert result.code == 0, result.err
+    table = json.loads((run / "test" / "metrics.json").read_text())
+    assert {"l2 of u", "l2 of displacement"} <= set(table["points"])
+    assert "displacement, prediction" in (run / "report.html").read_text()
+    x = np.linspace(-1, 1, 5)
+    start = library.load(run)(np.stack([x, np.zeros_like(x)], axis=1))
+    np.testing.assert_allclose(start[:, 0], -np.sin(np.pi * x), atol=1e-12)
+    np.testing.assert_allclose(start[:, 1], 0.0, atol=1e-12)
+
+
 def test_a_problem_without_an_exact_solution(pdeflow, tmp_path):
     (tmp_path / "poisson.yaml").write_text(
         """
@@ -212,10 +230,11 @@ def test_preconditioned_waves(pdeflow, tmp_path):
     [
         ("convected_sine_time_windows", ("window",)),
         ("convected_sine_causal_mlp", ("causal tolerance", "weight of inside", "weight of t-:value")),
+        ("convected_sine_curriculum_mlp", ("beta of the stage",)),
     ],
 )
 def test_what_changes_while_training(pdeflow, tmp_path, name, told):
-    """A balance, causal weights, time marching: in the log, resumed, and tested."""
+    """A balance, causal weights, time marching, a curriculum: in the log, resumed, and tested."""
     small = ("--data.inside=60", "--data.held_back=50", "--data.test_resolutions=[9]", "--data.steps=3")
     result = pdeflow("fit", "-c", name, "--trainer.max_epochs=2", *small)
     assert result.code == 0, result.err
