@@ -1,5 +1,6 @@
 """Fields: networks that are one solution, with their derivatives."""
 
+from pdeflow.fields.autograd_field import AutogradField
 from pdeflow.fields.field import Field
 from pdeflow.fields.fourier_features import FourierFeatures
 from pdeflow.fields.gaussians import Gaussians
@@ -13,6 +14,7 @@ from pdeflow.fields.time_windows import TimeWindows
 
 __all__ = [
     "MLP",
+    "AutogradField",
     "Field",
     "FourierFeatures",
     "Gaussians",

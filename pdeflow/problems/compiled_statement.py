@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sympy
@@ -88,9 +89,9 @@ class CompiledStatement:
                 raise InvalidInput("expression", got, expected, hint if jumps else "")
         self.needs = tuple(key for key, symbol in atoms.items() if symbol in used)
         symbols = [atoms[key] for key in self.needs]
-        self._function = sympy.lambdify(
-            [*axes, *scalars.values(), *symbols], ready, modules=[_TABLE], cse=True
-        )
+        self._ready, self._symbols = ready, symbols
+        self._arguments = [*axes, *scalars.values(), *symbols]
+        self._function = self._compiled(ready)
 
     @property
     def wanted(self) -> tuple[MultiIndex, ...]:
@@ -101,7 +102,50 @@ class CompiledStatement:
         self, points: Tensor, derivatives: Mapping[MultiIndex, Tensor], scalars: Mapping[str, Any]
     ) -> Tensor:
         """Values (N, expressions) at points (N, d), from derivatives that are (N, unknowns) each."""
-        values = self._function(
+        return self._evaluate(self._function, points, derivatives, scalars)
+
+    def sizes(
+        self, points: Tensor, derivatives: Mapping[MultiIndex, Tensor], scalars: Mapping[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        """How large the terms of each expression are at points, (N, expressions) twice.
+
+        The sum of the absolute values of the terms with an unknown, products multiplied out; and the absolute
+        value of what has none, which is one term, as on the right-hand side of an equation. Arguments are as
+        of a call.
+        """
+        function, owners = self._terms
+        terms = self._evaluate(function, points, derivatives, scalars).abs()
+        own = terms.new_zeros(len(terms), self.parts).index_add(
+            1, owners.to(terms.device), terms[:, self.parts :]
+        )
+        return own, terms[:, : self.parts]
+
+    @functools.cached_property
+    def _terms(self) -> tuple[Callable[..., Any], Tensor]:
+        """What gives the part without unknowns of each expression, then all terms; whose these are."""
+        given, terms, owners = [], [], []
+        for number, expression in enumerate(self._ready):
+            rest, own = expression.as_independent(*self._symbols, as_Add=True)
+            for term in sympy.Add.make_args(sympy.expand_mul(own)):
+                if term.has(*self._symbols):
+                    terms.append(term)
+                    owners.append(number)
+                else:
+                    rest += term
+            given.append(rest)
+        return self._compiled([*given, *terms]), torch.tensor(owners, dtype=torch.int64, device="cpu")
+
+    def _compiled(self, expressions: Sequence[sympy.Expr]) -> Callable[..., Any]:
+        return sympy.lambdify(self._arguments, list(expressions), modules=[_TABLE], cse=True)
+
+    def _evaluate(
+        self,
+        function: Callable[..., Any],
+        points: Tensor,
+        derivatives: Mapping[MultiIndex, Tensor],
+        scalars: Mapping[str, Any],
+    ) -> Tensor:
+        values = function(
             *points.unbind(1),
             *(scalars[name] for name in self.scalars),
             *(derivatives[index][:, number] for number, index in self.needs),

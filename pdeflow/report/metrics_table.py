@@ -75,9 +75,9 @@ def metrics_table(run: Path) -> str:
         raise InvalidInput(
             "run", str(run), "a run folder with test/metrics.json", f"Test it first: pdeflow test {run}"
         )
-    columns = ["metric", *(_printable(name) for name in table), ""]
+    columns = ["metric", *(printable(name) for name in table), ""]
     rows = [
-        [_printable(name), *(number(row.get(name)) for row in table.values()), definition(name)]
+        [printable(name), *(number(row.get(name)) for row in table.values()), definition(name)]
         for name in metric_names(table)
     ]
     widths = [max(len(line[k]) for line in (columns, *rows)) for k in range(len(columns))]
@@ -88,6 +88,6 @@ def metrics_table(run: Path) -> str:
     return "\n".join(lines)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A name from a file without what a terminal would obey."""
     return "".join(character if character.isprintable() else "?" for character in name)

@@ -43,6 +43,12 @@ class StatementSlopes:
         scalars = self._scalars(statement, points, self.unknown.values())
         return statement(places, _derivatives(field, statement, places, axes), scalars)
 
+    def sizes(self, field: Field, statement: CompiledStatement, points: Tensor) -> tuple[Tensor, Tensor]:
+        """How large the terms of a statement are; see `CompiledStatement.sizes`."""
+        places = points[:, : field.dim]
+        scalars = self._scalars(statement, points, self.unknown.values())
+        return statement.sizes(places, _derivatives(field, statement, places, None), scalars)
+
     def jacobian(
         self,
         field: Field,

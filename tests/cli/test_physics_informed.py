@@ -32,6 +32,8 @@ def test_from_the_config_to_the_report(pdeflow, tmp_path):
     assert result.code == 0, result.err
     run = tmp_path / "runs" / "sine_poisson_mlp"
     assert "surrogate    runs/sine_poisson_mlp/surrogate" in result.out
+    assert "is left of the statement" in result.err
+    assert "not to be trusted" not in result.err
     assert "precision: 64-true" in (run / "config.yaml").read_text()
 
     result = pdeflow("validate", run)
@@ -41,6 +43,7 @@ def test_from_the_config_to_the_report(pdeflow, tmp_path):
     result = pdeflow("test", run)
     assert result.code == 0, result.err
     assert "RMS of the equation's residual at points that training has not seen" in result.out
+    assert "is left of the statement" in result.out
     table = json.loads((run / "test" / "metrics.json").read_text())
     assert set(table) == {"points", "17x17"}
     assert table["points"]["l2"] < 1e-3
@@ -59,6 +62,9 @@ def test_from_the_config_to_the_report(pdeflow, tmp_path):
         "surrogate(points)",
         "with valid/loss",
         "seed of the points",
+        "What is left of the statement",
+        "y+:value",
+        "by the form of the solution",
     ):
         assert said in page, said
     assert "Median" not in page
@@ -174,7 +180,7 @@ optimizer: {class_path: LevenbergMarquardt}
     assert "u, prediction" in page
     assert "residual of the equation" in page
     assert "u, truth" not in page
-    assert not (tmp_path / "runs" / "poisson" / "report.png").exists()
+    assert (tmp_path / "runs" / "poisson" / "report.png").is_file()
     more = (
         "--trainer.max_epochs=11",
         "--objective.wanted_residual=null",
@@ -184,6 +190,44 @@ optimizer: {class_path: LevenbergMarquardt}
     assert result.code == 0, result.err
     assert "Trained 11 epochs" in result.out
     assert "valid/loss" in next(line for line in result.out.splitlines() if line.startswith("epoch 11/11"))
+
+
+def test_a_module_of_ones_own(pdeflow, tmp_path):
+    """Derivatives without a line for them; of a class that others do not have there is no surrogate."""
+    (tmp_path / "own_network.py").write_text(
+        """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(2, width), torch.nn.Linear(width, 1)
+
+    def forward(self, points):
+        return self.last(torch.tanh(self.first(points)))
+"""
+    )
+    (tmp_path / "own.yaml").write_text(
+        """
+problem: {class_path: SinePoisson}
+model:
+  class_path: AutogradField
+  init_args: {network: {class_path: own_network.Net, init_args: {width: 20}}}
+objective: {class_path: PhysicsInformed}
+data: {class_path: Collocation}
+optimizer: {class_path: LevenbergMarquardt}
+"""
+    )
+    result = pdeflow("fit", "-c", "own.yaml", "--allow", "own_network", *SHORT)
+    assert result.code == 0, result.err
+    assert "Net is not of pdeflow.operators or pdeflow.fields" in result.err
+    assert "Training AutogradField (81 parameters)" in result.out
+    result = pdeflow("test", "runs/own", "--allow", "own_network")
+    assert result.code == 0, result.err
+    assert json.loads((tmp_path / "runs/own/test/metrics.json").read_text())["points"]["l2"] < 1e-2
+    page = (tmp_path / "runs/own/report.html").read_text()
+    assert "pdeflow.load" not in page
+    assert "The run has no surrogate" in page
 
 
 def test_preconditioned_waves(pdeflow, tmp_path):

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import sympy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import (
     MLP,
+    AutogradField,
     Field,
     FourierFeatures,
     Gaussians,
@@ -54,6 +55,10 @@ def pirate(**settings: Any) -> Field:
     return field
 
 
+def module(features: int, components: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(features, 6), nn.Tanh(), nn.Linear(6, components))
+
+
 FIELDS = {
     "mlp": lambda: MLP(LOWER, UPPER, 2, widths=(7, 5)),
     "sine mlp": lambda: MLP(LOWER, UPPER, 1, widths=(6,), activation="sin"),
@@ -83,6 +88,9 @@ FIELDS = {
     ),
     "hard subdomains": lambda: hard(Subdomains(LOWER, UPPER, subdomains=[1, 2], widths=(6,))),
     "time windows": lambda: TimeWindows(LOWER, UPPER, 2, windows=3, widths=(5, 4)),
+    "autograd": lambda: AutogradField(module(2, 2), LOWER, UPPER, 2),
+    "periodic autograd": lambda: AutogradField(module(3, 1), LOWER, UPPER, periodic=(True, False)),
+    "hard autograd": lambda: hard(AutogradField(module(2, 1), LOWER, UPPER)),
 }
 WANTED = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 1), (1, 3), (4, 0)]
 
@@ -119,6 +127,27 @@ def test_derivatives_are_those_of_automatic_differentiation(field: Field) -> Non
         expected = by_autograd(field, x, index)
         scale = 1 + expected.abs().max()
         assert (found[index] - expected).abs().max() <= 1e-10 * scale, index
+
+
+class Values(nn.Module):
+    """A field as a module of points, of which nothing but its values is known."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.field.at(points)
+
+
+def test_taylor_mode_closed_form_and_autograd_agree(field: Field) -> None:
+    x = points()
+    own, other = field.derivatives(x, WANTED), Values(field)
+    automatic = AutogradField(other, LOWER, UPPER, field.out_channels).derivatives(x, WANTED)
+    assert own.keys() == automatic.keys() == set(WANTED)
+    for index, value in own.items():
+        expected = automatic[index]
+        assert (value - expected).abs().max() <= 1e-10 * (1 + expected.abs().max()), index
 
 
 def test_it_is_an_operator_of_coordinates(field: Field) -> None:
@@ -161,7 +190,7 @@ def test_points_of_another_dimension_are_refused(field: Field) -> None:
         field.derivatives(torch.zeros(4, 3, dtype=torch.float64), [(0, 0)])
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if not name.startswith("hard")])
+@pytest.mark.parametrize("name", [name for name in FIELDS if "hard" not in name and "autograd" not in name])
 def test_it_is_made_again_from_its_settings_and_runs_without_memory(name: str) -> None:
     field = FIELDS[name]()
     with torch.device("meta"):
@@ -172,6 +201,38 @@ def test_it_is_made_again_from_its_settings_and_runs_without_memory(name: str) -
     }
     assert found[2, 0].shape == (5, field.out_channels)
     assert found[2, 0].device.type == "meta"
+
+
+def test_a_module_of_ones_own_runs_without_memory() -> None:
+    with torch.device("meta"):
+        field = AutogradField(module(3, 2), LOWER, UPPER, 2, periodic=(True, False))
+        found = field.derivatives(torch.zeros(5, 2), [(0, 0), (2, 0)])
+    assert {(value.device.type, tuple(value.shape)) for value in found.values()} == {("meta", (5, 2))}
+
+
+def test_a_module_of_ones_own_is_differentiated_where_it_is_a_polynomial() -> None:
+    """x^3 y^2 - x: derivatives in one's head, those that vanish included."""
+
+    class Polynomial(nn.Module):
+        def forward(self, points: Tensor) -> Tensor:
+            x, y = points.unbind(1)
+            return (x**3 * y**2 - x)[:, None]
+
+    x, y = points().unbind(1)
+    found = AutogradField(Polynomial(), LOWER, UPPER).derivatives(
+        points(), [(0, 0), (1, 0), (1, 1), (3, 2), (0, 3), (4, 0)]
+    )
+    zero = torch.zeros_like(x)
+    expected = {
+        (0, 0): x**3 * y**2 - x,
+        (1, 0): 3 * x**2 * y**2 - 1,
+        (1, 1): 6 * x**2 * y,
+        (3, 2): zero + 12,
+        (0, 3): zero,
+        (4, 0): zero,
+    }
+    for index, value in expected.items():
+        torch.testing.assert_close(found[index][:, 0], value)
 
 
 def test_hard_conditions_run_without_memory() -> None:
@@ -414,6 +475,15 @@ def test_series_have_what_is_below_the_wanted() -> None:
         (lambda: PirateNet([0.0], [1.0], frequency=-1.0), "model.frequency"),
         (lambda: PirateNet([0.0], [1.0], activation="relu"), "model.activation"),
         (lambda: Orders.of([(1,), (1, 0)]), "orders"),
+        (lambda: AutogradField(module(3, 1), LOWER, UPPER), r"model.network(?s:.*)points \(N, 2\)"),
+        (
+            lambda: AutogradField(module(2, 1), LOWER, UPPER, periodic=(True, False)),
+            r"model.network(?s:.*)points \(N, 3\)",
+        ),
+        (
+            lambda: AutogradField(module(2, 2), LOWER, UPPER),
+            r"Sequential, which maps two of them to \(2, 2\)(?s:.*)to values \(N, 1\)",
+        ),
     ],
 )
 def test_wrong_settings(make, word: str) -> None:

@@ -35,6 +35,7 @@ from pdeflow.problems import (
     KovasznayFlow,
     LayeredConduction,
     Neumann,
+    Observed,
     Poisson,
     Polygon,
     PolygonDiffusion,
@@ -441,6 +442,25 @@ def test_of_an_unknown_solution_the_residual_is_told(tmp_path: Path) -> None:
     assert set(table["points"]) == {"residual", "conditions"}
     assert "target" not in stored
     assert stored["prediction"].shape == stored["residual"].shape == (1, 1, 21, 21)
+
+
+def test_of_a_parameter_that_is_to_be_found_no_solution_is_known(tmp_path: Path) -> None:
+    """The one that is known belongs to the Constant, 0.4, and the measurements to 0.7."""
+    points = np.random.default_rng(0).random((30, 2))
+    values = np.exp(-0.7 * np.pi**2 * points[:, 1]) * np.sin(np.pi * points[:, 0])
+
+    class Measured(HeatedRod):
+        conditions = (*HeatedRod.conditions, Observed(points, values))
+
+    table, stored = results_of(Measured(), tmp_path, unknown={"a": 0.5})
+    assert set(table) == {"points"}
+    assert set(table["points"]) == {"residual", "conditions"}
+    assert "target" not in stored
+    (row,) = json.loads((tmp_path / "history.json").read_text())
+    assert "valid/l2" not in row
+    found = json.loads((tmp_path / "test" / "statement.json").read_text())["found"]
+    assert found == {"a": pytest.approx(0.7, abs=0.05)}
+    assert found["a"] == pytest.approx(row["valid/a"])
 
 
 def test_constants_that_a_problem_has_are_used() -> None:

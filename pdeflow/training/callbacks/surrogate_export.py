@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from pdeflow.data.normalisation import Normalisation
+from pdeflow.fields import AutogradField
 from pdeflow.fields.implicit_domain import ImplicitDomain
 from pdeflow.grid import Grid
 from pdeflow.problems.domain import Box, Domain
@@ -45,9 +46,10 @@ class SurrogateExport(Callback):
         """Say early that there will be no surrogate, where that is so."""
         assert isinstance(pl_module, TrainingTask)
         if not is_storable(pl_module.model):
-            name = type(components(pl_module.model)[0]).__name__
+            core = components(pl_module.model)[0]
+            own = core.network if isinstance(core, AutogradField) else core
             rank_zero_warn(
-                f"{name} is not of pdeflow.operators or pdeflow.fields, so no surrogate "
+                f"{type(own).__name__} is not of pdeflow.operators or pdeflow.fields, so no surrogate "
                 "is written at the end; its weights are in the checkpoints."
             )
         elif (domain := _domain(pl_module)) is not None:
