@@ -71,26 +71,33 @@ class AutogradField(Field):
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`."""
         self.check_points(points)
-        found = {}
+        found, gradients = {}, {}
         for index in dict.fromkeys(wanted):
             if not any(index):
                 found[index] = self.network(self._seen(points))
                 continue
-            columns = [self._derivative(k, index)(points) for k in range(self.out_channels)]
-            found[index] = torch.stack(columns, dim=1)
+            axis, lower = _last_step(index)
+            if lower not in gradients:
+                gradients[lower] = [self._gradient(k, lower)(points) for k in range(self.out_channels)]
+            found[index] = torch.stack([gradient[:, axis] for gradient in gradients[lower]], dim=1)
         return found
+
+    def _gradient(self, component: int, index: MultiIndex) -> Function:
+        """The gradient (N, dim) of a derivative of one component, as a function of points (N, dim)."""
+        function = self._derivative(component, index)
+
+        def total(points: Tensor) -> Tensor:  # each value is of its own point alone
+            return function(points).sum()
+
+        return grad(total)
 
     def _derivative(self, component: int, index: MultiIndex) -> Function:
-        """A derivative of one component, as a function of points (N, dim) with values (N,)."""
-
-        def values(points: Tensor) -> Tensor:
-            return self.network(self._seen(points))[:, component]
-
-        found: Function = values
-        for axis, order in enumerate(index):
-            for _ in range(order):
-                found = _slope(found, axis)
-        return found
+        """A derivative (N,) of one component, as a function of points (N, dim)."""
+        if not any(index):
+            return lambda points: self.network(self._seen(points))[:, component]
+        axis, lower = _last_step(index)
+        gradient = self._gradient(component, lower)
+        return lambda points: gradient(points)[:, axis]
 
     def _seen(self, points: Tensor) -> Tensor:
         """What the network sees of points."""
@@ -103,10 +110,7 @@ class AutogradField(Field):
         return torch.stack(columns, dim=1)
 
 
-def _slope(function: Function, axis: int) -> Function:
-    """The derivative along an axis of what gives each point (N, dim) a value (N,) of its own."""
-
-    def total(points: Tensor) -> Tensor:
-        return function(points).sum()
-
-    return lambda points: grad(total)(points)[:, axis]
+def _last_step(index: MultiIndex) -> tuple[int, MultiIndex]:
+    """The axis that is differentiated along last, and the derivative before."""
+    axis = max(k for k, order in enumerate(index) if order)
+    return axis, (*index[:axis], index[axis] - 1, *index[axis + 1 :])

@@ -79,8 +79,8 @@ class Trust:
         """A sentence or two with the numbers."""
         worst = self.worst
         words = (
-            f"At points that training has not seen, at most {worst.relative:.2g} of its own terms is left of "
-            f"the statement ({worst.name})."
+            "What is left of the statement at points that training has not seen is at most "
+            f"{worst.relative:.2g} of its own terms ({worst.name})."
         )
         if self.estimate is None:
             return f"{words} There is no estimate of the error: {self.why_none}."

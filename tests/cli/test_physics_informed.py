@@ -32,7 +32,7 @@ def test_from_the_config_to_the_report(pdeflow, tmp_path):
     assert result.code == 0, result.err
     run = tmp_path / "runs" / "sine_poisson_mlp"
     assert "surrogate    runs/sine_poisson_mlp/surrogate" in result.out
-    assert "is left of the statement" in result.err
+    assert "left of the statement at points" in result.err
     assert "not to be trusted" not in result.err
     assert "precision: 64-true" in (run / "config.yaml").read_text()
 
@@ -43,7 +43,7 @@ def test_from_the_config_to_the_report(pdeflow, tmp_path):
     result = pdeflow("test", run)
     assert result.code == 0, result.err
     assert "RMS of the equation's residual at points that training has not seen" in result.out
-    assert "is left of the statement" in result.out
+    assert "left of the statement at points" in result.out
     table = json.loads((run / "test" / "metrics.json").read_text())
     assert set(table) == {"points", "17x17"}
     assert table["points"]["l2"] < 1e-3

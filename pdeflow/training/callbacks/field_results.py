@@ -113,9 +113,10 @@ class FieldResults(Callback):
 
 def _whose(problem: Problem, name: str) -> str:
     """What a test set shows: the solution, of a member of a family with its parameters."""
-    if not isinstance(problem, ParametricFamily):
+    members = problem.sections() if isinstance(problem, ParametricFamily) else {}
+    member = members.get(name.rpartition("-")[2])
+    if member is None:
         return "solution"
-    member = problem.sections()[name.rpartition("-")[2]]
     return "solution for " + ", ".join(f"{parameter} = {value:g}" for parameter, value in member.items())
 
 
