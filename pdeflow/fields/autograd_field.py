@@ -71,6 +71,12 @@ class AutogradField(Field):
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`."""
         self.check_points(points)
+        if torch.is_inference_mode_enabled():  # in which nothing can be differentiated; trainers test in it
+            with torch.inference_mode(False), torch.no_grad():
+                return self._derivatives(points.clone(), wanted)
+        return self._derivatives(points, wanted)
+
+    def _derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         found, gradients = {}, {}
         for index in dict.fromkeys(wanted):
             if not any(index):

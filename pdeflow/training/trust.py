@@ -109,6 +109,7 @@ class Trust:
         return {"parts": parts, "told": self.told, "doubts": self.doubts, "advice": advice}
 
 
+@torch.inference_mode(False)  # a trainer tests in it, and nothing can be differentiated there
 def examine(objective: PhysicsInformed, field: Field, data: Collocation) -> Trust:
     """Look at a solution where training has not.
 

@@ -150,6 +150,15 @@ def test_taylor_mode_closed_form_and_autograd_agree(field: Field) -> None:
         assert (value - expected).abs().max() <= 1e-10 * (1 + expected.abs().max()), index
 
 
+def test_derivatives_in_inference_mode_are_the_same(field: Field) -> None:
+    """In which trainers validate and test."""
+    expected = field.derivatives(points(), WANTED)
+    with torch.inference_mode():
+        found = field.derivatives(points(), WANTED)
+    for index in WANTED:
+        torch.testing.assert_close(found[index], expected[index].detach())
+
+
 def test_it_is_an_operator_of_coordinates(field: Field) -> None:
     x = points(12)
     grid = x.T.reshape(1, 2, 3, 4)
