@@ -164,7 +164,7 @@ def overview_png(tested: TestedResolution, input_names: Sequence[str], target_na
         for k, (rank, (number, error)) in enumerate(zip(tested.ranks, tested.shown)):
             above = height - top - k * unknowns * (high + below)
             label = rank + (f", sample {number}" if number >= 0 else "")
-            label += "" if math.isnan(error) else f"\nrelative L2 error {error:.3g}"
+            label += "" if tested.target is None else f"\nrelative L2 error {error:.3g}"
             middle = above - (unknowns * (high + below) - below) / 2
             figure.text(
                 0.3 / width, middle / height, label, rotation=90, ha="center", va="center", parse_math=False
