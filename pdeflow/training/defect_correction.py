@@ -122,7 +122,9 @@ def estimate_error(
     learned = {f"field.correction.{name}": p for name, p in correction.named_parameters()}
     (amplitudes,) = learned.values()
     amplitudes.zero_()
-    residual, jacobian = objective.linearised(total, learned, {"points": fitted})
+    with torch.enable_grad():
+        residual, jacobian = objective.linearised(total, learned, {"points": fitted})
+    residual, jacobian = residual.detach(), jacobian.detach()
     if not bool(torch.isfinite(residual).all() & torch.isfinite(jacobian).all()):
         return None
     amplitudes.copy_(_least_squares(jacobian, -residual).view_as(amplitudes))

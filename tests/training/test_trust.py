@@ -327,7 +327,7 @@ def trained(
     return task, trainer, data
 
 
-def tested(task: TrainingTask, data: Collocation, folder: Path) -> dict[str, Any]:
+def results(task: TrainingTask, data: Collocation, folder: Path) -> dict[str, Any]:
     trainer = lightning.Trainer(
         accelerator="cpu", precision="64-true", logger=False, callbacks=[FieldResults(folder)],
         enable_progress_bar=False,
@@ -348,7 +348,7 @@ def test_plain_training_fails_at_convection_and_says_so(
     assert warning.message.startswith("The solution is not to be trusted: ")
     assert "the error of u is estimated at" in warning.message
     assert "objective.time_course" in warning.message
-    record = tested(task, data, tmp_path)
+    record = results(task, data, tmp_path)
     assert len(record["doubts"]) == 2
     (tmp_path / "config.yaml").write_text("objective: {class_path: PhysicsInformed}\n")
     page = write_report(tmp_path).read_text()
@@ -376,7 +376,7 @@ def test_what_is_solved_is_trusted(
     (told,) = [record for record in caplog.records if "has not seen" in record.message]
     assert told.levelno == logging.INFO
     assert not [record for record in caplog.records if record.levelno == logging.WARNING]
-    record = tested(task, data, tmp_path)
+    record = results(task, data, tmp_path)
     assert record["doubts"] == []
     assert record["parts"][0]["relative"] < 1e-2
 
@@ -407,7 +407,7 @@ def test_where_no_solution_is_known_the_error_is_drawn_as_estimated(tmp_path: Pa
     """Against the series of the square's torsion function, -lap u = 1."""
     problem = Poisson(source=Constant(1.0))
     task, _, data = trained(problem, tmp_path, partial(torch.optim.Adam, lr=1e-2), 3)
-    tested(task, data, tmp_path)
+    results(task, data, tmp_path)
     with np.load(tmp_path / "test" / "21x21.npz") as stored:
         estimate, prediction = stored["estimate"], stored["prediction"]
         assert "target" not in stored
