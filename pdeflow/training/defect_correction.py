@@ -33,7 +33,7 @@ from pdeflow.problems.compiled_statement import MultiIndex
 from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 
 COLUMNS = 1000
-"""Amplitudes at most, of all unknowns together: their least squares take a second or two on one core."""
+"""Amplitudes at most, of all unknowns together: their least squares take half a second on one core."""
 
 PERIOD = 1.5
 """Of the waves, in lengths of an axis that does not wrap around: what they extend has not to be periodic."""
