@@ -75,7 +75,7 @@ class CompiledStatement:
                     index = tuple(int(counts.get(axis, 0)) for axis in axes)
                     symbol = atoms.setdefault((number, index), sympy.Dummy(str(atom)))
                     replaced[atom] = symbol
-        ready = [expression.xreplace(replaced) for expression in expanded]
+        ready: list[Any] = [expression.xreplace(replaced) for expression in expanded]
         used = set().union(*(expression.free_symbols for expression in ready))
         known = {*axes, *scalars.values(), *atoms.values()}
         for expression in ready:
