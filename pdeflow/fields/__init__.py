@@ -4,6 +4,7 @@ from pdeflow.fields.field import Field
 from pdeflow.fields.fourier_features import FourierFeatures
 from pdeflow.fields.gaussians import Gaussians
 from pdeflow.fields.hard_conditions import HardConditions
+from pdeflow.fields.joined_fields import JoinedFields
 from pdeflow.fields.lagrangian import Lagrangian
 from pdeflow.fields.mlp import MLP
 from pdeflow.fields.pirate_net import PirateNet
@@ -17,6 +18,7 @@ __all__ = [
     "FourierFeatures",
     "Gaussians",
     "HardConditions",
+    "JoinedFields",
     "Lagrangian",
     "PirateNet",
     "Separable",

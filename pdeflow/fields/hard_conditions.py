@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sympy
 import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.fields.bounds import bounded
 from pdeflow.fields.expression_text import expression_text, read_expression
 from pdeflow.fields.field import Field, product_points
 from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex
@@ -21,7 +23,7 @@ from pdeflow.problems.symbolic import coordinate
 
 
 class HardConditions(Field):
-    """``lift + distance * network``, component by component.
+    """``lift + distance * network``, component by component, or where one has bounds a map of it within them.
 
     Parameters
     ----------
@@ -29,14 +31,18 @@ class HardConditions(Field):
         The field that is trained.
     lift, distance
         For each component an expression of the coordinates: one that meets the conditions, and one that
-        vanishes where they hold, to the order that they need.
+        vanishes where they hold, to the order that they need. Of a component with bounds they are of what
+        :mod:`~pdeflow.fields.bounds` maps.
     coordinates
         The symbols, in the order of the columns of points.
+    bounds
+        For each component between which numbers it stays, infinite for none; no component has any if empty.
 
     Raises
     ------
     InvalidInput
-        If there are not as many expressions as components, or symbols as coordinates.
+        If there are not as many expressions or bounds as components, or symbols as coordinates, or no number
+        is between two bounds.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class HardConditions(Field):
         lift: Sequence[sympy.Expr],
         distance: Sequence[sympy.Expr],
         coordinates: Mapping[str, sympy.Symbol],
+        bounds: Sequence[tuple[float, float]] = (),
     ) -> None:
         super().__init__(
             network.settings,
@@ -53,28 +60,42 @@ class HardConditions(Field):
             periodic=network.periodic,
             components=network.out_channels,
         )
+        self.bounds = tuple(bounds) or ((-math.inf, math.inf),) * self.out_channels
         for name, given, count in (
             ("lift", lift, self.out_channels),
             ("distance", distance, self.out_channels),
+            ("bounds", self.bounds, self.out_channels),
             ("coordinates", coordinates, self.dim),
         ):
             if len(given) != count:
                 raise InvalidInput(f"HardConditions.{name}", f"{len(given)} of them", str(count))
+        for low, high in self.bounds:
+            if not low < high:
+                raise InvalidInput("HardConditions.bounds", (low, high), "a lower one and a higher upper one")
         self.network = network
         self.coordinates = dict(coordinates)
         self.lift, self.distance = tuple(lift), tuple(distance)
         axes = list(coordinates.values())
         self._unknowns = [sympy.Function(f"N{k}")(*axes) for k in range(self.out_channels)]
-        self._expressions = [a + b * u for a, b, u in zip(lift, distance, self._unknowns)]
+        self._expressions = [
+            bounded(a + b * u, *between)
+            for a, b, u, between in zip(lift, distance, self._unknowns, self.bounds)
+        ]
         self._compiled: dict[tuple[MultiIndex, ...], CompiledStatement] = {}
 
     @property
     def linear_parameters(self) -> tuple[str, ...]:
-        """See :attr:`Field.linear_parameters`: the network's."""
-        return tuple(f"network.{name}" for name in self.network.linear_parameters)
+        """See :attr:`Field.linear_parameters`: the network's; none where a component has bounds."""
+        return () if self._is_bounded else tuple(f"network.{name}" for name in self.network.linear_parameters)
 
-    def formulas(self) -> dict[str, list[str]]:
+    @property
+    def _is_bounded(self) -> bool:
+        return any(math.isfinite(bound) for between in self.bounds for bound in between)
+
+    def formulas(self) -> dict[str, list[Any]]:
         """``coordinates``, ``lift`` and ``distance`` as text, for `from_formulas`.
+
+        And ``bounds``, where there are any; one that is infinite is None.
 
         Raises
         ------
@@ -83,11 +104,18 @@ class HardConditions(Field):
         """
         parts = {"lift": self.lift, "distance": self.distance}
         texts = {name: [expression_text(e, self.coordinates) for e in part] for name, part in parts.items()}
-        return {"coordinates": list(self.coordinates), **texts}
+        bounds = [[bound if math.isfinite(bound) else None for bound in between] for between in self.bounds]
+        kept: dict[str, list[Any]] = {"bounds": bounds} if self._is_bounded else {}
+        return {"coordinates": list(self.coordinates), **texts, **kept}
 
     @classmethod
     def from_formulas(
-        cls, network: Field, coordinates: Sequence[str], lift: Sequence[str], distance: Sequence[str]
+        cls,
+        network: Field,
+        coordinates: Sequence[str],
+        lift: Sequence[str],
+        distance: Sequence[str],
+        bounds: Sequence[Sequence[float | None]] = (),
     ) -> HardConditions:
         """The field whose `formulas` these are; nothing in them is evaluated.
 
@@ -96,14 +124,14 @@ class HardConditions(Field):
         UnsafeFile
             If one is no formula of the coordinates.
         InvalidInput
-            If there are not as many as the network has unknowns or coordinates.
+            If there are not as many as the network has unknowns or coordinates, or bounds are no two numbers.
         """
         for name in coordinates:
             if not isinstance(name, str) or not name.isidentifier():
                 raise InvalidInput("HardConditions.coordinates", name, "the name of a coordinate")
         at = {name: coordinate(name) for name in coordinates}
         read_lift, read_distance = ([read_expression(text, at) for text in part] for part in (lift, distance))
-        return cls(network, read_lift, read_distance, at)
+        return cls(network, read_lift, read_distance, at, [_read_bounds(between) for between in bounds])
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`; the product rule is SymPy's."""
@@ -169,6 +197,15 @@ class HardConditions(Field):
             counts = [(axis, order) for axis, order in zip(axes, index) if order]
             expressions += [e.diff(*counts) if counts else e for e in self._expressions]
         return CompiledStatement(expressions, self._unknowns, self.coordinates, {})
+
+
+def _read_bounds(between: Any) -> tuple[float, float]:
+    """Two bounds as `HardConditions.formulas` has them."""
+    numbers = isinstance(between, Sequence) and all(b is None or isinstance(b, (int, float)) for b in between)
+    if not numbers or len(between) != 2:
+        raise InvalidInput("HardConditions.bounds", between, "two numbers, or None for no bound")
+    low, high = between
+    return (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
 
 
 def box_distance(

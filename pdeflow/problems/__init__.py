@@ -25,6 +25,7 @@ from pdeflow.problems.calculus import (
     tanh,
 )
 from pdeflow.problems.cell_evolution import CellEvolution
+from pdeflow.problems.coefficient import Coefficient
 from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
 from pdeflow.problems.conditions import Dirichlet, Neumann, Robin
 from pdeflow.problems.conservation_law import ConservationLaw
@@ -67,6 +68,7 @@ from pdeflow.problems.newton import NonlinearSolution, newton
 from pdeflow.problems.nonlinear_poisson import NonlinearPoisson
 from pdeflow.problems.observed import Observed
 from pdeflow.problems.observed_burgers import ObservedBurgers
+from pdeflow.problems.observed_darcy import ObservedDarcy
 from pdeflow.problems.p_laplace import PLaplace
 from pdeflow.problems.parabolic_equation import ParabolicEquation
 from pdeflow.problems.parameter import Parameter
@@ -103,6 +105,7 @@ __all__ = [
     "CellEvolution",
     "CellTrajectory",
     "Choice",
+    "Coefficient",
     "ComplexHelmholtz",
     "ConservationLaw",
     "Constant",
@@ -151,6 +154,7 @@ __all__ = [
     "NotLinear",
     "Observed",
     "ObservedBurgers",
+    "ObservedDarcy",
     "PLaplace",
     "ParabolicEquation",
     "Parameter",

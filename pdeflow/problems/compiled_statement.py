@@ -134,6 +134,6 @@ def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> Compile
             raise InvalidInput(key, f"an expression without {name}", f"one that depends on {name}")
     for number, part in enumerate(parts, 1):
         if not part.doit().has(*us):
-            expected = f"{len(us)} that depend on the unknowns {', '.join(problem.fields)}"
+            expected = f"{len(parts)} that depend on the unknowns {', '.join(problem.fields)}"
             raise InvalidInput(key, f"equation {number} without an unknown", expected)
     return statement

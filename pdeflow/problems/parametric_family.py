@@ -38,9 +38,10 @@ class ParametricFamily(Problem):
     Raises
     ------
     InvalidInput
-        If the statement is on no box, is itself a family, has complex values, or values at points
-        (`Observed`), which belong to one member. If there is no such parameter, its name is that of a
-        coordinate or an unknown, or its range is empty, not finite, or holds numbers that it must not be.
+        If the statement is on no box, is itself a family, has complex values, coefficients that are to be
+        found, or values at points (`Observed`), which belong to one member. If there is no such parameter,
+        its name is that of a coordinate or an unknown, or its range is empty, not finite, or holds numbers
+        that it must not be.
     """
 
     def __init__(self, statement: Problem, ranges: Mapping[str, tuple[float, float]]) -> None:
@@ -159,6 +160,9 @@ def _check_statement(statement: Problem) -> None:
         raise InvalidInput(key, f"{name} on {statement.domain}", "an equation on a Box", hint)
     if statement.complex_valued:
         raise InvalidInput(key, name, "an equation for a real unknown")
+    if statement.coefficients:
+        names = ", ".join(coefficient.name for coefficient in statement.coefficients)
+        raise InvalidInput(key, f"{name}, where {names} is to be found", "an equation of known coefficients")
     if any(isinstance(condition, Observed) for condition in statement.conditions):
         expected = "conditions that hold for all values of the parameters"
         raise InvalidInput(key, f"{name}, with Observed values", expected)

@@ -16,6 +16,7 @@ from pdeflow.grid import Grid
 from pdeflow.problems import grid_function, point_function
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.closed_grid import closed_grid
+from pdeflow.problems.coefficient import Coefficient
 from pdeflow.problems.conditions import Condition
 from pdeflow.problems.domain import Box, Domain
 from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, residual_values
@@ -54,6 +55,8 @@ class Problem(abc.ABC):
     ``fields``
         The name of the unknown, ``("u",)`` by default. There may be several, which hold at points, and on
         grids if it is an :class:`Evolution`.
+    ``coefficients``
+        Those of several unknowns that have no equation: functions to be found, a :class:`Coefficient` each.
     ``complex_valued``
         Whether the unknown is a complex function; False by default.
     ``conditions``
@@ -66,6 +69,7 @@ class Problem(abc.ABC):
 
     domain: Domain
     fields: tuple[str, ...] = ("u",)
+    coefficients: tuple[Coefficient, ...] = ()
     complex_valued: ClassVar[bool] = False
     conditions: tuple[Condition, ...] = ()
     name: str
@@ -86,7 +90,8 @@ class Problem(abc.ABC):
 
         Written with :func:`~pdeflow.problems.calculus.D`, arithmetic, and the functions of
         :mod:`pdeflow.problems.calculus`; ``at.x`` is a coordinate, ``p.a`` a parameter. Of several unknowns
-        it reads them by name, ``w.u`` and ``w.v``, and gives a tuple of as many expressions.
+        it reads them by name, ``w.u`` and ``w.v``, and gives a tuple of as many expressions, one for each of
+        :attr:`solved`.
         """
 
     def exact(self, at: Any, p: Any) -> Any:
@@ -111,6 +116,11 @@ class Problem(abc.ABC):
         for namespace in (*(vars(cls) for cls in reversed(type(self).__mro__)), vars(self)):
             found |= {name: value for name, value in namespace.items() if isinstance(value, Parameter)}
         return found
+
+    @property
+    def solved(self) -> tuple[str, ...]:
+        """The unknowns that have an equation each: all but the ``coefficients``."""
+        return tuple(self.fields)[: len(self.fields) - len(self.coefficients)]
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -407,6 +417,7 @@ class Problem(abc.ABC):
             "name": self.name,
             "equation": self.latex(),
             "domain": str(self.domain),
-            "parameters": {name: str(value) for name, value in self.parameters.items()},
+            "parameters": {name: str(value) for name, value in self.parameters.items()}
+            | {coefficient.name: str(coefficient) for coefficient in self.coefficients},
             "conditions": symbolic.conditions(self) + [f"periodic along {axis}" for axis in wraps],
         }

@@ -85,11 +85,11 @@ def unknowns(problem: Problem) -> list[sympy.Expr]:
 def residuals(
     problem: Problem, us: Sequence[sympy.Expr], at: dict[str, Any], parameters: dict[str, Any]
 ) -> list[sympy.Expr]:
-    """The components of the residual, one an unknown, of an expression for each unknown."""
+    """The components of the residual, one an unknown that has an equation, of an expression for each."""
     value = problem.residual(
         named(problem.fields, us), Names("coordinate", at), Names("parameter", parameters)
     )
-    parts = components(problem.fields, value, f"{type(problem).__name__}.residual")
+    parts = components(problem.solved, value, f"{type(problem).__name__}.residual")
     return [sympy.sympify(part) for part in parts]
 
 
@@ -243,4 +243,4 @@ def symbol(problem: Problem) -> sympy.Expr | sympy.Matrix:
     # simplify() would import all of sympy.physics.units, for half a second.
     entries = [[sympy.cancel(sympy.expand(value / wave).subs(thawed)) for value in row] for row in rows]
     entries = [[sympy.factor_terms(entry) for entry in row] for row in entries]
-    return entries[0][0] if len(entries) == 1 else sympy.Matrix(entries)
+    return entries[0][0] if len(problem.fields) == 1 else sympy.Matrix(entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field, HardConditions, Lagrangian
+from pdeflow.fields.bounds import freed
 from pdeflow.fields.hard_conditions import box_distance, transfinite_lift
 from pdeflow.fields.inverse_distance import factor, inverse_distance_lift
 from pdeflow.problems import Problem, symbolic
@@ -19,6 +21,9 @@ from pdeflow.problems.initial import TIME
 
 Values = Mapping[str, tuple[float, list[sympy.Expr]]]
 """Side to its place on its axis and what is given there; see `given_values`."""
+
+NONE = (-math.inf, math.inf)
+"""No bounds."""
 
 
 def check_corners(problem: Problem, given: Mapping[str, Values], hard: bool) -> None:
@@ -44,23 +49,48 @@ def check_corners(problem: Problem, given: Mapping[str, Values], hard: bool) -> 
     rank_zero_warn(f"{key}: {'; '.join(found[:2])}. No smooth solution meets both.")
 
 
-def hard_field(problem: Problem, held: Mapping[str, Values], network: Field) -> HardConditions:
-    """The field that meets the values of its unknowns; one that has none is left as it is.
+def hard_field(problem: Problem, held: Mapping[str, Values], network: Field) -> Field:
+    """The field that meets the values of its unknowns, and keeps the bounds of its coefficients.
 
-    Where the field moves with the flow, so does what is given at the start.
+    An unknown that has neither is left as it is. Where the field moves with the flow, so does what is given
+    at the start.
 
     Raises
     ------
     InvalidInput
-        If it does, and there is more given than values at the start.
+        If it does, and there is more given than values at the start. If a value is given of a coefficient
+        that is not within its bounds, or a rate of one that has bounds.
     """
+    between = {c.name: (c.lower, c.upper) for c in problem.coefficients}
+    bounds = [between.get(name, NONE) for name in problem.fields]
+    if not held and all(pair == NONE for pair in bounds):
+        return network
+    held = {name: _free(problem, name, values, between.get(name, NONE)) for name, values in held.items()}
     lifts, distances = zip(*(_form(problem, held.get(name, {})) for name in problem.fields))
     at = symbolic.coordinates(problem)
     if isinstance(network, Lagrangian):
         lifts = [
             _moved(problem, held.get(name, {}), lift, network) for name, lift in zip(problem.fields, lifts)
         ]
-    return HardConditions(network, lifts, distances, at)
+    return HardConditions(network, lifts, distances, at, bounds)
+
+
+def _free(problem: Problem, unknown: str, held: Values, between: tuple[float, float]) -> Values:
+    """Values of an unknown as what is mapped to them within its bounds."""
+    if between == NONE:
+        return held
+    low, high = between
+    key, expected = f"conditions of {problem.name}", f"values of {unknown} above {low:g} and below {high:g}"
+    found = {}
+    for side, (place, given) in held.items():
+        if len(given) > 1:
+            got, hint = f"a rate of {unknown} on {side}", "Leave out the bounds of its Coefficient."
+            raise InvalidInput(key, got, f"values alone of {unknown}, which has bounds", hint)
+        value = given[0]
+        if value.is_number and not low < float(value) < high:
+            raise InvalidInput(key, f"{float(value):g} on {side}", expected)
+        found[side] = place, [freed(value, low, high)]
+    return found
 
 
 def _moved(problem: Problem, held: Values, lift: sympy.Expr, network: Lagrangian) -> sympy.Expr:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import Field, FourierFeatures, Lagrangian
+from pdeflow.fields import Field, FourierFeatures, JoinedFields, Lagrangian
 from pdeflow.fields.lagrangian import transport_velocity
 from pdeflow.fields.operator_preconditioner import symbol_preconditioner
 from pdeflow.problems import Problem
@@ -55,7 +55,8 @@ class PhysicsInformed(Objective):
     Parameters
     ----------
     problem
-        The statement. Its parameters are numbers or fixed fields.
+        The statement. Its parameters are numbers or fixed fields; a function that is to be found is one of
+        its ``coefficients`` (:class:`~pdeflow.problems.Coefficient`).
     hard
         Whether values that are given on sides are met by the form of the field
         (:class:`~pdeflow.fields.HardConditions`) rather than learned. Conditions on derivatives across a side
@@ -203,7 +204,7 @@ class PhysicsInformed(Objective):
         return found
 
     def constrain(self, network: Field) -> Field:
-        """The field that meets the values which are given, where ``hard``; its waves preconditioned.
+        """The field within its bounds that meets given values, where ``hard``; its waves preconditioned.
 
         Raises
         ------
@@ -214,6 +215,8 @@ class PhysicsInformed(Objective):
         if network.out_channels != len(fields):
             expected = f"{len(fields)}, as many as the unknowns {', '.join(fields)} of {self.problem.name}"
             hint = f"Say {type(network).__name__}(..., components={len(fields)})."
+            if isinstance(network, JoinedFields):
+                hint = "They are those of all its parts: one each, or as many as its components says."
             raise InvalidInput("model.components", network.out_channels, expected, hint)
         self.join(network)
         if self.balance is not None and len(self.statements) == 1:
@@ -227,7 +230,7 @@ class PhysicsInformed(Objective):
         if self.time_course is not None:
             residual, unknown = self.statements[INSIDE], tuple(self.unknown.start)
             self.time_course.attach(self.problem, residual, unknown, network)
-        return hard_field(self.problem, self._held, network) if self._held else network
+        return hard_field(self.problem, self._held, network)
 
     def _rescale(self, network: Field) -> None:
         """Precondition the waves of a field, with unknown parameters as they are at the start."""

@@ -12,6 +12,7 @@ import torch
 from pdeflow.errors import InvalidInput
 from pdeflow.problems import Dirichlet, MeshProblem, ParametricFamily, Problem, Robin, symbolic
 from pdeflow.problems.calculus import Names
+from pdeflow.problems.coefficient import check_coefficients
 from pdeflow.problems.compiled_statement import CompiledStatement
 from pdeflow.problems.conditions import Condition, check_numbers
 from pdeflow.problems.cylinder import Cylinder
@@ -34,6 +35,7 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
         hint = "State it on a Box or Cylinder with time as an axis t, Initial conditions, and a residual."
         raise InvalidInput("problem", name, "an equation on a domain of all coordinates", hint)
     check_names(f"fields of {name}", problem.fields)
+    check_coefficients(problem)
     if problem.complex_valued:
         raise InvalidInput("problem", name, "an equation for a real unknown")
     for parameter, start in unknown.items():
@@ -42,7 +44,8 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
             raise InvalidInput("objective.unknown", parameter, expected, "Take it out of either.")
         known = problem.parameters
         if parameter not in known:
-            raise InvalidInput("objective.unknown", parameter, f"a parameter of {name}", choices=known)
+            hint = "It is a function, which is found anyway: leave it out." * (parameter in problem.fields)
+            raise InvalidInput("objective.unknown", parameter, f"a parameter of {name}", hint, choices=known)
         low, high = bounds_of(problem, parameter)
         if not low < start < high:
             expected = f"a start above {low:g} and below {high:g}, the bounds of {parameter}"

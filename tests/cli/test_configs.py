@@ -80,6 +80,7 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
         "polygon_diffusion_gno",
         "heat_conduction_sparse_gino",
         "sine_poisson_mlp",
+        "observed_darcy_mlp",
         "sine_burgers_mlp",
         "convected_sine_mlp",
         "convected_sine_causal_mlp",

@@ -155,6 +155,83 @@ def test_a_system_from_the_config_to_the_report(pdeflow, tmp_path):
     assert result.out.endswith("from (points, 2) of x, y to (points, 3) of u, v, p\n"), result.err
 
 
+def test_a_coefficient_from_the_config_to_the_report(pdeflow, tmp_path):
+    import pdeflow as library
+
+    result = pdeflow("fit", "-c", "observed_darcy_mlp", *SHORT)
+    assert result.code == 0, result.err
+    run = tmp_path / "runs" / "observed_darcy_mlp"
+    result = pdeflow("test", run)
+    assert result.code == 0, result.err
+    assert "relative L2 error of a alone" in result.out
+    table = json.loads((run / "test" / "metrics.json").read_text())
+    assert all({"l2", "l2 of u", "l2 of a"} <= set(row) for row in table.values())
+    page = (run / "report.html").read_text()
+    for said in (
+        "JoinedFields on observed_darcy",
+        "u: Observed at 400 points",
+        "a: a function to be found, above 0",
+        *(f"{name}, {what}" for name in "ua" for what in ("truth", "prediction", "error")),
+        "residual of the equation",
+    ):
+        assert said in page, said
+
+    x, y = axes()
+    np.savez(tmp_path / "points.npz", x=x, y=y)
+    result = pdeflow("predict", run, "points.npz", "-o", "values.npz")
+    assert result.out == "Wrote u, a at 30 points to values.npz\n", result.err
+    values = library.load(run)(np.stack([x, y], axis=-1))
+    assert (values[..., 1] > 0).all()
+    with np.load(tmp_path / "values.npz") as stored:
+        for k, name in enumerate("ua"):
+            np.testing.assert_array_equal(stored[name], values[..., k])
+    result = pdeflow("export", run, "-o", "both.pt2")
+    assert result.out.endswith("from (points, 2) of x, y to (points, 2) of u, a\n"), result.err
+    result = pdeflow("fit", "--resume", run, "--trainer.max_epochs=3")
+    assert result.code == 0, result.err
+
+
+WHOLE = "{class_path: MLP, init_args: {upper: [1.0, 1.0]}}"
+ALONG_X = "{class_path: MLP, init_args: {lower: [0.0], upper: [1.0]}}"
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ("[MLP, Gaussians]", None),
+        (f"[{WHOLE}, {ALONG_X}]", None),
+        (
+            f"[{WHOLE.replace('1.0]', '2.0]')}, MLP]",
+            "model.init_args.parts[0].init_args.upper: got [1.0, 2.0]",
+        ),
+        ("[MLP]", "model.parts: got '1 of them', expected at least 2 fields"),
+        (
+            "[MLP, {class_path: Subdomains, init_args: {subdomains: [2, 1]}}]",
+            "model.parts[1]: got 'Subdomains'",
+        ),
+        ("[MLP, FNO]", "FNO"),
+        ("[MLP, {class_path: MLP, init_args: {depth: 3}}]", "depth"),
+        ("[MLP, {class_path: MLP, init_args: {components: 2}}]", "model.components: got 3, expected 2"),
+    ],
+)
+def test_parts_of_a_model(pdeflow, tmp_path, parts, told):
+    (tmp_path / "both.yaml").write_text(
+        f"""
+problem: {{class_path: ObservedDarcy}}
+model: {{class_path: JoinedFields, init_args: {{parts: {parts}}}}}
+objective: {{class_path: PhysicsInformed}}
+data: {{class_path: Collocation}}
+"""
+    )
+    result = pdeflow("fit", "-c", "both.yaml", "--trainer.fast_dev_run=true")
+    if told is None:
+        assert result.code == 0, result.err
+        return
+    assert result.code != 0
+    assert told in result.err, result.err
+    assert result.is_short
+
+
 def test_a_problem_without_an_exact_solution(pdeflow, tmp_path):
     (tmp_path / "poisson.yaml").write_text(
         """

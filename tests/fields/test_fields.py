@@ -18,6 +18,7 @@ from pdeflow.fields import (
     FourierFeatures,
     Gaussians,
     HardConditions,
+    JoinedFields,
     Lagrangian,
     PirateNet,
     Separable,
@@ -54,6 +55,18 @@ def pirate(**settings: Any) -> Field:
     return field
 
 
+def joined(*parts: Field) -> Field:
+    return JoinedFields([MLP(LOWER, UPPER, widths=(5,)), *parts])
+
+
+def bounded() -> Field:
+    """A component that meets a value, one within bounds, and one that does both."""
+    network = joined(Gaussians(LOWER, UPPER, 2, gaussians=5, sigma=0.4))
+    lift, distance = [sympy.sin(X) * Y, sympy.Integer(0), sympy.cos(X)], [Y, sympy.Integer(1), Y]
+    bounds = [(-math.inf, math.inf), (0.1, 3.0), (0.5, math.inf)]
+    return HardConditions(network, lift, distance, AT, bounds)
+
+
 FIELDS = {
     "mlp": lambda: MLP(LOWER, UPPER, 2, widths=(7, 5)),
     "sine mlp": lambda: MLP(LOWER, UPPER, 1, widths=(6,), activation="sin"),
@@ -82,6 +95,9 @@ FIELDS = {
         LOWER, UPPER, periodic=(True, False), subdomains=[3, 1], widths=(5,)
     ),
     "hard subdomains": lambda: hard(Subdomains(LOWER, UPPER, subdomains=[1, 2], widths=(6,))),
+    "joined": lambda: joined(Gaussians(LOWER, UPPER, 2, gaussians=5, sigma=0.4), Separable(LOWER, UPPER)),
+    "joined with fewer coordinates": lambda: joined(MLP(LOWER[:1], UPPER[:1], 2, widths=(4,))),
+    "hard joined": bounded,
     "time windows": lambda: TimeWindows(LOWER, UPPER, 2, windows=3, widths=(5, 4)),
 }
 WANTED = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 1), (1, 3), (4, 0)]
@@ -365,6 +381,8 @@ def test_a_lift_of_a_formula_and_a_slope_along_its_own_axis() -> None:
     [
         ({"lift": [sympy.Integer(0)] * 2}, "HardConditions.lift: got '2 of them', expected 1"),
         ({"coordinates": {"x": X}}, "HardConditions.coordinates: got '1 of them', expected 2"),
+        ({"bounds": [(0.0, 1.0)] * 2}, "HardConditions.bounds: got '2 of them', expected 1"),
+        ({"bounds": [(1.0, 0.0)]}, r"HardConditions.bounds: got \(1.0, 0.0\), expected a lower one"),
     ],
 )
 def test_as_many_formulas_as_there_are_places(change: dict, word: str) -> None:
@@ -413,6 +431,16 @@ def test_series_have_what_is_below_the_wanted() -> None:
         (lambda: PirateNet([0.0], [1.0], blocks=0), "model.blocks"),
         (lambda: PirateNet([0.0], [1.0], frequency=-1.0), "model.frequency"),
         (lambda: PirateNet([0.0], [1.0], activation="relu"), "model.activation"),
+        (lambda: JoinedFields([MLP([0.0], [1.0])]), "model.parts: got '1 of them', expected at least 2"),
+        (lambda: JoinedFields([MLP([0.0], [1.0]), MLP([0.0], [2.0])]), r"model.parts\[1\].upper: got"),
+        (
+            lambda: JoinedFields([MLP([0.0], [1.0], periodic=[True]), MLP([0.0, 0.0], [1.0, 1.0])]),
+            r"model.parts\[0\].periodic: got \[True\], expected \[False\]",
+        ),
+        (
+            lambda: JoinedFields([MLP([0.0], [1.0]), Subdomains([0.0], [1.0])]),
+            r"model.parts\[1\]: got 'Subdomains', expected a field of which derivatives",
+        ),
         (lambda: Orders.of([(1,), (1, 0)]), "orders"),
     ],
 )
