@@ -38,7 +38,9 @@ class Coefficient:
         That which it has among the ``fields``.
     lower, upper
         Between which numbers it lies, kept by its form (:mod:`pdeflow.fields.bounds`); infinite for none. It
-        starts in the middle of two bounds, or about 1 away from a single one.
+        starts in the middle of two bounds, or about 1 away from a single one. Near a bound its slopes by what
+        is learned vanish, and a step without damping may end there for good: `LevenbergMarquardt` damps, and
+        `EnergyNaturalGradient` does with ``damping: 1.0e-4``.
 
     Raises
     ------
