@@ -25,12 +25,14 @@ class Coefficient:
         def residual(self, w, at, p):
             return -D(w.k * D(w.u, "x"), "x") - 1.0
 
-    and is learned from the statement together with the others, a function of all coordinates. Conditions may
-    be of it too, where it is known on a side, or was measured. Whether all of these determine it is not
-    checked: where they do not, what is found is one of many functions that fit. So it is with k above if
-    :math:`u'` vanishes on an interval, or nowhere: then :math:`k u'` is known up to a constant. Measurements
-    count as much as ``objective.weight`` says; where the terms of the equation are large beside what was
-    measured, 10 lets u stray far from it before the residual tells.
+    and is learned from the statement together with the others: a function of all coordinates, or of the first
+    ones if its part of `JoinedFields` has no more, as k(x) beside u(x, t). Conditions may be of it too, where
+    it is known on a side, or was measured. Whether all of these determine it is not checked: where they do
+    not, what is found is one of many functions that fit. So it is with k above if :math:`u'` vanishes on an
+    interval, or nowhere: then :math:`k u'` is known up to a constant.
+
+    Measurements count as much as ``objective.weight`` says: where the terms of the equation are large beside
+    what was measured, the usual 10 is too little, and u strays from the measurements at little cost.
 
     Parameters
     ----------
