@@ -22,6 +22,8 @@ and GNO on a quarter as many, and both are tested on all.
 ``mgno_step_ratio`` an FNO with as many parameters over MgNO (``_numel``: complex ones counted once);
 ``mkgn_step_ratio`` GNO over MKGN with four times the nodes. ``refiner`` trains an FNO on Navier-Stokes and
 then refines the march of one test trajectory.
+
+Rows may be measured in parts: onto a file that is there, a run replaces its own rows (``parts.py``).
 ``python -m benchmarks.operators [--quick] [--rows A,B] [--device cpu|cuda] [--json FILE]``
 """
 
@@ -31,7 +33,6 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -53,7 +54,8 @@ from benchmarks.operators_models import (
     model_of,
     models,
 )
-from benchmarks.result import NOT_MEASURED, ROOT, finish, parser, write
+from benchmarks.parts import Parts
+from benchmarks.result import NOT_MEASURED, ROOT, parser
 
 SECONDS = {"darcy": 150.0, "rough": 105.0, "burgers": 30.0, "ns": 55.0, "meshes": 300.0, "refiner": 60.0}
 SECONDS |= {"darcy_longer": 900.0, "rough_longer": 900.0}
@@ -285,34 +287,30 @@ def unmeasured(name: str, plan: Plan) -> list[dict[str, Any]]:
 def main() -> None:
     options = parser(__doc__ or "", rows=ROWS, device=True).parse_args()
     plan = Plan(options.device, options.quick)
-    more: dict[str, Any] = {
-        "load_average": os.getloadavg(),
-        "device": options.device,
-        "budget_s": SECONDS,
-        "threads": 1,
-    }
+    parts = Parts(options.json, ROWS, device=options.device, quick=options.quick)
+    more: dict[str, Any] = {"threads": 1}
     if importlib.util.find_spec(PACKAGES[PINA]) is not None:
         more["pina"] = importlib.metadata.version("pina-mathlab")
     if options.quick:
-        more |= {"shortened": QUICK_TOLD, "budget_s": QUICK_SECONDS}
+        more["shortened"] = QUICK_TOLD
         print(f"quick: {QUICK_TOLD}")
-    rows: list[dict[str, Any]] = []
-    refined: dict[str, float] = {}
+    # Of an earlier run, which its rows do not have.
+    before = {key: parts.summary.get(f"refiner_{key}", NOT_MEASURED) for key in ("factor", "seconds")}
+    refined = {key: value for key, value in before.items() if value != NOT_MEASURED}
     by_name = {case.name: case for case in CASES}
     there = options.device == "cpu" or torch.cuda.is_available()
     for name in options.rows or [row for row in ROWS if not options.quick or row in (*QUICK, "steps")]:
         if not there:
-            rows += unmeasured(name, plan)
+            rows, refined = unmeasured(name, plan), {} if name == REFINER.name else refined
         elif name == "steps":
-            rows += steps(plan)
+            rows = steps(plan)
         elif name == REFINER.name:
-            found, refined = refinement(plan)
-            rows += found
+            rows, refined = refinement(plan)
         else:
-            rows += accuracy(by_name[name], plan)
-        if options.json is not None:  # what is measured is kept if a later case ends the run
-            write(options.json, rows, {**summarise(rows, refined), "quick": options.quick}, **more)
-    finish(options.json, rows, {**summarise(rows, refined), "quick": options.quick}, **more)
+            rows = accuracy(by_name[name], plan)
+        parts.add(name, rows, budget_s=QUICK_SECONDS if options.quick else SECONDS.get(name))
+        parts.write(summarise(parts.rows, refined), **more)
+    parts.finish(summarise(parts.rows, refined), **more)
 
 
 if __name__ == "__main__":

@@ -62,11 +62,17 @@ def parser(description: str, rows: Sequence[str] = (), device: bool = False) -> 
     return made
 
 
+def command() -> str:
+    """That of this run."""
+    return " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as aligned text, one column a key of the first row."""
+    """The rows as aligned text, one column a key of the first row, which others may lack."""
     keys = list(rows[0])
     cells = [[str(key) for key in keys]]
-    cells += [[f"{row[k]:.4g}" if isinstance(row[k], float) else str(row[k]) for k in keys] for row in rows]
+    values = [[row.get(key, "-") for key in keys] for row in rows]
+    cells += [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in v] for v in values]
     widths = [max(len(line[i]) for line in cells) for i in range(len(keys))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in cells)
 
@@ -82,9 +88,9 @@ def finish(path: Path | None, rows: list[dict[str, Any]], summary: dict[str, Any
 
 
 def write(path: Path, rows: list[dict[str, Any]], summary: dict[str, Any], **more: Any) -> None:
-    """Write the JSON file."""
+    """Write the JSON file, in one move: one that is there may have the rows of hours."""
     result = {
-        "command": " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "command": command(),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": versions(),
@@ -93,4 +99,6 @@ def write(path: Path, rows: list[dict[str, Any]], summary: dict[str, Any], **mor
         "summary": summary,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(result, indent=1) + "\n")
+    partial.replace(path)

@@ -14,7 +14,8 @@ from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field
 from pdeflow.fields.implicit_domain import ImplicitDomain
 from pdeflow.grid import Grid
-from pdeflow.surrogate import Surrogate, as_tensor
+from pdeflow.surrogate import Surrogate
+from pdeflow.surrogate_arrays import as_tensor
 
 OUTSIDE = 1e-6
 """How far outside of the domain a point may lie, in lengths of the box around it: no more than round-off of

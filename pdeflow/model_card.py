@@ -76,21 +76,33 @@ def _axes(facts: Mapping[str, Any]) -> list[str]:
     """The names of a field's coordinates."""
     known = facts["normalisation"]
     return (
-        known["input_names"]
-        if known
-        else [f"coordinate {k + 1}" for k in range(len(facts["settings"]["lower"]))]
+        known["input_names"] if known else [f"coordinate {k + 1}" for k in range(len(_box(facts)["lower"]))]
     )
 
 
+def _box(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a field that have its box: those of `JoinedFields` are those of its parts."""
+    settings = facts["settings"]
+    parts = [part["init_args"] for part in settings.get("parts", [])]
+    return max(parts, key=lambda part: len(part["lower"])) if parts else settings
+
+
 def _domain(facts: Mapping[str, Any]) -> list[str]:
-    lines, settings = ["## Where", ""], facts["settings"]
+    lines, settings = ["## Where", ""], _box(facts)
     wrapping = settings["periodic"] or [False] * len(settings["lower"])
     for axis, low, high, wraps in zip(_axes(facts), settings["lower"], settings["upper"], wrapping):
         lines.append(f"- {axis} from {low:g} to {high:g}{', where it wraps around' * wraps}")
     if facts["domain"] is not None:
         lines.append(f"- of this box what lies in {facts['domain']['words']}")
-    formulas = facts["hard_conditions"]
-    lines += ["- values on the sides are met by the form of the field"] * (formulas is not None)
+    formulas = facts["hard_conditions"] or {}
+    met = any(text != "Integer(1)" for text in formulas.get("distance", []))
+    lines += ["- values on the sides are met by the form of the field"] * met
+    known = facts["normalisation"]
+    for k, (low, high) in enumerate(formulas.get("bounds", [])):
+        stated = {"above": low, "below": high}
+        said = [f"{word} {bound:g}" for word, bound in stated.items() if bound is not None]
+        name = known["target_names"][k] if known else f"unknown {k + 1}"
+        lines += [f"- {name} is {' and '.join(said)} by the form of the field"] * bool(said)
     return [*lines, ""]
 
 

@@ -11,7 +11,7 @@ import torch
 import pdeflow.fields
 import pdeflow.operators
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
-from pdeflow.fields import Field, HardConditions
+from pdeflow.fields import AutogradField, Field, HardConditions
 from pdeflow.operators import (
     Ensemble,
     GaussianGraphOperator,
@@ -115,6 +115,7 @@ def operator_classes() -> dict[str, type[Operator]]:
         MeanVariance,
         Ensemble,
         Field,
+        AutogradField,
         HardConditions,
     )
     classes = {name: item for name, item in named.items() if issubclass(item, Operator)}

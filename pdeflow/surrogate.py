@@ -17,6 +17,7 @@ from pdeflow.operators import Gaussian, GaussianGraphOperator, GaussianOperator,
 from pdeflow.operators.march import fed_back, in_bounds, march, march_on_nodes
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.stored_operator import components
+from pdeflow.surrogate_arrays import mapped
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -128,7 +129,7 @@ class Surrogate:
         """
         if isinstance(self.model, GraphOperator):
             return self._on_mesh(coefficient)
-        return self._mapped(coefficient, self._predict, (self.model.out_channels,), batch_size)
+        return self._on_grid(coefficient, self._predict, (self.model.out_channels,), batch_size)
 
     @property
     def std_names(self) -> tuple[str, ...]:
@@ -178,7 +179,7 @@ class Surrogate:
             x = batch.to(device=self.device, dtype=torch.float32)
             return torch.stack(self._decoded(model.distribution(self.normaliser.encode(x))), dim=1)
 
-        both = self._mapped(coefficient, predict, (2, model.out_channels), batch_size)
+        both = self._on_grid(coefficient, predict, (2, model.out_channels), batch_size)
         if coefficient.ndim == model.dim:  # one sample, without an axis for samples
             return both[0], both[1]
         return both[:, 0], both[:, 1]
@@ -191,30 +192,6 @@ class Surrogate:
         """Mean and standard deviation in physical units."""
         std = self.normaliser.decode_variance(found.variance).sqrt()
         return self.normaliser.decode(found.mean), std
-
-    def _mapped(
-        self, given: Any, predict: Callable[[Tensor], Tensor], axes: tuple[int, ...], batch_size: int
-    ) -> Any:
-        """``predict`` of a batch, some samples at a time, to ``(batch, *axes, *S)``; given as it came."""
-        values = as_tensor(given)
-        dtype = values.dtype if values.is_floating_point() else torch.float32
-        batch, axes_added = self._with_channels(values)
-        self.model.check(batch.shape)
-        if not bool(torch.isfinite(batch).all()):
-            raise InvalidInput(
-                "coefficient",
-                f"{int((~torch.isfinite(batch)).sum())} values that are NaN or infinite",
-                "finite numbers",
-            )
-        with torch.no_grad():
-            parts = [predict(part) for part in batch.split(batch_size)] if len(batch) else []
-        result = torch.cat(parts) if parts else torch.zeros(0, *axes, *batch.shape[2:])
-        result = result.to(device=values.device, dtype=dtype)
-        if axes_added and axes[-1] == 1:
-            result = result.squeeze(len(axes))
-        if axes_added == 2:
-            result = result.squeeze(0)
-        return result.numpy() if isinstance(given, np.ndarray) else result
 
     @property
     def state_channels(self) -> int:
@@ -248,7 +225,8 @@ class Surrogate:
         ----------
         state
             What the call takes: the states, the oldest first, then the constants. Of an operator on
-            meshes one mesh, or a few nodes of it.
+            meshes one mesh, or a few nodes of it, of which one may stand alone, as among those drawn in
+            training and test.
         steps
             How many of the model's steps, ``time_step`` each.
         batch_size
@@ -275,7 +253,7 @@ class Surrogate:
             x = batch.to(device=self.device, dtype=torch.float32)
             return march(self._predict, x[:, :known], x[:, known:], steps, channels)
 
-        return self._mapped(state, predict, (steps, channels), batch_size)
+        return self._on_grid(state, predict, (steps, channels), batch_size)
 
     def rollout_at(self, graph: Data, steps: int, points: Tensor) -> Tensor:
         """March on the nodes of a mesh, and give the last state at any points: evolve sparse, query dense.
@@ -321,7 +299,10 @@ class Surrogate:
         return torch.where(fine, last, torch.nan)
 
     def _connected(self, graph: Any) -> Any:
-        """One mesh with its neighbours, which are then searched once for all steps."""
+        """One mesh with its neighbours, which are then searched once for all steps.
+
+        They are those of a random part of a mesh, as in training, validation and test.
+        """
         model = self.model
         if not isinstance(model, GraphOperator):
             raise InvalidInput("rollout_at", type(model).__name__, "an operator on meshes", "Take rollout.")
@@ -330,7 +311,7 @@ class Surrogate:
             raise InvalidInput("state", f"{graph.num_graphs} meshes", "one mesh", "March on them one by one.")
         from torch_geometric.data import Data
 
-        found = model.connect(graph.pos.cpu().numpy())
+        found = model.connect(graph.pos.cpu().numpy(), sampled=True)
         return model.connected([Data(x=graph.x, pos=graph.pos)], [found])
 
     def _states(self, graph: Any, steps: int) -> Tensor:
@@ -377,10 +358,18 @@ class Surrogate:
         if not isinstance(model, GraphOperator):
             hint = "Interpolate between its grid's nodes."
             raise InvalidInput(key, type(model).__name__, "an operator on meshes", hint)
+        model.check_query(graph, points, inputs)
         self._check_mesh(graph)
         if inputs is not None:
+            _check_finite("inputs", inputs)
             inputs = self.normaliser.encode(inputs.to(device=self.device, dtype=torch.float32))
         return model, (self._encoded(graph), points.to(self.device), inputs)
+
+    def _on_grid(
+        self, given: Any, predict: Callable[[Tensor], Tensor], axes: tuple[int, ...], batch_size: int
+    ) -> Any:
+        """As `mapped`, to ``(batch, *axes, *S)``."""
+        return mapped(given, self.model, self.input_names, predict, axes, batch_size)
 
     def _on_mesh(self, graph: Any) -> Tensor:
         self._check_mesh(graph)
@@ -391,8 +380,8 @@ class Surrogate:
     def _check_mesh(self, graph: Any) -> None:
         assert isinstance(self.model, GraphOperator)
         self.model.check(graph)
-        if not bool(torch.isfinite(graph.x).all()):
-            raise InvalidInput("graph.x", "values that are NaN or infinite", "finite numbers")
+        _check_finite("graph.x", graph.x)
+        _check_finite("graph.pos", graph.pos)
 
     def _encoded(self, graph: Data) -> Data:
         moved: Any = copy.copy(graph).to(str(self.device))
@@ -403,33 +392,7 @@ class Surrogate:
         x = batch.to(device=self.device, dtype=torch.float32)
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
 
-    def _with_channels(self, values: Tensor) -> tuple[Tensor, int]:
-        """The values as ``(batch, in_channels, *S)``, and how many axes were added for that."""
-        dim, channels = self.model.dim, self.model.in_channels
-        missing = dim + 2 - values.ndim
-        if missing == 0:
-            return values, 0
-        if missing not in (1, 2) or channels != 1:
-            space = ", ".join(["x", "y", "z"][:dim])
-            shapes = [f"({space})", f"(batch, {space})"] if channels == 1 else []
-            raise InvalidInput(
-                "coefficient",
-                tuple(values.shape),
-                " or ".join([*shapes, f"(batch, {channels}, {space})"]),
-                f"The channels are {', '.join(self.input_names)}.",
-            )
-        return (values.unsqueeze(1), 1) if missing == 1 else (values[None, None], 2)
 
-
-def as_tensor(values: Any) -> Tensor:
-    """A copy of an array of real numbers, or a tensor without its graph; InvalidInput for others."""
-    if isinstance(values, np.ndarray):
-        if values.dtype.kind not in "biuf":
-            raise InvalidInput("coefficient dtype", str(values.dtype), "real numbers")
-        # A copy: torch wants positive strides and memory that may be written to.
-        values = torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="), order="C"))
-    if not isinstance(values, Tensor):
-        raise InvalidInput("coefficient", type(values).__name__, "a NumPy array or a torch tensor")
-    if values.is_complex():
-        raise InvalidInput("coefficient dtype", str(values.dtype), "real numbers")
-    return values.detach()
+def _check_finite(name: str, values: Tensor) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise InvalidInput(name, "values that are NaN or infinite", "finite numbers")

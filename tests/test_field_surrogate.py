@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pdeflow.fields import (
     FourierFeatures,
     Gaussians,
     HardConditions,
+    JoinedFields,
     Lagrangian,
     PirateNet,
     Separable,
@@ -50,6 +52,11 @@ def made(kind: str = "hard") -> Field:
     if kind in ("separable", "pirate"):
         make = Separable if kind == "separable" else PirateNet
         return make(LOWER, UPPER, periodic=(True, False)).double()
+    if kind == "joined":
+        parts = MLP(LOWER, UPPER, widths=(5,)), MLP(LOWER[:1], UPPER[:1], widths=(4,))
+        one, zero, at = sympy.Integer(1), sympy.Integer(0), {"x": X, "t": T}
+        bounds = [(-math.inf, math.inf), (0.5, 2.0)]
+        return HardConditions(JoinedFields(parts), [T, zero], [X, one], at, bounds).double()
     network: Field = MLP(LOWER, UPPER, 2 if kind == "two" else 1, widths=(5,)).double()
     if kind == "windows":
         network = TimeWindows(LOWER, UPPER, windows=3, widths=(5,)).double().eval()
@@ -86,6 +93,7 @@ def folder(tmp_path: Path) -> Path:
         "pirate",
         "fourier",
         "two",
+        "joined",
         "windows",
         "subdomains",
         "lagrangian",

@@ -1,7 +1,7 @@
 """A PINN of DeepXDE: ``python -m benchmarks.peers.deepxde_pinn JOB.json``.
 
-Its documented way: conditions by an output transform, or as points with values, Hammersley points, Adam at
-1e-3, then L-BFGS, in float64, until the seconds are over or it says that it has converged.
+Its documented way: conditions by an output transform, or as points with values, Adam, then L-BFGS, in
+float64, until the seconds are over or it says that it has converged. Points are anchors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from deepxde.optimizers.config import LBFGS_options
 from torch import Tensor
 
 from benchmarks.peers.pinn_cases import STATEMENTS
-from benchmarks.peers.pinn_statement import Curve, Inverse, Statement
+from benchmarks.peers.pinn_points import points_of
+from benchmarks.peers.pinn_statement import FOREVER, Curve, Inverse, Statement, ends, stated
 
 ITERATIONS_A_LOOK = 20
 
@@ -74,24 +75,20 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(1)
     deepxde.config.set_default_float("float64")
     deepxde.config.set_random_seed(job["seed"])
-    statement = STATEMENTS[job["case"]]()
-    low, high = ([ends[a] for a in statement.axes] for ends in (statement.lower, statement.upper))
-    box = deepxde.geometry.Hypercube(low, high)
-    conditions = []
-    for number, side in enumerate(statement.learned):
-        points = statement.on(side, 100 * job["seed"] + number)
-        values = statement.value(side, points)
-        conditions.append(deepxde.icbc.PointSetBC(points.numpy(), values.numpy()))
-    inside = statement.inside(job["seed"])
+    statement = stated(STATEMENTS[job["case"]](), job)
+    points = points_of(job["config"], job["seed"])
+    low, high = ([corner[a] for a in statement.axes] for corner in (statement.lower, statement.upper))
+    conditions = [
+        deepxde.icbc.PointSetBC(places.numpy(), values.numpy())
+        for places, values in statement.values(points).values()
+    ]
     inverse = isinstance(statement, Inverse)
     unknown = deepxde.Variable(statement.start if inverse else 0.0)
     data = deepxde.data.PDE(
-        box,
+        deepxde.geometry.Hypercube(low, high),
         lambda x, u: statement.residual(Found(statement, x, u, unknown)),
         conditions,
-        num_domain=statement.points if inside is None else 0,
-        train_distribution="Hammersley",
-        anchors=None if inside is None else inside.numpy(),
+        anchors=points["inside"].numpy(),
     )
     probe = torch.zeros(1, len(statement.axes), dtype=torch.float64)
     fed = len(statement.inputs(statement.coordinates(probe)))
@@ -102,25 +99,23 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     found = (lambda points: unknown.reshape(1, 1)) if inverse else net
     more = {"external_trainable_variables": unknown} if inverse else {}
     weights = [1.0, *[statement.weight] * len(conditions)]
+    first, last = ends(statement, job)
     with contextlib.redirect_stdout(sys.stderr):
-        model.compile("adam", lr=1e-3, loss_weights=weights, **more)
-        curve = Curve(statement, job["seconds"])
-        model.train(
-            iterations=10**9,
-            display_every=10**9,
-            callbacks=[Look(curve, found, min(statement.adam, curve.seconds / 2))],
-            verbose=0,
-        )
-        deepxde.optimizers.set_LBFGS_options(maxcor=100, gtol=0, maxiter=10**9)
+        model.compile("adam", lr=statement.rate, loss_weights=weights, **more)
+        curve = Curve(*statement.tested(job["config"]))
+        look = Look(curve, found, first[0])
+        model.train(iterations=first[1], display_every=FOREVER, callbacks=[look], verbose=0)
+        deepxde.optimizers.set_LBFGS_options(maxcor=100, gtol=0, maxiter=last[1])
         LBFGS_options["iter_per_step"] = ITERATIONS_A_LOOK
         model.compile("L-BFGS", loss_weights=weights, **more)
-        model.train(callbacks=[Look(curve, found, curve.seconds)], verbose=0)
+        model.train(callbacks=[Look(curve, found, last[0])], verbose=0)
     ended = curve.taken
     curve.look(found, always=True)
     return {
         "curve": curve.looks,
         "seconds": ended,
         "parameters": sum(p.numel() for p in net.parameters()),
+        "setting": statement.setting,
         "error": curve.looks[-1][1],
     }
 

@@ -1,8 +1,7 @@
 """A PINN of PINA: ``python -m benchmarks.peers.pina_pinn JOB.json``.
 
-Its documented way: conditions by the form of the model, or as points with values, Latin hypercube points,
-Adam at 1e-3, then a second Trainer with torch's L-BFGS, in float64, until the seconds are over; of an inverse
-problem Adam alone.
+Its documented way: conditions by the form of the model, or as points with values, Adam, then a second Trainer
+with torch's L-BFGS, in float64, until the seconds are over; of an inverse problem Adam alone.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import contextlib
 import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +27,11 @@ from pina.weighting import ScalarWeighting
 from torch import Tensor, nn
 
 from benchmarks.peers.pinn_cases import STATEMENTS
-from benchmarks.peers.pinn_statement import Curve, Inverse, Statement
+from benchmarks.peers.pinn_points import points_of
+from benchmarks.peers.pinn_statement import Curve, Inverse, Statement, ends, stated
+
+ITERATIONS_A_STEP = 20
+"""Of torch's L-BFGS."""
 
 
 class Found:
@@ -101,8 +104,8 @@ class Look(lightning.Callback):
             trainer.should_stop = True
 
 
-def problem_of(statement: Statement, seed: int) -> SpatialProblem:
-    """With the residual in the box, and values on the sides where they are learned."""
+def problem_of(statement: Statement, points: Mapping[str, Tensor]) -> SpatialProblem:
+    """With the residual inside, and values on the sides where they are learned."""
     box = CartesianDomain({axis: [statement.lower[axis], statement.upper[axis]] for axis in statement.axes})
     inverse, nothing = isinstance(statement, Inverse), torch.zeros(1)
 
@@ -112,20 +115,16 @@ def problem_of(statement: Statement, seed: int) -> SpatialProblem:
     def of_unknown(x: LabelTensor, u: LabelTensor, unknown: dict[str, Tensor]) -> Tensor:
         return statement.residual(Found(x, u, unknown["unknown"]))
 
-    equation, inside = Equation(of_unknown if inverse else of_known), statement.inside(seed)
-    drawn = {"domain": "D"} if inside is None else {"input": LabelTensor(inside, list(statement.axes))}
-    given: dict[str, Any] = {"D": Condition(**drawn, equation=equation)}
-    for number, side in enumerate(statement.learned):
-        points = statement.on(side, 100 * seed + number)
-        values = statement.value(side, points)
-        given[side] = Condition(
-            input=LabelTensor(points, list(statement.axes)), target=LabelTensor(values, ["u"])
-        )
+    axes = list(statement.axes)
+    equation = Equation(of_unknown if inverse else of_known)
+    given = {"inside": Condition(input=LabelTensor(points["inside"], axes), equation=equation)}
+    for side, (places, values) in statement.values(points).items():
+        given[side] = Condition(input=LabelTensor(places, axes), target=LabelTensor(values, ["u"]))
 
     class Stated(SpatialProblem):
         output_variables: ClassVar = ["u"]
         spatial_domain = box
-        domains: ClassVar = {"D": box} if inside is None else {}
+        domains: ClassVar = {}
         conditions: ClassVar = given
 
     if not inverse:
@@ -144,39 +143,39 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     lightning.seed_everything(job["seed"], verbose=False)
-    statement = STATEMENTS[job["case"]]()
-    problem = problem_of(statement, job["seed"])
-    if statement.inside(job["seed"]) is None:
-        problem.discretise_domain(statement.points, mode="lh", domains="D")
+    statement = stated(STATEMENTS[job["case"]](), job)
+    problem = problem_of(statement, points_of(job["config"], job["seed"]))
     model = Model(statement)
     weighting = ScalarWeighting(
-        {name: 1.0 if name == "D" else statement.weight for name in problem.conditions}
+        {name: 1.0 if name == "inside" else statement.weight for name in problem.conditions}
     )
     found = model
     if isinstance(problem, InverseProblem):
         unknown = problem.unknown_parameters["unknown"]
         found = lambda points: unknown.reshape(1, 1)  # noqa: E731
-    curve = Curve(statement, job["seconds"])
+    curve = Curve(*statement.tested(job["config"]))
     lbfgs = TorchOptimizer(
         torch.optim.LBFGS,
+        max_iter=ITERATIONS_A_STEP,
         history_size=100,
         line_search_fn="strong_wolfe",
         tolerance_grad=0.0,
         tolerance_change=0.0,
     )
-    adam = TorchOptimizer(torch.optim.Adam, lr=1e-3)
-    stages = [(min(statement.adam, curve.seconds / 2), adam), (curve.seconds, lbfgs)]
+    adam = TorchOptimizer(torch.optim.Adam, lr=statement.rate)
+    first, last = ends(statement, job)
+    stages = [(*first, adam), (last[0], max(1, last[1] // ITERATIONS_A_STEP), lbfgs)]
     if isinstance(problem, InverseProblem):  # has two groups of parameters, which L-BFGS does not take
-        stages = [(curve.seconds, adam)]
+        stages = [(*last, adam)]
     with contextlib.redirect_stdout(sys.stderr):
-        for seconds, optimizer in stages:
+        for seconds, steps, optimizer in stages:
             solver = PhysicsInformedSingleModelSolver(problem, model, optimizer, weighting=weighting)
             trainer = Trainer(
                 solver,
                 accelerator="cpu",
                 devices=1,
                 callbacks=[Look(curve, found, seconds)],
-                max_epochs=10**6,
+                max_epochs=steps,
                 precision="64-true",
                 logger=False,
                 enable_checkpointing=False,
@@ -190,6 +189,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
         "curve": curve.looks,
         "seconds": ended,
         "parameters": sum(p.numel() for p in model.parameters()),
+        "setting": statement.setting,
         "error": curve.looks[-1][1],
     }
 

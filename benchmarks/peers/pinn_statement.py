@@ -2,34 +2,33 @@
 
 Where DeepXDE's and PINA's documentation has soft conditions and hard ones, the hard ones are the better
 recipe (Poisson: 3e-6 against 8e-4 after 30 s), so that both are given those where a form is at hand. Widths
-and the seconds of Adam are those with which DeepXDE came to 1e-3 first on Poisson and heat: (20, 20) of (20,
-20), (32, 32), (64, 64) and (20, 20, 20), and about one of 0.04, 0.6, 2 and 4 s; other problems were not
-swept. The problems are in ``pinn_cases.py``; how each peer differentiates is theirs.
+are those with which DeepXDE came to 1e-3 first on Poisson and heat, (20, 20) of (20, 20), (32, 32), (64, 64)
+and (20, 20, 20), those of its examples where it has one (``pinn_cases.py``), else four layers of 50. The
+learning rate, the weight and the seconds of Adam are what ``benchmarks.physics_sweep`` found best for the
+problem and the peer; they are those of the statement where it did not run. Points are ours
+(``pinn_points.py``); how each peer differentiates is theirs.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.peers.pinn_points import tested_at
 from benchmarks.physics_reference import reference_at_points
 from pdeflow.problems import Problem
-from pdeflow.problems.domain import Design
-from pdeflow.problems.space_filling import space_filling
 
-TESTED = 101
-"""Nodes along each axis at which errors are taken; in three dimensions a fifth of them."""
-
-ADAM_SECONDS = 1.0
-"""After them L-BFGS goes on, if the statement does not say otherwise."""
-WEIGHT = 10.0
-"""Of values that are learned, likewise."""
+RATE, WEIGHT, ADAM_SECONDS = 1e-3, 10.0, 1.0
+"""Of Adam, of values that are learned, and after which L-BFGS goes on, if nothing else is said."""
+FOREVER = 10**9
+"""Steps of an optimiser that ends by the clock."""
 
 
 class Derivatives(Protocol):
@@ -78,16 +77,14 @@ class Statement:
         What the network is given, periodic where u is.
     hidden
         Widths of a tanh network.
-    points
-        Inside.
     learned
-        Sides on which the values of the solution are learned instead, at a tenth as many points each.
+        Sides on which the values of the solution are learned instead.
     weight
         Of these.
+    rate
+        At which Adam learns.
     adam
-        Seconds, half of all at most.
-    tests
-        Nodes along each axis at which errors are taken, those of the first test grid of our config.
+        Seconds of it, half of all at most.
     """
 
     lower: Mapping[str, float]
@@ -97,11 +94,10 @@ class Statement:
     form: Callable[[Coordinates, Tensor], Tensor]
     inputs: Callable[[Coordinates], list[Tensor]] = as_they_are
     hidden: tuple[int, ...] = (20, 20)
-    points: int = 900
     learned: tuple[str, ...] = ()
     weight: float = WEIGHT
+    rate: float = RATE
     adam: float = ADAM_SECONDS
-    tests: int = TESTED
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -112,29 +108,23 @@ class Statement:
         """Of points (N, d), each (N, 1)."""
         return {axis: points[:, k : k + 1] for k, axis in enumerate(self.axes)}
 
-    def on(self, side: str, seed: int) -> Tensor:
-        """Points (N, d) on a side, drawn evenly."""
-        generator = torch.Generator().manual_seed(seed)
-        unit = torch.rand(self.points // 10, len(self.axes), generator=generator, dtype=torch.float64)
-        low, high = (torch.tensor([ends[a] for a in self.axes]) for ends in (self.lower, self.upper))
-        points = low + (high - low) * unit
-        k = self.axes.index(side[0])
-        points[:, k] = (low if side[1] == "-" else high)[k]
-        return points
+    @property
+    def setting(self) -> str:
+        """Of what there is to choose, in words."""
+        weight = f", weight {self.weight:g}" if self.learned else ""
+        return f"rate {self.rate:g}{weight}, Adam {self.adam:g} s"
 
     def value(self, side: str, points: Tensor) -> Tensor:
         """What is learned (N, 1) at points (N, d) on a side."""
         return self.exact(self.coordinates(points))
 
-    def inside(self, seed: int) -> Tensor | None:
-        """Points (N, d) inside, where the peer does not draw them in the box."""
-        return None
+    def values(self, points: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of points (N, d) by sides, those where values are learned, with these (N, 1)."""
+        return {side: (points[side], self.value(side, points[side])) for side in self.learned}
 
-    def tested(self) -> tuple[Tensor, Tensor]:
-        """Points (N, d) of a grid, float64, and the solution there (N, 1)."""
-        n = self.tests if len(self.axes) < 3 else self.tests // 5 + 1
-        lines = [torch.linspace(self.lower[a], self.upper[a], n, dtype=torch.float64) for a in self.axes]
-        points = torch.cartesian_prod(*lines)
+    def tested(self, config: str) -> tuple[Tensor, Tensor]:
+        """Points (N, d), float64, at which ours by a config is compared, and the solution there (N, 1)."""
+        points = tested_at(config)
         return points, self.exact(self.coordinates(points))
 
 
@@ -149,7 +139,7 @@ class Inverse(Statement):
     truth
         What it is.
     measured
-        Points (N, d) and values (N, 1), learned like those of a side.
+        Points (N, d) and values (N, 1), learned like those of a side, of which `learned` has the name.
     """
 
     start: float
@@ -157,22 +147,18 @@ class Inverse(Statement):
     truth: float
     measured: tuple[Tensor, Tensor]
 
-    def on(self, side: str, seed: int) -> Tensor:
-        """See `Statement.on`: where it was measured."""
-        return self.measured[0]
+    def values(self, points: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """See `Statement.values`: where it was measured."""
+        return {"measured": self.measured}
 
-    def value(self, side: str, points: Tensor) -> Tensor:
-        """See `Statement.value`."""
-        return self.measured[1]
-
-    def tested(self) -> tuple[Tensor, Tensor]:
+    def tested(self, config: str) -> tuple[Tensor, Tensor]:
         """No points, and the number: what is compared is no field."""
         return torch.empty(0, len(self.axes)), torch.tensor([[self.truth]], dtype=torch.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnDomain(Statement):
-    """A problem on what is no box: peers get points that are drawn as ours are, and our reference to compare.
+    """A problem on what is no box, which is compared with our reference.
 
     Parameters
     ----------
@@ -185,30 +171,17 @@ class OnDomain(Statement):
     problem: Problem
     held: Mapping[str, float]
 
-    def _design(self, *key: int) -> Design:
-        seed = np.random.SeedSequence(key)
-        return lambda n, dim: space_filling("sobol", n, dim, seed)
-
-    def inside(self, seed: int) -> Tensor:
-        """See `Statement.inside`."""
-        return torch.from_numpy(self.problem.domain.inside(self.points, self._design(seed, 0)))
-
-    def on(self, side: str, seed: int) -> Tensor:
-        """See `Statement.on`."""
-        points, _ = self.problem.domain.on_side(side, self.points // 10, self._design(seed, 1))
-        return torch.from_numpy(points)
-
     def value(self, side: str, points: Tensor) -> Tensor:
         """See `Statement.value`."""
         return torch.full_like(points[:, :1], self.held[side])
 
-    def tested(self) -> tuple[Tensor, Tensor]:
+    def tested(self, config: str) -> tuple[Tensor, Tensor]:
         """Points (N, d) inside, float64, and our reference there (N, 1)."""
         return reference_at_points(self.problem)
 
 
 def on_domain(
-    problem: Problem, held: Mapping[str, float], residual: Callable[[Derivatives], Tensor], points: int
+    problem: Problem, held: Mapping[str, float], residual: Callable[[Derivatives], Tensor]
 ) -> OnDomain:
     """The statement of a problem with these values on its sides."""
     domain = problem.domain
@@ -219,12 +192,26 @@ def on_domain(
         lambda at: torch.from_numpy(problem.reference(torch.cat(list(at.values()), dim=1).numpy()))[:, None],
         lambda at, out: out,
         hidden=(50, 50, 50, 50),
-        points=points,
         learned=tuple(held),
         adam=60.0,
         problem=problem,
         held=held,
     )
+
+
+def stated(statement: Statement, job: Mapping[str, Any]) -> Statement:
+    """With the settings of a job."""
+    return dataclasses.replace(statement, **job["settings"])
+
+
+def ends(statement: Statement, job: Mapping[str, Any]) -> tuple[tuple[float, int], tuple[float, int]]:
+    """Seconds of training at which Adam ends, or steps, and then L-BFGS.
+
+    A job that gives steps ends by them alone, so that it does the same on every machine.
+    """
+    if job["steps"] is not None:
+        return (math.inf, job["steps"]), (math.inf, job["steps"])
+    return (min(statement.adam, job["seconds"] / 2), FOREVER), (job["seconds"], FOREVER)
 
 
 class Curve:
@@ -234,15 +221,12 @@ class Curve:
 
     Parameters
     ----------
-    statement
-        With the solution.
-    seconds
-        When to end.
+    points, solution
+        (N, d) and (N, 1), where the field is compared.
     """
 
-    def __init__(self, statement: Statement, seconds: float) -> None:
-        self.points, self.solution = statement.tested()
-        self.seconds = seconds
+    def __init__(self, points: Tensor, solution: Tensor) -> None:
+        self.points, self.solution = points, solution
         self.looks: list[tuple[float, float]] = []
         self._before, self._next = 0.0, 0.0
         self._start: float | None = None
@@ -259,11 +243,6 @@ class Curve:
     def taken(self) -> float:
         """Seconds of training."""
         return self._before + (0.0 if self._start is None else time.perf_counter() - self._start)
-
-    @property
-    def over(self) -> bool:
-        """Whether the training has had its seconds."""
-        return self.taken >= self.seconds
 
     def look(self, field: Callable[[Tensor], Tensor], always: bool = False) -> None:
         """Take the error if it is time to: every quarter of a second, later every twentieth of the time."""

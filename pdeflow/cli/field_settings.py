@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import Field
+from pdeflow.fields import Field, JoinedFields
 from pdeflow.operators import Operator
 from pdeflow.training import Collocation, Objective, PhysicsInformed
 
@@ -32,13 +33,27 @@ def check_problem(config: Namespace) -> None:
 
 
 def fit_to_domain(config: Namespace, given: Namespace, data: Collocation) -> None:
-    """Give a field the problem's box where the config says nothing; refuse a contradiction."""
-    arguments = config.model.init_args
+    """Give a field the problem's box where the config says nothing; refuse a contradiction.
+
+    Of `JoinedFields` each part is given it, or as many coordinates as its ``lower`` says.
+    """
     chosen = (given.get("model") or Namespace()).get("init_args") or Namespace()
-    for key, value in data.model_arguments.items():
+    _fit("model.init_args", config.model.init_args, chosen, data.model_arguments)
+    if config.model.class_path.rpartition(".")[2] != JoinedFields.__name__:
+        return
+    for k, (part, said) in enumerate(zip(config.model.init_args.parts, chosen.parts)):
+        own = said.get("init_args") or Namespace()
+        dim = len(own.get("lower") or data.problem.domain.axes)
+        box = {key: data.model_arguments[key][:dim] for key in ("lower", "upper", "periodic")}
+        _fit(f"model.init_args.parts[{k}].init_args", part.init_args, own, box)
+
+
+def _fit(place: str, arguments: Namespace, chosen: Namespace, wanted: Mapping[str, Any]) -> None:
+    """Give a field these arguments, where it has them."""
+    for key, value in wanted.items():
         if key in chosen and chosen[key] != value:
             hint = f"Leave {key} out."
-            raise InvalidInput(f"model.init_args.{key}", chosen[key], f"{value}, as the problem has it", hint)
+            raise InvalidInput(f"{place}.{key}", chosen[key], f"{value}, as the problem has it", hint)
         if key in arguments:
             arguments[key] = value
 

@@ -21,10 +21,12 @@ def run(arguments: Sequence[str]) -> int:
     """Run the verb; see ``pdeflow report --help``."""
     given = parser().parse_args(list(arguments))
     folder = RunFolder.open(given.run)
-    from pdeflow.report import metrics_table, write_report
+    from pdeflow.report import metrics_table, trust_lines, write_report
 
     page = write_report(folder.path)
     if folder.metrics.is_file():
         print(metrics_table(folder.path))
+    if told := trust_lines(folder.path):
+        print(told)
     print(f"Report   {page}    (open it in a browser)")
     return 0

@@ -51,6 +51,7 @@ from pdeflow.training import (
     TrainingTask,
 )
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
+from pdeflow.training.periodicity import check_periodicity
 from pdeflow.training.spectral_refiner import spectral_layers
 
 SEED = 0
@@ -187,6 +188,8 @@ class TrainingCLI(LightningCLI):
             self._check_ensemble()
             self._check_refiner()
             self._check_optimizer()
+            if isinstance(self.datamodule, GridData):
+                check_periodicity(self.task.model, self.datamodule.wraps)
             self.datamodule.setup("fit")
             self.datamodule.train_dataloader()
             if isinstance(self.datamodule, GRAPHS):

@@ -108,6 +108,15 @@ class GridData(LightningDataModule):
         return self._train.grid
 
     @property
+    def wraps(self) -> dict[str, bool | None]:
+        """By name of the axis, whether it wraps around; None where the files do not say what its ends are."""
+        reader = self._files["train"][0]
+        return {
+            axis: True if wraps else (False if {f"{axis}-", f"{axis}+"} & reader.boundary.keys() else None)
+            for axis, wraps in zip(reader.grid.axes, reader.grid.periodic)
+        }
+
+    @property
     def test_grids(self) -> list[Grid]:
         """The grid of each test set."""
         return [samples.grid for samples in self._tests.values()]

@@ -7,21 +7,26 @@ differential equations", IEEE Trans. Neural Netw. 9 (1998).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import sympy
 import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.fields.bounds import bounded
 from pdeflow.fields.expression_text import expression_text, read_expression
 from pdeflow.fields.field import Field, product_points
 from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex
 from pdeflow.problems.symbolic import coordinate
 
+NUMBER = "number "
+"""Before the names of `HardConditions.numbers` among gradients; no parameter of a network is called so."""
+
 
 class HardConditions(Field):
-    """``lift + distance * network``, component by component.
+    """``lift + distance * network``, component by component, or where one has bounds a map of it within them.
 
     Parameters
     ----------
@@ -29,14 +34,21 @@ class HardConditions(Field):
         The field that is trained.
     lift, distance
         For each component an expression of the coordinates: one that meets the conditions, and one that
-        vanishes where they hold, to the order that they need.
+        vanishes where they hold, to the order that they need. Of a component with bounds they are of what
+        :mod:`~pdeflow.fields.bounds` maps.
     coordinates
         The symbols, in the order of the columns of points.
+    numbers
+        Where the expressions have other symbols in them, what gives their values by name, as they are when
+        the field is evaluated: numbers that are learned elsewhere, and are no parameters of the field.
+    bounds
+        For each component between which numbers it stays, infinite for none; no component has any if empty.
 
     Raises
     ------
     InvalidInput
-        If there are not as many expressions as components, or symbols as coordinates.
+        If there are not as many expressions or bounds as components, or symbols as coordinates, if there are
+        other symbols without numbers, or no number is between two bounds.
     """
 
     def __init__(
@@ -45,6 +57,9 @@ class HardConditions(Field):
         lift: Sequence[sympy.Expr],
         distance: Sequence[sympy.Expr],
         coordinates: Mapping[str, sympy.Symbol],
+        bounds: Sequence[tuple[float, float]] = (),
+        *,
+        numbers: Callable[[], Mapping[str, Tensor]] | None = None,
     ) -> None:
         super().__init__(
             network.settings,
@@ -53,41 +68,81 @@ class HardConditions(Field):
             periodic=network.periodic,
             components=network.out_channels,
         )
+        self.bounds = tuple(bounds) or ((-math.inf, math.inf),) * self.out_channels
         for name, given, count in (
             ("lift", lift, self.out_channels),
             ("distance", distance, self.out_channels),
+            ("bounds", self.bounds, self.out_channels),
             ("coordinates", coordinates, self.dim),
         ):
             if len(given) != count:
                 raise InvalidInput(f"HardConditions.{name}", f"{len(given)} of them", str(count))
+        for low, high in self.bounds:
+            if not low < high:
+                raise InvalidInput("HardConditions.bounds", (low, high), "a lower one and a higher upper one")
         self.network = network
         self.coordinates = dict(coordinates)
         self.lift, self.distance = tuple(lift), tuple(distance)
         axes = list(coordinates.values())
         self._unknowns = [sympy.Function(f"N{k}")(*axes) for k in range(self.out_channels)]
-        self._expressions = [a + b * u for a, b, u in zip(lift, distance, self._unknowns)]
+        self._expressions = [
+            bounded(a + b * u, *between)
+            for a, b, u, between in zip(lift, distance, self._unknowns, self.bounds)
+        ]
+        free: set[Any] = set().union(*(e.free_symbols for e in (*self.lift, *self.distance)))
+        self._symbols = {s.name: s for s in sorted(free - set(axes), key=str)}
+        if self._symbols and numbers is None:
+            expected = f"formulas of {', '.join(coordinates)}"
+            raise InvalidInput("HardConditions.lift", f"one of {', '.join(self._symbols)} too", expected)
+        self._numbers = numbers if self._symbols else None
         self._compiled: dict[tuple[MultiIndex, ...], CompiledStatement] = {}
 
     @property
     def linear_parameters(self) -> tuple[str, ...]:
-        """See :attr:`Field.linear_parameters`: the network's."""
-        return tuple(f"network.{name}" for name in self.network.linear_parameters)
+        """See :attr:`Field.linear_parameters`: the network's; none where a component has bounds."""
+        return () if self._is_bounded else tuple(f"network.{name}" for name in self.network.linear_parameters)
 
-    def formulas(self) -> dict[str, list[str]]:
-        """``coordinates``, ``lift`` and ``distance`` as text, for `from_formulas`.
+    def numbers(self) -> dict[str, Tensor]:
+        """Values of the symbols in lift and distance that are no coordinates, as they are now."""
+        if self._numbers is None:
+            return {}
+        values = self._numbers()
+        return {name: values[name] for name in self._symbols}
+
+    @property
+    def _is_bounded(self) -> bool:
+        return any(math.isfinite(bound) for between in self.bounds for bound in between)
+
+    def formulas(self) -> dict[str, list[Any]]:
+        """``coordinates``, ``lift`` and ``distance`` as text, for `from_formulas`; numbers as they are now.
+
+        And ``bounds``, where there are any; one that is infinite is None.
 
         Raises
         ------
         InvalidInput
             If one of them is made of more than elementary functions; see `expression_text`.
         """
+        known: dict[Any, Any] = {
+            self._symbols[name]: float(value.detach()) for name, value in self.numbers().items()
+        }
         parts = {"lift": self.lift, "distance": self.distance}
-        texts = {name: [expression_text(e, self.coordinates) for e in part] for name, part in parts.items()}
-        return {"coordinates": list(self.coordinates), **texts}
+        texts = {
+            name: [expression_text(sympy.sympify(e.subs(known)), self.coordinates) for e in part]
+            for name, part in parts.items()
+        }
+        bounds = [[bound if math.isfinite(bound) else None for bound in between] for between in self.bounds]
+        kept: dict[str, list[Any]] = {"bounds": bounds} if self._is_bounded else {}
+        return {"coordinates": list(self.coordinates), **texts, **kept}
 
     @classmethod
     def from_formulas(
-        cls, network: Field, coordinates: Sequence[str], lift: Sequence[str], distance: Sequence[str]
+        cls,
+        network: Field,
+        coordinates: Sequence[str],
+        lift: Sequence[str],
+        distance: Sequence[str],
+        bounds: Sequence[Sequence[float | None]] = (),
     ) -> HardConditions:
         """The field whose `formulas` these are; nothing in them is evaluated.
 
@@ -96,14 +151,14 @@ class HardConditions(Field):
         UnsafeFile
             If one is no formula of the coordinates.
         InvalidInput
-            If there are not as many as the network has unknowns or coordinates.
+            If there are not as many as the network has unknowns or coordinates, or bounds are no two numbers.
         """
         for name in coordinates:
             if not isinstance(name, str) or not name.isidentifier():
                 raise InvalidInput("HardConditions.coordinates", name, "the name of a coordinate")
         at = {name: coordinate(name) for name in coordinates}
         read_lift, read_distance = ([read_expression(text, at) for text in part] for part in (lift, distance))
-        return cls(network, read_lift, read_distance, at)
+        return cls(network, read_lift, read_distance, at, [_read_bounds(between) for between in bounds])
 
     def derivatives(self, points: Tensor, wanted: Sequence[MultiIndex]) -> dict[MultiIndex, Tensor]:
         """See :meth:`Field.derivatives`; the product rule is SymPy's."""
@@ -120,11 +175,15 @@ class HardConditions(Field):
     def pointwise_gradients(
         self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor]
     ) -> dict[str, Tensor]:
-        """See :meth:`Field.pointwise_gradients`: the network's, with cotangents by the product rule."""
+        """See :meth:`Field.pointwise_gradients`: the network's, with cotangents by the product rule.
+
+        By `numbers` too, (N,) each, under their names after `NUMBER`.
+        """
         with torch.no_grad():
             inner = self.network.derivatives(points, self._statement(tuple(cotangents)).wanted)
-        found = self.network.pointwise_gradients(points, self._inner_cotangents(points, cotangents, inner))
-        return {f"network.{name}": value for name, value in found.items()}
+        within, by_number = self._cotangents(points, cotangents, inner)
+        found = self.network.pointwise_gradients(points, within)
+        return {**{f"network.{name}": value for name, value in found.items()}, **by_number}
 
     def pointwise_gradients_on_product(
         self, axes: Sequence[Tensor], cotangents: Mapping[MultiIndex, Tensor]
@@ -132,29 +191,38 @@ class HardConditions(Field):
         """See :meth:`Field.pointwise_gradients_on_product`."""
         with torch.no_grad():
             inner = self.network.derivatives_on_product(axes, self._statement(tuple(cotangents)).wanted)
-        within = self._inner_cotangents(product_points(axes), cotangents, inner)
+        within, by_number = self._cotangents(product_points(axes), cotangents, inner)
         found = self.network.pointwise_gradients_on_product(axes, within)
-        return {f"network.{name}": value for name, value in found.items()}
+        return {**{f"network.{name}": value for name, value in found.items()}, **by_number}
 
     def _met(
         self, points: Tensor, wanted: Sequence[MultiIndex], inner: Mapping[MultiIndex, Tensor]
     ) -> dict[MultiIndex, Tensor]:
         """Derivatives at points, from those of the network there."""
         indices = tuple(dict.fromkeys(wanted))
-        values = self._statement(indices)(points, inner, {})
+        values = self._statement(indices)(points, inner, self.numbers())
         return dict(zip(indices, torch.split(values, self.out_channels, dim=1)))
 
-    def _inner_cotangents(
+    def _cotangents(
         self, points: Tensor, cotangents: Mapping[MultiIndex, Tensor], inner: Mapping[MultiIndex, Tensor]
-    ) -> dict[MultiIndex, Tensor]:
-        """Cotangents of the network's derivatives, from those of one's own."""
+    ) -> tuple[dict[MultiIndex, Tensor], dict[str, Tensor]]:
+        """Cotangents of the network's derivatives, from those of one's own; and gradients by the numbers."""
         with torch.enable_grad():
             leaves = {index: value.detach().requires_grad_() for index, value in inner.items()}
-            values = self._statement(tuple(cotangents))(points, leaves, {})
+            numbers = {
+                NUMBER + name: value.detach().expand(len(points)).requires_grad_()
+                for name, value in self.numbers().items()
+            }
+            known = {name.removeprefix(NUMBER): number for name, number in numbers.items()}
+            values = self._statement(tuple(cotangents))(points, leaves, known)
             slopes = torch.autograd.grad(
-                values, list(leaves.values()), torch.cat(list(cotangents.values()), dim=1)
+                values,
+                [*leaves.values(), *numbers.values()],
+                torch.cat(list(cotangents.values()), dim=1),
+                allow_unused=True,
+                materialize_grads=True,
             )
-        return dict(zip(leaves, slopes))
+        return dict(zip(leaves, slopes)), dict(zip(numbers, slopes[len(leaves) :]))
 
     def _statement(self, wanted: Sequence[MultiIndex]) -> CompiledStatement:
         indices = tuple(dict.fromkeys(wanted))
@@ -168,7 +236,16 @@ class HardConditions(Field):
         for index in indices:
             counts = [(axis, order) for axis, order in zip(axes, index) if order]
             expressions += [e.diff(*counts) if counts else e for e in self._expressions]
-        return CompiledStatement(expressions, self._unknowns, self.coordinates, {})
+        return CompiledStatement(expressions, self._unknowns, self.coordinates, self._symbols)
+
+
+def _read_bounds(between: Any) -> tuple[float, float]:
+    """Two bounds as `HardConditions.formulas` has them."""
+    numbers = isinstance(between, Sequence) and all(b is None or isinstance(b, (int, float)) for b in between)
+    if not numbers or len(between) != 2:
+        raise InvalidInput("HardConditions.bounds", between, "two numbers, or None for no bound")
+    low, high = between
+    return (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
 
 
 def box_distance(
@@ -204,7 +281,9 @@ def transfinite_lift(
 
     Axis by axis what is still missing on the sides is blended in, linearly where both sides of an axis are
     given (W. J. Gordon, "Blending-function methods of bivariate and multivariate interpolation", SIAM J.
-    Numer. Anal. 8, 1971). Where the values agree in edges and corners, all of them are taken.
+    Numer. Anal. 8, 1971). Where derivatives are given too it is Hermite's interpolation: what one end of an
+    axis adds vanishes at the other to the order that is given there. Where the values agree in edges and
+    corners, all of them are taken.
 
     Parameters
     ----------
@@ -218,12 +297,15 @@ def transfinite_lift(
         here = [(side, *values[side]) for side in (f"{axis}-", f"{axis}+") if side in values]
         correction: sympy.Expr = sympy.Integer(0)
         for side, place, given in here:
-            others = [other for name, other, _ in here if name != side]
+            blend: sympy.Expr = sympy.Integer(1)
+            for name, other, known in here:
+                if name != side:
+                    blend *= ((x - other) / (place - other)) ** len(known)
+            own: sympy.Expr = sympy.Integer(0)
             for order, value in enumerate(given):
-                missing = (
-                    value - result.diff(x, order).subs(x, place) if order else value - result.subs(x, place)
-                )
-                blend = (x - others[0]) / (place - others[0]) if others else sympy.Integer(1)
-                correction += blend * missing * (x - place) ** order / math.factorial(order)
+                so_far: sympy.Expr = result + own
+                missing = value - so_far.diff(x, order).subs(x, place)
+                own += blend * missing * (x - place) ** order / math.factorial(order)
+            correction += own
         result = sympy.expand(result + correction)
     return result

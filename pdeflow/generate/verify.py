@@ -143,7 +143,8 @@ def _sample_checks(
     solvable = system.solvable if system is not None else lambda residual: residual
     good = torch.as_tensor(status == int(Status.CONVERGED), device="cpu")
     finite = u.isfinite().flatten(1).all(dim=1)
-    bare = boundary_extension(problem, grid, u.device)
+    functions = problem.parameters_on_grid(grid, parameters, torch.float64, u.device)
+    bare = boundary_extension(problem, grid, functions, u.device)
     size = _norm(solvable(problem.residual_on_grid(bare, grid, parameters)))
     size = torch.where(size > 0, size, 1.0)
     found = _norm(solvable(problem.residual_on_grid(u, grid, parameters))) / size
@@ -153,7 +154,7 @@ def _sample_checks(
     given = torch.ones(grid.shape, dtype=torch.bool, device="cpu")
     given[interior(closed_grid(problem, grid))[1:]] = False
     missed = ((u - bare).abs() * given).flatten(1).amax(dim=1)
-    held = missed <= 2 * eps * bare.abs().max()
+    held = missed <= 2 * eps * bare.abs().flatten(1).amax(dim=1)
     if system is not None and system.shares is not None:
         mean = (u[system.interior] * system.shares).flatten(1).sum(dim=1) / system.shares.sum()
         held &= mean.abs() <= 2 * eps * u.abs().flatten(1).amax(dim=1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.operators.fourier import Positions, node_positions
+from pdeflow.operators.fourier import Positions, check_positions, node_positions
 from pdeflow.operators.operator import Operator
 
 
@@ -38,6 +38,7 @@ class BranchTrunkOperator(Operator):
         for name in ("width", "layers"):
             if settings[name] < 1:
                 raise InvalidInput(f"model.{name}", settings[name], "at least 1")
+        check_positions(settings["positions"])
         super().__init__(
             settings,
             dim=len(sensors),

@@ -9,7 +9,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,7 @@ class FourierOperator(Operator):
         super().__init__(
             settings, dim=dim, in_channels=settings["in_channels"], out_channels=settings["out_channels"]
         )
+        check_positions(settings["positions"], (*get_args(Positions), None))
         self.modes, self.padding = modes, padding
         self.positions: Positions | None = settings["positions"]
 
@@ -90,6 +91,14 @@ class FourierOperator(Operator):
 
     def _padded(self, points: int) -> int:
         return points + 2 * round(self.padding * points)
+
+
+def check_positions(positions: object, known: Sequence[Positions | None] = get_args(Positions)) -> None:
+    """Raise InvalidInput for what is not among those known: what is not bounded would pass for periodic."""
+    if positions not in known:
+        choices = [str(one) for one in known if one is not None]
+        expected = " or ".join([*choices, *["null"] * (None in known)])
+        raise InvalidInput("model.positions", positions, expected, choices=choices)
 
 
 def node_positions(x: Tensor, kind: Positions) -> list[Tensor]:

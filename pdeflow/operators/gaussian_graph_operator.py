@@ -12,7 +12,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.operators.composed_gaussian import ComposedGaussian
 from pdeflow.operators.gaussian_operator import Gaussian
-from pdeflow.operators.graph_operator import CONNECTIONS, GraphOperator, Query
+from pdeflow.operators.graph_operator import GraphOperator, Query
 from pdeflow.operators.neighbours import Edges, Neighbours
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ class GaussianGraphOperator(GraphOperator, ComposedGaussian):
 
     def _searched(self, graph: Data) -> Data:
         """The graph with the neighbours of its nodes."""
+        if self._fits(graph):
+            return graph
         known: Any = copy.copy(graph)
-        setattr(known, CONNECTIONS, self._edges(graph))
-        known.connected_for = self._kind
+        self._keep(known, self._edges(graph))
         return known

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from scipy.spatial import KDTree
     from torch_geometric.data import Data
 
-CONNECTIONS = "connections"
-
 Query = tuple[Tensor, Tensor, Mapping[str, Neighbours]]
 """Inputs at points (points, in_channels), or (points, 0) for an operator that does not read them there; the
 points (points, dim); and the edges to them."""
@@ -35,7 +33,8 @@ class GraphOperator(Operator):
     A graph is a torch-geometric ``Data``, or a ``Batch`` of them, with ``x`` (nodes, in_channels) and ``pos``
     (nodes, dim). Which nodes see each other follows from the positions (``connect``). It is searched on the
     host for every call, unless the graph has it already (``connected``), as the graphs of ``MeshData`` do,
-    which searches once a mesh.
+    which searches once a mesh. Where nodes have been moved since, or another operator was asked, it is
+    searched anew.
 
     A subclass writes ``connect``, ``reach`` and ``evaluate``, and sets ``query_radius``. Parameters are those
     of ``Operator``.
@@ -101,14 +100,25 @@ class GraphOperator(Operator):
         """
 
     def connected(self, graphs: Sequence[Data], found: Sequence[Mapping[str, Edges]]) -> Data:
-        """The batch of some graphs, with what ``connect`` found for each."""
+        """The batch of some graphs, with what ``connect`` found for each.
+
+        Raises
+        ------
+        InvalidInput
+            For a graph without nodes.
+        """
         from torch_geometric.data import Batch
 
+        _check_nodes([len(graph.pos) for graph in graphs if graph.pos is not None])
         batch: Any = Batch.from_data_list(list(graphs))
-        edges = {name: joined([each[name] for each in found]) for name in found[0]}
-        setattr(batch, CONNECTIONS, edges)
-        batch.connected_for = self._kind
+        self._keep(batch, {name: joined([each[name] for each in found]) for name in found[0]})
         return batch
+
+    def _keep(self, graph: Any, edges: Mapping[str, Neighbours]) -> None:
+        """Store neighbours in a graph, with whose they are and where its nodes were."""
+        graph.connections, graph.connected_for = edges, self._kind
+        # A copy, for nodes may be moved in place. It goes with the graph to another device.
+        graph.connected_at = graph.pos.detach().clone()
 
     @property
     def _kind(self) -> str:
@@ -168,7 +178,8 @@ class GraphOperator(Operator):
         Raises
         ------
         InvalidInput
-            As ``check`` and ``connect``.
+            As ``check`` and ``connect``; for positions that are not finite, and for a batch with a mesh that
+            has no nodes.
         """
         self.check(x)
         inputs, positions = _tensors(x)
@@ -201,8 +212,15 @@ class GraphOperator(Operator):
         ------
         InvalidInput
             As ``check`` and ``connect``; for a batch of several meshes, points or inputs of another shape,
-            and a point with no node in reach.
+            points that are not finite, and a point with no node in reach.
         """
+        self.check_query(graph, points, inputs)
+        x, positions = _tensors(graph)
+        queries = self._queries(x, positions, points, inputs)
+        return self.evaluate(x, positions, self._edges(graph), queries)
+
+    def check_query(self, graph: Data, points: Tensor, inputs: Tensor | None = None) -> None:
+        """Raise InvalidInput for a graph that cannot be read, or where a query has another shape."""
         self.check(graph)
         if getattr(graph, "num_graphs", 1) != 1:
             raise InvalidInput("graph", f"{graph.num_graphs} meshes", "one mesh", "Query them one by one.")
@@ -210,9 +228,6 @@ class GraphOperator(Operator):
             raise InvalidInput("points", tuple(points.shape), f"(points, {self.dim})")
         if inputs is not None and inputs.shape != (len(points), self.in_channels):
             raise InvalidInput("inputs", tuple(inputs.shape), f"({len(points)}, {self.in_channels})")
-        x, positions = _tensors(graph)
-        queries = self._queries(x, positions, points, inputs)
-        return self.evaluate(x, positions, self._edges(graph), queries)
 
     def answers(self, points: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """(points,) at which of these points a query of a mesh with these nodes is answered."""
@@ -225,11 +240,13 @@ class GraphOperator(Operator):
     ) -> Iterator[Query]:
         from scipy.spatial import KDTree
 
-        tree = KDTree(positions.cpu().numpy())
+        tree = KDTree(positions.detach().cpu().numpy())
         # At least one, which may be empty.
         for start in range(0, max(len(points), 1), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             places = points[part].detach().cpu().numpy()
+            if not np.isfinite(places).all():
+                raise InvalidInput("points", "values that are NaN or infinite", "finite numbers")
             found = self.reach(places, tree)
             edges = {name: joined([each]).to(positions.device) for name, each in found.items()}
             there = points[part].to(positions)
@@ -241,15 +258,26 @@ class GraphOperator(Operator):
                 given = inputs[part]
             yield given, there, edges
 
-    def _edges(self, graph: Data) -> Mapping[str, Neighbours]:
-        edges = getattr(graph, CONNECTIONS, None)
-        if edges is None or getattr(graph, "connected_for", None) != self._kind:
-            assert graph.pos is not None
-            start = graph.ptr.tolist() if hasattr(graph, "ptr") else [0, len(graph.pos)]
-            positions = graph.pos.cpu().numpy()
-            found = [self.connect(positions[a:b]) for a, b in pairwise(start)]
-            edges = {name: joined([each[name] for each in found]).to(graph.pos.device) for name in found[0]}
-        return edges
+    def _edges(self, graph: Any) -> Mapping[str, Neighbours]:
+        if self._fits(graph):
+            return graph.connections
+        start = graph.ptr.tolist() if hasattr(graph, "ptr") else [0, len(graph.pos)]
+        positions = graph.pos.detach().cpu().numpy()
+        if not np.isfinite(positions).all():
+            raise InvalidInput("input.pos", "values that are NaN or infinite", "finite numbers")
+        _check_nodes([b - a for a, b in pairwise(start)])
+        found = [self.connect(positions[a:b]) for a, b in pairwise(start)]
+        return {name: joined([each[name] for each in found]).to(graph.pos.device) for name in found[0]}
+
+    def _fits(self, graph: Any) -> bool:
+        """Whether a graph has neighbours that this operator found for its nodes where they are now."""
+        if getattr(graph, "connected_for", None) != self._kind:
+            return False
+        known, positions = graph.connected_at, graph.pos
+        if known.device != positions.device:
+            return False
+        # Without memory there is nothing to compare.
+        return known.is_meta or torch.equal(known, positions.to(known.dtype))
 
 
 def edge_features(
@@ -334,6 +362,13 @@ def check_kernel_width(kernel_width: int) -> None:
     """Raise InvalidInput where there is no room for a feature beside the constant."""
     if kernel_width < 2:
         raise InvalidInput("model.kernel_width", kernel_width, "at least 2")
+
+
+def _check_nodes(counts: Sequence[int]) -> None:
+    """Raise InvalidInput for a mesh without nodes among those of a batch."""
+    if 0 in counts:
+        where = f"none in mesh {list(counts).index(0)} of {len(counts)}"
+        raise InvalidInput("nodes", where, "at least one", "Take meshes without nodes out of the data.")
 
 
 def _tensors(graph: Data) -> tuple[Tensor, Tensor]:

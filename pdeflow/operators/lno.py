@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from pdeflow.errors import InvalidInput
-from pdeflow.operators.fourier import Positions, node_positions
+from pdeflow.operators.fourier import Positions, check_positions, node_positions
 from pdeflow.operators.mlp import mlp
 from pdeflow.operators.operator import Operator
 
@@ -73,6 +74,7 @@ class LNO(Operator):
         for name, size in sizes.items():
             if size < 1:
                 raise InvalidInput(f"model.{name}", size, "at least 1")
+        check_positions(positions, (*get_args(Positions), None))
         settings = {
             "dim": dim,
             **sizes,

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pdeflow.errors import InvalidInput
+
 LIMIT = 1e3
 """How many times as large as it began a state may become."""
 
@@ -75,7 +77,15 @@ def march_on_nodes(
     -------
     Tensor
         (nodes, steps, channels).
+
+    Raises
+    ------
+    InvalidInput
+        For meshes of different sizes, whose nodes would pass for one another's.
     """
+    if len(sizes := set(graph.ptr.diff().tolist() if hasattr(graph, "ptr") else [])) > 1:
+        hint = "March on them one by one."
+        raise InvalidInput("graph", f"meshes of {sorted(sizes)} nodes", "as many nodes in each", hint)
     at_nodes = on_graph(step, graph)
 
     def by_sample(u: Tensor) -> Tensor:

@@ -51,7 +51,9 @@ class MKGN(GraphOperator):
     and ``u = Q(v_0)``. Each ``K`` is a mean over the nodes within a radius of a kernel of its own times
     ``v`` (``KernelIntegral``), half as wide as that of the level above; all V-cycles share ``K`` and ``W``.
     Which nodes a level has depends on where they are, not on their numbers (``random_order``). As many are
-    taken of a mesh of any size: on a finer mesh the coarse levels have as many nodes, though not the same.
+    taken of a mesh of any size: on a finer mesh the coarse levels have as many nodes, though not the same,
+    and their means are no nearer to integrals. The answer tends to a function where ``coarse`` grows with the
+    mesh; no weight depends on it.
     At first each K is near a mean over the neighbours (``MEAN``): of kernels that are only drawn little comes
     through all levels, and learning takes longer.
 

@@ -3,6 +3,7 @@
 from pdeflow.problems.advected_step import AdvectedStep
 from pdeflow.problems.advection import Advection
 from pdeflow.problems.allen_cahn import AllenCahn
+from pdeflow.problems.along_characteristics import AlongCharacteristics
 from pdeflow.problems.ball import Ball
 from pdeflow.problems.burgers import Burgers
 from pdeflow.problems.burgers_fronts import BurgersFronts
@@ -25,6 +26,7 @@ from pdeflow.problems.calculus import (
     tanh,
 )
 from pdeflow.problems.cell_evolution import CellEvolution
+from pdeflow.problems.coefficient import Coefficient
 from pdeflow.problems.complex_helmholtz import ComplexHelmholtz
 from pdeflow.problems.conditions import Dirichlet, Neumann, Robin
 from pdeflow.problems.conservation_law import ConservationLaw
@@ -67,6 +69,7 @@ from pdeflow.problems.newton import NonlinearSolution, newton
 from pdeflow.problems.nonlinear_poisson import NonlinearPoisson
 from pdeflow.problems.observed import Observed
 from pdeflow.problems.observed_burgers import ObservedBurgers
+from pdeflow.problems.observed_darcy import ObservedDarcy
 from pdeflow.problems.p_laplace import PLaplace
 from pdeflow.problems.parabolic_equation import ParabolicEquation
 from pdeflow.problems.parameter import Parameter
@@ -96,6 +99,7 @@ __all__ = [
     "AdvectedStep",
     "Advection",
     "AllenCahn",
+    "AlongCharacteristics",
     "Ball",
     "Box",
     "Burgers",
@@ -103,6 +107,7 @@ __all__ = [
     "CellEvolution",
     "CellTrajectory",
     "Choice",
+    "Coefficient",
     "ComplexHelmholtz",
     "ConservationLaw",
     "Constant",
@@ -151,6 +156,7 @@ __all__ = [
     "NotLinear",
     "Observed",
     "ObservedBurgers",
+    "ObservedDarcy",
     "PLaplace",
     "ParabolicEquation",
     "Parameter",

@@ -10,8 +10,8 @@ from pdeflow.problems.distributions import Constant, Distribution
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.parameter import Parameter
-from pdeflow.problems.problem import require_nodes
 from pdeflow.problems.random_fields import GaussianField
+from pdeflow.problems.resolution import require_nodes
 
 
 class AllenCahn(Evolution):

@@ -11,8 +11,8 @@ from pdeflow.problems.distributions import Constant, Distribution
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.parameter import Parameter
-from pdeflow.problems.problem import require_nodes
 from pdeflow.problems.random_fields import GaussianField
+from pdeflow.problems.resolution import require_nodes
 
 FNO_STD = 0.5937
 """Standard deviation of N(0, 625 (-Laplace + 25)^-2) on [0, 1] without its mean."""

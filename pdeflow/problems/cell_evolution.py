@@ -13,7 +13,7 @@ from torch import Tensor
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.evolution import Evolution
-from pdeflow.problems.problem import require_nodes
+from pdeflow.problems.resolution import require_nodes
 
 FEWEST_CELLS = 8
 

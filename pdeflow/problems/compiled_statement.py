@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sympy
@@ -50,6 +51,8 @@ class CompiledStatement:
     ----------
     parts
         How many expressions there are.
+    reads
+        Names of the scalars that are in them.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class CompiledStatement:
                     index = tuple(int(counts.get(axis, 0)) for axis in axes)
                     symbol = atoms.setdefault((number, index), sympy.Dummy(str(atom)))
                     replaced[atom] = symbol
-        ready = [expression.xreplace(replaced) for expression in expanded]
+        ready: list[Any] = [expression.xreplace(replaced) for expression in expanded]
         used = set().union(*(expression.free_symbols for expression in ready))
         known = {*axes, *scalars.values(), *atoms.values()}
         for expression in ready:
@@ -86,11 +89,12 @@ class CompiledStatement:
                 hint = "What jumps has none: state each part by itself, and an Interface where they meet."
                 got = ", ".join(sorted(map(str, strange)))
                 raise InvalidInput("expression", got, expected, hint if jumps else "")
+        self.reads = tuple(name for name, symbol in scalars.items() if symbol in used)
         self.needs = tuple(key for key, symbol in atoms.items() if symbol in used)
         symbols = [atoms[key] for key in self.needs]
-        self._function = sympy.lambdify(
-            [*axes, *scalars.values(), *symbols], ready, modules=[_TABLE], cse=True
-        )
+        self._ready, self._symbols = ready, symbols
+        self._arguments = [*axes, *scalars.values(), *symbols]
+        self._function = self._compiled(ready)
 
     @property
     def wanted(self) -> tuple[MultiIndex, ...]:
@@ -101,13 +105,76 @@ class CompiledStatement:
         self, points: Tensor, derivatives: Mapping[MultiIndex, Tensor], scalars: Mapping[str, Any]
     ) -> Tensor:
         """Values (N, expressions) at points (N, d), from derivatives that are (N, unknowns) each."""
-        values = self._function(
+        return self._columns(self._function, points, derivatives, scalars)
+
+    def sizes(
+        self, points: Tensor, derivatives: Mapping[MultiIndex, Tensor], scalars: Mapping[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        """How large the terms of each expression are at points, (N, expressions) twice.
+
+        The sum of the absolute values of the terms with an unknown, products multiplied out; and the absolute
+        value of what has none, which is one term, as on the right-hand side of an equation. Arguments are as
+        of a call.
+        """
+        function, owners = self._terms
+        terms = self._columns(function, points, derivatives, scalars).abs()
+        own = terms.new_zeros(len(terms), self.parts).index_add(
+            1, owners.to(terms.device), terms[:, self.parts :]
+        )
+        return own, terms[:, : self.parts]
+
+    @functools.cached_property
+    def _terms(self) -> tuple[Callable[..., Any], Tensor]:
+        """What gives the part without unknowns of each expression, then all terms; whose these are."""
+        given, terms, owners = [], [], []
+        for number, expression in enumerate(self._ready):
+            rest, own = expression.as_independent(*self._symbols, as_Add=True)
+            for term in sympy.Add.make_args(sympy.expand_mul(own)):
+                if term.has(*self._symbols):
+                    terms.append(term)
+                    owners.append(number)
+                else:
+                    rest += term
+            given.append(rest)
+        return self._compiled([*given, *terms]), torch.tensor(owners, dtype=torch.int64, device="cpu")
+
+    def _compiled(self, expressions: Sequence[sympy.Expr]) -> Callable[..., Any]:
+        return sympy.lambdify(self._arguments, list(expressions), modules=[_TABLE], cse=True)
+
+    def _columns(
+        self,
+        function: Callable[..., Any],
+        points: Tensor,
+        derivatives: Mapping[MultiIndex, Tensor],
+        scalars: Mapping[str, Any],
+    ) -> Tensor:
+        values = function(
             *points.unbind(1),
             *(scalars[name] for name in self.scalars),
             *(derivatives[index][:, number] for number, index in self.needs),
         )
         columns = (torch.as_tensor(value, dtype=points.dtype, device=points.device) for value in values)
         return torch.stack([column.expand(points.shape[0]) for column in columns], dim=1)
+
+    def evaluate(
+        self,
+        at: Sequence[Any],
+        derivatives: Mapping[tuple[int, MultiIndex], Any],
+        scalars: Mapping[str, Any],
+    ) -> list[Any]:
+        """The expressions, of whatever the functions of :mod:`~pdeflow.problems.calculus` take.
+
+        Parameters
+        ----------
+        at
+            The coordinates, in their order.
+        derivatives
+            By number of the unknown and how often to differentiate: those of ``needs``.
+        scalars
+            By name.
+        """
+        known = (scalars[name] for name in self.scalars)
+        return self._function(*at, *known, *(derivatives[key] for key in self.needs))
 
 
 def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> CompiledStatement:
@@ -134,6 +201,6 @@ def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> Compile
             raise InvalidInput(key, f"an expression without {name}", f"one that depends on {name}")
     for number, part in enumerate(parts, 1):
         if not part.doit().has(*us):
-            expected = f"{len(us)} that depend on the unknowns {', '.join(problem.fields)}"
+            expected = f"{len(parts)} that depend on the unknowns {', '.join(problem.fields)}"
             raise InvalidInput(key, f"equation {number} without an unknown", expected)
     return statement

@@ -10,6 +10,9 @@ from typing import Any
 from pdeflow.errors import InvalidInput
 from pdeflow.problems.domain import Domain
 
+TIME = "t"
+"""The axis of time, where a domain has one."""
+
 
 class Condition:
     """What holds on some sides of a domain; of two conditions on one side, the later one holds.
@@ -45,16 +48,24 @@ class Condition:
     def sides(self, domain: Domain) -> tuple[str, ...]:
         """The sides it holds on.
 
+        ``"all"`` are those of space: what holds at the start is an `Initial` condition, and at the end
+        nothing does, unless a condition names it.
+
         Raises
         ------
         InvalidInput
-            If the domain has no such side.
+            If the domain has no such side, or time has an end and is all that has one.
         """
-        known = domain.sides
-        chosen = known if self.on == "all" else (self.on,) if isinstance(self.on, str) else tuple(self.on)
+        known, name = domain.sides, f"{type(self).__name__}.on"
+        chosen = (self.on,) if isinstance(self.on, str) else tuple(self.on)
+        if self.on == "all":
+            ends = (f"{TIME}-", f"{TIME}+") if TIME in domain.axes else ()
+            chosen = tuple(side for side in known if side not in ends)
+            if known and not chosen:
+                expected = f"a side by its name: {', '.join(known)}, for the domain has none in space"
+                raise InvalidInput(name, "all", expected, f"At the start write Initial(value), on {TIME}-.")
         for side in chosen:
             if side not in known:
-                name = f"{type(self).__name__}.on"
                 hint = "" if side[:-1] not in domain.axes else "That axis wraps around: it has no sides."
                 raise InvalidInput(name, side, "'all' or sides of the domain", hint, choices=known)
         return chosen
@@ -75,14 +86,15 @@ class Dirichlet(Condition):
     Parameters
     ----------
     value
-        A number, or a formula of ``at``: ``Dirichlet(lambda at: sin(at.x))``.
+        A number, or a formula of ``at`` and the parameters: ``Dirichlet(lambda at, p: p.a * sin(at.x))``.
     on
-        ``"all"``, or names of sides: ``"x-"`` is the lower end of x, ``"x+"`` the upper.
+        ``"all"``, or names of sides: ``"x-"`` is the lower end of x, ``"x+"`` the upper. All are those of
+        space, where time is an axis too.
     of
         Of several unknowns those whose value it is: ``Dirichlet(0.0, of=("u", "v"))``.
     """
 
-    value: float | complex | Callable[[Any], Any] = 0.0
+    value: float | complex | Callable[[Any, Any], Any] = 0.0
     on: str | tuple[str, ...] = "all"
     of: str | tuple[str, ...] = ()
 
@@ -93,17 +105,17 @@ class Dirichlet(Condition):
 
 @dataclass(frozen=True)
 class Robin(Condition):
-    r""":math:`\partial u / \partial n + c u = g` on sides of a steady problem, n pointing outwards.
+    r""":math:`\partial u / \partial n + c u = g` on sides, n pointing outwards.
 
-    The nodes of such a side are unknowns; the equation there is that of the half of a cell which lies inside,
-    with the derivative across the side taken from the condition. Where a side with a Dirichlet condition is
-    met, in an edge or a corner, that one holds. The impedance condition, through which waves
+    On grids the nodes of such a side are unknowns; the equation there is that of the half of a cell which
+    lies inside, with the derivative across the side taken from the condition. Where a side with a Dirichlet
+    condition is met, in an edge or a corner, that one holds. The impedance condition, through which waves
     :math:`u e^{-i \omega t}` leave, is ``Robin(lambda at, p: -i_times(p.k))``; see `ImpedanceHelmholtz`.
 
     Parameters
     ----------
     coefficient
-        Of c: a number, or a formula of ``at`` and the parameters, ``Robin(lambda at, p: p.a * at.x)``.
+        Of c: a number, or a formula as of `Dirichlet`, ``Robin(lambda at, p: p.a * at.x)``.
     value
         Of g, likewise.
     on, of

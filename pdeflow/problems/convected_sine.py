@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from pdeflow.problems.calculus import D, sin
+from pdeflow.problems.distributions import Constant
 from pdeflow.problems.domain import Box
 from pdeflow.problems.initial import Initial
+from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.problem import Problem
 
 
@@ -26,15 +28,16 @@ class ConvectedSine(Problem):
     """
 
     name = "convected_sine"
-    conditions = (Initial(lambda at: sin(at.x)),)
+    conditions = (Initial(lambda at, p: sin(at.x)),)
 
     def __init__(self, beta: float = 40.0, stop: float = 1.0) -> None:
-        self.domain, self.beta = Box(x=(0.0, 2 * math.pi), t=(0.0, stop), periodic=["x"]), beta
+        self.domain = Box(x=(0.0, 2 * math.pi), t=(0.0, stop), periodic=["x"])
+        self.beta = Parameter(Constant(beta))
 
     def exact(self, at: Any, p: Any) -> Any:
         """The wave, moved."""
-        return sin(at.x - self.beta * at.t)
+        return sin(at.x - p.beta * at.t)
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         """``u_t + beta u_x``."""
-        return D(u, "t") + self.beta * D(u, "x")
+        return D(u, "t") + p.beta * D(u, "x")

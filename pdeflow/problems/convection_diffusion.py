@@ -19,8 +19,9 @@ from pdeflow.problems.conditions import (
 from pdeflow.problems.distributions import Distribution, LogUniform, Uniform
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.parameter import Parameter
-from pdeflow.problems.problem import Problem, require_nodes
+from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import Field, GaussianField
+from pdeflow.problems.resolution import require_nodes
 
 LARGEST_PECLET = 2.0
 """Where |v| h / d is larger, the central differences of a boundary layer oscillate."""

@@ -39,7 +39,7 @@ class CosineAllenCahn(Problem):
     """
 
     name = "cosine_allen_cahn"
-    conditions = (Initial(lambda at: at.x**2 * cos(math.pi * at.x)),)
+    conditions = (Initial(lambda at, p: at.x**2 * cos(math.pi * at.x)),)
 
     def __init__(self, stop: float = 1.0) -> None:
         self.domain = Box(x=(-1.0, 1.0), t=(0.0, stop), periodic=["x"])

@@ -13,6 +13,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import StencilOperator, Tag
 from pdeflow.linalg.operator import magnitude
+from pdeflow.problems.calculus import Names
 from pdeflow.problems.closed_grid import cell_shares, closed_grid, interior, unknowns
 from pdeflow.problems.coloured_probing import largest, rough_function
 from pdeflow.problems.conditions import Dirichlet, by_side, check_conditions
@@ -110,8 +111,25 @@ class NotLinear(InvalidInput):
     """A residual that is not linear in the unknown, where a linear one is needed."""
 
 
-def boundary_extension(problem: Problem, grid: Grid, device: torch.device | None = None) -> Tensor:
-    """(1, *grid.shape) in float64 or complex128: the Dirichlet values on the boundary, 0 inside.
+def boundary_extension(
+    problem: Problem,
+    grid: Grid,
+    parameters: Mapping[str, GridFunction],
+    device: torch.device | None = None,
+) -> Tensor:
+    """(n or 1, *grid.shape) in float64 or complex128: the Dirichlet values on the boundary, 0 inside.
+
+    Parameters
+    ----------
+    problem
+        The statement.
+    grid
+        Of its domain.
+    parameters
+        What :meth:`Problem.parameters_on_grid` gives in float64. Where a value depends on one of them that
+        differs from sample to sample, there is a boundary for each.
+    device
+        Where the values are made.
 
     Raises
     ------
@@ -124,12 +142,15 @@ def boundary_extension(problem: Problem, grid: Grid, device: torch.device | None
         raise InvalidInput(key, str(interface), "conditions on sides: a grid does not know others", hint)
     dtype = torch.complex128 if problem.complex_valued else torch.float64
     extension = torch.zeros((1, *grid.shape), dtype=dtype, device=device)
+    grid, p = closed_grid(problem, grid), Names("parameter", parameters)
     check_conditions(problem.conditions, problem.domain, f"{type(problem).__name__}.conditions")
     kinds = by_side(problem.conditions, problem.domain)
     for condition in problem.conditions:
         if not isinstance(condition, Dirichlet):
             continue
-        values = evaluate(condition.value, grid, torch.float64, device)
+        values = evaluate(_with_parameters(condition.value, p), grid, torch.float64, device)
+        if len(values) > len(extension):
+            extension = extension.repeat(len(values), *(1,) * grid.dim)
         if values.is_complex() and not problem.complex_valued:
             raise _complex(problem)
         for side in condition.sides(problem.domain):
@@ -139,6 +160,11 @@ def boundary_extension(problem: Problem, grid: Grid, device: torch.device | None
             index[1 + grid.axes.index(side[:-1])] = 0 if side[-1] == "-" else -1
             extension[tuple(index)] = values[tuple(index)]
     return extension
+
+
+def _with_parameters(value: Any, p: Names) -> Any:
+    """A formula of ``at`` and parameters as one of ``at`` alone; a number as it is."""
+    return (lambda at: value(at, p)) if callable(value) else value
 
 
 def _complex(problem: Problem) -> InvalidInput:
@@ -301,7 +327,7 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
     if not meta:
         check_values(problem, functions)
     offsets, stencil = _stencil(problem, grid, functions, batch, device)
-    boundary = boundary_extension(problem, grid, device)
+    boundary = boundary_extension(problem, grid, functions, device)
     at_boundary = problem.evaluate_residual(node_function(boundary, grid), functions)
     if at_boundary.is_complex() and not problem.complex_valued:
         raise _complex(problem)
@@ -319,7 +345,7 @@ def discretise(problem: Problem, grid: Grid, parameters: Mapping[str, Any]) -> S
         one = {name: _first(value) for name, value in parameters.items()}
         first = problem.parameters_on_grid(grid, one, torch.float64, device)
         system = StencilOperator(operator.offsets, operator.coefficients[:1], grid.periodic)
-        _check_stencil(problem, system, first, boundary, at_boundary[:1], grid)
+        _check_stencil(problem, system, first, boundary[:1], at_boundary[:1], grid)
     floating = Tag.CONSTANT_NULL_SPACE in operator.tags
     shares = cell_shares(grid, dtype.to_real(), device) if floating else None
     return System(operator.to(dtype), rhs.to(dtype), boundary.to(dtype), interior(grid), shares)

@@ -16,13 +16,13 @@ class Displacement(Condition):
     Parameters
     ----------
     x, y
-        A number, or a formula of ``at``: ``Displacement(y=lambda at: at.x**2)``.
+        A number, or a formula of ``at`` and the parameters: ``Displacement(y=lambda at, p: at.x**2)``.
     on
         ``"outer"``, the whole outer boundary, ``"holes"``, or both by default.
     """
 
-    x: float | Callable[[Any], Any] = 0.0
-    y: float | Callable[[Any], Any] = 0.0
+    x: float | Callable[[Any, Any], Any] = 0.0
+    y: float | Callable[[Any, Any], Any] = 0.0
     on: str | tuple[str, ...] = "all"
 
 

@@ -101,6 +101,7 @@ def _given(problem: Problem, points: np.ndarray) -> np.ndarray:
 
     domain, conditions = problem.domain, by_side(problem.conditions, problem.domain)
     result, nearest = np.zeros(len(points)), np.full(len(points), np.inf)
+    p = Names("parameter", {})
     for side in domain.sides:
         condition = conditions.get(side)
         if not isinstance(condition, Dirichlet):
@@ -108,7 +109,7 @@ def _given(problem: Problem, points: np.ndarray) -> np.ndarray:
         places, _ = domain.on_side(side, 4096, lambda n, d: (np.arange(n)[:, None] + 0.5) / n)
         away, _ = KDTree(places).query(points)
         at = Names("coordinate", dict(zip(domain.axes, points.T)))
-        value = condition.value(at) if callable(condition.value) else condition.value
+        value = condition.value(at, p) if callable(condition.value) else condition.value
         here = away < nearest
         result[here] = np.broadcast_to(value, len(points))[here]
         nearest = np.minimum(nearest, away)

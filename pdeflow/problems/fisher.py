@@ -11,7 +11,7 @@ from pdeflow.problems.distributions import Constant, Distribution
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.parameter import Parameter
-from pdeflow.problems.problem import require_nodes
+from pdeflow.problems.resolution import require_nodes
 from pdeflow.problems.sine_waves import SineWaves
 
 WIDEST_SPACING = 4.0

@@ -34,10 +34,9 @@ class FlowMixing(Problem):
 
     def __init__(self, stop: float = 4.0) -> None:
         self.domain = Box(x=(-4.0, 4.0), y=(-4.0, 4.0), t=(0.0, stop))
-        around = tuple(side for side in self.domain.sides if side[0] != "t")
         self.conditions = (
-            Dirichlet(lambda at: self.exact(at, None), on=around),
-            Initial(lambda at: -tanh(at.y / 2)),
+            Dirichlet(self.exact),
+            Initial(lambda at, p: -tanh(at.y / 2)),
         )
 
     def turning(self, at: Any) -> Any:

@@ -12,7 +12,7 @@ from pdeflow.problems.domain import Box
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.gaussian_bumps import GaussianBumps
 from pdeflow.problems.parameter import Parameter
-from pdeflow.problems.problem import require_nodes
+from pdeflow.problems.resolution import require_nodes
 
 WIDEST_SPACING = 1.5
 """Of the nodes, in decay lengths l = sqrt(Dv / (F + k)) of v. A spot is like sech^2(x / 2 l), whose Fourier

@@ -28,7 +28,7 @@ class HeatedRod(Problem):
     """
 
     name = "heated_rod"
-    conditions = (Dirichlet(0.0, on=("x-", "x+")), Initial(lambda at: sin(math.pi * at.x)))
+    conditions = (Dirichlet(0.0, on=("x-", "x+")), Initial(lambda at, p: sin(math.pi * at.x)))
 
     def __init__(self, diffusivity: float = 0.4, stop: float = 1.0) -> None:
         self.domain = Box(x=(0.0, 1.0), t=(0.0, stop))

@@ -12,8 +12,9 @@ from pdeflow.problems.conditions import Condition, Dirichlet, conditions_on
 from pdeflow.problems.distributions import Distribution, Uniform
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.parameter import Parameter
-from pdeflow.problems.problem import Problem, require_nodes
+from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import GaussianField
+from pdeflow.problems.resolution import require_nodes
 
 POINTS_PER_WAVELENGTH = 10
 """Fewer nodes a wavelength than that leave a second-order stencil with a phase error of several percent."""

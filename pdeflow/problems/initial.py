@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pdeflow.errors import InvalidInput
-from pdeflow.problems.conditions import Condition
-
-TIME = "t"
+from pdeflow.problems.conditions import TIME, Condition
 
 
 @dataclass(frozen=True)
@@ -19,23 +17,23 @@ class Initial(Condition):
     Parameters
     ----------
     value
-        A number, or a formula of ``at``.
+        A number, or a formula of ``at`` and the parameters, as of `Dirichlet`.
     order
         0, or 1 for the derivative.
     of
         As of `Dirichlet`.
     """
 
-    value: float | Callable[[Any], Any] = 0.0
+    value: float | Callable[[Any, Any], Any] = 0.0
     order: int = 0
-    on: str | tuple[str, ...] = "t-"
+    on: str | tuple[str, ...] = f"{TIME}-"
     of: str | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.order not in (0, 1):
             raise InvalidInput("Initial.order", self.order, "0 or 1")
-        if self.on != "t-":
-            raise InvalidInput("Initial.on", self.on, "'t-'")
+        if self.on != f"{TIME}-":
+            raise InvalidInput("Initial.on", self.on, f"'{TIME}-'")
 
     def __str__(self) -> str:
         value = "a given function" if callable(self.value) else f"{self.value}"

@@ -27,11 +27,10 @@ class KleinGordon(Problem):
 
     def __init__(self, stop: float = 10.0) -> None:
         self.domain = Box(x=(-1.0, 1.0), y=(-1.0, 1.0), t=(0.0, stop))
-        around = tuple(side for side in self.domain.sides if side[0] != "t")
         self.conditions = (
-            Dirichlet(lambda at: self.exact(at, None), on=around),
-            Initial(lambda at: at.x + at.y),
-            Initial(lambda at: 2 * at.x * at.y, order=1),
+            Dirichlet(self.exact),
+            Initial(lambda at, p: at.x + at.y),
+            Initial(lambda at, p: 2 * at.x * at.y, order=1),
         )
 
     def exact(self, at: Any, p: Any) -> Any:

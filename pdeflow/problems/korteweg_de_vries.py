@@ -11,8 +11,8 @@ from pdeflow.problems.distributions import Distribution
 from pdeflow.problems.domain import Box
 from pdeflow.problems.evolution import Evolution
 from pdeflow.problems.parameter import Parameter
-from pdeflow.problems.problem import require_nodes
 from pdeflow.problems.random_fields import GaussianField
+from pdeflow.problems.resolution import require_nodes
 
 WIDEST_SPACING = 0.75
 """Of the nodes, in lengths 1 / sqrt(M) for fields of height M."""

@@ -55,9 +55,9 @@ class KovasznayFlow(Problem):
         # Re / 2 - sqrt(Re^2 / 4 + 4 pi^2), without the cancellation of a large Re.
         self.decay = -4 * math.pi**2 / (reynolds / 2 + math.hypot(reynolds / 2, 2 * math.pi))
         self.conditions = (
-            Dirichlet(lambda at: self.exact(at, None)[0], of="u"),
-            Dirichlet(lambda at: self.exact(at, None)[1], of="v"),
-            Dirichlet(lambda at: self.exact(at, None)[2], on="x+", of="p"),
+            Dirichlet(lambda at, p: self.exact(at, p)[0], of="u"),
+            Dirichlet(lambda at, p: self.exact(at, p)[1], of="v"),
+            Dirichlet(lambda at, p: self.exact(at, p)[2], on="x+", of="p"),
         )
 
     def exact(self, at: Any, p: Any) -> Any:

@@ -40,8 +40,8 @@ class LayeredConduction(Problem):
         self.domain, self.below, self.above = unit_box(2), below, above
         self.conditions = (
             Dirichlet(0.0, on=("y-", "y+")),
-            Dirichlet(lambda at: -0.5 / below * sin(math.pi * at.y), on="x-"),
-            Dirichlet(lambda at: 0.5 / above * sin(math.pi * at.y), on="x+"),
+            Dirichlet(lambda at, p: -0.5 / below * sin(math.pi * at.y), on="x-"),
+            Dirichlet(lambda at, p: 0.5 / above * sin(math.pi * at.y), on="x+"),
             Interface("x", 0.5, below=below, above=above),
         )
 

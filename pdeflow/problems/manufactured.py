@@ -110,7 +110,7 @@ def manufacture(
 
     stated = copy.copy(problem)
     natural = {s: c for s, c in by_side(problem.conditions, problem.domain).items() if isinstance(c, Robin)}
-    stated.conditions = (Dirichlet(exact),) if problem.domain.sides else ()
+    stated.conditions = (Dirichlet(_of_parameters(exact)),) if problem.domain.sides else ()
     here, p = Names("coordinate", at), Names("parameter", values)
     for side, condition in natural.items():
         slope = sympy.diff(exact(here), at[side[:-1]]) * (1 if side[-1] == "+" else -1)

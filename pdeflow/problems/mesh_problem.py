@@ -42,8 +42,9 @@ from pdeflow.problems.polygon_conditions import (
     require_finite,
 )
 from pdeflow.problems.polygon_mesh import triangulate
-from pdeflow.problems.problem import Problem, require_nodes
+from pdeflow.problems.problem import Problem
 from pdeflow.problems.random_fields import Field
+from pdeflow.problems.resolution import require_nodes
 from pdeflow.problems.unknowns import components
 from pdeflow.triangle_mesh import TriangleMesh
 
@@ -218,13 +219,13 @@ class MeshProblem(Problem):
         """
         points = torch.from_numpy(mesh.positions)
         at = Names("coordinate", point_function.coordinate_functions(points, ("x", "y")))
-        p = {}
+        known = {}
         for name, given in parameters.items():
             value = given(at) if callable(given) else given
             nodal = isinstance(value, Tensor) and value.ndim > 0
-            p[name] = PointFunction(torch.as_tensor(value), points, ("x", "y"), False) if nodal else value
-        name, places = f"{type(self).__name__}.boundary_value", (len(points),)
-        given = components(self.fields, self.boundary_value(at, Names("parameter", p)), name)
+            known[name] = PointFunction(torch.as_tensor(value), points, ("x", "y"), False) if nodal else value
+        p, name, places = Names("parameter", known), f"{type(self).__name__}.boundary_value", (len(points),)
+        given = components(self.fields, self.boundary_value(at, p), name)
         columns = torch.stack([evaluated(value, places, name) for value in given], dim=1)
         values = torch.zeros_like(columns)
         own = torch.from_numpy(mesh.on(default_parts(self.held, self.conditions)))
@@ -233,7 +234,7 @@ class MeshProblem(Problem):
         for condition, parts in placed(self.conditions):
             here = torch.from_numpy(mesh.on(parts))
             for k, (key, value) in enumerate(_given(condition).items()):
-                value = evaluated(value(at) if callable(value) else value, places, key)
+                value = evaluated(value(at, p) if callable(value) else value, places, key)
                 require_finite(value[here], key, parameters)
                 values[here, k] = value[here]
         return values
@@ -284,7 +285,7 @@ class MeshProblem(Problem):
 
 
 def _given(condition: Condition) -> dict[str, Any]:
-    """What a condition gives each unknown, a number or a formula of ``at``, by its key; maybe nothing."""
+    """What a condition gives each unknown, a number or a formula, by its key; maybe nothing."""
     if isinstance(condition, Dirichlet):
         return {"Dirichlet.value": condition.value}
     if isinstance(condition, Displacement):

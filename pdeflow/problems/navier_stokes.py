@@ -10,9 +10,10 @@ from pdeflow.problems.calculus import D, inverse_laplacian
 from pdeflow.problems.distributions import Constant, Distribution
 from pdeflow.problems.domain import unit_box
 from pdeflow.problems.evolution import Evolution
+from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.plane_wave import PlaneWave
-from pdeflow.problems.problem import Parameter, require_nodes
 from pdeflow.problems.random_fields import GaussianField
+from pdeflow.problems.resolution import require_nodes
 
 FNO_STD = 0.26196
 """Standard deviation of the field that the FNO paper's released code draws; see `NavierStokes`."""

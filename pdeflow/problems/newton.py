@@ -140,7 +140,7 @@ def newton(
     batch = batch_size(functions)
     if guess is not None and (tuple(guess.shape[1:]) != grid.shape or len(guess) not in (1, batch)):
         raise InvalidInput("shape of guess", tuple(guess.shape), f"({batch} or 1, *{grid.shape})")
-    boundary = boundary_extension(problem, grid, device)
+    boundary = boundary_extension(problem, grid, functions, device)
     u = boundary.expand(batch, *grid.shape).clone()
     if guess is not None:
         inside = interior(grid)

@@ -60,7 +60,8 @@ class ObservedBurgers(Problem):
         rng = np.random.default_rng(seed)
         points = self.domain.inside(measurements, lambda n, dim: rng.random((n, dim)))
         at = Names("coordinate", dict(zip(self.domain.axes, torch.from_numpy(points).unbind(1))))
-        values = true.exact(at, None).numpy() + noise * rng.standard_normal(measurements)
+        p = Names("parameter", true.complete_parameters({}))
+        values = true.exact(at, p).numpy() + noise * rng.standard_normal(measurements)
         self.conditions = (*true.conditions, Observed(points, values))
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.problems.calculus import Names
-from pdeflow.problems.conditions import Condition, Robin
+from pdeflow.problems.conditions import Condition
 from pdeflow.problems.domain import Box
 from pdeflow.problems.mesh_problem import MeshProblem
 from pdeflow.problems.observed import Observed
@@ -38,9 +38,10 @@ class ParametricFamily(Problem):
     Raises
     ------
     InvalidInput
-        If the statement is on no box, is itself a family, has complex values, or values at points
-        (`Observed`), which belong to one member. If there is no such parameter, its name is that of a
-        coordinate or an unknown, or its range is empty, not finite, or holds numbers that it must not be.
+        If the statement is on no box, is itself a family, has complex values, coefficients that are to be
+        found, or values at points (`Observed`), which belong to one member. If there is no such parameter,
+        its name is that of a coordinate or an unknown, or its range is empty, not finite, or holds numbers
+        that it must not be.
     """
 
     def __init__(self, statement: Problem, ranges: Mapping[str, tuple[float, float]]) -> None:
@@ -113,10 +114,10 @@ class ParametricFamily(Problem):
         def everywhere(formula: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
             return lambda at, p: formula(at, self._parameters_at(at, p))
 
-        if not isinstance(condition, Robin):
-            return condition
-        formulas = {key: getattr(condition, key) for key in ("coefficient", "value")}
-        return replace(condition, **{key: everywhere(f) for key, f in formulas.items() if callable(f)})
+        parts = {key: getattr(condition, key, None) for key in ("coefficient", "value")}
+        formulas = {key: everywhere(part) for key, part in parts.items() if callable(part)}
+        stated: Any = condition
+        return replace(stated, **formulas) if formulas else condition
 
 
 class FamilyBox(Box):
@@ -159,6 +160,9 @@ def _check_statement(statement: Problem) -> None:
         raise InvalidInput(key, f"{name} on {statement.domain}", "an equation on a Box", hint)
     if statement.complex_valued:
         raise InvalidInput(key, name, "an equation for a real unknown")
+    if statement.coefficients:
+        names = ", ".join(coefficient.name for coefficient in statement.coefficients)
+        raise InvalidInput(key, f"{name}, where {names} is to be found", "an equation of known coefficients")
     if any(isinstance(condition, Observed) for condition in statement.conditions):
         expected = "conditions that hold for all values of the parameters"
         raise InvalidInput(key, f"{name}, with Observed values", expected)

@@ -131,7 +131,7 @@ def residual_at_points(
             raise InvalidInput("shape of u(points)", tuple(value.shape), expected)
         functions = [PointFunction(part, points, axes) for part in parted(problem.fields, value)]
         residual = problem.residual(named(problem.fields, functions), at, Names("parameter", values))
-        parts = components(problem.fields, residual, f"{type(problem).__name__}.residual")
+        parts = components(problem.solved, residual, f"{type(problem).__name__}.residual")
     for part in parts:
         if not isinstance(part, PointFunction):
             method = f"{type(problem).__name__}.residual"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +15,7 @@ from pdeflow.grid import Grid
 from pdeflow.problems import grid_function, point_function
 from pdeflow.problems.calculus import Names
 from pdeflow.problems.closed_grid import closed_grid
+from pdeflow.problems.coefficient import Coefficient
 from pdeflow.problems.conditions import Condition
 from pdeflow.problems.domain import Box, Domain
 from pdeflow.problems.grid_function import GridFunction, constant_function, node_function, residual_values
@@ -32,18 +32,6 @@ Formula = Callable[[Any], Any]
 """A function of ``at``, written with the functions of :mod:`pdeflow.problems.calculus`."""
 
 
-def require_nodes(grid: Grid, needed: float, reason: str, hint: str) -> None:
-    """Raise InvalidInput unless there are so many nodes, less round-off, along each axis.
-
-    See `Problem.check_resolution`.
-    """
-    needed -= 1e-9
-    if min(grid.points) < needed:
-        told = math.ceil(needed) if needed < 1e9 else f"{needed:.2g}"
-        expected = f"at least {told} nodes along each axis, {reason}"
-        raise InvalidInput("resolution", min(grid.points), expected, hint)
-
-
 class Problem(abc.ABC):
     """An equation stated once: derive from it, give ``domain``, ``conditions``, parameters and ``residual``.
 
@@ -54,10 +42,13 @@ class Problem(abc.ABC):
     ``fields``
         The name of the unknown, ``("u",)`` by default. There may be several, which hold at points, and on
         grids if it is an :class:`Evolution`.
+    ``coefficients``
+        Those of several unknowns that have no equation: functions to be found, a :class:`Coefficient` each.
     ``complex_valued``
         Whether the unknown is a complex function; False by default.
     ``conditions``
-        Boundary conditions; every side needs one. Of several unknowns each says which of them it is ``of``.
+        Boundary conditions; every side needs one, but where something flows out that does not diffuse. In
+        time `Initial` ones too. Of several unknowns each says which of them it is ``of``.
     ``name``
         By default the class's name in lower case.
     any :class:`Parameter`
@@ -66,6 +57,7 @@ class Problem(abc.ABC):
 
     domain: Domain
     fields: tuple[str, ...] = ("u",)
+    coefficients: tuple[Coefficient, ...] = ()
     complex_valued: ClassVar[bool] = False
     conditions: tuple[Condition, ...] = ()
     name: str
@@ -86,7 +78,8 @@ class Problem(abc.ABC):
 
         Written with :func:`~pdeflow.problems.calculus.D`, arithmetic, and the functions of
         :mod:`pdeflow.problems.calculus`; ``at.x`` is a coordinate, ``p.a`` a parameter. Of several unknowns
-        it reads them by name, ``w.u`` and ``w.v``, and gives a tuple of as many expressions.
+        it reads them by name, ``w.u`` and ``w.v``, and gives a tuple of as many expressions, one for each of
+        :attr:`solved`.
         """
 
     def exact(self, at: Any, p: Any) -> Any:
@@ -111,6 +104,11 @@ class Problem(abc.ABC):
         for namespace in (*(vars(cls) for cls in reversed(type(self).__mro__)), vars(self)):
             found |= {name: value for name, value in namespace.items() if isinstance(value, Parameter)}
         return found
+
+    @property
+    def solved(self) -> tuple[str, ...]:
+        """The unknowns that have an equation each: all but the ``coefficients``."""
+        return tuple(self.fields)[: len(self.fields) - len(self.coefficients)]
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -407,6 +405,7 @@ class Problem(abc.ABC):
             "name": self.name,
             "equation": self.latex(),
             "domain": str(self.domain),
-            "parameters": {name: str(value) for name, value in self.parameters.items()},
+            "parameters": {name: str(value) for name, value in self.parameters.items()}
+            | {coefficient.name: str(coefficient) for coefficient in self.coefficients},
             "conditions": symbolic.conditions(self) + [f"periodic along {axis}" for axis in wraps],
         }

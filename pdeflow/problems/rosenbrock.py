@@ -118,13 +118,14 @@ class SemiDiscrete:
         self.grid = closed_grid(steady, grid)
         self.inside = interior(self.grid)
         self.shares = cell_shares(self.grid, torch.float64, device)
-        self.boundary = boundary_extension(steady, self.grid, device)
+        functions = steady.parameters_on_grid(grid, parameters, torch.float64, device)
+        boundary = boundary_extension(steady, self.grid, functions, device)
+        self.boundary = boundary.expand(n, *self.grid.shape)
         self.operator: StencilOperator | None = None
         self.n = n
         try:
             system = discretise(steady, grid, parameters)
         except NotLinear:
-            functions = steady.parameters_on_grid(grid, parameters, torch.float64, device)
             check_values(steady, functions)
             self.equation = Equation(steady, self.grid, functions)
         else:
@@ -135,7 +136,7 @@ class SemiDiscrete:
     def rows(self, rows: Tensor) -> SemiDiscrete:
         """That of the samples with these numbers."""
         part = copy.copy(self)
-        part.n = len(rows)
+        part.n, part.boundary = len(rows), self.boundary[rows]
         if self.operator is None:
             part.equation = self.equation.rows(rows)
         else:
@@ -143,8 +144,8 @@ class SemiDiscrete:
         return part
 
     def embed(self, x: Tensor) -> Tensor:
-        """(n, *grid.shape), with the boundary values, of x."""
-        u = self.boundary.expand(len(x), *self.grid.shape).clone()
+        """(m, *grid.shape), with the boundary values, of x (m, *unknowns): as many of each sample in turn."""
+        u = self.boundary.repeat_interleave(len(x) // self.n, dim=0)
         u[self.inside] = x
         return u
 

@@ -10,8 +10,10 @@ from scipy.special import roots_hermite
 
 from pdeflow.problems.calculus import D, sin
 from pdeflow.problems.conditions import Dirichlet
+from pdeflow.problems.distributions import Constant
 from pdeflow.problems.domain import Box
 from pdeflow.problems.initial import Initial
+from pdeflow.problems.parameter import Parameter
 from pdeflow.problems.problem import Problem
 
 NODES = 256
@@ -33,29 +35,32 @@ class SineBurgers(Problem):
     Parameters
     ----------
     viscosity
-        Nu, a number.
+        Nu, positive.
     stop
         T.
     """
 
     name = "sine_burgers"
-    conditions = (Dirichlet(0.0, on=("x-", "x+")), Initial(lambda at: -sin(math.pi * at.x)))
+    conditions = (Dirichlet(0.0, on=("x-", "x+")), Initial(lambda at, p: -sin(math.pi * at.x)))
 
     def __init__(self, viscosity: float = 0.01 / math.pi, stop: float = 1.0) -> None:
-        self.domain, self.nu = Box(x=(-1.0, 1.0), t=(0.0, stop)), viscosity
+        self.domain = Box(x=(-1.0, 1.0), t=(0.0, stop))
+        self.nu = Parameter(Constant(viscosity), positive=True, argument="viscosity")
 
     def exact(self, at: Any, p: Any) -> Any:
         """The quadrature, of tensors."""
         x, t = torch.broadcast_tensors(torch.as_tensor(at.x), torch.as_tensor(at.t))
+        nu = torch.as_tensor(p.nu, dtype=x.dtype, device=x.device)
+        x, t, nu = (part[..., None] for part in torch.broadcast_tensors(x, t, nu))
         nodes, weights = (
             torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in roots_hermite(NODES)
         )
-        y = math.pi * (x[..., None] - 2 * nodes * (self.nu * t[..., None]).sqrt())
-        exponent = -torch.cos(y) / (2 * math.pi * self.nu)
+        y = math.pi * (x - 2 * nodes * (nu * t).sqrt())
+        exponent = -torch.cos(y) / (2 * math.pi * nu)
         # The largest is taken out, as e^(1 / (2 pi nu)) soon overflows.
         share = torch.softmax(exponent + weights.clamp_min(1e-300).log(), dim=-1)
         return -(torch.sin(y) * share).sum(-1)
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         """``u_t + u u_x - nu u_xx``."""
-        return D(u, "t") + u * D(u, "x") - self.nu * D(u, "x", 2)
+        return D(u, "t") + u * D(u, "x") - p.nu * D(u, "x", 2)

@@ -66,14 +66,19 @@ def coordinates(problem: Problem) -> dict[str, sympy.Symbol]:
     return {axis: coordinate(axis) for axis in problem.coordinates}
 
 
+def parameter(name: str) -> sympy.Symbol:
+    """The symbol of a parameter that is a number."""
+    return sympy.Symbol(name, real=True)
+
+
 def parameter_symbols(problem: Problem, frozen: bool = False) -> dict[str, sympy.Expr]:
     """A symbol for each scalar parameter, a function of position for each field (a symbol if frozen)."""
     here = [coordinate(axis) for axis in problem.domain.axes]
     return {
         name: sympy.Function(name, real=True)(*here)
-        if parameter.distribution.is_field and not frozen
-        else sympy.Symbol(name, real=True)
-        for name, parameter in problem.parameters.items()
+        if stated.distribution.is_field and not frozen
+        else parameter(name)
+        for name, stated in problem.parameters.items()
     }
 
 
@@ -85,11 +90,11 @@ def unknowns(problem: Problem) -> list[sympy.Expr]:
 def residuals(
     problem: Problem, us: Sequence[sympy.Expr], at: dict[str, Any], parameters: dict[str, Any]
 ) -> list[sympy.Expr]:
-    """The components of the residual, one an unknown, of an expression for each unknown."""
+    """The components of the residual, one an unknown that has an equation, of an expression for each."""
     value = problem.residual(
         named(problem.fields, us), Names("coordinate", at), Names("parameter", parameters)
     )
-    parts = components(problem.fields, value, f"{type(problem).__name__}.residual")
+    parts = components(problem.solved, value, f"{type(problem).__name__}.residual")
     return [sympy.sympify(part) for part in parts]
 
 
@@ -106,18 +111,18 @@ def condition_parts(problem: Problem, condition: Condition) -> tuple[sympy.Expr,
     have numbers alone.
     """
     at, p = Names("coordinate", coordinates(problem)), Names("parameter", parameter_symbols(problem))
+    stated: tuple[Any, ...]
     if isinstance(condition, Robin):
-        parts = [f(at, p) if callable(f) else f for f in (condition.value, condition.coefficient)]
+        stated = condition.value, condition.coefficient
     elif isinstance(condition, Initial):
-        parts = [condition.value(at) if callable(condition.value) else condition.value, condition.order]
+        stated = condition.value, condition.order
     elif isinstance(condition, Traction):
-        stated = (condition.x, condition.y, condition.pressure)
-        parts = [f(at, p) if callable(f) else f for f in stated]
+        stated = condition.x, condition.y, condition.pressure
     else:
         assert isinstance(condition, (Dirichlet, Displacement))
-        given = (condition.value,) if isinstance(condition, Dirichlet) else (condition.x, condition.y)
-        parts = [f(at) if callable(f) else f for f in given]
-    return tuple(sympy.sympify(part) for part in parts)
+        stated = (condition.value,) if isinstance(condition, Dirichlet) else (condition.x, condition.y)
+    parts: list[Any] = [sympy.sympify(part(at, p) if callable(part) else part) for part in stated]
+    return tuple(parts)
 
 
 def conditions(problem: Problem) -> list[str]:
@@ -243,4 +248,4 @@ def symbol(problem: Problem) -> sympy.Expr | sympy.Matrix:
     # simplify() would import all of sympy.physics.units, for half a second.
     entries = [[sympy.cancel(sympy.expand(value / wave).subs(thawed)) for value in row] for row in rows]
     entries = [[sympy.factor_terms(entry) for entry in row] for row in entries]
-    return entries[0][0] if len(entries) == 1 else sympy.Matrix(entries)
+    return entries[0][0] if len(problem.fields) == 1 else sympy.Matrix(entries)

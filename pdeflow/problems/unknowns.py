@@ -34,13 +34,15 @@ def components(fields: Sequence[str], value: Any, method: str) -> tuple[Any, ...
     Raises
     ------
     InvalidInput
-        If there are several unknowns, and it is no tuple of as many entries.
+        If it is a tuple of fewer or more entries, or there are several unknowns, and it is none.
     """
-    if len(fields) == 1:
+    several = isinstance(value, (tuple, list))
+    if len(fields) == 1 and not several:
         return (value,)
-    if not isinstance(value, (tuple, list)) or len(value) != len(fields):
-        got = f"{len(value)} of them" if isinstance(value, (tuple, list)) else type(value).__name__
-        raise InvalidInput(method, got, f"a tuple of {len(fields)} expressions, for {', '.join(fields)}")
+    if not several or len(value) != len(fields):
+        got, names = f"{len(value)} of them" if several else type(value).__name__, ", ".join(fields)
+        count = f"a tuple of {len(fields)} expressions" if len(fields) > 1 else "one expression"
+        raise InvalidInput(method, got, f"{count}, for {names}")
     return tuple(value)
 
 

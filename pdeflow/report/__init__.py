@@ -2,5 +2,6 @@
 
 from pdeflow.report.metrics_table import metrics_table
 from pdeflow.report.page import write_report
+from pdeflow.report.trust import trust_lines
 
-__all__ = ["metrics_table", "write_report"]
+__all__ = ["metrics_table", "trust_lines", "write_report"]

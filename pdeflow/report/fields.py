@@ -20,7 +20,7 @@ from pdeflow.report.figure import (
     style,
     svg_uri,
 )
-from pdeflow.report.run_folder import TestedResolution
+from pdeflow.report.run_folder import RANKS, TestedResolution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 INPUT_MAP, SOLUTION_MAP, ERROR_MAP = "cividis", "viridis", "RdBu_r"
 MAX_CHANNELS = 5
 _Series = tuple[np.ndarray, str, str, str]  # values, colour, dashes, label
+_Lines = tuple[list[_Series], bool]  # whether 0 is marked
+_Image = tuple[np.ndarray, tuple[float, float], str]  # values, limits, colour map
+_Cell = tuple[str, _Lines, _Image | None]  # title; an image, or else lines
 _MAX_POINTS = 2000
 _BYTES_OF_ALL_PANELS = 2.0e6
 
@@ -66,7 +69,8 @@ def count_panels(tested: TestedResolution) -> int:
     """How many pictures :func:`sample_panels` makes of this resolution, with three slices a picture in 3D."""
     if tested.prediction is None:
         return 0
-    others = [array.shape[1] for array in (tested.inputs, tested.residual) if array is not None]
+    more = (tested.inputs, tested.residual, tested.estimate)
+    others = [array.shape[1] for array in more if array is not None]
     of_each = 1 if tested.target is None else 3
     each = of_each * min(tested.prediction.shape[1], MAX_CHANNELS) + sum(min(n, MAX_CHANNELS) for n in others)
     return len(tested.prediction) * each * (3 if tested.prediction.ndim == 5 else 1)
@@ -79,7 +83,8 @@ def sample_panels(
 
     Truth and prediction of a sample share one colour scale (or one axis in 1D), from the smallest to the
     largest value of the two; the error, prediction minus truth, has its own, symmetric about zero. So has the
-    residual, where it was recorded; where the truth is not known, the prediction stands alone.
+    residual, where it was recorded; where the truth is not known, the prediction stands alone, or beside an
+    estimate of its error.
     Fields with more nodes than ``pixels`` a side are thinned by a whole stride.
     """
     if tested.prediction is None:
@@ -87,7 +92,7 @@ def sample_panels(
     samples = []
     with style():
         for k, (rank, (number, error)) in enumerate(zip(tested.ranks, tested.shown)):
-            whose = f"{rank} sample at {tested.name}"
+            whose = f"{rank} {'sample ' if rank in RANKS else ''}at {tested.name}"
             rows = []
             if tested.inputs is not None:
                 rows.append(
@@ -99,6 +104,9 @@ def sample_panels(
             for j, (guess, name) in enumerate(zip(tested.prediction[k][:MAX_CHANNELS], target_names)):
                 if tested.target is None:
                     rows.append([_prediction_panel(guess, name, whose, pixels, tested.axes)])
+                    if tested.estimate is not None:
+                        wrong = tested.estimate[k][j]
+                        rows[-1].append(_estimate_panel(wrong, name, whose, pixels, tested.axes))
                 else:
                     rows.append(
                         _solution_panels(tested.target[k][j], guess, name, whose, pixels, tested.axes)
@@ -117,51 +125,46 @@ def sample_panels(
 
 
 def overview_png(tested: TestedResolution, input_names: Sequence[str], target_names: Sequence[str]) -> bytes:
-    """Input, truth, prediction and error of the samples kept as a PNG, a row for each unknown of a sample.
+    """What was kept of each sample as a PNG, a row for each unknown of a sample.
 
-    The first `MAX_CHANNELS` unknowns, and beside each the input channel of its number, where there is one. In
-    3D every picture is the middle slice across the last axis.
+    Input, truth, prediction and error; where the truth is not known the prediction, with the estimate of its
+    error if there is one; and the residual, where it was recorded. The first `MAX_CHANNELS` unknowns, and
+    beside each the input channel and the equation of its number, where there is one. In 3D every picture is
+    the middle slice across the last axis.
     """
-    assert tested.target is not None
     assert tested.prediction is not None
-    line = tested.target.ndim == 3
-    unknowns = min(tested.target.shape[1], MAX_CHANNELS)
-    inputs = 0 if tested.inputs is None else tested.inputs.shape[1]
-    columns, rows = (2 if line else 3) + (inputs > 0), unknowns * len(tested.target)
-    wide, high = (3.2, 1.7) if line else (2.1, 2.1 * _shape_ratio(_middle(tested.target[0, 0])))
+    line = tested.prediction.ndim == 3
+    unknowns = min(tested.prediction.shape[1], MAX_CHANNELS)
+    samples = range(len(tested.prediction))
+    cells = [_overview_row(tested, k, j, input_names, target_names) for k in samples for j in range(unknowns)]
+    columns, rows = max(map(len, cells)), len(cells)
+    wide, high = (3.2, 1.7) if line else (2.1, 2.1 * _shape_ratio(_middle(tested.prediction[0, 0])))
     gap, below, left, top = (0.65, 0.5, 1.05, 0.35) if line else (0.2, 0.5, 0.6, 0.35)
     below += 0.25 * (unknowns > 1)  # every row has titles then
     width, height = left + columns * (wide + gap), top + rows * (high + below)
     pixels = int(512 * min(1.0, 12 / (rows * columns)))
     with style():
         figure = new_figure(width, height)
+        for number, row in enumerate(cells):
+            bottom = height - top - number * (high + below) - high
+            for column, (title, series, image) in enumerate(row):
+                x = left + (columns - len(row) + column) * (wide + gap)
+                axes = figure.add_axes((x / width, bottom / height, wide / width, high / height))
+                if image is None:
+                    _lines(axes, *series)
+                else:
+                    drawn = _show(axes, *image, pixels)
+                    bar = (x + 0.1 * wide, bottom - 0.15, 0.8 * wide, 0.08)
+                    strip = figure.add_axes(
+                        (bar[0] / width, bar[1] / height, bar[2] / width, bar[3] / height)
+                    )
+                    _colour_bar(figure, drawn, strip)
+                if unknowns > 1 or number == 0:
+                    axes.set_title(title, fontsize=10, parse_math=False)
         for k, (rank, (number, error)) in enumerate(zip(tested.ranks, tested.shown)):
             above = height - top - k * unknowns * (high + below)
-            for j in range(unknowns):
-                bottom = above - j * (high + below) - high
-                truth, guess = _middle(tested.target[k, j]), _middle(tested.prediction[k, j])
-                field = _middle(tested.inputs[k, j]) if tested.inputs is not None and j < inputs else None
-                lines = _line_cells(field, truth, guess) if line else []
-                images = [] if line else _image_cells(field, truth, guess)
-                titles = [] if field is None else [f"{input_names[j]}, input"]
-                name = target_names[j]
-                titles += [f"{name}, truth and prediction"] if line else [f"{name}, truth", "prediction"]
-                titles += ["prediction − truth"]
-                for column, title in enumerate(titles):
-                    x = left + (columns - len(titles) + column) * (wide + gap)
-                    axes = figure.add_axes((x / width, bottom / height, wide / width, high / height))
-                    if line:
-                        _lines(axes, *lines[column])
-                    else:
-                        drawn = _show(axes, *images[column], pixels)
-                        bar = (x + 0.1 * wide, bottom - 0.15, 0.8 * wide, 0.08)
-                        strip = figure.add_axes(
-                            (bar[0] / width, bar[1] / height, bar[2] / width, bar[3] / height)
-                        )
-                        _colour_bar(figure, drawn, strip)
-                    if unknowns > 1 or k == 0:
-                        axes.set_title(title, fontsize=10, parse_math=False)
-            label = rank + (f", sample {number}" if number >= 0 else "") + f"\nrelative L2 error {error:.3g}"
+            label = rank + (f", sample {number}" if number >= 0 else "")
+            label += "" if tested.target is None else f"\nrelative L2 error {error:.3g}"
             middle = above - (unknowns * (high + below) - below) / 2
             figure.text(
                 0.3 / width, middle / height, label, rotation=90, ha="center", va="center", parse_math=False
@@ -169,22 +172,55 @@ def overview_png(tested: TestedResolution, input_names: Sequence[str], target_na
         return png_bytes(figure)
 
 
-def _line_cells(
-    field: np.ndarray | None, truth: np.ndarray, guess: np.ndarray
-) -> list[tuple[list[_Series], bool]]:
-    """Arguments of :func:`_lines`: input if there, truth with prediction, error."""
-    both = [(truth, BLUE, "-", "truth"), (guess, ORANGE, "--", "prediction")]
-    cells = [(both, False), ([(guess - truth, ORANGE, "-", "")], True)]
+def _overview_row(
+    tested: TestedResolution, k: int, j: int, input_names: Sequence[str], target_names: Sequence[str]
+) -> list[_Cell]:
+    """The pictures of unknown j of sample k: title, and arguments of :func:`_lines` or :func:`_show`."""
+
+    def part(array: np.ndarray | None) -> np.ndarray | None:
+        return None if array is None or j >= array.shape[1] else _middle(array[k, j])
+
+    field, truth, guess = part(tested.inputs), part(tested.target), part(tested.prediction)
+    assert guess is not None
+    line, name = guess.ndim == 1, target_names[j]
+    titles = [] if field is None else [f"{input_names[j]}, input"]
+    if truth is None:
+        titles += [f"{name}, prediction"]
+    else:
+        titles += [f"{name}, truth and prediction"] if line else [f"{name}, truth", "prediction"]
+        titles += ["prediction − truth"]
+    lines = _line_cells(field, truth, guess) if line else []
+    images = [] if line else _image_cells(field, truth, guess)
+    more = {"estimated error": part(tested.estimate), "residual": part(tested.residual)}
+    for title, values in more.items():
+        if values is not None:
+            titles.append(title)
+            colour = INK if title == "residual" else ORANGE
+            lines.append(([(values, colour, "-", "")], True))
+            images.append((values, _symmetric(values), ERROR_MAP))
+    return [
+        (title, lines[n], None) if line else (title, ([], False), images[n]) for n, title in enumerate(titles)
+    ]
+
+
+def _line_cells(field: np.ndarray | None, truth: np.ndarray | None, guess: np.ndarray) -> list[_Lines]:
+    """Arguments of :func:`_lines`: input if there, truth with prediction, error; or the prediction alone."""
+    if truth is None:
+        cells: list[_Lines] = [([(guess, ORANGE, "-", "")], False)]
+    else:
+        both = [(truth, BLUE, "-", "truth"), (guess, ORANGE, "--", "prediction")]
+        cells = [(both, False), ([(guess - truth, ORANGE, "-", "")], True)]
     return cells if field is None else [([(field, INK, "-", "")], False), *cells]
 
 
-def _image_cells(
-    field: np.ndarray | None, truth: np.ndarray, guess: np.ndarray
-) -> list[tuple[np.ndarray, tuple[float, float], str]]:
-    """Arguments of :func:`_show`: image, limits, colour map of input if there, truth, prediction, error."""
-    limits, error = _limits(truth, guess), guess - truth
-    cells = [(truth, limits, SOLUTION_MAP), (guess, limits, SOLUTION_MAP)]
-    cells.append((error, _symmetric(error), ERROR_MAP))
+def _image_cells(field: np.ndarray | None, truth: np.ndarray | None, guess: np.ndarray) -> list[_Image]:
+    """Arguments of :func:`_show`: input if there, truth, prediction, error; or the prediction alone."""
+    if truth is None:
+        cells: list[_Image] = [(guess, _limits(guess), SOLUTION_MAP)]
+    else:
+        limits, error = _limits(truth, guess), guess - truth
+        cells = [(truth, limits, SOLUTION_MAP), (guess, limits, SOLUTION_MAP)]
+        cells.append((error, _symmetric(error), ERROR_MAP))
     return cells if field is None else [(field, _limits(field), INPUT_MAP), *cells]
 
 
@@ -193,6 +229,14 @@ def _prediction_panel(values: np.ndarray, name: str, whose: str, pixels: int, ax
     if values.ndim == 1:
         return Panel(f"{name}, prediction", alt, _line_picture([(values, ORANGE, "-", "")]))
     return Panel(f"{name}, prediction", alt, _picture(values, _limits(values), SOLUTION_MAP, pixels, axes))
+
+
+def _estimate_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
+    alt = f"Estimated error of {name}, prediction minus truth, for the {whose}: {_range(values)}."
+    if values.ndim == 1:
+        return Panel(f"{name}, estimated error", alt, _line_picture([(values, ORANGE, "-", "")], zero=True))
+    picture = _picture(values, _symmetric(values), ERROR_MAP, pixels, axes)
+    return Panel(f"{name}, estimated error", alt, picture)
 
 
 def _residual_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:

@@ -21,7 +21,8 @@ DEFINITIONS = {
     "frmse_high": "RMS of the error in wavenumbers 12 and up",
     "max_error": "largest absolute error of all samples and nodes",
     "l2_last": "of trajectories: relative L2 error of the last state",
-    "l2_last_everywhere": "marched on a few nodes: relative L2 error of the last state at all grid nodes",
+    "l2_last_everywhere": "marched on a few nodes: relative L2 error of the last state at answered nodes",
+    "unanswered": "marched on a few nodes: share of the grid's nodes without an answer, far from these",
     "drift_last": "of trajectories: error of the last state's spatial mean / RMS of that state",
     "diverged": "of trajectories: share of samples that left all bounds",
     "nll": "with a variance: negative log likelihood of a value, mean over all values",
@@ -75,9 +76,9 @@ def metrics_table(run: Path) -> str:
         raise InvalidInput(
             "run", str(run), "a run folder with test/metrics.json", f"Test it first: pdeflow test {run}"
         )
-    columns = ["metric", *(_printable(name) for name in table), ""]
+    columns = ["metric", *(printable(name) for name in table), ""]
     rows = [
-        [_printable(name), *(number(row.get(name)) for row in table.values()), definition(name)]
+        [printable(name), *(number(row.get(name)) for row in table.values()), definition(name)]
         for name in metric_names(table)
     ]
     widths = [max(len(line[k]) for line in (columns, *rows)) for k in range(len(columns))]
@@ -88,6 +89,6 @@ def metrics_table(run: Path) -> str:
     return "\n".join(lines)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A name from a file without what a terminal would obey."""
     return "".join(character if character.isprintable() else "?" for character in name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib import metadata, resources
 from pathlib import Path
@@ -36,6 +36,7 @@ from pdeflow.report.fields import (
 from pdeflow.report.history import best_epoch, series, train_seconds
 from pdeflow.report.metrics_table import definition, metric_names, number
 from pdeflow.report.run_folder import Run, TestedResolution, read_run
+from pdeflow.report.trust import trust
 
 MAX_RESOLUTIONS = 8
 _NO_STATEMENT = "The statement is in the config; `pdeflow test` writes it out here."
@@ -50,6 +51,7 @@ _FILES = {
     "surrogate": "the trained model: weights, settings, normalisation, card",
     "tensorboard": "the log, for TensorBoard",
     "test/metrics.json": "the metrics of this page",
+    "test/trust.json": "what is left of the statement, and whether to trust the solution",
     "report.png": "the samples of this page as one picture",
 }
 
@@ -97,10 +99,10 @@ def write_report(run: Path) -> Path:
     found = read_run(run)
     page = found.path / "report.html"
     picture = found.path / "report.png"
-    first = next((tested for tested in found.tests if tested.target is not None), None)
-    if first is not None:
-        inputs, targets = _names(found, first)
-        write_bytes(picture, overview_png(first, inputs, targets))
+    shown = _overview(found)
+    if shown is not None:
+        inputs, targets = _names(found, shown)
+        write_bytes(picture, overview_png(shown, inputs, targets))
     else:
         picture.unlink(missing_ok=True)  # one from an earlier test would show another model's errors
     source = resources.files("pdeflow.report").joinpath("template.html").read_text(encoding="utf-8")
@@ -134,13 +136,14 @@ def _content(run: Run) -> dict[str, Any]:
         "learning": learning_curves(run.history, run.monitor),
         "rate": learning_rate(run.history),
         "best": best_epoch(run.history, run.monitor),
+        "trust": trust(run.trust, run.path / "test" / "trust.json"),
         "conditioning": conditioning(run.conditioning, run.path / "conditioning.json"),
         "table": table,
         "metrics": [(name, definition(name)) for name in metrics],
         "config": run.config_text,
         "card": {k: v for k, v in card.items() if k != "equation" and isinstance(v, (str, int, float))},
         "no_card": no_card,
-        "snippet": _snippet(run),
+        "snippet": _snippet(run) if run.surrogate else "",
         "files": [(name, what) for name, what in _FILES.items() if (run.path / name).exists()],
         "path": str(run.path),
         "versions": _versions(run),
@@ -182,7 +185,11 @@ def _title(run: Run, card: dict[str, Any]) -> str:
 
 
 def _found_parameters(run: Run) -> list[tuple[str, str]]:
-    """What was looked for beside the solution, as it was in the best epoch."""
+    """What was looked for beside the solution: as it was tested, or else as it was in the best epoch."""
+    tested = run.statement.get("found")
+    if isinstance(tested, dict) and tested:
+        numbers = {name: value for name, value in tested.items() if isinstance(value, (int, float))}
+        return [(f"{name}, found", f"{value:.6g}") for name, value in numbers.items()]
     unknown, best = run.setting("objective", "unknown"), best_epoch(run.history, run.monitor)
     if not isinstance(unknown, dict) or best is None:
         return []
@@ -246,6 +253,32 @@ def _names(run: Run, tested: TestedResolution) -> tuple[list[str], list[str]]:
     if isinstance(stated, list) and len(stated) == targets:
         return named("inputs", inputs, "a"), [str(name) for name in stated]
     return named("inputs", inputs, "a"), named("targets", targets, "u")
+
+
+def _overview(run: Run) -> TestedResolution | None:
+    """What the picture of a run shows: its first test set that has fields, and of a family all members."""
+    shown = [tested for tested in run.tests if tested.prediction is not None]
+    if not shown or not run.is_field:
+        return shown[0] if shown else None
+    first = shown[0]
+    members = [tested for tested in shown if _same_grid(tested, first)]
+    parts = {
+        key: [getattr(member, key) for member in members]
+        for key in ("target", "prediction", "residual", "estimate")
+    }
+    together: dict[str, Any] = {
+        key: None if any(array is None for array in arrays) else np.ma.concatenate(arrays)
+        for key, arrays in parts.items()
+    }
+    return replace(first, ranks=tuple(rank for member in members for rank in member.ranks), **together)
+
+
+def _same_grid(tested: TestedResolution, other: TestedResolution) -> bool:
+    """Whether two test sets are on one grid: members of a family differ in what follows its name."""
+    assert tested.prediction is not None
+    assert other.prediction is not None
+    named = tested.name.partition("-")[0] == other.name.partition("-")[0]
+    return named and tested.prediction.shape == other.prediction.shape
 
 
 def _pictured(run: Run) -> list[TestedResolution]:

@@ -34,9 +34,10 @@ class TestedResolution:
         (n,) number of each test sample in its data set.
     ranks
         What the m samples kept as fields are, for example ``("best", "median", "worst")``.
-    inputs, target, prediction, residual
-        (m, channels, \\*shape) fields in physical units; the last of models that are one solution, whose
-        target may be unknown. Of a domain that is no box they are masked arrays on the box around it.
+    inputs, target, prediction, residual, estimate
+        (m, channels, \\*shape) fields in physical units; the last two of models that are one solution, whose
+        target may be unknown, with an estimate of the error then. Of a domain that is no box they are masked
+        arrays on the box around it.
     axes
         What the axes of the fields are.
     spectrum_error, spectrum_truth
@@ -59,6 +60,7 @@ class TestedResolution:
     target: np.ndarray | None = None
     prediction: np.ndarray | None = None
     residual: np.ndarray | None = None
+    estimate: np.ndarray | None = None
     axes: tuple[str, ...] = ("x", "y", "z")
     spectrum_error: np.ndarray | None = None
     spectrum_truth: np.ndarray | None = None
@@ -102,6 +104,7 @@ class Run:
     parameters: int | None
     statement: dict[str, Any] = field(default_factory=dict)
     conditioning: dict[str, Any] = field(default_factory=dict)
+    trust: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_field(self) -> bool:
@@ -164,7 +167,13 @@ def read_run(path: Path) -> Run:
         parameters=_count_parameters(path / "surrogate" / "model.safetensors"),
         statement=_mapping(path / "test" / "statement.json"),
         conditioning=_mapping(path / "conditioning.json"),
+        trust=read_trust(path / "test" / "trust.json"),
     )
+
+
+def read_trust(path: Path) -> dict[str, Any]:
+    """``test/trust.json`` of a solution; empty if the file is not there."""
+    return _mapping(path)
 
 
 def read_metrics(path: Path) -> dict[str, dict[str, float]]:
@@ -268,7 +277,7 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
     for key, array in (("l2", errors), ("index", index)):
         if array is not None and (array.ndim != 1 or (errors is not None and len(array) != len(errors))):
             raise CorruptFile(f"{path}: array {key!r} has shape {array.shape}, expected one number a sample.")
-    fields = {key: numbers(key) for key in ("input", "target", "prediction", "residual")}
+    fields = {key: numbers(key) for key in ("input", "target", "prediction", "residual", "estimate")}
     axes = tuple(str(axis) for axis in arrays["axes"].ravel()) if "axes" in arrays else ("x", "y", "z")
     present = [array for array in fields.values() if array is not None]
     ranks = tuple(str(rank) for rank in arrays["rank"].ravel()) if "rank" in arrays else RANKS
@@ -320,6 +329,7 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
         fields["target"],
         fields["prediction"],
         fields["residual"],
+        fields["estimate"],
         axes,
         error,
         truth,

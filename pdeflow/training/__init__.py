@@ -4,6 +4,7 @@ from pdeflow.training.callbacks import Checkpoints, History, NonFiniteLoss, Rand
 from pdeflow.training.causal_weights import CausalWeights
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
 from pdeflow.training.collocation import Collocation
+from pdeflow.training.curriculum import Curriculum
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.gaussian_nll import GaussianNLL
 from pdeflow.training.growing_time import GrowingTime
@@ -39,6 +40,7 @@ __all__ = [
     "Checkpoints",
     "Collocation",
     "Cosine",
+    "Curriculum",
     "EnergyNaturalGradient",
     "Evaluator",
     "GaussianNLL",

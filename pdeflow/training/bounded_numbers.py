@@ -13,12 +13,11 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from pdeflow.fields.bounds import of_magnitude
+
 NEAR = 1e-3
 """How near to a bound a number counts as being at it: in units of what lies between the bounds, or of where
 it started."""
-
-FAR = 10.0
-"""Positive bounds of at least this ratio are of a magnitude: what lies between goes by logarithms."""
 
 
 class BoundedNumbers(nn.Module):
@@ -28,7 +27,7 @@ class BoundedNumbers(nn.Module):
               \quad p = \theta
 
     for two bounds, a lower one, an upper one, and none. Where two bounds are positive and b is at least
-    `FAR` times a, whatever the distribution, the first map is one of logarithms:
+    `~pdeflow.fields.bounds.FAR` times a, whatever the distribution, the first map is one of logarithms:
 
     .. math:: \log p = \frac{\log a + \log b}2 + \frac{\log b - \log a}2 \sin\theta,
 
@@ -53,7 +52,7 @@ class BoundedNumbers(nn.Module):
     def value(self, name: str, free: Tensor) -> Tensor:
         """A number, or several, from its parameter; differentiable."""
         low, high = self.bounds[name]
-        if _magnitudes(low, high):
+        if of_magnitude(low, high):
             between = _between(math.log(low), math.log(high), free)
             return between.exp().clamp(low, high)  # which round-off may leave
         if math.isfinite(low) and math.isfinite(high):
@@ -65,6 +64,10 @@ class BoundedNumbers(nn.Module):
     def values(self) -> dict[str, Tensor]:
         """All of them, as they are now."""
         return {name: self.value(name, free) for name, free in self.free.items()}
+
+    def elsewhere(self) -> dict[str, Tensor]:
+        """Other numbers within the bounds, to see what depends on them."""
+        return {name: self.value(name, free + 0.3712) for name, free in self.free.items()}
 
     def tell(self) -> None:
         """Warn of those that are at a bound."""
@@ -79,23 +82,19 @@ class BoundedNumbers(nn.Module):
                     )
 
 
-def _magnitudes(low: float, high: float) -> bool:
-    return low > 0 and math.isfinite(high) and high >= FAR * low
-
-
 def _between(low: float, high: float, free: Tensor) -> Tensor:
     return (low + high) / 2 + (high - low) / 2 * free.sin()
 
 
 def _near(value: float, bound: float, low: float, high: float, start: float) -> bool:
-    if _magnitudes(low, high):
+    if of_magnitude(low, high):
         return abs(math.log(value / bound)) <= NEAR * math.log(high / low)
     room = high - low if math.isfinite(high - low) else abs(start - bound)
     return abs(value - bound) <= NEAR * room
 
 
 def _free(value: float, low: float, high: float) -> float:
-    if _magnitudes(low, high):
+    if of_magnitude(low, high):
         value, low, high = math.log(value), math.log(low), math.log(high)
     if math.isfinite(low) and math.isfinite(high):
         return math.asin((2 * value - low - high) / (high - low))

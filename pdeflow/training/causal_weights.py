@@ -78,7 +78,7 @@ class CausalWeights(TimeCourse):
         self.stage += done
 
     def advance(self, step: int) -> str | None:
-        """See :meth:`TimeCourse.advance`."""
+        """See :meth:`Course.advance`."""
         if int(self.stage) == len(self.scale) - 1:
             return None
         self.stage += 1
@@ -89,11 +89,11 @@ class CausalWeights(TimeCourse):
         return self.weights[self._interval(times)]
 
     def progress(self) -> dict[str, Tensor]:
-        """See :meth:`TimeCourse.progress`."""
+        """See :meth:`Course.progress`."""
         return {"causal weight of the end": self.weights[-1], "causal tolerance": self._tolerance()[0]}
 
     def missing(self) -> str | None:
-        """See :meth:`TimeCourse.missing`."""
+        """See :meth:`Course.missing`."""
         least = float(self.weights.min())
         return None if least > self.threshold else f"the residual at the end has a weight of {least:.2g}"
 

@@ -41,7 +41,8 @@ class Collocation(LightningDataModule):
     Where the model is made of `Subdomains`, there are points of each interface too, by ``"x=0.5"``.
     Points of validation and test are draws of their own. A batch of a grid has ``input`` (coordinates of the
     nodes), ``grid``, and ``target`` where the problem knows its exact solution; test points then have
-    ``exact`` (N, unknowns), or where there is a reference.
+    ``exact`` (N, unknowns), or where there is a reference. Where a parameter is to be found there is neither:
+    those that are known belong to the value that the problem was given for it.
 
     Parameters
     ----------
@@ -100,6 +101,7 @@ class Collocation(LightningDataModule):
         self.resample, self.seed = resample, seed
         self.chosen: tuple[int, Tensor] | None = None
         self.interfaces: dict[str, tuple[int, float]] = {}
+        self.to_be_found = False
         if test_resolutions is not None and not test_resolutions:
             hint = "Leave the key out for what is usual."
             raise InvalidInput("data.test_resolutions", [], "at least one number of nodes", hint)
@@ -177,7 +179,7 @@ class Collocation(LightningDataModule):
     def _formula(self, coordinates: Sequence[Tensor]) -> Any:
         at = Names("coordinate", dict(zip(self.problem.coordinates, coordinates)))
         numbers = {name: stated.distribution.fixed for name, stated in self.problem.parameters.items()}
-        if any(value is None for value in numbers.values()):
+        if self.to_be_found or any(value is None for value in numbers.values()):
             return None
         p = Names(
             "parameter", {name: value(at) if callable(value) else value for name, value in numbers.items()}
@@ -207,13 +209,17 @@ class Collocation(LightningDataModule):
 
     def known(self, points: Tensor) -> Tensor | None:
         """The exact or else the reference solution (N, unknowns) at points (N, d), where there is one."""
+        if self.to_be_found:
+            return None
         return self._exact(points.unbind(1)) if self._has_exact else self._reference(points)
 
     def setup(self, stage: str) -> None:
-        """Know where the networks of the model meet."""
+        """Know where the networks of the model meet, and whether parameters are to be found."""
         objective: Any = None if self.trainer is None else self.trainer.lightning_module.objective
-        if isinstance(objective, PhysicsInformed) and objective.interfaces is not None:
-            self.interfaces = objective.interfaces.places
+        if isinstance(objective, PhysicsInformed):
+            self.to_be_found = bool(objective.found())
+            if objective.interfaces is not None:
+                self.interfaces = objective.interfaces.places
 
     def points(self, draw: int, inside: int) -> dict[str, Tensor]:
         """Points of one draw, float64."""

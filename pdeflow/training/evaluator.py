@@ -56,7 +56,7 @@ class Evaluator(nn.Module):
         self.metrics = nn.ModuleDict({name: METRICS[name]() for name in names})
         self.rollout = RolloutError()
         self.calibration = Calibration()
-        self.everywhere = MeanLoss()
+        self.everywhere, self.unanswered = MeanLoss(), MeanLoss()
         self.points = PointErrors()
         self.components = ComponentErrors()
 
@@ -82,9 +82,13 @@ class Evaluator(nn.Module):
             if not (isinstance(grid, MeshNodes) and name in GRID_ONLY):
                 metric.update(prediction, target, grid)
 
-    def update_everywhere(self, errors: Tensor) -> None:
-        """Take in errors (batch,) of last states at all nodes: ``l2_last_everywhere``."""
+    def update_everywhere(self, errors: Tensor, unanswered: Tensor) -> None:
+        """Take in errors (batch,) of last states at all nodes that have an answer: ``l2_last_everywhere``.
+
+        And what shares (batch,) of the nodes have none: ``unanswered``.
+        """
         self.everywhere.update(errors.mean(), len(errors))
+        self.unanswered.update(unanswered.mean(), len(unanswered))
 
     def update_points(
         self, residual: Tensor, conditions: Mapping[str, Tensor], values: Tensor, exact: Tensor | None
@@ -122,6 +126,7 @@ class Evaluator(nn.Module):
                 found |= metric.compute()
         if self.everywhere.update_called:
             found["l2_last_everywhere"] = self.everywhere.compute()
+            found["unanswered"] = self.unanswered.compute()
         return found
 
     def curves(self) -> dict[str, Tensor]:
@@ -138,8 +143,8 @@ class Evaluator(nn.Module):
 
     def reset(self) -> None:
         """Forget all samples."""
-        others = (self.rollout, self.calibration, self.everywhere, self.points, self.components)
-        for metric in (*self._each(), *others):
+        others = (self.rollout, self.calibration, self.points, self.components)
+        for metric in (*self._each(), *others, self.everywhere, self.unanswered):
             metric.reset()
 
     def _each(self) -> list[Metric]:

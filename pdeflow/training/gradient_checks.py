@@ -23,7 +23,7 @@ def check_gradients(trainer: lightning.Trainer, objective: Objective) -> None:
     stages = inner.optimisers if isinstance(inner, Stages) else [inner]
     redrawn = getattr(getattr(trainer, "datamodule", None), "resample", None) is not None
     if (objective.changes or redrawn) and any(isinstance(one, torch.optim.LBFGS) for one in stages):
-        cause = "data.resample" if redrawn else "balance or time_course"
+        cause = "data.resample" if redrawn else "balance, time_course or curriculum"
         expected = f"another one, for the loss changes from step to step ({cause})"
         hint = "Take RestartedLBFGS, which compares gradients within a step only."
         raise InvalidInput("optimizer", "torch.optim.LBFGS", expected, hint)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
-from pdeflow.training.time_course import KEY, StagedCourse
+from pdeflow.training.time_course import KEY, StagedTimeCourse
 
 
-class GrowingTime(StagedCourse):
+class GrowingTime(StagedTimeCourse):
     r"""In stage k of K all points lie before :math:`t_0 + (k / K)\, (T - t_0)`, moved towards the start.
 
     Points inside and on sides are as many in every stage; those of an `Observed` stay where they are. The
@@ -54,6 +54,6 @@ class GrowingTime(StagedCourse):
         return self.start + (times - self.start) * ((self.stage + 1) / self._stages)
 
     def progress(self) -> dict[str, Tensor]:
-        """See :meth:`TimeCourse.progress`."""
+        """See :meth:`Course.progress`."""
         reached = self.start + (self.stop - self.start) * (self.stage + 1) / self._stages
         return {"time reached": torch.tensor(reached)}

@@ -9,28 +9,31 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-import sympy
 import torch
 from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
-from pdeflow.fields import Field, FourierFeatures, Lagrangian
+from pdeflow.fields import Field, FourierFeatures, JoinedFields, Lagrangian
 from pdeflow.fields.lagrangian import transport_velocity
 from pdeflow.fields.operator_preconditioner import symbol_preconditioner
-from pdeflow.problems import Problem
+from pdeflow.problems import Problem, symbolic
 from pdeflow.problems.compiled_statement import CompiledStatement, compile_residual
 from pdeflow.problems.initial import TIME
 from pdeflow.problems.observed import observations
 from pdeflow.training.bounded_numbers import BoundedNumbers
+from pdeflow.training.course import Course
+from pdeflow.training.curriculum import Curriculum
 from pdeflow.training.hard_values import check_corners, hard_field
 from pdeflow.training.interfaces import InterfaceConditions
 from pdeflow.training.loss_balancing import LossBalance
+from pdeflow.training.missing_conditions import warn_of_missing
 from pdeflow.training.objective import Objective
 from pdeflow.training.statement_slopes import StatementSlopes
 from pdeflow.training.statement_terms import StatementTerms
 from pdeflow.training.statements import (
     bounds_of,
     check_statement,
+    check_unknown,
     condition_statements,
     given_values,
     observed_statement,
@@ -55,7 +58,8 @@ class PhysicsInformed(Objective):
     Parameters
     ----------
     problem
-        The statement. Its parameters are numbers or fixed fields.
+        The statement. Its parameters are numbers or fixed fields; a function that is to be found is one of
+        its ``coefficients`` (:class:`~pdeflow.problems.Coefficient`).
     hard
         Whether values that are given on sides are met by the form of the field
         (:class:`~pdeflow.fields.HardConditions`) rather than learned. Conditions on derivatives across a side
@@ -77,15 +81,18 @@ class PhysicsInformed(Objective):
     time_course
         How training goes through time: `CausalWeights`, `GrowingTime`, `TimeMarching`; by default all of it
         counts at once. Validation goes by the loss above in any case.
+    curriculum
+        A parameter that goes from an easy number to its own while training, instead of a course in time.
 
     Raises
     ------
     InvalidInput
         If the statement is not one that points can be asked of, leaves out an unknown, names a coordinate
-        that there is not, needs a parameter that has no one value, or gives values on two sides that
-        contradict each other where these meet (where ``hard``; else a warning). If a system has not as many
+        that there is not, needs a parameter that has no one value, contains no parameter that is to be found,
+        or gives values on two sides that contradict each other where these meet (where ``hard``; else a
+        warning). Of sides that need a condition and have none there is a warning. If a system has not as many
         equations as unknowns, or a condition does not say which of them it is of. If there is nothing to
-        balance, or no time that a course can go through.
+        balance, no time that a course can go through, or a curriculum beside that.
     """
 
     monitor: ClassVar[str] = "valid/loss"
@@ -100,6 +107,7 @@ class PhysicsInformed(Objective):
         precondition: bool = False,
         balance: LossBalance | None = None,
         time_course: TimeCourse | None = None,
+        curriculum: Curriculum | None = None,
     ) -> None:
         super().__init__()
         if problem is None:
@@ -114,21 +122,28 @@ class PhysicsInformed(Objective):
         unknown = unknown or {}
         check_statement(problem, unknown)
         self.unknown = BoundedNumbers(unknown, {name: bounds_of(problem, name) for name in unknown})
-        symbols = {name: sympy.Symbol(name, real=True) for name in unknown}
-        known = {
-            name: symbols.get(name, value)
-            for name, value in problem.complete_parameters(dict.fromkeys(unknown, 0.0)).items()
-        }
-        self._slopes = StatementSlopes(problem.coordinates, self.unknown)
+        self.time_course, self.curriculum = time_course, curriculum
+        if time_course is not None:
+            time_course.begin(problem)
+            self._time = time_course.axis
+        if curriculum is not None:
+            curriculum.begin(problem, unknown, time_course)
+        moving = [] if curriculum is None else [curriculum.parameter]
+        known = problem.complete_parameters({name: symbolic.parameter(name) for name in (*unknown, *moving)})
+        self._slopes = StatementSlopes(problem.coordinates, self.unknown, curriculum)
         self.statements: dict[str, CompiledStatement] = {INSIDE: compile_residual(problem, known)}
         self.conditions = condition_statements(problem, known)
+        check_unknown(problem, [self.statements[INSIDE], *self.conditions.values()], unknown)
+        warn_of_missing(problem, self.statements[INSIDE])
         for name, observed in observations(problem):
             observed.check(problem.domain)
             for of in observed.unknowns(problem.fields):
                 name_of = statement_name(problem, f"{name}:value", of)
                 self.conditions[name_of] = observed_statement(problem, of)
-        given = {name: given_values(problem, name) for name in problem.fields}
-        check_corners(problem, given, hard)
+        # What the form of a field has does not move: there a curriculum's parameter is as it is stated.
+        stated = problem.complete_parameters({name: symbolic.parameter(name) for name in unknown})
+        given = {name: given_values(problem, name, stated) for name in problem.fields}
+        check_corners(problem, given, self.unknown, hard)
         self._held = {name: values for name, values in given.items() if values and hard}
         met = {
             statement_name(problem, f"{side}:{kind}", name)
@@ -141,7 +156,6 @@ class PhysicsInformed(Objective):
         self.balance, self._due = balance, None
         if balance is not None:
             balance.begin(len(self.statements))
-        self._begin_course(time_course)
 
     def join(self, field: Field) -> None:
         """Ask too that the networks of a field meet, where it is made of several; see `InterfaceConditions`.
@@ -159,11 +173,9 @@ class PhysicsInformed(Objective):
         if self.balance is not None and len(self.balance.weights) != len(self.statements):
             self.balance.begin(len(self.statements))
 
-    def _begin_course(self, course: TimeCourse | None) -> None:
-        self.time_course = course
-        if course is not None:
-            course.begin(self.problem)
-            self._time = course.axis
+    @property
+    def _course(self) -> Course | None:
+        return self.curriculum if self.time_course is None else self.time_course
 
     def satisfied(self, loss: float) -> bool:
         """Whether the validation loss is as small as is wanted."""
@@ -176,34 +188,34 @@ class PhysicsInformed(Objective):
     def begin_step(self, model: nn.Module, step: int) -> None:
         """See `Objective.begin_step`: the first evaluation of the step adapts weights."""
         self._due = step
-        if self.time_course is not None:
+        if self._course is not None:
             assert isinstance(model, Field)
-            self.time_course.begin_step(step, model)
+            self._course.begin_step(step, model)
 
     @property
     def changes(self) -> bool:
         """See `Objective.changes`."""
-        return self.balance is not None or self.time_course is not None
+        return self.balance is not None or self._course is not None
 
     def advance(self, step: int) -> str | None:
         """See `Objective.advance`."""
-        return None if self.time_course is None else self.time_course.advance(step)
+        return None if self._course is None else self._course.advance(step)
 
     def ended(self, loss: float) -> None:
-        """Say what of the time has not been trained, and which unknown parameters are at a bound."""
-        if self.time_course is not None and not self.satisfied(loss):  # which is of the whole time
-            self.time_course.tell()
+        """Say what of its course training has not come to, and which unknown parameters are at a bound."""
+        if self._course is not None and not self.satisfied(loss):  # which is of the statement as it is
+            self._course.tell()
         self.unknown.tell()
 
     def progress(self) -> dict[str, Tensor]:
-        """Weights of the terms, and how far training has come in time."""
-        found = {} if self.time_course is None else self.time_course.progress()
+        """Weights of the terms, and how far training has come on its course."""
+        found = {} if self._course is None else self._course.progress()
         if self.balance is not None:
             found |= {f"weight of {name}": w for name, w in zip(self.statements, self.balance.weights)}
         return found
 
     def constrain(self, network: Field) -> Field:
-        """The field that meets the values which are given, where ``hard``; its waves preconditioned.
+        """The field within its bounds that meets given values, where ``hard``; its waves preconditioned.
 
         Raises
         ------
@@ -214,6 +226,8 @@ class PhysicsInformed(Objective):
         if network.out_channels != len(fields):
             expected = f"{len(fields)}, as many as the unknowns {', '.join(fields)} of {self.problem.name}"
             hint = f"Say {type(network).__name__}(..., components={len(fields)})."
+            if isinstance(network, JoinedFields):
+                hint = "They are those of all its parts: one each, or as many as its components says."
             raise InvalidInput("model.components", network.out_channels, expected, hint)
         self.join(network)
         if self.balance is not None and len(self.statements) == 1:
@@ -227,7 +241,7 @@ class PhysicsInformed(Objective):
         if self.time_course is not None:
             residual, unknown = self.statements[INSIDE], tuple(self.unknown.start)
             self.time_course.attach(self.problem, residual, unknown, network)
-        return hard_field(self.problem, self._held, network) if self._held else network
+        return hard_field(self.problem, self._held, network, self.unknown.values)
 
     def _rescale(self, network: Field) -> None:
         """Precondition the waves of a field, with unknown parameters as they are at the start."""

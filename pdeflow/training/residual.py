@@ -105,7 +105,8 @@ class Residual(Objective):
         known = self.problem.parameters
         given = {name: values[:, k] for k, name in enumerate(batch["names"]) if name in known}
         u = prediction[:, 0].double()
-        start = boundary_extension(self.problem, grid, u.device)
+        functions = self.problem.parameters_on_grid(grid, given, torch.float64, u.device)
+        start = boundary_extension(self.problem, grid, functions, u.device)
         residual = self.problem.residual_on_grid(u, grid, given)
         alone = self.problem.residual_on_grid(start.expand_as(u), grid, given)
         closed = closed_grid(self.problem, grid)

@@ -15,11 +15,12 @@ from pdeflow.training.rollout_error import held
 
 def errors_everywhere(
     model: GraphOperator, query: Callable[[Any, Tensor], Tensor], states: Tensor, batch: dict[str, Any]
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Relative L2 errors of the last states at the nodes of the grid, the last step of each march a query.
 
-    Nodes of the grid where the operator does not answer, far from those that were drawn, do not count. Of a
-    trajectory that has diverged the error is 1, that of zero.
+    Nodes of the grid where the operator does not answer, far from those that were drawn, are not in the
+    errors; what share of the nodes they are is told beside them. Of a trajectory that has diverged the error
+    is 1, that of zero.
 
     Parameters
     ----------
@@ -34,19 +35,20 @@ def errors_everywhere(
 
     Returns
     -------
-    Tensor
-        (samples,) float64.
+    tuple of Tensor
+        Errors, and shares of the nodes without an answer, (samples,) float64 each.
     """
     # It takes seconds, and who trains on grids has no use for it.
     from torch_geometric.data import Data
 
     graph, points, sample = batch["input"], batch["everywhere"]["points"], batch["grid"].sample
     x = fed_back(graph.x, held(states)[:, :-1], batch["state"])
-    errors = []
+    errors, unanswered = [], []
     for number, truth in enumerate(batch["everywhere"]["last"]):
         mine = sample == number
         nodes = graph.pos[mine].cpu().numpy()
         answered = torch.from_numpy(model.answers(points.cpu().numpy(), nodes)).to(points.device)
+        unanswered.append(1 - answered.double().mean())
         target = truth.T[answered].double()
         prediction = torch.full_like(target, torch.nan)
         if bool(torch.isfinite(states[mine]).all()):
@@ -56,4 +58,4 @@ def errors_everywhere(
         if not bool(torch.isfinite(prediction).all()):
             prediction = torch.zeros_like(target)
         errors.append((prediction - target).norm() / target.norm())
-    return torch.stack(errors)
+    return torch.stack(errors), torch.stack(unanswered)

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field
+from pdeflow.fields.hard_conditions import NUMBER
 from pdeflow.problems.compiled_statement import CompiledStatement, MultiIndex
 from pdeflow.training.bounded_numbers import BoundedNumbers
+from pdeflow.training.curriculum import Curriculum
 from pdeflow.training.statements import NORMAL, VALUE
 
 
@@ -26,10 +28,14 @@ class StatementSlopes:
         Names, in their order.
     unknown
         Parameters of the problem that are to be found.
+    curriculum
+        Of one that changes while training, where there is such.
     """
 
-    def __init__(self, coordinates: Sequence[str], unknown: BoundedNumbers) -> None:
-        self.coordinates, self.unknown = tuple(coordinates), unknown
+    def __init__(
+        self, coordinates: Sequence[str], unknown: BoundedNumbers, curriculum: Curriculum | None = None
+    ) -> None:
+        self.coordinates, self.unknown, self.curriculum = tuple(coordinates), unknown, curriculum
 
     def values(
         self,
@@ -42,6 +48,12 @@ class StatementSlopes:
         places = points[:, : field.dim]
         scalars = self._scalars(statement, points, self.unknown.values())
         return statement(places, _derivatives(field, statement, places, axes), scalars)
+
+    def sizes(self, field: Field, statement: CompiledStatement, points: Tensor) -> tuple[Tensor, Tensor]:
+        """How large the terms of a statement are; see `CompiledStatement.sizes`."""
+        places = points[:, : field.dim]
+        scalars = self._scalars(statement, points, self.unknown.values())
+        return statement.sizes(places, _derivatives(field, statement, places, None), scalars)
 
     def jacobian(
         self,
@@ -77,7 +89,7 @@ class StatementSlopes:
         """A statement, and its gradients (N, parts, *shape) by each parameter.
 
         The statement is a function of derivatives of the field, whose slopes are the cotangents that the
-        field is given.
+        field is given. A field may depend on unknown numbers too, where it meets values that do.
         """
         places = points[:, : field.dim]
         with torch.no_grad():
@@ -103,18 +115,22 @@ class StatementSlopes:
                 by_name = field.pointwise_gradients(places, cotangents)
             else:
                 by_name = field.pointwise_gradients_on_product(axes, cotangents)
+            for (name, free), slope in zip(unknown.items(), ends[len(leaves) :]):
+                if (within := by_name.pop(NUMBER + name, None)) is not None:
+                    (more,) = torch.autograd.grad(numbers[name], free, within, retain_graph=True)
+                    slope = slope + more
+                found.setdefault(f"objective.unknown.free.{name}", []).append(slope[:, None])
             for name, slope in by_name.items():
                 found.setdefault(f"field.{name}", []).append(slope)
-            for name, slope in zip(unknown, ends[len(leaves) :]):
-                found.setdefault(f"objective.unknown.free.{name}", []).append(slope[:, None])
         return values.detach(), {name: torch.stack(parts, dim=1) for name, parts in found.items()}
 
     def _scalars(
         self, statement: CompiledStatement, points: Tensor, unknown: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Tensor | float]:
         """What a statement takes beside derivatives: parameters, and what points carry in further columns."""
         names = [VALUE] if VALUE in statement.scalars else [NORMAL + axis for axis in self.coordinates]
-        return {**unknown, **dict(zip(names, points[:, len(self.coordinates) :].unbind(1)))}
+        moving = {} if self.curriculum is None else self.curriculum.values()
+        return {**unknown, **moving, **dict(zip(names, points[:, len(self.coordinates) :].unbind(1)))}
 
 
 def _derivatives(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sympy
@@ -12,6 +12,7 @@ import torch
 from pdeflow.errors import InvalidInput
 from pdeflow.problems import Dirichlet, MeshProblem, ParametricFamily, Problem, Robin, symbolic
 from pdeflow.problems.calculus import Names
+from pdeflow.problems.coefficient import check_coefficients
 from pdeflow.problems.compiled_statement import CompiledStatement
 from pdeflow.problems.conditions import Condition, check_numbers
 from pdeflow.problems.cylinder import Cylinder
@@ -34,6 +35,7 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
         hint = "State it on a Box or Cylinder with time as an axis t, Initial conditions, and a residual."
         raise InvalidInput("problem", name, "an equation on a domain of all coordinates", hint)
     check_names(f"fields of {name}", problem.fields)
+    check_coefficients(problem)
     if problem.complex_valued:
         raise InvalidInput("problem", name, "an equation for a real unknown")
     for parameter, start in unknown.items():
@@ -42,7 +44,8 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
             raise InvalidInput("objective.unknown", parameter, expected, "Take it out of either.")
         known = problem.parameters
         if parameter not in known:
-            raise InvalidInput("objective.unknown", parameter, f"a parameter of {name}", choices=known)
+            hint = "It is a function, which is found anyway: leave it out." * (parameter in problem.fields)
+            raise InvalidInput("objective.unknown", parameter, f"a parameter of {name}", hint, choices=known)
         low, high = bounds_of(problem, parameter)
         if not low < start < high:
             expected = f"a start above {low:g} and below {high:g}, the bounds of {parameter}"
@@ -63,6 +66,16 @@ def check_statement(problem: Problem, unknown: Mapping[str, float]) -> None:
     problem.residual_at_points(lambda x: joined([x.sum(1).sin()] * count), middle, dict(unknown))
 
 
+def check_unknown(problem: Problem, statements: Iterable[CompiledStatement], unknown: Iterable[str]) -> None:
+    """Raise InvalidInput for parameters that are to be found and are in no statement of the problem."""
+    read = {name for statement in statements for name in statement.reads}
+    unread = [name for name in unknown if name not in read]
+    if unread:
+        others = [name for name in problem.parameters if name not in unread]
+        expected = f"parameters that the equation or a condition of {problem.name} contains"
+        raise InvalidInput("objective.unknown", ", ".join(unread), expected, choices=others)
+
+
 def bounds_of(problem: Problem, parameter: str) -> tuple[float, float]:
     """Between which numbers a parameter lies: those of its distribution.
 
@@ -75,13 +88,19 @@ def bounds_of(problem: Problem, parameter: str) -> tuple[float, float]:
     return (0.0 if stated.positive else -math.inf), math.inf
 
 
-def given_values(problem: Problem, unknown: str) -> dict[str, tuple[float, list[sympy.Expr]]]:
-    """Sides where values of an unknown are given: where they lie, and what is given, lower orders first."""
+def given_values(
+    problem: Problem, unknown: str, parameters: Mapping[str, Any]
+) -> dict[str, tuple[float, list[sympy.Expr]]]:
+    """Sides where values of an unknown are given: where they lie, and what is given, lower orders first.
+
+    Parameters are numbers, formulas of ``at``, or symbols that stay.
+    """
     found: dict[str, tuple[float, list[sympy.Expr]]] = {}
+    at, p = _names(problem, parameters)
     for side, of, condition in in_order(problem):
         if of == unknown and isinstance(condition, (Dirichlet, Initial)):
             place, held = found.get(side, (side_place(problem, side), []))
-            value = symbolic_value(problem, condition.value)
+            value = _symbolic(condition.value, at, p)
             if isinstance(problem.domain, Box) or (
                 isinstance(problem.domain, Cylinder) and side == f"{TIME}-"
             ):
@@ -121,10 +140,15 @@ def side_place(problem: Problem, side: str) -> float:
     return problem.domain.lower[k] if side[-1] == "-" else problem.domain.upper[k]
 
 
-def symbolic_value(problem: Problem, value: Any) -> sympy.Expr:
-    """A number or a formula of ``at`` as an expression."""
+def _names(problem: Problem, parameters: Mapping[str, Any]) -> tuple[Names, Names]:
+    """Coordinates and parameters, as formulas read them."""
     at = Names("coordinate", symbolic.coordinates(problem))
-    expression: Any = sympy.sympify(value(at) if callable(value) else value)
+    return at, Names("parameter", {n: v(at) if callable(v) else v for n, v in parameters.items()})
+
+
+def _symbolic(value: Any, at: Names, p: Names) -> sympy.Expr:
+    """A number or a formula of ``at`` and ``p`` as an expression."""
+    expression: Any = sympy.sympify(value(at, p) if callable(value) else value)
     return expression
 
 
@@ -133,10 +157,8 @@ def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dic
 
     Slopes on sides of what is no box are stated with the normals as scalars.
     """
-    at = symbolic.coordinates(problem)
-    us = symbolic.unknowns(problem)
-    here = Names("coordinate", at)
-    p = Names("parameter", {n: v(here) if callable(v) else v for n, v in parameters.items()})
+    at, us = symbolic.coordinates(problem), symbolic.unknowns(problem)
+    here, p = _names(problem, parameters)
     scalars = {name: v for name, v in parameters.items() if isinstance(v, sympy.Symbol)}
     found = {}
     for side, unknown, condition in in_order(problem):
@@ -148,12 +170,12 @@ def condition_statements(problem: Problem, parameters: Mapping[str, Any]) -> dic
                 normals = {NORMAL + axis: sympy.Dummy(f"n_{axis}", real=True) for axis in at}
                 outwards = sum(sympy.Derivative(u, at[axis]) * normals[NORMAL + axis] for axis in at)
                 scalars = scalars | normals
-            c, g = (f(here, p) if callable(f) else f for f in (condition.coefficient, condition.value))
+            c, g = (_symbolic(part, here, p) for part in (condition.coefficient, condition.value))
             name, expression = f"{side}:slope", outwards + c * u - g
         else:
             assert isinstance(condition, (Dirichlet, Initial))
             order = condition.order if isinstance(condition, Initial) else 0
-            value = symbolic_value(problem, condition.value)
+            value = _symbolic(condition.value, here, p)
             left = sympy.Derivative(u, at[TIME]) if order else u
             name, expression = f"{side}:{'rate' if order else 'value'}", left - value
         found[statement_name(problem, name, unknown)] = CompiledStatement([expression], us, at, scalars)

@@ -30,6 +30,7 @@ from pdeflow.training.metrics import MeanLoss
 from pdeflow.training.objective import Objective
 from pdeflow.training.optimisers import ResidualOptimiser, Stages
 from pdeflow.training.optimisers.vector_optimiser import NO_STEP, VectorOptimiser
+from pdeflow.training.periodicity import check_periodicity
 from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 from pdeflow.training.schedules import Schedule
 from pdeflow.training.sparse_march import errors_everywhere
@@ -126,15 +127,17 @@ class TrainingTask(lightning.LightningModule):
         return self.normaliser.decode(self.model.query(self.normaliser.encode(graph), points))
 
     def setup(self, stage: str) -> None:
-        """Take the normalisation of the training samples from the data module, where none was given."""
+        """Compare the operator with the grid of the data; take their normalisation where none was given."""
         self._fitting = stage == "fit"
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
+        if self._fitting and hasattr(datamodule, "wraps"):
+            check_periodicity(self.model, datamodule.wraps)
         # Before a checkpoint is restored, which would round its numbers of double precision to single.
         self.trainer.strategy.precision_plugin.convert_module(self)
         if self._fitting and self.compiled:
             # In place: a wrapped module would give its weights other names.
             self.model.compile()
         if self._fitting and self.normalisation is None:
-            datamodule: Any = getattr(self.trainer, "datamodule", None)
             if not hasattr(datamodule, "normalisation"):
                 raise InvalidInput(
                     "normalisation",
@@ -215,7 +218,7 @@ class TrainingTask(lightning.LightningModule):
         evaluator.update(prediction, batch["target"], batch["grid"], variance)
         if "everywhere" in batch:
             assert isinstance(self.model, GraphOperator)
-            evaluator.update_everywhere(errors_everywhere(self.model, self.query, prediction, batch))
+            evaluator.update_everywhere(*errors_everywhere(self.model, self.query, prediction, batch))
         return prediction
 
     def _test_field(

@@ -18,10 +18,10 @@ from pdeflow.problems import Problem
 from pdeflow.problems.compiled_statement import CompiledStatement
 from pdeflow.problems.initial import TIME
 from pdeflow.problems.observed import observations
-from pdeflow.training.time_course import KEY, StagedCourse
+from pdeflow.training.time_course import KEY, StagedTimeCourse
 
 
-class TimeMarching(StagedCourse):
+class TimeMarching(StagedTimeCourse):
     """The networks of a `TimeWindows` are trained one after the other, each at points of its own window.
 
     All points inside and on sides are moved into the window; the networks of the others stay as they are.
@@ -94,7 +94,7 @@ class TimeMarching(StagedCourse):
         self.windows = field.windows
 
     def begin_step(self, step: int, model: Field) -> None:
-        """See :meth:`TimeCourse.begin_step`: the network of the current window alone is trained."""
+        """See :meth:`Course.begin_step`: the network of the current window alone is trained."""
         super().begin_step(step, model)
         network = model.network if isinstance(model, HardConditions) else model
         assert isinstance(network, TimeWindows)
@@ -106,5 +106,5 @@ class TimeMarching(StagedCourse):
         return self.start + (before + times - self.start) / self.windows
 
     def progress(self) -> dict[str, Tensor]:
-        """See :meth:`TimeCourse.progress`."""
+        """See :meth:`Course.progress`."""
         return {"window": torch.tensor(self.stage + 1)}

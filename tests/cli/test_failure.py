@@ -61,6 +61,7 @@ def test_wrong_config(pdeflow, tmp_path, old, new, words):
         ("--trainer.accelerator=cud", ["trainer.accelerator", "Nearest: cuda"]),
         ("--model.init_args.in_channels=3", ["model.init_args.in_channels", "got 3", "expected 1"]),
         ("--model.modes=[8]", ["model.init_args.modes", "2 numbers"]),
+        ("--model.positions=periodic", ["model.positions", "x and y end at sides", "positions to bounded"]),
         ("--data.batch_size=64", ["batch_size", "64", "32 training samples"]),
         ("--data.batch_size=0", ["data.batch_size", "got 0", "at least 1"]),
         ("--data.test_resolutions=[9,100]", ["data.test_resolutions", "got 100", "17, 9, 5, 3"]),

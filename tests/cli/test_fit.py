@@ -214,6 +214,13 @@ def test_test_validate_report(fit, pdeflow, tmp_path):
     assert (run / "report.html").is_file()
 
 
+def test_a_run_that_contradicts_the_grid_of_its_data_is_tested_all_the_same(fit, pdeflow):
+    """As runs could be that were trained before this was refused."""
+    fit("--trainer.max_epochs=1")
+    result = pdeflow("test", "darcy_fno", "--model.positions=periodic")
+    assert result.code == 0, result.err
+
+
 def test_checkpoint_that_is_missing_or_damaged(fit, pdeflow, tmp_path):
     fit("--trainer.max_epochs=1")
     best = tmp_path / "runs" / "darcy_fno" / "checkpoints" / "best.ckpt"

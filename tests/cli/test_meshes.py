@@ -261,7 +261,7 @@ def test_a_sparse_run_is_tested_by_marching_and_predict_says_where_that_is_done(
     assert pdeflow("fit", "-c", "config.yaml", "--run", "sparse").code == 0
     result = pdeflow("test", "sparse")
     assert result.code == 0, result.err
-    for name in ("l2_last", "l2_last_everywhere", "diverged"):
+    for name in ("l2_last", "l2_last_everywhere", "unanswered", "diverged"):
         assert f"\n{name} " in result.out, result.out
     assert "state after so many steps" in (tmp_path / "runs/sparse/report.html").read_text()
     told = [line for line in result.out.splitlines() if line.startswith("l2")]

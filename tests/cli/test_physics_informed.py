@@ -32,6 +32,8 @@ def test_from_the_config_to_the_report(pdeflow, tmp_path):
     assert result.code == 0, result.err
     run = tmp_path / "runs" / "sine_poisson_mlp"
     assert "surrogate    runs/sine_poisson_mlp/surrogate" in result.out
+    assert "left of the statement at points" in result.err
+    assert "not to be trusted" not in result.err
     assert "precision: 64-true" in (run / "config.yaml").read_text()
 
     result = pdeflow("validate", run)
@@ -41,6 +43,7 @@ def test_from_the_config_to_the_report(pdeflow, tmp_path):
     result = pdeflow("test", run)
     assert result.code == 0, result.err
     assert "RMS of the equation's residual at points that training has not seen" in result.out
+    assert "left of the statement at points" in result.out
     table = json.loads((run / "test" / "metrics.json").read_text())
     assert set(table) == {"points", "17x17"}
     assert table["points"]["l2"] < 1e-3
@@ -59,6 +62,9 @@ def test_from_the_config_to_the_report(pdeflow, tmp_path):
         "surrogate(points)",
         "with valid/loss",
         "seed of the points",
+        "What is left of the statement",
+        "y+:value",
+        "by the form of the solution",
     ):
         assert said in page, said
     assert "Median" not in page
@@ -155,6 +161,101 @@ def test_a_system_from_the_config_to_the_report(pdeflow, tmp_path):
     assert result.out.endswith("from (points, 2) of x, y to (points, 3) of u, v, p\n"), result.err
 
 
+def test_a_coefficient_from_the_config_to_the_report(pdeflow, tmp_path):
+    import pdeflow as library
+
+    result = pdeflow("fit", "-c", "observed_darcy_mlp", *SHORT)
+    assert result.code == 0, result.err
+    run = tmp_path / "runs" / "observed_darcy_mlp"
+    result = pdeflow("test", run)
+    assert result.code == 0, result.err
+    assert "relative L2 error of a alone" in result.out
+    table = json.loads((run / "test" / "metrics.json").read_text())
+    assert all({"l2", "l2 of u", "l2 of a"} <= set(row) for row in table.values())
+    page = (run / "report.html").read_text()
+    for said in (
+        "JoinedFields on observed_darcy",
+        "u: Observed at 400 points",
+        "a: a function to be found, above 0",
+        *(f"{name}, {what}" for name in "ua" for what in ("truth", "prediction", "error")),
+        "residual of the equation",
+    ):
+        assert said in page, said
+
+    x, y = axes()
+    np.savez(tmp_path / "points.npz", x=x, y=y)
+    result = pdeflow("predict", run, "points.npz", "-o", "values.npz")
+    assert result.out == "Wrote u, a at 30 points to values.npz\n", result.err
+    values = library.load(run)(np.stack([x, y], axis=-1))
+    assert (values[..., 1] > 0).all()
+    with np.load(tmp_path / "values.npz") as stored:
+        for k, name in enumerate("ua"):
+            np.testing.assert_array_equal(stored[name], values[..., k])
+    result = pdeflow("export", run, "-o", "both.pt2")
+    assert result.out.endswith("from (points, 2) of x, y to (points, 2) of u, a\n"), result.err
+    result = pdeflow("fit", "--resume", run, "--trainer.max_epochs=3")
+    assert result.code == 0, result.err
+
+
+WHOLE = "{class_path: MLP, init_args: {upper: [1.0, 1.0]}}"
+ALONG_X = "{class_path: MLP, init_args: {lower: [0.0], upper: [1.0]}}"
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ("[MLP, Gaussians]", None),
+        (f"[{WHOLE}, {ALONG_X}]", None),
+        (
+            f"[{WHOLE.replace('1.0]', '2.0]')}, MLP]",
+            "model.init_args.parts[0].init_args.upper: got [1.0, 2.0]",
+        ),
+        ("[MLP]", "model.parts: got '1 of them', expected at least 2 fields"),
+        (
+            "[MLP, {class_path: Subdomains, init_args: {subdomains: [2, 1]}}]",
+            "model.parts[1]: got 'Subdomains'",
+        ),
+        ("[MLP, FNO]", "FNO"),
+        ("[MLP, {class_path: MLP, init_args: {depth: 3}}]", "depth"),
+        ("[MLP, {class_path: MLP, init_args: {components: 2}}]", "model.components: got 3, expected 2"),
+    ],
+)
+def test_parts_of_a_model(pdeflow, tmp_path, parts, told):
+    (tmp_path / "both.yaml").write_text(
+        f"""
+problem: {{class_path: ObservedDarcy}}
+model: {{class_path: JoinedFields, init_args: {{parts: {parts}}}}}
+objective: {{class_path: PhysicsInformed}}
+data: {{class_path: Collocation}}
+"""
+    )
+    result = pdeflow("fit", "-c", "both.yaml", "--trainer.fast_dev_run=true")
+    if told is None:
+        assert result.code == 0, result.err
+        return
+    assert result.code != 0
+    assert told in result.err, result.err
+    assert result.is_short
+
+
+def test_characteristics_from_the_config_to_their_errors(pdeflow, tmp_path):
+    """Which a test knows at points, from the exact solution of the statement."""
+    import pdeflow as library
+
+    result = pdeflow("fit", "-c", "sine_burgers_characteristics_mlp", *SHORT)
+    assert result.code == 0, result.err
+    run = tmp_path / "runs" / "sine_burgers_characteristics_mlp"
+    result = pdeflow("test", run)
+    assert result.code == 0, result.err
+    table = json.loads((run / "test" / "metrics.json").read_text())
+    assert {"l2 of u", "l2 of displacement"} <= set(table["points"])
+    assert "displacement, prediction" in (run / "report.html").read_text()
+    x = np.linspace(-1, 1, 5)
+    start = library.load(run)(np.stack([x, np.zeros_like(x)], axis=1))
+    np.testing.assert_allclose(start[:, 0], -np.sin(np.pi * x), atol=1e-12)
+    np.testing.assert_allclose(start[:, 1], 0.0, atol=1e-12)
+
+
 def test_a_problem_without_an_exact_solution(pdeflow, tmp_path):
     (tmp_path / "poisson.yaml").write_text(
         """
@@ -174,7 +275,7 @@ optimizer: {class_path: LevenbergMarquardt}
     assert "u, prediction" in page
     assert "residual of the equation" in page
     assert "u, truth" not in page
-    assert not (tmp_path / "runs" / "poisson" / "report.png").exists()
+    assert (tmp_path / "runs" / "poisson" / "report.png").is_file()
     more = (
         "--trainer.max_epochs=11",
         "--objective.wanted_residual=null",
@@ -184,6 +285,44 @@ optimizer: {class_path: LevenbergMarquardt}
     assert result.code == 0, result.err
     assert "Trained 11 epochs" in result.out
     assert "valid/loss" in next(line for line in result.out.splitlines() if line.startswith("epoch 11/11"))
+
+
+def test_a_module_of_ones_own(pdeflow, tmp_path):
+    """Derivatives without a line for them; of a class that others do not have there is no surrogate."""
+    (tmp_path / "own_network.py").write_text(
+        """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(2, width), torch.nn.Linear(width, 1)
+
+    def forward(self, points):
+        return self.last(torch.tanh(self.first(points)))
+"""
+    )
+    (tmp_path / "own.yaml").write_text(
+        """
+problem: {class_path: SinePoisson}
+model:
+  class_path: AutogradField
+  init_args: {network: {class_path: own_network.Net, init_args: {width: 20}}}
+objective: {class_path: PhysicsInformed}
+data: {class_path: Collocation}
+optimizer: {class_path: LevenbergMarquardt}
+"""
+    )
+    with pytest.warns(UserWarning, match="Net is not of pdeflow.operators or pdeflow.fields"):
+        result = pdeflow("fit", "-c", "own.yaml", "--allow", "own_network", *SHORT)
+    assert result.code == 0, result.err
+    assert "Training AutogradField (81 parameters)" in result.out
+    result = pdeflow("test", "runs/own", "--allow", "own_network")
+    assert result.code == 0, result.err
+    assert json.loads((tmp_path / "runs/own/test/metrics.json").read_text())["points"]["l2"] < 1e-2
+    page = (tmp_path / "runs/own/report.html").read_text()
+    assert "pdeflow.load" not in page
+    assert "The run has no surrogate" in page
 
 
 def test_preconditioned_waves(pdeflow, tmp_path):
@@ -212,10 +351,11 @@ def test_preconditioned_waves(pdeflow, tmp_path):
     [
         ("convected_sine_time_windows", ("window",)),
         ("convected_sine_causal_mlp", ("causal tolerance", "weight of inside", "weight of t-:value")),
+        ("convected_sine_curriculum_mlp", ("beta of the stage",)),
     ],
 )
 def test_what_changes_while_training(pdeflow, tmp_path, name, told):
-    """A balance, causal weights, time marching: in the log, resumed, and tested."""
+    """A balance, causal weights, time marching, a curriculum: in the log, resumed, and tested."""
     small = ("--data.inside=60", "--data.held_back=50", "--data.test_resolutions=[9]", "--data.steps=3")
     result = pdeflow("fit", "-c", name, "--trainer.max_epochs=2", *small)
     assert result.code == 0, result.err

@@ -98,6 +98,25 @@ class GraphOperatorContract:
         theirs = other.connected(meshes, [other.connect(graph.pos.numpy()) for graph in meshes])
         torch.testing.assert_close(operator(theirs), operator(Batch.from_data_list(meshes)))
 
+    def test_nodes_that_were_moved_are_connected_anew(
+        self, operator: GraphOperator, meshes: list[Data], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        moved = operator(Batch.from_data_list([Data(x=one.x, pos=0.8 * one.pos) for one in meshes]))
+        still = operator(Batch.from_data_list(meshes))
+        found = [operator.connect(graph.pos.numpy()) for graph in meshes]
+        replaced, in_place, before, kept = (operator.connected(meshes, found) for _ in range(4))
+        replaced.pos = 0.8 * replaced.pos
+        in_place.pos.mul_(0.8)
+        before.pos.mul_(0.8)  # and then copied
+        for graph in (replaced, in_place, copy.copy(in_place), before.clone(), copy.deepcopy(before)):
+            assert torch.equal(operator(graph), moved)
+        # What is only copied, moved to a device, or given other inputs is not searched again.
+        monkeypatch.setattr(graph_operator, "joined", lambda parts: pytest.fail("searched"))
+        other = copy.copy(kept)
+        other.x = other.x.clone()
+        for graph in (kept, copy.copy(kept), kept.clone(), kept.clone().to("cpu"), other):
+            torch.testing.assert_close(operator(graph), still)
+
     def test_the_numbering_of_nodes_does_not_matter(
         self, operator: GraphOperator, meshes: list[Data]
     ) -> None:
@@ -189,9 +208,16 @@ class GraphOperatorContract:
             (Data(x=good.x[1:], pos=good.pos), "a row for each"),
             (Data(x=good.x > 0, pos=good.pos), "float32"),
             (mesh(0), "take meshes without nodes out"),
+            (
+                Batch.from_data_list([*meshes, mesh(0)]),
+                "none in mesh 3 of 4(?s:.*)Take meshes without nodes out",
+            ),
+            (Data(x=good.x, pos=good.pos + torch.nan), "input.pos: got 'values that are NaN"),
         ):
             with pytest.raises(InvalidInput, match=message):
                 operator(graph)
+        with pytest.raises(InvalidInput, match="none in mesh 1 of 2"):
+            operator.connected([good, mesh(0)], [operator.connect(good.pos.numpy())] * 2)
 
     def test_a_node_that_stands_alone(self, operator: GraphOperator, meshes: list[Data]) -> None:
         graph = meshes[0]
@@ -208,9 +234,12 @@ class GraphOperatorContract:
             (torch.zeros(4, 3), None, r"\(points, 2\)"),
             (torch.full((4, 2), 50.0), None, "not in the domain"),
             (graph.pos[:4], graph.x[:3], rf"\(4, {self.in_channels}\)"),
+            (graph.pos[:4], graph.x[:4, :1], rf"\(4, {self.in_channels}\)"),
+            (graph.pos[:4] + torch.nan, None, "points: got 'values that are NaN"),
         ):
-            with pytest.raises(InvalidInput, match=message):
-                operator.query(graph, points, inputs)
+            for asked in (operator, Surrogate(operator)):
+                with pytest.raises(InvalidInput, match=message):
+                    asked.query(graph, points, inputs)
         with pytest.raises(InvalidInput, match="one by one"):
             operator.query(Batch.from_data_list(meshes), graph.pos)
 
@@ -462,3 +491,31 @@ def test_finer_meshes_give_the_same_function(name: str) -> None:
         for n in (100, 1000)
     )
     assert fine < 0.5 * coarse
+
+
+def test_mkgn_tends_to_a_function_where_all_its_levels_are_finer() -> None:
+    """On random meshes answers scatter about one function, the less the more nodes there are on each level.
+
+    With as many coarse nodes on finer meshes they scatter as before.
+    """
+    torch.manual_seed(0)
+    settings = {"inner": [0.25, 0.3, 0.4], "inter": [0.25, 0.3], "width": 6, "kernel_width": 8, "layers": 2}
+    weights = MKGN([50, 25], **settings).double().state_dict()
+    points = torch.rand(20, 2, dtype=torch.float64) * 0.6 + 0.2
+
+    def answers(nodes: int, coarse: list[int]) -> Tensor:
+        """On eight meshes."""
+        operator, found = MKGN(coarse, **settings).double(), []
+        operator.load_state_dict(weights)
+        for seed in range(8):
+            pos = torch.from_numpy(np.random.default_rng((nodes, seed)).random((nodes, 2)))
+            inputs = [torch.sin(3 * places[:, :1]) * places[:, 1:] for places in (pos, points)]
+            with torch.no_grad():
+                found.append(operator.query(Data(x=inputs[0], pos=pos), points, inputs[1]))
+        return torch.stack(found)
+
+    coarse, fine, kept = answers(100, [50, 25]), answers(1000, [500, 250]), answers(1000, [50, 25])
+    scatter = [found.std(0).square().mean().sqrt() for found in (coarse, fine, kept)]
+    assert scatter[1] < 0.5 * scatter[0] < scatter[2]
+    # And it is one function that they scatter about.
+    assert (coarse.mean(0) - fine.mean(0)).square().mean().sqrt() < scatter[0]

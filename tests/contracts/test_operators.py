@@ -57,7 +57,7 @@ class OperatorContract:
     grids: tuple[int, int, int] | None = (
         None  # cells an axis, coarse, fine, finest, where its output converges
     )
-    ends = True  # whether those grids include the upper end of each axis
+    ends: bool | tuple[bool, ...] = True  # whether those grids include the upper end, of all axes or of each
     real = True  # whether the exported program has no complex numbers in it
 
     def make(self) -> Operator:
@@ -200,11 +200,12 @@ class OperatorContract:
     def on_shared_nodes(self, operator: Operator, cells: int) -> Tensor:
         """What it gives on so many cells along each axis, at the nodes of the coarsest of ``grids``."""
         assert self.grids is not None
-        length = 1.5 * math.pi if self.ends else 2 * math.pi  # a function that wraps around, or does not
-        x = length * torch.arange(cells + self.ends) / cells
-        u = torch.ones(self.in_channels, *(len(x),) * operator.dim)
+        each = (self.ends,) * operator.dim if isinstance(self.ends, bool) else self.ends
+        u = torch.ones(self.in_channels, *(cells + end for end in each))
         for channel in range(self.in_channels):
-            for axis in range(operator.dim):
+            for axis, end in enumerate(each):
+                length = 1.5 * math.pi if end else 2 * math.pi  # a function that wraps around, or does not
+                x = length * torch.arange(cells + end) / cells
                 wave = torch.sin(x + channel + axis) + 0.5
                 u[channel] *= wave.view(-1, *(1,) * (operator.dim - 1 - axis))
         step = cells // self.grids[0]
@@ -212,23 +213,28 @@ class OperatorContract:
 
 
 class TestFNO1D(OperatorContract):
-    shape, finer, out_channels = (12,), (31,), 1
+    shape, finer, out_channels, grids = (12,), (31,), 1, (16, 64, 256)
 
     def make(self) -> Operator:
         return FNO(modes=[6], width=4, layers=2, in_channels=2, out_channels=1)
 
 
 class TestFNO2D(OperatorContract):
+    grids = (8, 32, 128)
+
     def make(self) -> Operator:
         return FNO(modes=[6, 6], width=4, layers=2, in_channels=2, out_channels=3)
 
 
 class TestFNO2DNorm(OperatorContract):
+    grids = (8, 32, 128)
+
     def make(self) -> Operator:
         return FNO(modes=[6, 6], width=4, layers=2, in_channels=2, out_channels=3, norm="group_norm")
 
 
 class TestFNO2DPadding(OperatorContract):
+    grids = (8, 32, 128)
     least = 5  # 5 + 2 round(0.25 * 5) = 7 points are enough for 7 modes, 4 + 2 are not
 
     def make(self) -> Operator:
@@ -237,64 +243,76 @@ class TestFNO2DPadding(OperatorContract):
 
 class TestFNO2DPeriodic(OperatorContract):
     translates = True
-    shape = (12, 12)
+    shape, least = (12, 12), 5
+    grids, ends = (8, 32, 128), False
 
     def make(self) -> Operator:
         # Even modes keep -n/2 without n/2 along the first axis, which a shift tells apart; odd ones do not.
         return FNO(modes=[5, 5], width=4, layers=2, in_channels=2, out_channels=3, positions=None)
 
-    least = 5
-
 
 class TestFNO3D(OperatorContract):
     shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+    grids = (8, 16, 32)
 
     def make(self) -> Operator:
         return FNO(modes=[4, 4, 4], width=3, layers=2, in_channels=1, out_channels=2)
 
 
 class TestTFNO1D(OperatorContract):
-    shape, finer, out_channels = (12,), (31,), 1
+    shape, finer, out_channels, grids = (12,), (31,), 1, (16, 64, 256)
 
     def make(self) -> Operator:
         return TFNO(modes=[6], width=8, layers=2, in_channels=2, out_channels=1, rank=0.5)
 
 
 class TestTFNO2D(OperatorContract):
+    grids = (8, 32, 128)
+
     def make(self) -> Operator:
         return TFNO(modes=[6, 6], width=8, layers=2, in_channels=2, out_channels=3, rank=0.3)
 
 
+class TestTFNO2DPeriodic(OperatorContract):
+    translates = True
+    shape, least = (12, 12), 5
+    grids, ends = (8, 32, 128), False
+
+    def make(self) -> Operator:
+        return TFNO(modes=[5, 5], width=8, layers=2, in_channels=2, out_channels=3, positions=None, rank=0.5)
+
+
 class TestTFNO3D(OperatorContract):
     shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+    grids = (8, 16, 32)
 
     def make(self) -> Operator:
         return TFNO(modes=[4, 4, 4], width=4, layers=2, in_channels=1, out_channels=2, rank=0.5)
 
 
 class TestMgNO1D(OperatorContract):
-    shape, finer, out_channels, least = (12,), (31,), 1, 4
+    shape, finer, out_channels, least, grids = (12,), (31,), 1, 4, (16, 64, 256)
 
     def make(self) -> Operator:
         return MgNO(mesh=[12], width=4, layers=2, levels=4, in_channels=2, out_channels=1)
 
 
 class TestMgNO2D(OperatorContract):
-    least = 4
+    least, grids = 4, (8, 32, 128)
 
     def make(self) -> Operator:
         return MgNO(mesh=[10, 9], width=4, layers=2, levels=3, in_channels=2, out_channels=3)
 
 
 class TestMgNO2DPublished(OperatorContract):
-    least = 4
+    least, grids = 4, (8, 32, 128)
 
     def make(self) -> Operator:
         return MgNO(mesh=[10, 9], width=4, layers=2, levels=3, in_channels=2, out_channels=3, residual=False)
 
 
 class TestMgNO2DVCycle(OperatorContract):
-    least = 4
+    least, grids, ends = 4, (8, 32, 128), (False, True)
 
     def make(self) -> Operator:
         return MgNO(
@@ -313,6 +331,7 @@ class TestMgNO2DVCycle(OperatorContract):
 class TestMgNO2DPeriodic(OperatorContract):
     translates = True
     shape, least = (12, 12), 4
+    grids, ends = (8, 32, 128), False
 
     def make(self) -> Operator:
         # With one level: coarser ones tell shifts apart that do not take their nodes to nodes.
@@ -330,6 +349,7 @@ class TestMgNO2DPeriodic(OperatorContract):
 
 class TestMgNO3D(OperatorContract):
     shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+    grids = (8, 16, 32)
 
     def make(self) -> Operator:
         return MgNO(mesh=[6, 5, 7], width=3, layers=2, levels=3, in_channels=1, out_channels=2)
@@ -379,6 +399,7 @@ class TestUNO2DPadding(OperatorContract):
 class TestUNO3D(OperatorContract):
     real = False  # neuraloperator interpolates between grids of three axes by Fourier series
     shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+    grids = (8, 16, 32)
 
     def make(self) -> Operator:
         return UNO(modes=[4, 4, 4], width=4, depth=1, in_channels=1, out_channels=2)
@@ -410,6 +431,7 @@ class TestLocalNO2DPeriodic(OperatorContract):
 
 class TestLocalNO3D(OperatorContract):
     shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+    grids = (8, 16, 32)
 
     def make(self) -> Operator:
         return LocalNO(modes=[4, 4, 4], width=3, layers=2, in_channels=1, out_channels=2)
@@ -426,6 +448,7 @@ class TestCODANO2D(OperatorContract):
 class TestCODANO2DPeriodic(OperatorContract):
     translates = True
     shape, least = (12, 12), 5
+    grids, ends = (8, 32, 128), False
 
     def make(self) -> Operator:
         return CODANO(modes=[5, 5], width=3, layers=2, heads=1, in_channels=2, out_channels=3, positions=None)
@@ -434,6 +457,7 @@ class TestCODANO2DPeriodic(OperatorContract):
 class TestCODANO3D(OperatorContract):
     real = False  # neuraloperator interpolates between grids of three axes by Fourier series
     shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
+    grids = (8, 16, 32)
 
     def make(self) -> Operator:
         return CODANO(modes=[4, 4, 4], width=3, layers=1, in_channels=1, out_channels=2)
@@ -578,6 +602,8 @@ class GaussianContract(OperatorContract):
 
 
 class TestMeanVarianceOfFNO(GaussianContract):
+    grids = (8, 32, 128)
+
     def make(self) -> Operator:
         return MeanVariance(FNO(modes=[6, 6], width=4, layers=2, in_channels=2, out_channels=6))
 
@@ -590,6 +616,8 @@ class TestMeanVarianceOfUNet(GaussianContract):
 
 
 class TestEnsembleOfFNO(GaussianContract):
+    grids = (8, 32, 128)
+
     def make(self) -> Operator:
         return Ensemble(
             [FNO(modes=[6, 6], width=4, layers=2, in_channels=2, out_channels=3) for _ in range(3)]
@@ -597,6 +625,8 @@ class TestEnsembleOfFNO(GaussianContract):
 
 
 class TestEnsembleOfMeanVariances(GaussianContract):
+    grids = (8, 32, 128)
+
     def make(self) -> Operator:
         return Ensemble(
             [

@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 import sympy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import (
     MLP,
+    AutogradField,
     Field,
     FourierFeatures,
     Gaussians,
     HardConditions,
+    JoinedFields,
     Lagrangian,
     PirateNet,
     Separable,
@@ -54,6 +56,22 @@ def pirate(**settings: Any) -> Field:
     return field
 
 
+def module(features: int, components: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(features, 6), nn.Tanh(), nn.Linear(6, components))
+
+
+def joined(*parts: Field) -> Field:
+    return JoinedFields([MLP(LOWER, UPPER, widths=(5,)), *parts])
+
+
+def bounded() -> Field:
+    """A component that meets a value, one within bounds, and one that does both."""
+    network = joined(Gaussians(LOWER, UPPER, 2, gaussians=5, sigma=0.4))
+    lift, distance = [sympy.sin(X) * Y, sympy.Integer(0), sympy.cos(X)], [Y, sympy.Integer(1), Y]
+    bounds = [(-math.inf, math.inf), (0.1, 3.0), (0.5, math.inf)]
+    return HardConditions(network, lift, distance, AT, bounds=bounds)
+
+
 FIELDS = {
     "mlp": lambda: MLP(LOWER, UPPER, 2, widths=(7, 5)),
     "sine mlp": lambda: MLP(LOWER, UPPER, 1, widths=(6,), activation="sin"),
@@ -82,7 +100,13 @@ FIELDS = {
         LOWER, UPPER, periodic=(True, False), subdomains=[3, 1], widths=(5,)
     ),
     "hard subdomains": lambda: hard(Subdomains(LOWER, UPPER, subdomains=[1, 2], widths=(6,))),
+    "joined": lambda: joined(Gaussians(LOWER, UPPER, 2, gaussians=5, sigma=0.4), Separable(LOWER, UPPER)),
+    "joined with fewer coordinates": lambda: joined(MLP(LOWER[:1], UPPER[:1], 2, widths=(4,))),
+    "hard joined": bounded,
     "time windows": lambda: TimeWindows(LOWER, UPPER, 2, windows=3, widths=(5, 4)),
+    "autograd": lambda: AutogradField(module(2, 2), LOWER, UPPER, 2),
+    "periodic autograd": lambda: AutogradField(module(3, 1), LOWER, UPPER, periodic=(True, False)),
+    "hard autograd": lambda: hard(AutogradField(module(2, 1), LOWER, UPPER)),
 }
 WANTED = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 1), (1, 3), (4, 0)]
 
@@ -119,6 +143,36 @@ def test_derivatives_are_those_of_automatic_differentiation(field: Field) -> Non
         expected = by_autograd(field, x, index)
         scale = 1 + expected.abs().max()
         assert (found[index] - expected).abs().max() <= 1e-10 * scale, index
+
+
+class Values(nn.Module):
+    """A field as a module of points, of which nothing but its values is known."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.field.at(points)
+
+
+def test_taylor_mode_closed_form_and_autograd_agree(field: Field) -> None:
+    x = points()
+    own, other = field.derivatives(x, WANTED), Values(field)
+    automatic = AutogradField(other, LOWER, UPPER, field.out_channels).derivatives(x, WANTED)
+    assert own.keys() == automatic.keys() == set(WANTED)
+    for index, value in own.items():
+        expected = automatic[index]
+        assert (value - expected).abs().max() <= 1e-10 * (1 + expected.abs().max()), index
+
+
+def test_derivatives_in_inference_mode_are_the_same(field: Field) -> None:
+    """In which trainers validate and test."""
+    expected = field.derivatives(points(), WANTED)
+    with torch.inference_mode():
+        found = field.derivatives(points(), WANTED)
+    for index in WANTED:
+        torch.testing.assert_close(found[index], expected[index].detach())
 
 
 def test_it_is_an_operator_of_coordinates(field: Field) -> None:
@@ -161,7 +215,7 @@ def test_points_of_another_dimension_are_refused(field: Field) -> None:
         field.derivatives(torch.zeros(4, 3, dtype=torch.float64), [(0, 0)])
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if not name.startswith("hard")])
+@pytest.mark.parametrize("name", [name for name in FIELDS if "hard" not in name and "autograd" not in name])
 def test_it_is_made_again_from_its_settings_and_runs_without_memory(name: str) -> None:
     field = FIELDS[name]()
     with torch.device("meta"):
@@ -172,6 +226,38 @@ def test_it_is_made_again_from_its_settings_and_runs_without_memory(name: str) -
     }
     assert found[2, 0].shape == (5, field.out_channels)
     assert found[2, 0].device.type == "meta"
+
+
+def test_a_module_of_ones_own_runs_without_memory() -> None:
+    with torch.device("meta"):
+        field = AutogradField(module(3, 2), LOWER, UPPER, 2, periodic=(True, False))
+        found = field.derivatives(torch.zeros(5, 2), [(0, 0), (2, 0)])
+    assert {(value.device.type, tuple(value.shape)) for value in found.values()} == {("meta", (5, 2))}
+
+
+def test_a_module_of_ones_own_is_differentiated_where_it_is_a_polynomial() -> None:
+    """x^3 y^2 - x: derivatives in one's head, those that vanish included."""
+
+    class Polynomial(nn.Module):
+        def forward(self, points: Tensor) -> Tensor:
+            x, y = points.unbind(1)
+            return (x**3 * y**2 - x)[:, None]
+
+    x, y = points().unbind(1)
+    found = AutogradField(Polynomial(), LOWER, UPPER).derivatives(
+        points(), [(0, 0), (1, 0), (1, 1), (3, 2), (0, 3), (4, 0)]
+    )
+    zero = torch.zeros_like(x)
+    expected = {
+        (0, 0): x**3 * y**2 - x,
+        (1, 0): 3 * x**2 * y**2 - 1,
+        (1, 1): 6 * x**2 * y,
+        (3, 2): zero + 12,
+        (0, 3): zero,
+        (4, 0): zero,
+    }
+    for index, value in expected.items():
+        torch.testing.assert_close(found[index][:, 0], value)
 
 
 def test_hard_conditions_run_without_memory() -> None:
@@ -361,10 +447,93 @@ def test_a_lift_of_a_formula_and_a_slope_along_its_own_axis() -> None:
 
 
 @pytest.mark.parametrize(
+    ("orders", "degree"),
+    [((2, 1), 2), ((1, 2), 2), ((2, 2), 3), ((3, 1), 3), ((1, 1), 1), ((2, 0), 1), ((0, 2), 1)],
+    ids=lambda value: str(value),
+)
+def test_values_and_slopes_at_both_ends_of_an_axis_are_those_of_hermite(
+    orders: tuple[int, int], degree: int
+) -> None:
+    """What is given of a polynomial of y makes it whole; of another solution all that is given is held."""
+    ends = {"y-": 0.5, "y+": 2.0}
+    polynomial = sum((sympy.Rational(3, k + 2) + X**k) * Y**k for k in range(degree + 1))
+    wave = sympy.exp(X * Y) * sympy.cos(3 * Y)
+    for u, whole in ((sympy.sympify(polynomial), True), (wave, False)):
+        values = {
+            side: (place, [u.diff(Y, n).subs(Y, place) for n in range(order)])
+            for (side, place), order in zip(ends.items(), orders)
+            if order
+        }
+        lift = transfinite_lift(AT, values)
+        for place, given in values.values():
+            for n, value in enumerate(given):
+                for x in (-0.7, 0.2, 0.9):
+                    left = lift.diff(Y, n).subs({X: x, Y: place})
+                    assert abs(sympy.N(left - value.subs(X, x))) < 1e-12 * max(1, abs(value.subs(X, x)))
+        for x, y in ((-0.7, 0.8), (0.9, 1.7)) if whole else ():
+            assert abs(sympy.N((lift - u).subs({X: x, Y: y}))) < 1e-12
+
+
+def test_a_slope_and_a_value_along_one_axis_agree_with_values_along_another() -> None:
+    """u and its rate at the start, u at the end and on both other sides: all of one solution."""
+    u = sympy.exp(X / 2) * sympy.cos(2 * Y) + X * Y
+    values = {
+        "x-": (-1.0, [u.subs(X, -1.0)]),
+        "x+": (1.0, [u.subs(X, 1.0)]),
+        "y-": (0.0, [u.subs(Y, 0.0), u.diff(Y).subs(Y, 0.0)]),
+        "y+": (0.5, [u.subs(Y, 0.5)]),
+    }
+    lift = transfinite_lift(AT, values)
+    for x, y in ((-1.0, 0.3), (1.0, 0.1), (0.4, 0.0), (-0.6, 0.5), (1.0, 0.5)):
+        assert abs(sympy.N((lift - u).subs({X: x, Y: y}))) < 1e-12
+    assert abs(sympy.N((lift - u).diff(Y).subs({X: 0.4, Y: 0.0}))) < 1e-12
+    sides = {side: (place, len(given)) for side, (place, given) in values.items()}
+    torch.manual_seed(0)
+    network = MLP(LOWER, UPPER, widths=(8,)).double()
+    field = HardConditions(network, [lift], [box_distance(AT, sides, {"x": 2.0, "y": 0.5})], AT)
+    start = torch.tensor([[0.4, 0.0], [-0.9, 0.0]], dtype=torch.float64)
+    rate = field.derivatives(start, [(0, 1)])[0, 1][:, 0]
+    torch.testing.assert_close(rate, start[:, 0], rtol=0, atol=1e-12)  # d/dy of cos(2 y) is 0 there
+    stop = torch.tensor([[0.3, 0.5]], dtype=torch.float64)
+    expected = float(sympy.N(u.subs({X: 0.3, Y: 0.5})))
+    assert float(field.at(stop)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_numbers_that_are_learned_elsewhere() -> None:
+    """Values, gradients by them, and text with the numbers as they are."""
+    a, b = sympy.Symbol("a", real=True), sympy.Symbol("b", real=True)
+    known = {name: torch.tensor(1.5, dtype=torch.float64, requires_grad=True) for name in "abc"}
+    torch.manual_seed(0)
+    network = MLP(LOWER, UPPER, widths=(5,)).double()
+    lift, distance = a**2 * sympy.sin(X) + b * Y**2, X + 2
+    field = HardConditions(network, [lift], [distance], AT, numbers=lambda: known)
+    assert set(field.numbers()) == {"a", "b"}
+    x, wanted = points(), [(0, 0), (0, 2), (1, 0)]
+    plain = HardConditions(network, [lift.subs({a: 1.5, b: 1.5})], [distance], AT)
+    torch.testing.assert_close(field.derivatives(x, wanted), plain.derivatives(x, wanted))
+    cotangents = {index: torch.rand_like(x[:, :1]) for index in wanted}
+    found = field.pointwise_gradients(x, cotangents)
+    named = {**dict(field.named_parameters()), "number a": known["a"], "number b": known["b"]}
+    assert set(found) == set(named)
+    total = torch.stack([(field.derivatives(x, wanted)[i] * c).sum() for i, c in cotangents.items()]).sum()
+    for name, slope in zip(named, torch.autograd.grad(total, list(named.values()))):
+        torch.testing.assert_close(found[name].sum(0), slope, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        known["a"].fill_(-2.0)
+    again = HardConditions.from_formulas(network, **field.formulas())
+    torch.testing.assert_close(again.at(x), field.at(x))
+    assert not torch.allclose(again.at(x), plain.at(x))
+    with pytest.raises(InvalidInput, match=r"HardConditions.lift: got 'one of a, b too', expected formulas"):
+        HardConditions(network, [lift], [distance], AT)
+
+
+@pytest.mark.parametrize(
     ("change", "word"),
     [
         ({"lift": [sympy.Integer(0)] * 2}, "HardConditions.lift: got '2 of them', expected 1"),
         ({"coordinates": {"x": X}}, "HardConditions.coordinates: got '1 of them', expected 2"),
+        ({"bounds": [(0.0, 1.0)] * 2}, "HardConditions.bounds: got '2 of them', expected 1"),
+        ({"bounds": [(1.0, 0.0)]}, r"HardConditions.bounds: got \(1.0, 0.0\), expected a lower one"),
     ],
 )
 def test_as_many_formulas_as_there_are_places(change: dict, word: str) -> None:
@@ -413,7 +582,26 @@ def test_series_have_what_is_below_the_wanted() -> None:
         (lambda: PirateNet([0.0], [1.0], blocks=0), "model.blocks"),
         (lambda: PirateNet([0.0], [1.0], frequency=-1.0), "model.frequency"),
         (lambda: PirateNet([0.0], [1.0], activation="relu"), "model.activation"),
+        (lambda: JoinedFields([MLP([0.0], [1.0])]), "model.parts: got '1 of them', expected at least 2"),
+        (lambda: JoinedFields([MLP([0.0], [1.0]), MLP([0.0], [2.0])]), r"model.parts\[1\].upper: got"),
+        (
+            lambda: JoinedFields([MLP([0.0], [1.0], periodic=[True]), MLP([0.0, 0.0], [1.0, 1.0])]),
+            r"model.parts\[0\].periodic: got \[True\], expected \[False\]",
+        ),
+        (
+            lambda: JoinedFields([MLP([0.0], [1.0]), Subdomains([0.0], [1.0])]),
+            r"model.parts\[1\]: got 'Subdomains', expected a field of which derivatives",
+        ),
         (lambda: Orders.of([(1,), (1, 0)]), "orders"),
+        (lambda: AutogradField(module(3, 1), LOWER, UPPER), r"model.network(?s:.*)points \(N, 2\)"),
+        (
+            lambda: AutogradField(module(2, 1), LOWER, UPPER, periodic=(True, False)),
+            r"model.network(?s:.*)points \(N, 3\)",
+        ),
+        (
+            lambda: AutogradField(module(2, 2), LOWER, UPPER),
+            r"Sequential, which maps two of them to \(2, 2\)(?s:.*)to values \(N, 1\)",
+        ),
     ],
 )
 def test_wrong_settings(make, word: str) -> None:

@@ -133,5 +133,5 @@ def test_what_has_no_symbol() -> None:
     with pytest.raises(InvalidInput, match="symbol of reacting: got 'k'"):
         symbol_preconditioner(Reacting(), [[0.0], [1.0]], {})
     # The constant has no sine beside it: 1 / (sqrt(2) k^2), against 1 / (20 - k^2) of the other wave.
-    found = symbol_preconditioner(SineHelmholtz(k=2.0), [[0.0, 0.0], [4.0, 2.0]], {})
+    found = symbol_preconditioner(SineHelmholtz(k=2.0), [[0.0, 0.0], [4.0, 2.0]], {"k": 2.0})
     assert found == pytest.approx([1.0, 4 * math.sqrt(2) / 16])

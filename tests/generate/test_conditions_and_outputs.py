@@ -143,7 +143,7 @@ def test_the_record_gives_back_the_conditions(case: str) -> None:
 
 
 def test_conditions_with_formulas_are_not_rebuilt() -> None:
-    problem = Poisson(conditions={"x-": Dirichlet(lambda at: at.y)})
+    problem = Poisson(conditions={"x-": Dirichlet(lambda at, p: at.y)})
     recipe = json.loads(json.dumps(Recipe(problem, resolution=15).describe()))
     with pytest.raises(NotRebuilt, match="a formula, not a number"):
         rebuild_problem(recipe)

@@ -53,8 +53,8 @@ def test_fingerprint_tells_statements_apart_to_the_last_digit() -> None:
     problems = [
         Bordered(0.0),
         Bordered(1e-9),
-        Bordered(lambda at: sin(at.x)),
-        Bordered(lambda at: 5 * sin(at.x)),
+        Bordered(lambda at, p: sin(at.x)),
+        Bordered(lambda at, p: 5 * sin(at.x)),
         Bordered(0.0, length=1.0 + 1e-12),
     ]
     assert len({Recipe(problem, resolution=9).fingerprint() for problem in problems}) == len(problems)

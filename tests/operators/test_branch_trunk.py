@@ -71,6 +71,7 @@ def test_multionet_is_the_mean_over_its_layers() -> None:
         ({"sensors": [1, 9]}, "at least 2 along each axis"),
         ({"sensors": [9], "width": 0}, r"model\.width: got 0"),
         ({"sensors": [9], "basis": 0}, r"model\.basis: got 0"),
+        ({"sensors": [9], "positions": None}, "positions: got None, expected bounded or periodic"),
     ],
 )
 def test_settings_out_of_range(arguments, message: str) -> None:

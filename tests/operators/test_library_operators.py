@@ -67,6 +67,8 @@ def test_variables_share_their_weights() -> None:
         (lambda: UNO(modes=[6, 12], depth=2), "at least 8 along each axis, two on the coarsest of 3 grids"),
         (lambda: UNO(modes=[8, 8], depth=0), r"model\.depth: got 0"),
         (lambda: UNO(modes=[]), "one number for each spatial axis"),
+        (lambda: FNO(modes=[4], positions="wraps"), "got 'wraps', expected bounded or periodic or null"),
+        (lambda: LocalNO(modes=[4], positions="peridoic"), "Nearest: periodic"),
         (lambda: UNet(dim=4), r"model\.dim: got 4, expected 1, 2 or 3"),
         (lambda: UNet(dim=2, depth=0), r"model\.depth: got 0"),
     ],

@@ -42,3 +42,10 @@ def test_periodic_axes_have_equal_weights(kind) -> None:
 def test_sizes_of_zero_are_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match=rf"model\.{name}: got 0, expected at least 1"):
         LNO(dim=2, **{name: 0})
+
+
+def test_positions_that_are_unknown_are_refused() -> None:
+    with pytest.raises(
+        InvalidInput, match=r"model\.positions: got 'ends', expected bounded or periodic or null"
+    ):
+        LNO(dim=2, positions="ends")  # pyright: ignore[reportArgumentType]

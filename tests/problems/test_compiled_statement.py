@@ -52,6 +52,24 @@ def test_constants_are_made_where_the_points_are() -> None:
     assert found.tolist() == [[3.0, 2.0], [3.0, 4.0]]
 
 
+def test_sizes_are_those_of_the_terms() -> None:
+    """Products multiplied out; what has no unknown is one term, whatever it is made of."""
+    slope = sympy.Derivative(U, X)
+    first = 2 * slope - U * (U - 3 * X) + X * (Y - U) + sympy.exp(Y)
+    statement = CompiledStatement([first, K * U, sympy.sin(X) - Y], [U], AT, {"k": K})
+    points = torch.rand(9, 2, dtype=torch.float64) - 0.5
+    x, y = points.unbind(1)
+    u, u_x = torch.randn(9, dtype=torch.float64), torch.randn(9, dtype=torch.float64)
+    found = statement.sizes(points, {(0, 0): u[:, None], (1, 0): u_x[:, None]}, {"k": -2.0})
+    own = (2 * u_x).abs() + (u**2).abs() + (2 * u * x).abs()
+    torch.testing.assert_close(found[0], torch.stack([own, (2 * u).abs(), 0 * u], dim=1))
+    given = [(x * y + y.exp()).abs(), 0 * u, (x.sin() - y).abs()]
+    torch.testing.assert_close(found[1], torch.stack(given, dim=1))
+    # What is left never exceeds them.
+    values = statement(points, {(0, 0): u[:, None], (1, 0): u_x[:, None]}, {"k": -2.0})
+    assert bool((values.abs() <= found[0] + found[1] + 1e-12).all())
+
+
 @pytest.mark.parametrize(
     ("expression", "name"),
     [

@@ -10,9 +10,12 @@ import torch
 from pdeflow.errors import InvalidInput
 from pdeflow.linalg import Tag, default_method, solve
 from pdeflow.problems import (
+    Ball,
+    Box,
     ComplexHelmholtz,
     Constant,
     ConvectionDiffusion,
+    Cylinder,
     D,
     Darcy,
     Dirichlet,
@@ -22,14 +25,17 @@ from pdeflow.problems import (
     LogNormalField,
     Neumann,
     NonlinearPoisson,
+    ParabolicEquation,
     Parameter,
     PLaplace,
     Poisson,
     Problem,
     Robin,
+    Uniform,
+    newton,
 )
 from pdeflow.problems.conditions import Condition
-from pdeflow.problems.domain import unit_box
+from pdeflow.problems.domain import Domain, unit_box
 
 FAMILIES = [Poisson, Darcy, Helmholtz, ComplexHelmholtz, ConvectionDiffusion, NonlinearPoisson, PLaplace]
 
@@ -119,6 +125,109 @@ def test_what_leaves_a_constant_open_is_tagged(problem: Problem, tagged: bool) -
     assert (system.shares is not None) == tagged
     residual = torch.rand_like(system.rhs)
     assert torch.equal(system.solvable(residual), residual) != tagged
+
+
+@pytest.mark.parametrize(
+    ("domain", "sides"),
+    [
+        (Box(x=(0.0, 1.0), t=(0.0, 2.0)), ("x-", "x+")),
+        (Box(t=(0.0, 2.0), y=(0.0, 1.0), x=(0.0, 1.0), periodic=["x"]), ("y-", "y+")),
+        (Cylinder(Ball(1.0, x=0.0, y=0.0), t=(0.0, 2.0)), ("rim",)),
+        (Box(x=(0.0, 1.0), t=(0.0, 1.0)) - Ball(0.2, "hole", x=0.5, t=0.5), ("x-", "x+", "hole")),
+        (Box(x=(0.0, 1.0), y=(0.0, 1.0)), ("x-", "x+", "y-", "y+")),
+        (unit_box(2, periodic=True), ()),
+    ],
+)
+@pytest.mark.parametrize("condition", [Dirichlet(1.0), Neumann(1.0), Robin(1.0)], ids=type)
+def test_all_sides_are_those_of_space(domain: Domain, sides: tuple[str, ...], condition: Condition) -> None:
+    assert condition.sides(domain) == sides
+
+
+def test_a_start_and_an_end_are_named() -> None:
+    box = Box(x=(0.0, 1.0), t=(0.0, 1.0), periodic=["x"])
+    assert Dirichlet(1.0, on=("t-", "t+")).sides(box) == ("t-", "t+")
+    told = r"Dirichlet.on: got 'all', expected a side by its name: t-, t\+(?s:.*)Initial\(value\), on t-"
+    with pytest.raises(InvalidInput, match=told):
+        Dirichlet(1.0).sides(box)
+
+
+class Ramp(Problem):
+    """u_xx = 0 between 0 and a number, which differs from sample to sample, on a square that wraps in y."""
+
+    domain = unit_box(2, periodic=["y"])
+    conditions = (Dirichlet(lambda at, p: p.g * at.x),)
+    g = Parameter(Uniform(1.0, 4.0))
+
+    def residual(self, u, at, p):
+        return -D(u, "x", 2) - D(u, "y", 2)
+
+
+class CurvedRamp(Ramp):
+    """((1 + u) u_x)_x = 0 from 0 to g: (1 + u)^2 is linear, on grids too."""
+
+    domain = unit_box(1)
+    conditions = (Dirichlet(0.0, on="x-"), Dirichlet(lambda at, p: p.g, on="x+"))
+
+    def residual(self, u, at, p):
+        return -D((1 + u) * D(u, "x"), "x")
+
+
+def curved_ramps(g: torch.Tensor, points: int) -> torch.Tensor:
+    x = torch.linspace(0, 1, points, dtype=torch.float64)
+    return (1 + ((1 + g[:, None]) ** 2 - 1) * x).sqrt() - 1
+
+
+class Warming(ParabolicEquation):
+    """u_t = u_xx, 0 at one end, a number at the other."""
+
+    domain = unit_box(1)
+    conditions = (Dirichlet(0.0, on="x-"), Dirichlet(lambda at, p: p.g, on="x+"))
+    g = Parameter(Uniform(1.0, 4.0))
+    u0 = Parameter(GaussianField())
+
+    def rate(self, u, p):
+        return D(u, "x", 2)
+
+
+class CurvedWarming(Warming):
+    """u_t = ((1 + u) u_x)_x."""
+
+    def rate(self, u, p):
+        return D((1 + u) * D(u, "x"), "x")
+
+
+def test_values_on_the_boundary_differ_from_sample_to_sample() -> None:
+    problem, g = Ramp(), torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    grid = problem.grid([9, 4])
+    system = problem.discretise(grid, {"g": g})
+    assert system.boundary.shape == (3, 9, 4)
+    u = system.embed(solve(system.operator, system.rhs, rtol=1e-12).x)
+    expected = g[:, None, None] * torch.linspace(0, 1, 9, dtype=torch.float64)[:, None].expand(9, 4)
+    torch.testing.assert_close(u, expected)
+    assert problem.residual_on_grid(u, grid, {"g": g}).abs().max() < 1e-9
+    assert problem.discretise(grid, {"g": 2.0}).boundary.shape == (1, 9, 4)
+    assert "Symbol('g', real=True)" in str(problem.statement()["conditions"])
+
+
+def test_newton_has_a_boundary_for_each_sample() -> None:
+    problem, g = CurvedRamp(), torch.tensor([1.5, 3.0], dtype=torch.float64)
+    solution = newton(problem, problem.grid(17), {"g": g})
+    assert bool(solution.converged.all())
+    torch.testing.assert_close(solution.u, curved_ramps(g, 17), rtol=1e-6, atol=1e-6)
+    assert solution.u[:, -1].tolist() == [1.5, 3.0]
+
+
+@pytest.mark.parametrize("problem", [Warming(), CurvedWarming()], ids=["linear", "nonlinear"])
+def test_steps_in_time_have_a_boundary_for_each_sample(problem: ParabolicEquation) -> None:
+    """From the ramps themselves nothing changes; from 0 they are where it goes."""
+    g = torch.tensor([1.5, 3.0], dtype=torch.float64)
+    grid, line = problem.grid(9), torch.linspace(0, 1, 9, dtype=torch.float64)
+    ramps = curved_ramps(g, 9) if isinstance(problem, CurvedWarming) else g[:, None] * line
+    path = problem.evolve(grid, {"g": g, "u0": ramps}, 0.1, 3)
+    torch.testing.assert_close(path.u, ramps[:, None].expand(2, 3, 9), rtol=1e-6, atol=1e-6)
+    path = problem.evolve(grid, {"g": g, "u0": 0.0 * ramps}, 2.0, 3, rtol=1e-3)
+    assert path.u[:, :, -1].tolist() == [[1.5] * 3, [3.0] * 3]
+    torch.testing.assert_close(path.u[:, -1], ramps, rtol=1e-3, atol=1e-3)
 
 
 class Winds(Problem):

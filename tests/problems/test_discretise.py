@@ -130,7 +130,7 @@ def test_box_stencils_equal_the_residual_column_by_column(periodic, points):
 def test_the_solution_of_the_system_makes_the_residual_vanish():
     problem = Darcy(2)
     problem.conditions = (
-        Dirichlet(lambda at: 1 + at.y),
+        Dirichlet(lambda at, p: 1 + at.y),
         Dirichlet(-2.0, on="y+"),
     )
     grid = problem.grid(9)

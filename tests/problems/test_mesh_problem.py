@@ -111,15 +111,16 @@ def frames() -> list[TriangleMesh]:
         {"outer": Neumann(2.0)},
         {"holes": Neumann(-0.8)},
         {
-            "outer": Dirichlet(lambda at: at.x**2 + at.y**2),
+            "outer": Dirichlet(lambda at, p: at.x**2 + at.y**2),
             "holes": Robin(1.5, lambda at, p: radius(at, 1.5)),
         },
         {
             "outer": Robin(lambda at, p: p.a, lambda at, p: 2.0 + p.a * (at.x**2 + at.y**2)),
             "holes": Neumann(-0.8),
         },
+        {"outer": Dirichlet(lambda at, p: p.g), "holes": Neumann(-0.8)},
     ],
-    ids=["outer_neumann", "hole_neumann", "hole_robin", "robin_and_neumann"],
+    ids=["outer_neumann", "hole_neumann", "hole_robin", "robin_and_neumann", "a_parameter"],
 )
 def test_conditions_on_loops_converge_with_order_two(frames, conditions: dict) -> None:
     """u = x^2 + y^2 and a = 2 + x y / 2; n points into the hole."""
@@ -201,10 +202,10 @@ def ones(n: int) -> torch.Tensor:
     [
         (Stated(Dirichlet(math.inf)), "Dirichlet.value", "finite"),
         (Stated(Dirichlet(1j)), "Dirichlet.value", "a real, finite number"),
-        (Stated(Dirichlet(lambda at: log(at.x))), "Dirichlet.value", "finite numbers on the boundary"),
-        (Stated(Dirichlet(lambda at: ones(3))), "Dirichlet.value", "got 'Tensor of shape (3,)'"),
-        (Stated(Dirichlet(lambda at: at.x * ones(3))), "operand of a function on points", "got (3,)"),
-        (Stated(Dirichlet(lambda at: None)), "Dirichlet.value", "got 'NoneType'"),
+        (Stated(Dirichlet(lambda at, p: log(at.x))), "Dirichlet.value", "finite numbers on the boundary"),
+        (Stated(Dirichlet(lambda at, p: ones(3))), "Dirichlet.value", "got 'Tensor of shape (3,)'"),
+        (Stated(Dirichlet(lambda at, p: at.x * ones(3))), "operand of a function on points", "got (3,)"),
+        (Stated(Dirichlet(lambda at, p: None)), "Dirichlet.value", "got 'NoneType'"),
         (Stated(boundary_value=lambda at, p: sqrt(at.x)), "Stated.boundary_value", "finite numbers"),
         (Stated(boundary_value=lambda at, p: ones(7)), "Stated.boundary_value", "of shape (7,)"),
         (Stated(Robin(math.nan)), "Robin.coefficient", "finite"),
@@ -374,7 +375,8 @@ def test_conditions_on_bodies_converge_with_order_two(frames, pressed: str) -> N
         pressure=lambda at, p: -2 * mu * math.cos(side) - p.lam * (cos(at.x) + cos(at.y)), on=pressed
     )
     other = "holes" if pressed == "outer" else "outer"
-    problem = Grounded(exact, push, Displacement(lambda at: sin(at.x), lambda at: sin(at.y), on=other))
+    moved = Displacement(lambda at, p: sin(at.x), lambda at, p: sin(at.y), on=other)
+    problem = Grounded(exact, push, moved)
     given = {"lam": lam, "mu": mu}
     given |= {f"f{axis}": lambda at, axis=axis: (lam + 2 * mu) * sin(getattr(at, axis)) for axis in "xy"}
     errors = []
@@ -446,7 +448,7 @@ class Afloat(Grounded):
         (Traction(y=1.0), "Afloat.conditions", "fixes the level of ux"),
         (Traction(lambda at, p: log(at.x)), "Traction.x", "finite numbers on the boundary"),
         (Traction(pressure=lambda at, p: ones(3)), "Traction.pressure", "of shape (3,)"),
-        (Displacement(y=lambda at: sqrt(at.y)), "Displacement.y", "finite numbers on the boundary"),
+        (Displacement(y=lambda at, p: sqrt(at.y)), "Displacement.y", "finite numbers on the boundary"),
         (Displacement(on="base"), "Displacement.on", "Known: holes, outer"),
     ],
 )
@@ -467,7 +469,10 @@ def test_three_unknowns_take_no_conditions(frames) -> None:
 
 
 def test_conditions_on_a_body_describe_themselves() -> None:
-    loaded = {"outer": Traction(0.5, lambda at, p: p.fy * at.x), "holes": Displacement(y=lambda at: at.x)}
+    loaded = {
+        "outer": Traction(0.5, lambda at, p: p.fy * at.x),
+        "holes": Displacement(y=lambda at, p: at.x),
+    }
     problem = PolygonElasticity(conditions=loaded)
     assert problem.describe()["conditions"] == [
         "sigma n = (0.5, fy*x) on outer",

@@ -218,7 +218,7 @@ def test_the_solution_is_a_guess_that_needs_no_step():
 def test_a_linear_equation_takes_few_steps():
     problem = Darcy(2)
     grid, parameters = drawn(problem, 17, 2)
-    problem.conditions = (Dirichlet(lambda at: 1 + at.y),)
+    problem.conditions = (Dirichlet(lambda at, p: 1 + at.y),)
     system = problem.discretise(grid, parameters)
     expected = system.embed(solve(system.operator, system.rhs, solver=CG(), preconditioner=Multigrid()).x)
     solution = newton(problem, grid, parameters)

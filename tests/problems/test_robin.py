@@ -137,7 +137,7 @@ class Everything(Problem):
         self.domain = Box(x=(0, 1), y=(-1, 1), periodic=periodic)
         self.conditions = (Robin(lambda at, p: p.b + 1, lambda at, p: at.y * p.f),)
         if not periodic:
-            self.conditions += (Dirichlet(lambda at: 2 + at.x, on="x+"), Neumann(3.0, on="y+"))
+            self.conditions += (Dirichlet(lambda at, p: 2 + at.x, on="x+"), Neumann(3.0, on="y+"))
 
     def residual(self, u, at, p):
         flux_x = (1 + p.b) * D(u, "x") + 0.5 * cos(at.y) * D(u, "y")

@@ -126,7 +126,7 @@ def test_describe():
 
     class Periodic(Problem):
         domain = Box(x=(0, 1), y=(0, 1), periodic=("y",))
-        conditions = (Dirichlet(lambda at: at.y, on="x-"), Dirichlet(1.0, on=("x+",)))
+        conditions = (Dirichlet(lambda at, p: at.y, on="x-"), Dirichlet(1.0, on=("x+",)))
 
         def residual(self, u, at, p):
             return D(u, "x")

@@ -12,11 +12,15 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.problems import (
+    ConvectedSine,
     CosineAllenCahn,
     FlowMixing,
+    HeatedRod,
     ObservedBurgers,
+    ParametricFamily,
     Problem,
     SineBurgers,
+    SineHelmholtz,
     SpreadingBumps,
 )
 from pdeflow.problems.calculus import Names
@@ -28,7 +32,8 @@ SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "burgers.npz"
 
 
 def exact(problem: Problem, points: Tensor) -> Tensor:
-    return problem.exact(Names("coordinate", {"x": points[:, 0], "t": points[:, 1]}), None)
+    p = Names("parameter", problem.complete_parameters({}))
+    return problem.exact(Names("coordinate", {"x": points[:, 0], "t": points[:, 1]}), p)
 
 
 def points(problem: Problem, n: int, first: float) -> Tensor:
@@ -38,6 +43,49 @@ def points(problem: Problem, n: int, first: float) -> Tensor:
     drawn = low + (high - low) * torch.rand(n, 2)
     drawn[:, 1] = first + (high[1] - first) * torch.rand(n)
     return drawn.double()
+
+
+FAMILIES = [
+    (HeatedRod(), "a", (0.1, 1.0), "t", 1e-11),
+    (ConvectedSine(), "beta", (-5.0, 40.0), "t", 1e-10),
+    (SineBurgers(), "nu", (0.05, 1.0), "t", 1e-7),
+    (SineHelmholtz(1, 2, k=2.0), "k", (0.5, 5.0), "y", 1e-10),
+]
+
+
+@pytest.mark.parametrize(
+    ("statement", "name", "ends", "second", "error"), FAMILIES, ids=lambda x: getattr(x, "name", "")
+)
+def test_solutions_are_known_for_a_range_of_a_parameter(
+    statement: Problem, name: str, ends: tuple[float, float], second: str, error: float
+) -> None:
+    """And for the number that the statement has it is the member of the family."""
+    family = ParametricFamily(statement, {name: ends})
+    torch.manual_seed(0)
+    low, high = torch.tensor(family.domain.lower), torch.tensor(family.domain.upper)
+    x = low.double() + (high - low).double() * (0.05 + 0.9 * torch.rand(300, 3, dtype=torch.float64))
+
+    def solution(points: Tensor) -> Tensor:
+        at = Names("coordinate", dict(zip(("x", second, name), points.unbind(1))))
+        return family.exact(at, Names("parameter", {}))
+
+    residual = family.residual_at_points(solution, x, {}).detach()
+    assert float(residual.abs().max()) < error * max(1.0, float(x[:, 2].abs().max())) ** 2
+    own = float(statement.parameters[name].distribution.fixed)
+    x[:, 2] = own
+    at = Names("coordinate", dict(zip(("x", second), x.unbind(1))))
+    torch.testing.assert_close(solution(x), statement.exact(at, Names("parameter", {name: own})))
+
+
+def test_a_wave_number_at_resonance_is_refused() -> None:
+    SineHelmholtz(1, 1, k=math.pi)
+    with pytest.raises(InvalidInput, match=r"k: got .*away from resonance"):
+        SineHelmholtz(0, 1, k=math.pi)
+    for k in (0.0, -1.0):
+        with pytest.raises(InvalidInput, match=r"k: got .*all positive"):
+            SineHelmholtz(k=k)
+    with pytest.raises(InvalidInput, match=r"viscosity: got .*all positive"):
+        SineBurgers(viscosity=0.0)
 
 
 @pytest.mark.parametrize("viscosity", [0.01 / math.pi, 0.1])

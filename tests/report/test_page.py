@@ -16,7 +16,7 @@ import yaml
 
 from pdeflow.errors import CorruptFile
 from pdeflow.problems import GrayScott
-from pdeflow.report import metrics_table, write_report
+from pdeflow.report import metrics_table, trust_lines, write_report
 from pdeflow.report.run_folder import read_run
 
 
@@ -367,6 +367,104 @@ def test_condition_numbers_are_told(make_run):
     assert any("3 eigenvalues, before and after" in str(picture["alt"]) for picture in page.all("img"))
 
 
+def as_field(run: Path) -> Path:
+    """A run with the objective of a solution."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["objective"] = {"class_path": "pdeflow.training.PhysicsInformed"}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    return run
+
+
+def trust_record(**changes: object) -> dict[str, object]:
+    part = {"name": "x-:value", "met": "form", "residual": 1.5e-7, "terms": 3.0, "relative": None}
+    record = {"parts": [part], "told": "At most 5e-08 is left.", "doubts": [], "advice": ""}
+    return {**record, **changes}
+
+
+def test_what_is_left_of_a_statement_is_told(make_run):
+    run = as_field(make_run(((16, 16),)))
+    page = Page(write_report(run))
+    assert "It was not recorded: test the run." in page.text
+    assert not [tag for tag in page.all("p") if tag.get("role") == "alert"]
+    (run / "test" / "trust.json").write_text(json.dumps(trust_record()))
+    page = Page(write_report(run))
+    assert "At most 5e-08 is left." in page.text
+    for cell in (">x-:value<", ">by the form of the solution<", ">1.5e-07<", ">3<", ">-<"):
+        assert cell in page.raw
+    assert not [tag for tag in page.all("p") if tag.get("role") == "alert"]
+    assert trust_lines(run) == "At most 5e-08 is left."
+    doubts = ["too \x1b[2J much", "<b>far</b>"]
+    (run / "test" / "trust.json").write_text(json.dumps(trust_record(doubts=doubts, advice="Train longer.")))
+    page = Page(write_report(run))
+    assert [tag for tag in page.all("p") if tag.get("role") == "alert"]
+    assert not page.all("b")[1:]  # the headline has one
+    assert "; <b>far</b>. Train longer." in page.text
+    assert all(line.isprintable() for line in trust_lines(run).splitlines())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        trust_record(parts=[{"name": "x"}]),
+        trust_record(doubts="none"),
+        trust_record(parts=3),
+        {"told": "nothing else"},
+        trust_record(parts=[{"name": "x", "met": "?", "residual": 1, "terms": 1, "relative": 1}]),
+        trust_record(parts=[{"name": "x", "met": "form", "residual": "a", "terms": 1, "relative": 1}]),
+    ],
+)
+def test_a_damaged_record_of_trust_is_named(make_run, record):
+    run = as_field(make_run(((16, 16),)))
+    (run / "test" / "trust.json").write_text(json.dumps(record))
+    with pytest.raises(CorruptFile, match=r"trust\.json(?s:.*)Test the run again"):
+        write_report(run)
+
+
+def test_parameters_are_told_as_they_were_tested(make_run):
+    """Rather than as they were in the best epoch, of which the test need not be."""
+    run = as_field(make_run())
+    (run / "test" / "statement.json").write_text(json.dumps({"found": {"nu": 0.0031}}))
+    (run / "history.json").write_text(json.dumps([{"epoch": 0, "valid/loss": 1.0, "valid/nu": 7.0}]))
+    page = write_report(run).read_text()
+    assert re.search(r"nu, found\s*</dt>\s*<dd[^>]*>\s*0\.0031\s*</dd>", page), page
+
+
+def test_a_run_without_a_surrogate_does_not_say_how_to_load_it(make_run):
+    run = make_run(((16, 16),))
+    assert "pdeflow.load" in Page(write_report(run)).text
+    (run / "surrogate" / "surrogate.json").unlink()
+    page = Page(write_report(run))
+    assert "pdeflow.load" not in page.text
+    assert "The run has no surrogate" in page.text
+
+
+@pytest.mark.parametrize("shape", [(12,), (8, 8)])
+def test_the_picture_of_a_solution_shows_its_residual(make_run, shape):
+    """Beside truth, prediction and error; where the truth is not known, beside an estimate of the error."""
+    run = as_field(make_run((shape,)))
+    name = "x".join(map(str, shape))
+    file = run / "test" / f"{name}.npz"
+    with np.load(file) as stored:
+        one = {key: stored[key][:1] for key in ("target", "prediction")}
+    widths = []
+    for kept, more in (
+        (("target", "prediction"), ()),
+        (("target", "prediction"), ("residual",)),
+        (("prediction",), ("residual",)),
+        (("prediction",), ("estimate", "residual")),
+    ):
+        arrays = {key: one[key] for key in kept} | {key: 1e-3 * one["target"] for key in more}
+        np.savez(file, **arrays, rank=["solution"])
+        page = Page(write_report(run))
+        widths.append(png_size(run / "report.png")[0])
+        assert ("u, estimated error" in page.text) == ("estimate" in more)
+        assert ("residual of the equation" in page.text) == ("residual" in more)
+    columns = [2, 3, 2, 3] if shape == (12,) else [3, 4, 2, 3]
+    by_column = {count: width for count, width in zip(columns, widths)}
+    assert widths == [by_column[count] for count in columns]
+    assert sorted(set(widths)) == [by_column[count] for count in sorted(set(columns))]
+
+
 def test_the_members_of_an_ensemble_are_counted(make_run):
     run = make_run(((16, 16),))
     assert "<dt>members</dt>" not in write_report(run).read_text()
@@ -422,9 +520,7 @@ def test_nodes_outside_of_a_domain_are_blank_and_do_not_count(make_run):
     page = Page(write_report(run))
     assert "Nodes outside of the domain are left blank." in page.text
     alts = [str(picture["alt"]) for picture in page.all("img")]
-    expected = (
-        f"Predicted u of the solution sample at 16x16: values from {guess.min():.4g} to {guess.max():.4g}."
-    )
+    expected = f"Predicted u of the solution at 16x16: values from {guess.min():.4g} to {guess.max():.4g}."
     assert expected in alts
     assert png_size(run / "report.png")[1] > 100
 

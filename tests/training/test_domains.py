@@ -99,29 +99,31 @@ HARD = {
     "one value": Laplace(RING, Dirichlet(3.0)),
     "two values": Laplace(RING, Dirichlet(math.log(2), on="outer"), Dirichlet(0.0, on="inner")),
     "formulas": Laplace(
-        RING, Dirichlet(lambda at: sin(at.x) + at.y), Dirichlet(lambda at: at.x * at.y, on="inner")
+        RING, Dirichlet(lambda at, p: sin(at.x) + at.y), Dirichlet(lambda at, p: at.x * at.y, on="inner")
     ),
     "two discs": Laplace(Ball(1.0, "left", x=0.0, y=0.0) | Ball(1.0, "right", x=1.0, y=0.0), Dirichlet(2.0)),
     "part of a polygon": Laplace(
         Polygon.of([(0, 0), (1, 0), (1, 1), (0, 1)], sides=("floor", "east", "top", "west")),
-        Dirichlet(lambda at: at.x, on=("floor", "top")),
+        Dirichlet(lambda at, p: at.x, on=("floor", "top")),
         Neumann(0.0, on=("east", "west")),
     ),
     "L": LShapedPoisson(),
     "holes": PoissonWithHoles(),
-    "in time": Heat(Dirichlet(1.0, on="rim"), Initial(lambda at: at.x * at.x + at.y * at.y)),
+    "in time": Heat(Dirichlet(1.0, on="rim"), Initial(lambda at, p: at.x * at.x + at.y * at.y)),
     "formulas on a box with a hole": Laplace(
         SQUARE - Ball(0.2, "hole", x=0.5, y=0.5),
-        Dirichlet(lambda at: (at.x - 2) * at.y),
-        Dirichlet(lambda at: at.x, on="hole"),
+        Dirichlet(lambda at, p: (at.x - 2) * at.y),
+        Dirichlet(lambda at, p: at.x, on="hole"),
     ),
     "a formula that holds at other times too": Heat(
-        Dirichlet(lambda at: at.x * at.t, on="rim"),
-        Initial(lambda at: at.x * at.t),
-        Initial(lambda at: at.x, order=1),
+        Dirichlet(lambda at, p: at.x * at.t, on="rim"),
+        Initial(lambda at, p: at.x * at.t),
+        Initial(lambda at, p: at.x, order=1),
     ),
     "with a slope in time": Heat(
-        Dirichlet(lambda at: at.t, on="rim"), Initial(0.5), Initial(lambda at: exp(at.x - at.x), order=1)
+        Dirichlet(lambda at, p: at.t, on="rim"),
+        Initial(0.5),
+        Initial(lambda at, p: exp(at.x - at.x), order=1),
     ),
 }
 
@@ -167,8 +169,12 @@ def test_values_at_corners_are_limits() -> None:
 def test_where_sides_meet_others_do_not_matter() -> None:
     names = ("floor", "east", "top", "west")
     square = Polygon.of([(0, 0), (1, 0), (1, 1), (0, 1)], sides=names)
-    values = (lambda at: sin(at.x), lambda at: sin(at.x) + at.y, lambda at: sin(at.x) + at.y * at.y)
-    problem = Laplace(square, *(Dirichlet(value, on=name) for name, value in zip(names, values)))
+    problem = Laplace(
+        square,
+        Dirichlet(lambda at, p: sin(at.x), on="floor"),
+        Dirichlet(lambda at, p: sin(at.x) + at.y, on="east"),
+        Dirichlet(lambda at, p: sin(at.x) + at.y * at.y, on="top"),
+    )
     u = FieldSurrogate(PhysicsInformed(problem).constrain(network(problem)))
     np.testing.assert_allclose(u(np.array([[1.0, 0.0], [1.0, 1.0]])), [math.sin(1), math.sin(1) + 1])
 
@@ -212,9 +218,9 @@ def test_the_jacobian_knows_normals_and_observed_values() -> None:
 
 
 SADDLE = {
-    "values": (Dirichlet(lambda at: saddle(at)),),
+    "values": (Dirichlet(lambda at, p: saddle(at)),),
     "values and a slope": (
-        Dirichlet(lambda at: saddle(at), on="outer"),
+        Dirichlet(lambda at, p: saddle(at), on="outer"),
         Neumann(lambda at, p: -2 * saddle(at), on="inner"),
     ),
     "radiation": (
@@ -251,7 +257,7 @@ def test_a_coefficient_is_found_from_values_inside() -> None:
     places = 1.5 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     problem = Cooled(
         RING,
-        Dirichlet(lambda at: saddle(at), on="inner"),
+        Dirichlet(lambda at, p: saddle(at), on="inner"),
         Robin(lambda at, p: p.c, lambda at, p: 3 * saddle(at), on="outer"),
         Observed(places, (places[:, 0] ** 2 - places[:, 1] ** 2) / 4),
     )
@@ -358,7 +364,7 @@ DRAWN = {
         in_ring,
     ),
     "disc in time": (
-        Heat(Dirichlet(1.0, on="rim"), Initial(lambda at: at.x * at.x + at.y * at.y)),
+        Heat(Dirichlet(1.0, on="rim"), Initial(lambda at, p: at.x * at.x + at.y * at.y)),
         lambda x: (np.hypot(x[0], x[1]) < 1) & (x[2] > 0.5) & (x[2] < 1.0),
     ),
 }

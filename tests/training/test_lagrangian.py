@@ -13,7 +13,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.fields import HardConditions, Lagrangian
 from pdeflow.fields.lagrangian import transport_velocity
 from pdeflow.problems import Box, ConvectedSine, Dirichlet, Initial, Problem, SineBurgers
-from pdeflow.problems.calculus import D, cos, exp, sin
+from pdeflow.problems.calculus import D, Names, cos, exp, sin
 from pdeflow.training import LevenbergMarquardt, PhysicsInformed
 
 WAVES = 2 * math.pi
@@ -23,7 +23,7 @@ class DecayingWave(Problem):
     """2 u_t + 60 u_x = 0.8 u_xx - 0.2 u, periodic: exp(-t / 2) sin(x - 30 t)."""
 
     domain = Box(x=(0.0, WAVES), t=(0.5, 1.5), periodic=["x"])
-    conditions = (Initial(lambda at: math.exp(-0.25) * sin(at.x - 15.0)),)
+    conditions = (Initial(lambda at, p: math.exp(-0.25) * sin(at.x - 15.0)),)
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         return 2 * D(u, "t") + 60 * D(u, "x") - 0.8 * D(u, "x", 2) + 0.2 * u
@@ -69,7 +69,7 @@ class Inflow(Problem):
     """With a value where the flow comes in."""
 
     domain = Box(x=(0.0, 1.0), t=(0.0, 1.0))
-    conditions = (Initial(lambda at: sin(at.x)), Dirichlet(lambda at: -sin(3 * at.t), on="x-"))
+    conditions = (Initial(lambda at, p: sin(at.x)), Dirichlet(lambda at, p: -sin(3 * at.t), on="x-"))
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         return D(u, "t") + 3 * D(u, "x")
@@ -80,7 +80,7 @@ class Inflow(Problem):
     [(ConvectedSine(), [40.0]), (DecayingWave(), [30.0]), (Plane(), [1.0, -2.0]), (Inflow(), [3.0])],
 )
 def test_the_velocity_is_that_of_the_equation(problem: Problem, velocity: list[float]) -> None:
-    assert transport_velocity(problem, {}) == velocity
+    assert transport_velocity(problem, problem.complete_parameters({})) == velocity
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,8 @@ def test_a_wave_that_networks_fail_on_is_learned_in_seconds(problem: Any, hard: 
     low, high = (torch.tensor(ends, dtype=torch.float64) for ends in (domain.lower, domain.upper))
     x = low + (high - low) * torch.rand(200, 2, dtype=torch.float64)
     assert isinstance(task.model, HardConditions) is hard
-    expected = problem.exact(type("At", (), {"x": x[:, 0], "t": x[:, 1]}), None)
+    p = Names("parameter", problem.complete_parameters({}))
+    expected = problem.exact(type("At", (), {"x": x[:, 0], "t": x[:, 1]}), p)
     assert (task.model.at(x)[:, 0] - expected).norm() < 2e-3 * expected.norm()
 
 

@@ -36,6 +36,9 @@ from pdeflow.problems import (
     Robin,
     Uniform,
 )
+from pdeflow.report import write_report
+from pdeflow.report.page import _overview
+from pdeflow.report.run_folder import read_run
 from pdeflow.training import (
     Collocation,
     EnergyNaturalGradient,
@@ -212,6 +215,7 @@ def test_a_run_of_a_family_is_tested_and_used_over_its_range(tmp_path: Path) -> 
         exact = np.exp(-value * np.pi**2 * t) * np.sin(np.pi * x)
         np.testing.assert_allclose(stored["target"][0, 0], exact, atol=1e-6)
         assert stored["axes"].tolist() == ["x", "t"]
+        assert stored["rank"].tolist() == [f"solution for a = {value:g}"]
         np.testing.assert_allclose(stored["residual"].shape, (1, 1, 21, 21))
     points = data.test_dataloader()[0].batches[0]["points"]["inside"].numpy()
     exact = np.exp(-points[:, 2] * np.pi**2 * points[:, 1]) * np.sin(np.pi * points[:, 0])
@@ -225,6 +229,16 @@ def test_a_run_of_a_family_is_tested_and_used_over_its_range(tmp_path: Path) -> 
         surrogate(np.array([[0.5, 0.5, 0.7]]))
     told = json.loads((tmp_path / "test" / "statement.json").read_text())
     assert told["parameters"] == {"a": "all from 0.2 to 0.6"}
+    (tmp_path / "config.yaml").write_text("objective: {class_path: PhysicsInformed}\n")
+    page = write_report(tmp_path).read_text()
+    shown = _overview(read_run(tmp_path))
+    assert shown is not None
+    assert shown.ranks == tuple(f"solution for a = {value}" for value in (0.2, 0.4, 0.6))
+    assert all(f"Solution for a = {value}" in page for value in (0.2, 0.4, 0.6))
+    for k, where in enumerate(("lowest", "middle", "highest")):
+        stored = np.load(tmp_path / "test" / f"21x21-{where}.npz")
+        for name in ("target", "prediction", "residual"):
+            np.testing.assert_array_equal(getattr(shown, name)[k], stored[name][0])
 
 
 def test_a_problem_in_one_dimension_has_members_to_look_at() -> None:

@@ -20,10 +20,12 @@ from statement_run import Decay
 from pdeflow.errors import InvalidInput
 from pdeflow.fields import MLP, Field, Gaussians, PirateNet, Separable, Subdomains
 from pdeflow.problems import (
+    Ball,
     Box,
     Burgers,
     Constant,
     ConvectedSine,
+    Cylinder,
     D,
     Darcy,
     Dirichlet,
@@ -35,6 +37,7 @@ from pdeflow.problems import (
     KovasznayFlow,
     LayeredConduction,
     Neumann,
+    Observed,
     Poisson,
     Polygon,
     PolygonDiffusion,
@@ -43,7 +46,7 @@ from pdeflow.problems import (
     SineHelmholtz,
     SinePoisson,
 )
-from pdeflow.problems.calculus import relu
+from pdeflow.problems.calculus import relu, sin
 from pdeflow.training import (
     Collocation,
     EnergyNaturalGradient,
@@ -75,12 +78,36 @@ class Stated(Problem):
         return self._residual(u, at, p)
 
 
+class Wave(Problem):
+    """u_tt = u_xx, with what a test gives it."""
+
+    domain = Box(x=(0.0, 1.0), t=(0.0, 2.0))
+
+    def __init__(self, *conditions: Any) -> None:
+        self.conditions = conditions
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        return D(u, "t", 2) - D(u, "x", 2)
+
+
 class OnSquare(Stated):
     """On the same square as a polygon."""
 
     def __init__(self, *conditions: Any) -> None:
         super().__init__(*conditions)
         self.domain = Polygon.of([(0, 0), (1, 0), (1, 1), (0, 1)], sides=("floor", "east", "top", "west"))
+
+
+class OnDisc(Problem):
+    """u_t = u_xx + u_yy on a disc."""
+
+    domain = Cylinder(Ball(1.0, x=0.0, y=0.0), t=(0.0, 1.0))
+
+    def __init__(self, *conditions: Any) -> None:
+        self.conditions = conditions
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        return D(u, "t") - D(u, "x", 2) - D(u, "y", 2)
 
 
 class CauchyRiemann(Problem):
@@ -177,6 +204,66 @@ def test_conditions_that_are_learned_are_counted() -> None:
     )
 
 
+START = Initial(lambda at, p: sin(math.pi * at.x))
+
+
+@pytest.mark.parametrize("hard", [True, False])
+@pytest.mark.parametrize("conditions", [(Dirichlet(0.0), START), (START, Dirichlet(0.0))])
+def test_a_value_on_all_sides_leaves_the_start_and_the_end_alone(conditions: Any, hard: bool) -> None:
+    problem = HeatedRod()
+    problem.conditions = conditions
+    objective = PhysicsInformed(problem, hard=hard)
+    assert set(objective.conditions) == {"x-:value", "x+:value", "t-:value"}
+    points = Collocation(problem).points(0, 9)
+
+    class Mode(MLP):
+        def derivatives(self, points: torch.Tensor, wanted: Any) -> Any:
+            x, t = points.unbind(1)
+            values = torch.sin(math.pi * x) * torch.exp(-0.4 * math.pi**2 * t)
+            return {(0, 0): values[:, None]}
+
+    solution = Mode([0.0, 0.0], [1.0, 1.0])
+    for part in objective.condition_residuals(solution, points).values():
+        assert float(part.abs().max()) < 1e-12
+    if hard:
+        torch.manual_seed(0)
+        field = objective.constrain(MLP([0.0, 0.0], [1.0, 1.0]).double())
+        for part in objective.condition_residuals(field, points).values():
+            assert float(part.detach().abs().max()) < 1e-12
+        assert float(field.at(points["t+"]).detach().abs().max()) > 1e-3
+
+
+def test_a_start_with_a_slope_and_an_end_are_met_together() -> None:
+    """Of sin(pi x) cos(pi t) + x t: a slope at one end of the time, a value at the other."""
+    problem = Wave(
+        Dirichlet(lambda at, p: at.x * at.t),
+        START,
+        Initial(lambda at, p: at.x, order=1),
+        Dirichlet(lambda at, p: sin(math.pi * at.x) + 2.0 * at.x, on="t+"),
+    )
+    objective = PhysicsInformed(problem)
+    assert set(objective.statements) == {"inside"}
+    torch.manual_seed(0)
+    field = objective.constrain(MLP([0.0, 0.0], [1.0, 2.0]).double())
+    left = objective.condition_residuals(field, Collocation(problem).points(0, 9))
+    assert set(left) == {"x-:value", "x+:value", "t-:value", "t-:rate", "t+:value"}
+    for name, part in left.items():
+        assert float(part.detach().abs().max()) < 1e-12, name
+
+
+def test_a_slope_at_one_end_of_an_axis_is_learned_beside_a_value_at_the_other() -> None:
+    problem = Stated(Dirichlet(1.0, on="x-"), Neumann(0.5, on="x+"), periodic=("y",))
+    objective = PhysicsInformed(problem)
+    assert set(objective.statements) == {"inside", "x+:slope"}
+    torch.manual_seed(0)
+    field = objective.constrain(MLP([0.0, 0.0], [1.0, 1.0], periodic=[False, True]).double())
+    points = Collocation(problem).points(0, 9)
+    left = objective.condition_residuals(field, points)
+    assert float(left["x-:value"].detach().abs().max()) < 1e-12
+    slope = field.derivatives(points["x+"], [(1, 0)])[1, 0] - 0.5
+    torch.testing.assert_close(left["x+:slope"], slope)
+
+
 # What is wrong with a statement.
 
 
@@ -200,7 +287,7 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
         ),
         (Stated(Initial(0.0)), {}, "Initial.on: got 't-', expected 'all' or sides of the domain"),
         (Stated(Dirichlet(0.0, on="z-")), {}, "Dirichlet.on: got 'z-'"),
-        (Stated(Dirichlet(lambda at: relu(at.x))), {}, r"expression: got 'Max\(0, x\)'"),
+        (Stated(Dirichlet(lambda at, p: relu(at.x))), {}, r"expression: got 'Max\(0, x\)'"),
         (Stated(Dirichlet(math.nan)), {}, "Dirichlet.value: got nan, expected a finite number"),
         (
             Stated(Dirichlet(0.0), Dirichlet(1.0, on="x-")),
@@ -226,6 +313,19 @@ def z_squared(u: Any, at: Any, p: Any) -> Any:
             "objective.unknown.k: got 5.0, expected a start above 1 and below 4",
         ),
         (Decay(), {"unknown": {"c": 5.0}}, "objective.unknown: got 'c'"),
+        (
+            OnDisc(Dirichlet(lambda at, p: at.x), Initial(0.0)),
+            {},
+            "conditions of ondisc: got 'rim gives .* and t- gives 0 where they meet(?s:.*)hard: false",
+        ),
+        (
+            Wave(Dirichlet(0.0), Initial(0.0), Initial(lambda at, p: 1.0 - at.x, order=1)),
+            {},
+            "t- gives 1 and x- gives 0, derivative 1 along t where they meet",
+        ),
+        (ConvectedSine(), {"unknown": {"beta": math.inf}}, "objective.unknown.beta: got inf"),
+        (SineBurgers(), {"unknown": {"nu": 0.0}}, "objective.unknown.nu: got 0.0, expected a start above 0"),
+        (SineHelmholtz(), {"unknown": {"k": -1.0}}, "objective.unknown.k: got -1.0, expected a start above"),
         (Decay(), {"unknown": {"k": 2.0}, "weight": 0.0}, "objective.weight"),
         (Decay(), {"unknown": {"k": 2.0}, "wanted_residual": 0.0}, "objective.wanted_residual"),
         (None, {}, "objective.problem"),
@@ -441,6 +541,25 @@ def test_of_an_unknown_solution_the_residual_is_told(tmp_path: Path) -> None:
     assert set(table["points"]) == {"residual", "conditions"}
     assert "target" not in stored
     assert stored["prediction"].shape == stored["residual"].shape == (1, 1, 21, 21)
+
+
+def test_of_a_parameter_that_is_to_be_found_no_solution_is_known(tmp_path: Path) -> None:
+    """The one that is known belongs to the Constant, 0.4, and the measurements to 0.7."""
+    points = np.random.default_rng(0).random((30, 2))
+    values = np.exp(-0.7 * np.pi**2 * points[:, 1]) * np.sin(np.pi * points[:, 0])
+
+    class Measured(HeatedRod):
+        conditions = (*HeatedRod.conditions, Observed(points, values))
+
+    table, stored = results_of(Measured(), tmp_path, unknown={"a": 0.5})
+    assert set(table) == {"points"}
+    assert set(table["points"]) == {"residual", "conditions"}
+    assert "target" not in stored
+    (row,) = json.loads((tmp_path / "history.json").read_text())
+    assert "valid/l2" not in row
+    found = json.loads((tmp_path / "test" / "statement.json").read_text())["found"]
+    assert found == {"a": pytest.approx(row["valid/a"])}
+    assert found["a"] > 0.55  # on its way from 0.5, and not that of the Constant
 
 
 def test_constants_that_a_problem_has_are_used() -> None:

@@ -86,6 +86,25 @@ def test_a_solution_has_no_residual_and_its_boundary_values_all_of_it(problem: P
     assert float(objective(half[:, None], batch)) == pytest.approx(0.5, rel=1e-6)
 
 
+class Ramp(Channel):
+    """Whose value below is a number of the sample, an input of the network."""
+
+    domain = Box(x=(0.0, 1.0), y=(0.0, 1.0), periodic=["x"])
+    conditions = (Dirichlet(lambda at, p: p.g, on="y-"), Dirichlet(0.0, on="y+"))
+    g = Parameter(GaussianField())
+
+
+def test_boundary_values_may_be_those_of_the_sample() -> None:
+    problem = Ramp()
+    grid, drawn, system, u = solved(problem, 9)
+    assert system.boundary.shape == u.shape
+    torch.testing.assert_close(u[:, :, 0], drawn["g"][:, :, 0])
+    batch, objective = batch_of(grid, drawn, u), Residual(problem)
+    assert float(objective(u[:, None], batch)) < 1e-9
+    other = batch | {"input": batch["input"].roll(1, 0)}
+    assert float(objective(u[:, None], other)) > 0.1
+
+
 def test_the_energy_error_is_what_the_negative_norm_measures() -> None:
     problem = Poisson(2)
     grid, drawn, _, u = solved(problem, 33)

@@ -23,6 +23,7 @@ from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import InvalidInput, NumericalFailure
 from pdeflow.grid import Grid
 from pdeflow.operators import FNO, GINO, GNO, MKGN, Ensemble, GraphOperator, graph_operator
+from pdeflow.operators.march import march_on_nodes
 from pdeflow.surrogate import Surrogate
 from pdeflow.training import Rollout, Supervised, TrainingTask
 from pdeflow.training.callbacks import TestResults
@@ -183,7 +184,7 @@ def test_the_test_marches_every_trajectory_and_asks_for_its_end_everywhere(
     task = TrainingTask(model, Rollout(), normalisation=module.normalisation)
     metrics, stored = outcome(task, module, tmp_path)
     surrogate = Surrogate(task.model, module.normalisation)
-    errors, ends, factor = [], [], math.exp(-RATE * 0.25)
+    errors, ends, silent, factor = [], [], [], math.exp(-RATE * 0.25)
     for batch in module.test_dataloader()[0]:
         for number, end in enumerate(batch["everywhere"]["last"][:, 0]):
             mine, points = batch["grid"].sample == number, batch["everywhere"]["points"]
@@ -195,6 +196,7 @@ def test_the_test_marches_every_trajectory_and_asks_for_its_end_everywhere(
             errors.append((states - target).norm(dim=1) / target.norm(dim=1))
             known = torch.from_numpy(model.answers(points.numpy(), graph.pos.numpy()))
             assert 280 < known.sum() <= 289
+            silent.append(float((~known).sum()) / 289)
             shape = 1.5 + torch.sin(3 * points[:, 0]) * torch.cos(2 * points[:, 1])
             torch.testing.assert_close(end / end[0], shape / shape[0])
             there = surrogate.rollout_at(graph, 5, points[known])[:, 0]
@@ -203,8 +205,34 @@ def test_the_test_marches_every_trajectory_and_asks_for_its_end_everywhere(
     np.testing.assert_allclose(stored["rollout_l2"], torch.stack(errors).mean(0), rtol=1e-4)
     assert metrics["l2_last"] == pytest.approx(float(torch.stack(errors).mean(0)[-1]), rel=1e-4)
     assert metrics["l2_last_everywhere"] == pytest.approx(float(torch.stack(ends).mean()), rel=1e-4)
+    assert metrics["unanswered"] == pytest.approx(sum(silent) / 3, abs=1e-12)
     assert metrics["diverged"] == 0
     assert len(set(stored["index"].tolist())) == len(stored["l2"]) == 3
+
+
+def test_nodes_that_stand_alone_are_marched_on_and_those_without_an_answer_are_counted(
+    file: Path, tmp_path: Path
+) -> None:
+    """In a test as with ``Surrogate.rollout``, which is given the same nodes."""
+    torch.manual_seed(0)
+    module = data(file, split=(0.6, 0.1, 0.3))
+    model = GNO(radius=0.08, width=4, kernel_width=4, layers=2, in_channels=2)
+    task = TrainingTask(model, Rollout(), normalisation=module.normalisation)
+    metrics, stored = outcome(task, module, tmp_path)
+    surrogate = Surrogate(task.model, module.normalisation)
+    errors, silent, alone = [], [], 0
+    for batch in module.test_dataloader()[0]:
+        for number in range(len(batch["index"])):
+            mine, points = batch["grid"].sample == number, batch["everywhere"]["points"]
+            graph = Data(x=batch["input"].x[mine], pos=batch["input"].pos[mine])
+            states, target = surrogate.rollout(graph, 6)[:, :, 0], batch["target"][mine, :, 0].T
+            errors.append((states - target).norm(dim=1) / target.norm(dim=1))
+            alone += int(((torch.cdist(graph.pos, graph.pos) <= 0.08).sum(1) == 1).sum())
+            silent.append(float((torch.cdist(points, graph.pos).amin(1) > 0.08).float().mean()))
+    assert alone > 0
+    assert min(silent) > 0.05
+    np.testing.assert_allclose(stored["rollout_l2"], torch.stack(errors).mean(0), rtol=1e-4)
+    assert metrics["unanswered"] == pytest.approx(sum(silent) / len(silent), abs=1e-6)
 
 
 def validated(task: TrainingTask, module: SparseTrajectoryData, folder: Path) -> dict[str, float]:
@@ -365,12 +393,14 @@ def test_what_cannot_be_marched(file: Path) -> None:
     statistics = Normalisation(("u",), ("u",), (0.0,), (1.0,), (0.0,), (1.0,))
     surrogate = Surrogate(gino(in_channels=1), statistics)
     graph = Data(x=torch.rand(150, 1), pos=torch.rand(150, 2))
+    unequal = Batch.from_data_list([graph, Data(x=graph.x[:50], pos=graph.pos[:50])])
     for attempt, message in (
         (lambda: surrogate.rollout(graph, 0), "steps"),
         (lambda: surrogate.rollout_at(graph, 0, graph.pos), "steps"),
         (lambda: surrogate.rollout(Batch.from_data_list([graph, graph]), 2), "one by one"),
         (lambda: surrogate.rollout_at(graph, 1, graph.pos + 9), "not in the domain"),
         (lambda: Surrogate(FNO([4, 4])).rollout_at(graph, 1, graph.pos), "an operator on meshes"),
+        (lambda: march_on_nodes(lambda both: both.x, unequal, 2, 1, 1, 1), r"meshes of \[50, 150\] nodes"),
     ):
         with pytest.raises(InvalidInput, match=message):
             attempt()

@@ -29,7 +29,7 @@ from pdeflow.problems import (
     Problem,
     SinePoisson,
 )
-from pdeflow.problems.calculus import step
+from pdeflow.problems.calculus import Names, step
 from pdeflow.training import (
     Collocation,
     GrowingTime,
@@ -191,7 +191,8 @@ def test_known_solutions_are_found(
     torch.manual_seed(5)
     low, high = (torch.tensor(ends, dtype=torch.float64) for ends in (domain.lower, domain.upper))
     x = low + (high - low) * torch.rand(300, domain.dim, dtype=torch.float64)
-    expected = problem.exact(type("At", (), dict(zip(domain.axes, x.T))), None)
+    p = Names("parameter", problem.complete_parameters({}))
+    expected = problem.exact(type("At", (), dict(zip(domain.axes, x.T))), p)
     assert (task.model.at(x)[:, 0] - expected).norm() < error * expected.norm()
     middle = (domain.lower[0] + domain.upper[0]) / 2
     assert across(task.model, problem, middle).abs().max() < 3 * error

@@ -72,7 +72,7 @@ class CauchyRiemann(Problem):
 
     def __init__(self) -> None:
         self.conditions = (
-            Dirichlet(lambda at: self.exact(at, None)[0], of="u"),
+            Dirichlet(lambda at, p: self.exact(at, p)[0], of="u"),
             Observed([[0.0, 0.0]], [0.0], of="v"),
         )
 
@@ -90,7 +90,7 @@ class Wave(Problem):
     fields = ("u", "v")
     conditions = (
         Dirichlet(0.0, on=("x-", "x+"), of="u"),
-        Initial(lambda at: sin(math.pi * at.x), of="u"),
+        Initial(lambda at, p: sin(math.pi * at.x), of="u"),
         Initial(0.0, of="v"),
     )
 
@@ -103,7 +103,7 @@ class Wave(Problem):
 
 
 CONDITIONS = (
-    Dirichlet(lambda at: sin(at.y), on="x-", of="u"),
+    Dirichlet(lambda at, p: sin(at.y), on="x-", of="u"),
     Robin(0.5, 1.0, on="x+", of=("u", "v")),
     Dirichlet(0.3, on="y-", of="v"),
     Observed([[0.5, 0.5], [0.25, 1.0]], [0.2, 0.1], of="v"),
@@ -174,7 +174,7 @@ def test_statements_have_what_was_observed_and_how_it_begins() -> None:
         Initial(0.0, of="u"),
         Initial(1.0, of="u"),
         Initial(0.0, order=1, of="u"),
-        Initial(lambda at: sin(at.x), of="u"),
+        Initial(lambda at, p: sin(at.x), of="u"),
         Robin(0.0, 0.0, on="t-", of="u"),
         Observed([[0.5, 0.5]], [1.0], of="u"),
         Observed([[0.5, 0.5]], [2.0], of="u"),
@@ -287,7 +287,7 @@ def test_an_unknown_without_values_is_the_network() -> None:
 
 def test_a_slope_in_time_is_met_too() -> None:
     class Started(Wave):
-        conditions = (Initial(0.5, of=("u", "v")), Initial(lambda at: at.x, order=1, of="v"))
+        conditions = (Initial(0.5, of=("u", "v")), Initial(lambda at, p: at.x, order=1, of="v"))
 
     problem = Started()
     objective = PhysicsInformed(problem)
@@ -322,7 +322,7 @@ def test_on_a_disc() -> None:
 
         def __init__(self) -> None:
             self.conditions = (
-                Dirichlet(lambda at: self.exact(at, None)[0], on="rim", of="u"),
+                Dirichlet(lambda at, p: self.exact(at, p)[0], on="rim", of="u"),
                 Neumann(lambda at, p: 4 * at.x * at.y, on="rim", of="v"),
             )
 

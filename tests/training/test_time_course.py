@@ -35,6 +35,7 @@ from pdeflow.training import (
     RAD,
     CausalWeights,
     Collocation,
+    Curriculum,
     EnergyNaturalGradient,
     GrowingTime,
     LearningRateAnnealing,
@@ -344,12 +345,13 @@ def test_an_optimiser_that_stalls_begins_the_next_stage(
 @pytest.mark.parametrize(
     ("settings", "resample", "cause"),
     [
-        ({"time_course": GrowingTime(4, stages=3)}, None, "balance or time_course"),
-        ({"hard": False, "balance": NTKWeights()}, None, "balance or time_course"),
+        ({"time_course": GrowingTime(4, stages=3)}, None, "balance, time_course or curriculum"),
+        ({"curriculum": Curriculum("a", 1.0, 4)}, None, "balance, time_course or curriculum"),
+        ({"hard": False, "balance": NTKWeights()}, None, "balance, time_course or curriculum"),
         ({}, RAD(every=3), "data.resample"),
         ({}, Redraw(every=3), "data.resample"),
     ],
-    ids=["course", "balance", "RAD", "Redraw"],
+    ids=["course", "curriculum", "balance", "RAD", "Redraw"],
 )
 @pytest.mark.parametrize(
     "optimizer",
@@ -500,7 +502,7 @@ class CoolingDisc(Problem):
     """u_t = u_xx + u_yy on a disc."""
 
     domain = Cylinder(Ball(1.0, x=0.0, y=0.0), t=(1.0, 3.0))
-    conditions = (Dirichlet(0.0, on="rim"), Initial(lambda at: 1.0 - at.x**2 - at.y**2))
+    conditions = (Dirichlet(0.0, on="rim"), Initial(lambda at, p: 1.0 - at.x**2 - at.y**2))
 
     def residual(self, u: Any, at: Any, p: Any) -> Any:
         return D(u, "t") - D(u, "x", 2) - D(u, "y", 2)

@@ -17,6 +17,7 @@ from pdeflow.training.callbacks.spectral_refiner import SpectralRefiner
 from pdeflow.training.callbacks.surrogate_export import SurrogateExport
 from pdeflow.training.callbacks.symmetries import Symmetries
 from pdeflow.training.callbacks.test_results import TestResults
+from pdeflow.training.callbacks.trust_check import TrustCheck
 
 __all__ = [
     "Checkpoints",
@@ -30,6 +31,7 @@ __all__ = [
     "SurrogateExport",
     "Symmetries",
     "TestResults",
+    "TrustCheck",
     "default_callbacks",
 ]
 
@@ -44,4 +46,5 @@ def default_callbacks(folder: str | Path) -> list[Callback]:
         Pictures(),
         Checkpoints(folder),
         SurrogateExport(folder),
+        TrustCheck(folder),
     ]

@@ -12,8 +12,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from pdeflow.data.normalisation import Normalisation
+from pdeflow.fields import AutogradField
 from pdeflow.fields.implicit_domain import ImplicitDomain
 from pdeflow.grid import Grid
+from pdeflow.operators import Operator
 from pdeflow.problems.domain import Box, Domain
 from pdeflow.stored_operator import components, is_storable
 from pdeflow.surrogate_folder import save
@@ -45,9 +47,10 @@ class SurrogateExport(Callback):
         """Say early that there will be no surrogate, where that is so."""
         assert isinstance(pl_module, TrainingTask)
         if not is_storable(pl_module.model):
-            name = type(components(pl_module.model)[0]).__name__
+            core = components(pl_module.model)[0]
+            own = core.network if isinstance(core, AutogradField) else core
             rank_zero_warn(
-                f"{name} is not of pdeflow.operators or pdeflow.fields, so no surrogate "
+                f"{type(own).__name__} is not of pdeflow.operators or pdeflow.fields, so no surrogate "
                 "is written at the end; its weights are in the checkpoints."
             )
         elif (domain := _domain(pl_module)) is not None:
@@ -73,8 +76,7 @@ class SurrogateExport(Callback):
         if best.is_file():
             checkpoint = load_checkpoint(best)
             state, metrics = checkpoint["state_dict"], checkpoint["valid_metrics"]
-            model = copy.deepcopy(model)
-            model.load_state_dict(_below("model.", state))
+            model = as_stored(pl_module, state)
         assert pl_module.normalisation is not None
         save(
             model,
@@ -85,6 +87,20 @@ class SurrogateExport(Callback):
             time_step=self._time_step,
             domain=_domain(pl_module),
         )
+
+
+def as_stored(task: TrainingTask, state: dict[str, Tensor]) -> Operator:
+    """A copy of the model with the weights of a checkpoint.
+
+    The values that a field meets by its form may depend on unknown parameters: those of the checkpoint.
+    """
+    objective = task.objective
+    unknown = objective.unknown if isinstance(objective, PhysicsInformed) else None
+    model, unknown = copy.deepcopy((task.model, unknown))  # together, for the model may refer to them
+    model.load_state_dict(_below("model.", state))
+    if unknown is not None:
+        unknown.load_state_dict(_below("objective.unknown.", state))
+    return model
 
 
 def _domain(task: TrainingTask) -> Domain | None:
