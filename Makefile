@@ -58,7 +58,7 @@ bench: $(STAMP) ## The quick form of every benchmark
 	$(BIN)/python -m benchmarks.physics --quick
 
 # PETSc with hypre is not on PyPI; Debian's runs with the system's own Python, so it has an environment of its own.
-PETSC := python3-petsc4py-real python3-petsc4py-complex python3-scipy libopenblas0-serial
+PETSC := python3-petsc4py python3-petsc4py-real python3-petsc4py-complex python3-scipy libopenblas0-serial
 
 peers: $(STAMP) ## What the benchmarks compare with (PETSc: Debian or Ubuntu, as root)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[peers]"
