@@ -107,6 +107,25 @@ class CompiledStatement:
         """Values (N, expressions) at points (N, d), from derivatives that are (N, unknowns) each."""
         return self._columns(self._function, points, derivatives, scalars)
 
+    def evaluate(
+        self,
+        at: Sequence[Any],
+        derivatives: Mapping[tuple[int, MultiIndex], Any],
+        scalars: Mapping[str, Any],
+    ) -> list[Any]:
+        """The expressions, of whatever the functions of :mod:`~pdeflow.problems.calculus` take.
+
+        Parameters
+        ----------
+        at
+            The coordinates, in their order.
+        derivatives
+            By number of the unknown and how often to differentiate: those of ``needs``.
+        scalars
+            By name.
+        """
+        return self._values(self._function, at, derivatives, scalars)
+
     def sizes(
         self, points: Tensor, derivatives: Mapping[MultiIndex, Tensor], scalars: Mapping[str, Any]
     ) -> tuple[Tensor, Tensor]:
@@ -141,6 +160,16 @@ class CompiledStatement:
     def _compiled(self, expressions: Sequence[sympy.Expr]) -> Callable[..., Any]:
         return sympy.lambdify(self._arguments, list(expressions), modules=[_TABLE], cse=True)
 
+    def _values(
+        self,
+        function: Callable[..., Any],
+        at: Sequence[Any],
+        derivatives: Mapping[tuple[int, MultiIndex], Any],
+        scalars: Mapping[str, Any],
+    ) -> list[Any]:
+        known = (scalars[name] for name in self.scalars)
+        return function(*at, *known, *(derivatives[key] for key in self.needs))
+
     def _columns(
         self,
         function: Callable[..., Any],
@@ -148,33 +177,10 @@ class CompiledStatement:
         derivatives: Mapping[MultiIndex, Tensor],
         scalars: Mapping[str, Any],
     ) -> Tensor:
-        values = function(
-            *points.unbind(1),
-            *(scalars[name] for name in self.scalars),
-            *(derivatives[index][:, number] for number, index in self.needs),
-        )
+        needed = {(number, index): derivatives[index][:, number] for number, index in self.needs}
+        values = self._values(function, points.unbind(1), needed, scalars)
         columns = (torch.as_tensor(value, dtype=points.dtype, device=points.device) for value in values)
         return torch.stack([column.expand(points.shape[0]) for column in columns], dim=1)
-
-    def evaluate(
-        self,
-        at: Sequence[Any],
-        derivatives: Mapping[tuple[int, MultiIndex], Any],
-        scalars: Mapping[str, Any],
-    ) -> list[Any]:
-        """The expressions, of whatever the functions of :mod:`~pdeflow.problems.calculus` take.
-
-        Parameters
-        ----------
-        at
-            The coordinates, in their order.
-        derivatives
-            By number of the unknown and how often to differentiate: those of ``needs``.
-        scalars
-            By name.
-        """
-        known = (scalars[name] for name in self.scalars)
-        return self._function(*at, *known, *(derivatives[key] for key in self.needs))
 
 
 def compile_residual(problem: Problem, parameters: Mapping[str, Any]) -> CompiledStatement:

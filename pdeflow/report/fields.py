@@ -233,18 +233,21 @@ def _prediction_panel(values: np.ndarray, name: str, whose: str, pixels: int, ax
 
 def _estimate_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
     alt = f"Estimated error of {name}, prediction minus truth, for the {whose}: {_range(values)}."
-    if values.ndim == 1:
-        return Panel(f"{name}, estimated error", alt, _line_picture([(values, ORANGE, "-", "")], zero=True))
-    picture = _picture(values, _symmetric(values), ERROR_MAP, pixels, axes)
-    return Panel(f"{name}, estimated error", alt, picture)
+    return _signed_panel(f"{name}, estimated error", alt, values, ORANGE, pixels, axes)
 
 
 def _residual_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
     alt = f"Residual of {name} for the {whose}: {_range(values)}."
+    return _signed_panel(f"residual of {name}", alt, values, INK, pixels, axes)
+
+
+def _signed_panel(
+    title: str, alt: str, values: np.ndarray, colour: str, pixels: int, axes: Sequence[str]
+) -> Panel:
+    """Of what is best 0."""
     if values.ndim == 1:
-        return Panel(f"residual of {name}", alt, _line_picture([(values, INK, "-", "")], zero=True))
-    picture = _picture(values, _symmetric(values), ERROR_MAP, pixels, axes)
-    return Panel(f"residual of {name}", alt, picture)
+        return Panel(title, alt, _line_picture([(values, colour, "-", "")], zero=True))
+    return Panel(title, alt, _picture(values, _symmetric(values), ERROR_MAP, pixels, axes))
 
 
 def _input_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
