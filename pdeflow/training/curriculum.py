@@ -7,7 +7,7 @@ physics-informed neural networks", NeurIPS 2021: their curriculum regularisation
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import ClassVar
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.problems import ParametricFamily, Problem
+from pdeflow.problems.compiled_statement import CompiledStatement
 from pdeflow.training.course import Course, StagedCourse
 
 
@@ -105,6 +106,12 @@ class Curriculum(StagedCourse):
         if known[name].positive and self.start <= 0:
             raise InvalidInput(key, self.start, f"a number above 0, for {name} has to be positive")
         self.stated = float(stated)
+
+    def check_read(self, statements: Iterable[CompiledStatement]) -> None:
+        """Raise InvalidInput where nothing that is learned contains the parameter: no stage would differ."""
+        if not any(self.parameter in statement.reads for statement in statements):
+            expected = "a parameter in the equation, or in a condition that is learned"
+            raise InvalidInput(f"{self.key}.parameter", self.parameter, expected)
 
     def values(self) -> dict[str, float]:
         """The parameter by its name: in training that of the present stage, else as it is stated."""

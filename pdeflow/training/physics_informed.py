@@ -152,6 +152,8 @@ class PhysicsInformed(Objective):
             for kind in ("value", "rate")
         }
         self.statements |= {name: part for name, part in self.conditions.items() if name not in met}
+        if curriculum is not None:
+            curriculum.check_read(self.statements.values())
         self.interfaces: InterfaceConditions | None = None
         self.balance, self._due = balance, None
         if balance is not None:

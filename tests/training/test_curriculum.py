@@ -204,6 +204,17 @@ class Shape(Constant):
 FAMILY = ParametricFamily(HeatedRod(), {"a": (0.1, 1.0)})
 
 
+class Warmed(Problem):
+    """u'' = 0, with a at one end, and nothing else of a."""
+
+    domain = Box(x=(0.0, 1.0))
+    conditions = (Dirichlet(0.0, on="x-"), Dirichlet(lambda at, p: p.a, on="x+"))
+    a = Parameter(Constant(2.0))
+
+    def residual(self, u: Any, at: Any, p: Any) -> Any:
+        return D(u, "x", 2)
+
+
 @pytest.mark.parametrize(
     ("problem", "curriculum", "settings", "told"),
     [
@@ -216,6 +227,8 @@ FAMILY = ParametricFamily(HeatedRod(), {"a": (0.1, 1.0)})
         (Decay(), ("k", 1.5), {}, "parameter 'k' of decay"),  # which has no number to end at
         (FAMILY, ("a", 0.2), {}, "got 'a', expected a parameter without a range"),
         (Variable(), ("a", 0.2), {}, "got 'a', expected a number: a of variable is a field"),
+        (Warmed(), ("a", 1.0), {"hard": False}, None),
+        (Warmed(), ("a", 1.0), {}, "got 'a', expected a parameter in the equation, or in a condition that"),
         (HeatedRod(), ("a", 1.0), {"time_course": CausalWeights()}, "got 'Curriculum beside CausalWeights'"),
         (HeatedRod(), ("a", 1.0), {"time_course": TimeMarching(4)}, "got 'Curriculum beside TimeMarching'"),
     ],
