@@ -173,7 +173,10 @@ def _find(folder: Path) -> Path:
     hint = "Give a folder that pdeflow.save or `pdeflow fit` wrote."
     if (folder / "checkpoints").is_dir() or (folder / "members").is_dir():
         run = folder.parent.parent if folder.parent.name == "members" else folder
-        hint = f"Its training has not ended. Go on with: pdeflow fit --resume {run}"
+        hint = (
+            f"Its training has not ended: go on with pdeflow fit --resume {run}; or its model is a class of "
+            "your own, of which there are checkpoints alone."
+        )
     raise InvalidInput("folder", str(folder), "a folder that holds surrogate.json", hint)
 
 

@@ -90,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
     finally:
         os.environ.pop(run_folder.SHARED, None)
         folder.discard_if_empty()
-    _finish(folder, members)
+    _finish(folder, members, given.allow)
     return 0
 
 
@@ -213,7 +213,7 @@ def _measured(cli: TrainingCLI) -> str:
     return f"Trained {epochs} epoch{'s' * (epochs != 1)}{told}. {measured}".rstrip()
 
 
-def _finish(folder: RunFolder, members: int) -> None:
+def _finish(folder: RunFolder, members: int, allowed: Sequence[str]) -> None:
     lines = [f"  config       {folder.config}"]
     if members > 1:
         lines.append(f"  members      {folder}/members/{{1..{members}}}/checkpoints")
@@ -223,5 +223,5 @@ def _finish(folder: RunFolder, members: int) -> None:
     if (folder.path / "surrogate").is_dir():
         lines.append(f"  surrogate    {folder.path}/surrogate    (in Python: pdeflow.load({str(folder)!r}))")
     lines.append(f"  curves       tensorboard --logdir {folder}")
-    lines.append(f"Next: pdeflow test {folder}")
+    lines.append(" ".join([f"Next: pdeflow test {folder}", *(f"--allow {name}" for name in allowed)]))
     _say("\n".join(lines))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from pdeflow.errors import InvalidInput
+
 SHORT = (
     "--trainer.max_epochs=2",
     "--data.inside=100",
@@ -289,6 +291,8 @@ optimizer: {class_path: LevenbergMarquardt}
 
 def test_a_module_of_ones_own(pdeflow, tmp_path):
     """Derivatives without a line for them; of a class that others do not have there is no surrogate."""
+    import pdeflow as library
+
     (tmp_path / "own_network.py").write_text(
         """
 import torch
@@ -316,6 +320,9 @@ optimizer: {class_path: LevenbergMarquardt}
     with pytest.warns(UserWarning, match="Net is not of pdeflow.operators or pdeflow.fields"):
         result = pdeflow("fit", "-c", "own.yaml", "--allow", "own_network", *SHORT)
     assert result.code == 0, result.err
+    assert result.out.rstrip().endswith("Next: pdeflow test runs/own --allow own_network"), result.out
+    with pytest.raises(InvalidInput, match="or its model is a class of your own"):
+        library.load(tmp_path / "runs" / "own")
     assert "Training AutogradField (81 parameters)" in result.out
     result = pdeflow("test", "runs/own", "--allow", "own_network")
     assert result.code == 0, result.err
