@@ -143,7 +143,7 @@ def test_resume_goes_on_with_the_member_that_was_interrupted(pdeflow, fit):
     shutil.rmtree(cut / "members/2/surrogate")
     shutil.rmtree(cut / "members/3")
     for folder in (cut, cut / "members/2"):
-        with pytest.raises(InvalidInput, match=r"training has not ended.* --resume runs/cut$"):
+        with pytest.raises(InvalidInput, match=r"training has not ended.* --resume runs/cut;"):
             package.load(folder)
     result = pdeflow("fit", "--resume", "cut", "--trainer.max_epochs=2")
     assert result.code == 0, result.err
