@@ -72,7 +72,7 @@ def on_grids(case: Case) -> list[Model]:
         Model("FNO", fourier | {"width": 32}, 6e-3, peers=(NEURALOPERATOR, PINA)),
         Model("TFNO", fourier | {"width": 32, "rank": 0.1}, peers=(NEURALOPERATOR,)),
         Model("UNO", fourier | {"width": 16}, peers=(NEURALOPERATOR,)),
-        Model("LocalNO", fourier | {"width": 32}),
+        Model("LocalNO", fourier | {"mesh": mesh, "width": 32}, 6e-3),
         Model("MgNO", cycle | {"boundary": "periodic" if periodic else "dirichlet"}, clip=1.0),
         # Its outputs may jump with the input: slopes are no guide.
         Model("LNO", local, loss="L2"),

@@ -15,22 +15,29 @@ from pdeflow.operators.spectral_convolution import SpectralConvolution
 class SpectralAndDifferential(SpectralConvolution):
     """``K v + D v``: the spectral convolution beside one of three nodes an axis whose weights sum to zero.
 
-    The second is divided by the spacing of the nodes. The unit of length is the domain divided by the
-    modes of the last axis, so that ``D v`` of the shortest wave that ``K`` keeps is about as large as
-    the wave.
+    The second is divided by the spacing of the nodes, in units of ``unit``.
 
     Parameters
     ----------
     bounded
         Whether grids include both ends of each axis; beyond them values are extrapolated by quadratics.
         Otherwise functions wrap around.
+    unit
+        Of length, in widths of the domain along the last axis.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, n_modes: Sequence[int], *, bounded: bool, **rest: Any
+        self,
+        in_channels: int,
+        out_channels: int,
+        n_modes: Sequence[int],
+        *,
+        bounded: bool,
+        unit: float,
+        **rest: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, n_modes, **rest)
-        self.bounded, self.units = bounded, n_modes[-1]
+        self.bounded, self.unit = bounded, unit
         self.differential = FiniteDifferenceConvolution(in_channels, out_channels, self.order)
         # The same weights under a second name; a file of weights takes a tensor only once.
         del self.differential.weight
@@ -39,8 +46,8 @@ class SpectralAndDifferential(SpectralConvolution):
         """As the spectral convolution, on the grid of ``x``."""
         smooth = super().forward(x, output_shape)
         if not self.bounded:
-            return smooth + self.differential(x, self.units / x.shape[-1])
-        spacing = self.units / (x.shape[-1] - 1)
+            return smooth + self.differential(x, 1 / (self.unit * x.shape[-1]))
+        spacing = 1 / (self.unit * (x.shape[-1] - 1))
         inside = (..., *(slice(1, -1),) * self.order)
         return smooth + self.differential(_extrapolated(x), spacing)[inside]
 

@@ -26,15 +26,23 @@ class LocalNO(FourierOperator):
     one axis only is another function's. Each layer after the second loses an order of accuracy in the
     spacing at the nodes next to the ends.
 
+    The unit of length is the spacing of ``mesh``, the grid that the operator is to be trained on: there
+    ``D v`` is a weighted difference of neighbours. In a unit of many spacings every layer would make the
+    shortest waves of the grid as many times larger, and on fine grids nothing would be learned. On another
+    grid ``D`` is divided by that grid's spacing in the same unit.
+
     Parameters
     ----------
     modes, width, layers, in_channels, out_channels, norm, positions
         As in ``FNO``. Where ``positions`` is not ``bounded``, functions are taken to be periodic.
+    mesh
+        Points along each axis of the grid that it is to be trained on, at least as many as modes.
 
     Raises
     ------
     InvalidInput
-        As ``FNO``; also for fewer than three modes along an axis.
+        As ``FNO``; also for fewer than three modes along an axis, and for a mesh that has another number
+        of axes or fewer points than modes.
 
     References
     ----------
@@ -45,6 +53,7 @@ class LocalNO(FourierOperator):
     def __init__(
         self,
         modes: list[int],
+        mesh: list[int],
         width: int = 32,
         layers: int = 4,
         in_channels: int = 1,
@@ -56,8 +65,12 @@ class LocalNO(FourierOperator):
             raise InvalidInput(
                 "model.modes", list(modes), "at least 3 along each axis, as derivatives need nodes"
             )
+        if len(mesh) != len(modes) or any(points < kept for points, kept in zip(mesh, modes)):
+            expected = f"one number for each axis, at least as many points as modes, {list(modes)}"
+            raise InvalidInput("model.mesh", list(mesh), expected)
         settings = {
             "modes": list(modes),
+            "mesh": list(mesh),
             "width": width,
             "layers": layers,
             "in_channels": in_channels,
@@ -74,6 +87,7 @@ class LocalNO(FourierOperator):
         from pdeflow.operators.differential_kernel import SpectralAndDifferential
 
         bounded = self.positions == "bounded"
+        unit = 1 / (self.settings["mesh"][-1] - bounded)
         return FourierNetwork(
             n_modes=tuple(self.modes),
             in_channels=channels,
@@ -81,7 +95,7 @@ class LocalNO(FourierOperator):
             hidden_channels=self.settings["width"],
             n_layers=self.settings["layers"],
             norm=self.settings["norm"],
-            conv_module=partial(SpectralAndDifferential, bounded=bounded),  # pyright: ignore[reportArgumentType]
+            conv_module=partial(SpectralAndDifferential, bounded=bounded, unit=unit),  # pyright: ignore[reportArgumentType]
             use_channel_mlp=False,
             positional_embedding=None,  # pyright: ignore[reportArgumentType]
         )

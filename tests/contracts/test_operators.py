@@ -409,7 +409,7 @@ class TestLocalNO1D(OperatorContract):
     shape, finer, out_channels, grids = (12,), (31,), 1, (16, 64, 256)
 
     def make(self) -> Operator:
-        return LocalNO(modes=[6], width=4, layers=2, in_channels=2, out_channels=1)
+        return LocalNO(modes=[6], mesh=[12], width=4, layers=2, in_channels=2, out_channels=1)
 
 
 class TestLocalNO2D(OperatorContract):
@@ -417,7 +417,7 @@ class TestLocalNO2D(OperatorContract):
     grids = (8, 32, 128)
 
     def make(self) -> Operator:
-        return LocalNO(modes=[5, 5], width=4, layers=2, in_channels=2, out_channels=3)
+        return LocalNO(modes=[5, 5], mesh=[12, 12], width=4, layers=2, in_channels=2, out_channels=3)
 
 
 class TestLocalNO2DPeriodic(OperatorContract):
@@ -426,7 +426,9 @@ class TestLocalNO2DPeriodic(OperatorContract):
     grids, ends = (8, 32, 128), False
 
     def make(self) -> Operator:
-        return LocalNO(modes=[5, 5], width=4, layers=2, in_channels=2, out_channels=3, positions=None)
+        return LocalNO(
+            modes=[5, 5], mesh=[12, 12], width=4, layers=2, in_channels=2, out_channels=3, positions=None
+        )
 
 
 class TestLocalNO3D(OperatorContract):
@@ -434,7 +436,7 @@ class TestLocalNO3D(OperatorContract):
     grids = (8, 16, 32)
 
     def make(self) -> Operator:
-        return LocalNO(modes=[4, 4, 4], width=3, layers=2, in_channels=1, out_channels=2)
+        return LocalNO(modes=[4, 4, 4], mesh=[6, 5, 7], width=3, layers=2, in_channels=1, out_channels=2)
 
 
 class TestCODANO2D(OperatorContract):

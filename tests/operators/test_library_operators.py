@@ -16,7 +16,7 @@ from pdeflow.operators.differential_kernel import SpectralAndDifferential
 @pytest.mark.parametrize("cells", [16, 32])
 def test_differential_kernel_is_a_derivative(bounded: bool, cells: int) -> None:
     """With weights of a central difference: the derivative of a parabola, ends included, at any spacing."""
-    kernel = SpectralAndDifferential(1, 1, (4, 4), bounded=bounded, bias=False)
+    kernel = SpectralAndDifferential(1, 1, (4, 4), bounded=bounded, unit=0.25, bias=False)
     stencil = torch.zeros(1, 1, 3, 3)
     stencil[0, 0, 0, 1], stencil[0, 0, 2, 1] = -0.5, 0.5
     with torch.no_grad():
@@ -31,10 +31,24 @@ def test_differential_kernel_is_a_derivative(bounded: bool, cells: int) -> None:
 
 def test_differential_kernel_does_not_see_constants() -> None:
     torch.manual_seed(0)
-    kernel = SpectralAndDifferential(1, 1, (4, 4), bounded=True, bias=False)
+    kernel = SpectralAndDifferential(1, 1, (4, 4), bounded=True, unit=0.25, bias=False)
     with torch.no_grad():
         kernel.weight.tensor.zero_()
     assert kernel(torch.full((1, 1, 9, 9), 3.0)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("positions", ["bounded", "periodic"])
+def test_the_shortest_wave_does_not_grow_with_the_mesh(positions) -> None:
+    """With the same weights; one layer after the other would make it grow beyond any learning."""
+
+    def change(points: int) -> float:
+        torch.manual_seed(0)
+        operator = LocalNO(modes=[6], mesh=[points], width=8, positions=positions)
+        ripple = torch.tensor([1.0, -1.0]).repeat(points // 2)[None, None]
+        with torch.no_grad():
+            return float((operator(ripple) - operator(0 * ripple)).abs().mean())
+
+    assert change(1024) < 2 * change(32)
 
 
 def test_attention_does_not_sharpen_on_finer_grids() -> None:
@@ -63,12 +77,17 @@ def test_variables_share_their_weights() -> None:
     [
         (lambda: CODANO(modes=[4]), r"model\.modes: got \[4\], expected 2 or 3 numbers"),
         (lambda: CODANO(modes=[4, 4], heads=0), r"model\.heads: got 0"),
-        (lambda: LocalNO(modes=[2, 4]), "at least 3 along each axis"),
+        (lambda: LocalNO(modes=[2, 4], mesh=[9, 9]), "at least 3 along each axis"),
+        (
+            lambda: LocalNO(modes=[4, 4], mesh=[9]),
+            r"model\.mesh: got \[9\], expected one number for each axis",
+        ),
+        (lambda: LocalNO(modes=[4, 6], mesh=[9, 5]), r"got \[9, 5\], .* as many points as modes, \[4, 6\]"),
         (lambda: UNO(modes=[6, 12], depth=2), "at least 8 along each axis, two on the coarsest of 3 grids"),
         (lambda: UNO(modes=[8, 8], depth=0), r"model\.depth: got 0"),
         (lambda: UNO(modes=[]), "one number for each spatial axis"),
         (lambda: FNO(modes=[4], positions="wraps"), "got 'wraps', expected bounded or periodic or null"),
-        (lambda: LocalNO(modes=[4], positions="peridoic"), "Nearest: periodic"),
+        (lambda: LocalNO(modes=[4], mesh=[9], positions="peridoic"), "Nearest: periodic"),
         (lambda: UNet(dim=4), r"model\.dim: got 4, expected 1, 2 or 3"),
         (lambda: UNet(dim=2, depth=0), r"model\.depth: got 0"),
     ],

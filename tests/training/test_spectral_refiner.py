@@ -82,7 +82,7 @@ def error(states: Tensor, batch: dict[str, Any]) -> float:
 MODELS = {
     "FNO": fno,
     "TFNO": lambda: TFNO(modes=[7, 7], width=8, layers=2, positions="periodic", rank=0.5),
-    "LocalNO": lambda: LocalNO(modes=[8, 8], width=8, layers=2, positions="periodic"),
+    "LocalNO": lambda: LocalNO(modes=[8, 8], mesh=[16, 16], width=8, layers=2, positions="periodic"),
     "UNO": lambda: UNO(modes=[8, 8], width=8, depth=1, positions="periodic"),
     "CODANO": lambda: CODANO(modes=[8, 8], width=8, layers=1, positions="periodic"),
 }
