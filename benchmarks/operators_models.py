@@ -70,8 +70,8 @@ def on_grids(case: Case) -> list[Model]:
     sensors = {"sensors": mesh, "positions": case.positions}
     return [
         Model("FNO", fourier | {"width": 32}, 6e-3, peers=(NEURALOPERATOR, PINA)),
-        Model("TFNO", fourier | {"width": 32, "rank": 0.1}, peers=(NEURALOPERATOR,)),
-        Model("UNO", fourier | {"width": 16}, peers=(NEURALOPERATOR,)),
+        Model("TFNO", fourier | {"width": 32, "rank": 0.1}, 1.5e-2, peers=(NEURALOPERATOR,)),
+        Model("UNO", fourier | {"width": 16}, 6e-3, peers=(NEURALOPERATOR,)),
         Model("LocalNO", fourier | {"mesh": mesh, "width": 32}, 6e-3),
         Model("MgNO", cycle | {"boundary": "periodic" if periodic else "dirichlet"}, clip=1.0),
         # Its outputs may jump with the input: slopes are no guide.
