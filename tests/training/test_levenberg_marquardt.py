@@ -55,6 +55,37 @@ def test_it_finds_the_minimum_that_scipy_finds(wide: bool) -> None:
         assert float(parameter[2]) == 0.5
 
 
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_step_is_bent_as_the_residuals_are(wide: bool) -> None:
+    """Against dense formulas; residuals of second degree have the second derivative that is probed."""
+    start = torch.tensor([2.0, 1.0, 0.5] if wide else [2.0, 1.0], dtype=torch.float64)
+    parameter = nn.Parameter(start.clone())
+    squares = Rosenbrock(parameter, wide)
+    r, J = squares.linearised()
+    optimiser = LevenbergMarquardt([parameter], damping=0.01)
+    optimiser.step(lambda: None, squares)
+    damping = optimiser.param_groups[0]["fall"] * optimiser.param_groups[0]["damping"]
+    inverse = torch.linalg.inv(J.T @ J + damping * torch.eye(len(start), dtype=torch.float64))
+    first = -inverse @ (J.T @ r)
+    second = torch.zeros_like(r)
+    second[0] = -20.0 * first[0] ** 2
+    bent = -inverse @ (J.T @ second)
+    assert float(bent.norm() / first.norm()) > 1e-3
+    torch.testing.assert_close(parameter.detach(), start + first + bent / 2, rtol=1e-9, atol=1e-11)
+
+
+def test_a_correction_that_does_not_help_is_left_out() -> None:
+    start = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    parameter = nn.Parameter(start.clone())
+    squares = Rosenbrock(parameter, wide=False)
+    r, J = squares.linearised()
+    optimiser = LevenbergMarquardt([parameter], damping=0.1)
+    optimiser.step(lambda: None, squares)
+    damping = optimiser.param_groups[0]["fall"] * optimiser.param_groups[0]["damping"]
+    first = -torch.linalg.solve(J.T @ J + damping * torch.eye(2, dtype=torch.float64), J.T @ r)
+    torch.testing.assert_close(parameter.detach(), start + first, rtol=1e-9, atol=1e-11)
+
+
 def test_no_step_is_said() -> None:
     parameter = nn.Parameter(torch.tensor([1.0, 1.0], dtype=torch.float64))  # the minimum
     optimiser = LevenbergMarquardt([parameter])

@@ -41,6 +41,9 @@ def test_both_forms_are_the_dense_formula_to_rounding(shape: tuple[int, int], ke
     assert found is not None
     assert float((found - expected).norm() / expected.norm()) <= 1e-11
     assert system.mean_square == pytest.approx(float(J.square().sum()) / shape[1])
+    other = torch.randn(shape[0], dtype=torch.float64)
+    again, expected = system.solve_again(other), dense(J, other, damping)
+    assert float((again - expected).norm() / expected.norm()) <= 1e-11
 
 
 def test_the_smaller_form_is_taken() -> None:

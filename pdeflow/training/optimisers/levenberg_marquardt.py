@@ -1,7 +1,8 @@
-r"""The Levenberg-Marquardt method.
+r"""The Levenberg-Marquardt method, with geodesic acceleration.
 
 K. Levenberg, "A method for the solution of certain non-linear problems in least squares", Quart. Appl. Math.
-2 (1944); D. W. Marquardt, SIAM J. Appl. Math. 11 (1963).
+2 (1944); D. W. Marquardt, SIAM J. Appl. Math. 11 (1963). M. K. Transtrum, J. P. Sethna, "Improvements to the
+Levenberg-Marquardt algorithm for nonlinear least-squares minimization", arXiv:1201.5885 (2012).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pdeflow.errors import InvalidInput
 from pdeflow.training.optimisers.gauss_newton import NormalEquations
@@ -21,9 +22,19 @@ from pdeflow.training.optimisers.vector_optimiser import NO_STEP, NOT_FACTORED, 
 TRIES = 20
 """Dampings that are tried in a step before it counts as stalled."""
 
+PROBE = 0.1
+"""Part of a step after which the residuals tell how they bend along it."""
+
 
 class LevenbergMarquardt(ResidualOptimiser):
-    r"""Steps :math:`-(J^T J + \lambda I)^{-1} J^T r` that are taken only if they make the loss smaller.
+    r"""Steps that are taken only if they make the loss smaller, along a parabola to where the residuals lead:
+
+    .. math:: \delta = -(J^T J + \lambda I)^{-1} J^T r, \qquad a = -(J^T J + \lambda I)^{-1} J^T r'', \qquad
+              \theta \leftarrow \theta + \delta + \tfrac12 a,
+
+    where :math:`r''` is the second derivative of the residuals along :math:`\delta`, which costs one more
+    evaluation of them, and no factor. In the narrow curved valleys of networks that takes less than half of
+    the steps. Where the loss is lower without a, which may be far away, the step is :math:`\delta` alone.
 
     The damping falls after a step that is taken and grows until one is. It multiplies the identity and not
     the diagonal of :math:`J^T J`: with the latter, parameters that nothing depends on (widths of Gaussians
@@ -63,9 +74,9 @@ class LevenbergMarquardt(ResidualOptimiser):
             result = closure()
         group = self.param_groups[0]
         r, J = least_squares.linearised()
-        loss = r.square().sum()
+        loss = float(r.square().sum())
         system = NormalEquations(J, r)
-        if not math.isfinite(system.mean_square + float(loss)):
+        if not math.isfinite(system.mean_square + loss):
             self.stalled, self.cause = True, NOT_FINITE
             return result
         if group["damping"] is None:
@@ -77,12 +88,24 @@ class LevenbergMarquardt(ResidualOptimiser):
             direction = system.solve(damping)
             if direction is not None:
                 factored = True
-                self.place(start - direction)
-                new = least_squares.residuals().square().sum()
-                if bool(new < loss):
+                self.place(start - PROBE * direction)
+                probed = least_squares.residuals()
+                bent = 2.0 / PROBE * ((probed - r) / PROBE + J @ direction)
+                correction = system.solve_again(bent)
+                ends = (start - direction, start - direction - correction / 2.0)
+                losses = [self._loss(least_squares, end) for end in ends]
+                best = losses.index(min(losses))
+                if losses[best] < loss:
+                    self.place(ends[best])
                     group["damping"] = max(damping / group["fall"], smallest)
                     return result
             damping *= group["grow"]
         self.place(start)
         self.stalled, self.cause = True, NO_STEP if factored else NOT_FACTORED
         return result
+
+    def _loss(self, least_squares: LeastSquares, vector: Tensor) -> float:
+        """Of the parameters (P,), which stay there; infinity where it is not finite."""
+        self.place(vector)
+        loss = float(least_squares.residuals().square().sum())
+        return loss if math.isfinite(loss) else math.inf
