@@ -59,8 +59,8 @@ class Collocation(LightningDataModule):
     steps
         Steps of the optimiser in an epoch.
     resample
-        How new points are chosen while training, and after how many steps: ``Redraw``, ``RAD`` or ``R3``.
-        They stay by default.
+        How new points inside are chosen while training, and after how many steps: ``Redraw``, ``RAD`` or
+        ``R3``; those on sides are drawn anew with them. All stay by default.
     held_back
         Points inside at which the residual is validated, and as many others at which it is tested.
     test_resolutions
@@ -257,16 +257,17 @@ class Collocation(LightningDataModule):
         return lambda n, dim: space_filling(sampler, n, dim, seed)
 
     def next_points(self, draw: int, points: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The points of a draw, from those before: `resample` chooses them."""
+        """The points of a draw, those inside from those before: `resample` chooses them."""
         assert self.resample is not None
+        new = self.points(draw, self.counts["inside"])
         if not self.resample.needs_residuals:
-            return self.points(draw, self.counts["inside"])
+            return new
         # The first number that no side has, and a draw of the same number again is another one.
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(draw, CHOICE)))
         chosen = self.resample.choose(
             points[INSIDE], lambda n: self._inside(draw, n), self._residual_norm, rng
         )
-        return {**points, INSIDE: chosen}
+        return {**new, INSIDE: chosen}
 
     @torch.no_grad()
     def _residual_norm(self, points: Tensor) -> Tensor:
@@ -357,11 +358,12 @@ class Steps:
 
     def __init__(self, data: Collocation) -> None:
         self.data, self.sampler, self.batch_sampler = data, self, None
-        self._epoch, self._draw, self._delivered = 0, 0, 0
+        self._epoch, self._delivered = 0, 0
         self._resume: tuple[int, int] | None = None
-        self._points = data.points(0, data.counts["inside"])
-        if data.chosen is not None:
-            self._draw, self._points[INSIDE] = data.chosen
+        self._draw, chosen = (0, None) if data.chosen is None else data.chosen
+        self._points = data.points(self._draw, data.counts["inside"])
+        if chosen is not None:
+            self._points[INSIDE] = chosen
         self._axes = data.axes(self._points)
 
     def set_epoch(self, epoch: int) -> None:

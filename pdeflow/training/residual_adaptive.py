@@ -13,7 +13,7 @@ from pdeflow.errors import InvalidInput
 
 
 class Resampling(abc.ABC):
-    """Chooses new points inside after so many steps.
+    """Chooses new points inside after so many steps; those on sides are drawn anew then, spread evenly.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Resampling(abc.ABC):
     """
 
     needs_residuals = True
-    """Whether the choice depends on the model; if not, points on sides are drawn anew too."""
+    """Whether the choice depends on the model."""
 
     def __init__(self, every: int = 100) -> None:
         if every < 1:
@@ -53,7 +53,7 @@ class Resampling(abc.ABC):
 
 
 class Redraw(Resampling):
-    """New points, spread evenly, on sides too."""
+    """New points, spread evenly."""
 
     needs_residuals = False
 
