@@ -81,7 +81,7 @@ def test_config_trains_a_step(pdeflow, write_squares, tmp_path, path):
         "heat_conduction_sparse_gino",
         "sine_poisson_mlp",
         "observed_darcy_mlp",
-        "sine_burgers_mlp",
+        "sine_burgers_ssbroyden_mlp",
         "convected_sine_mlp",
         "convected_sine_causal_mlp",
         "convected_sine_curriculum_mlp",
