@@ -1,9 +1,8 @@
 """A surrogate as one file that runs without pdeflow: a program of ``torch.export``, or one that is compiled.
 
-The program holds the normalisation too: physical values go in and come out, float32, for any number of
-samples on one grid or on one mesh; of a field points go in, any number of them, in the precision of its
-weights. Of Fourier operators the convolutions are products of real matrices
-(``SpectralConvolution.without_complex_numbers``).
+The program holds the normalisation too: physical values go in and come out, in the precision of the weights,
+for any number of samples on one grid or on one mesh; of a field points go in, any number of them. Of Fourier
+operators the convolutions are products of real matrices (``SpectralConvolution.without_complex_numbers``).
 """
 
 from __future__ import annotations
@@ -87,10 +86,10 @@ class _OnOneMesh(nn.Module):
     def __init__(self, model: GraphOperator, normaliser: Normaliser, positions: np.ndarray) -> None:
         super().__init__()
         self.model, self.normaliser = model, normaliser
-        device = normaliser.input_mean.device
-        self.register_buffer("positions", torch.from_numpy(positions.astype(np.float32)).to(device))
+        device, single = normaliser.input_mean.device, positions.astype(np.float32)
+        self.register_buffer("positions", torch.from_numpy(single).to(normaliser.input_mean))
         # What the operator itself finds for nodes in float32.
-        found = model.connect(self.positions.cpu().numpy())
+        found = model.connect(single)
         self.edges = {name: (joined([part]).to(device), part) for name, part in found.items()}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,10 +127,10 @@ def exported(
     -------
     ExportedProgram
         Of one input ``(batch, in_channels, *points)`` and one output ``(batch, out_channels, *points)``; on a
-        mesh ``(batch, nodes, in_channels)`` and ``(batch, nodes, out_channels)``. Physical values, float32,
-        on the surrogate's device; any batch from 1 up. Where the surrogate knows a standard deviation, it
-        follows as ``out_channels`` further channels. Of a field the input is (points, dim) and the output
-        (points, out_channels), for any number of points, of the dtype of its weights.
+        mesh ``(batch, nodes, in_channels)`` and ``(batch, nodes, out_channels)``. Physical values, of the
+        dtype of the weights (float32 as made) and on the surrogate's device; any batch from 1 up. Where the
+        surrogate knows a standard deviation, it follows as ``out_channels`` further channels. Of a field the
+        input is (points, dim) and the output (points, out_channels), for any number of points.
 
     Raises
     ------
@@ -161,9 +160,7 @@ def exported(
     for module in program.modules():
         if (turn := getattr(module, "without_complex_numbers", None)) is not None:
             turn()
-    example = torch.zeros(
-        3, *shape, device=surrogate.device, dtype=getattr(surrogate, "dtype", torch.float32)
-    )
+    example = torch.zeros(3, *shape, device=surrogate.device, dtype=surrogate.dtype)
     try:
         return torch.export.export(
             program.eval(), (example,), dynamic_shapes=({0: Dim("batch", min=1)},), strict=False
@@ -257,9 +254,7 @@ def facts(
         "outputs": [*surrogate.target_names, *surrogate.std_names],
         **where,
         "time_step": surrogate.time_step,
-        "dtype": str(surrogate.dtype).removeprefix("torch.")
-        if isinstance(surrogate, FieldSurrogate)
-        else "float32",
+        "dtype": str(surrogate.dtype).removeprefix("torch."),
         "device": surrogate.device.type,
         "versions": {"pdeflow": pdeflow.__version__, "torch": torch.__version__},
     }

@@ -55,11 +55,6 @@ class FieldSurrogate(Surrogate):
             raise InvalidInput("domain", domain.words, f"one of {model.dim} coordinates, as the field")
         self.domain = domain
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the weights, in which it computes."""
-        return next(self.model.parameters()).dtype
-
     @overload
     def __call__(self, coefficient: np.ndarray, *, batch_size: int = 8192) -> np.ndarray: ...
 
@@ -89,6 +84,8 @@ class FieldSurrogate(Surrogate):
             For another number of coordinates, coordinates that are not finite, or points outside of the
             domain; an axis that wraps around has no outside. For points at which the field has no value.
         """
+        if batch_size < 1:
+            raise InvalidInput("batch_size", batch_size, "at least 1")
         given = as_tensor(coefficient)
         dtype = given.dtype if given.is_floating_point() else self.dtype
         if given.ndim < 1 or given.shape[-1] != self.model.dim:

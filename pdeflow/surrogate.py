@@ -54,7 +54,7 @@ class Surrogate:
         self.grid = grid
         self.metrics = dict(metrics or {})
         self.time_step = time_step
-        self.normaliser = Normaliser(model.in_channels, model.out_channels)
+        self.normaliser = Normaliser(model.in_channels, model.out_channels).to(self.dtype)
         if normalisation is not None:
             self.normaliser.set(normalisation)
         self.to(next(model.parameters()).device)
@@ -87,6 +87,12 @@ class Surrogate:
             return self.normalisation.target_names
         return tuple(f"output{i}" for i in range(self.model.out_channels))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights, in which it computes."""
+        # Complex weights stay in single precision where the others are in double.
+        return next(p.dtype for p in self.model.parameters() if p.is_floating_point())
+
     def to(self, device: torch.device | str) -> Surrogate:
         """Compute on this device from now on; gives itself."""
         self.device = torch.device(device)
@@ -108,9 +114,10 @@ class Surrogate:
         coefficient
             Physical values, NumPy array or torch tensor, of shape ``(*S)``, ``(batch, *S)`` or
             ``(batch, in_channels, *S)``; the first two only for one input channel. Booleans, integers
-            and real floating-point numbers are taken; the computation is in float32. For an operator on
-            meshes a graph of torch-geometric, or a batch of them, with physical values ``x``
-            (nodes, in_channels) and ``pos``; the answer is then (nodes, out_channels).
+            and real floating-point numbers are taken; the computation is in the precision of the weights,
+            float32 unless ``trainer.precision`` was another. For an operator on meshes a graph of
+            torch-geometric, or a batch of them, with physical values ``x`` (nodes, in_channels) and ``pos``;
+            the answer is then (nodes, out_channels).
         batch_size
             Samples computed at a time.
 
@@ -176,7 +183,7 @@ class Surrogate:
             return mean, std
 
         def predict(batch: Tensor) -> Tensor:
-            x = batch.to(device=self.device, dtype=torch.float32)
+            x = batch.to(device=self.device, dtype=self.dtype)
             return torch.stack(self._decoded(model.distribution(self.normaliser.encode(x))), dim=1)
 
         both = self._on_grid(coefficient, predict, (2, model.out_channels), batch_size)
@@ -200,15 +207,17 @@ class Surrogate:
         Raises
         ------
         InvalidInput
-            If the inputs do not hold the targets: the answer cannot be fed back.
+            If the inputs do not begin with the targets, or with older states of them (``u[-1]``) and then
+            these: the answer cannot be fed back.
         """
         names, targets = self.input_names, self.target_names
         for first in range(0, len(names), len(targets)):
-            if names[first : first + len(targets)] == targets:
+            older = tuple(f"{name}[{-k}]" for k in range(first // len(targets), 0, -1) for name in targets)
+            if names[: first + len(targets)] == older + targets:
                 return first + len(targets)
         sparse = "Sparse" * isinstance(self.model, GraphOperator)
         hint = f"Train on {sparse}TrajectoryData."
-        raise InvalidInput("rollout", names, f"inputs with {targets} among them", hint)
+        raise InvalidInput("rollout", names, f"inputs that begin with states of {targets}", hint)
 
     @overload
     def rollout(self, state: np.ndarray, steps: int, *, batch_size: int = 64) -> np.ndarray: ...
@@ -250,7 +259,7 @@ class Surrogate:
         channels, known = len(self.target_names), self.state_channels
 
         def predict(batch: Tensor) -> Tensor:
-            x = batch.to(device=self.device, dtype=torch.float32)
+            x = batch.to(device=self.device, dtype=self.dtype)
             return march(self._predict, x[:, :known], x[:, known:], steps, channels)
 
         return self._on_grid(state, predict, (steps, channels), batch_size)
@@ -362,7 +371,7 @@ class Surrogate:
         self._check_mesh(graph)
         if inputs is not None:
             _check_finite("inputs", inputs)
-            inputs = self.normaliser.encode(inputs.to(device=self.device, dtype=torch.float32))
+            inputs = self.normaliser.encode(inputs.to(device=self.device, dtype=self.dtype))
         return model, (self._encoded(graph), points.to(self.device), inputs)
 
     def _on_grid(
@@ -385,11 +394,11 @@ class Surrogate:
 
     def _encoded(self, graph: Data) -> Data:
         moved: Any = copy.copy(graph).to(str(self.device))
-        moved.x = moved.x.float()
+        moved.x = moved.x.to(self.dtype)
         return self.normaliser.encode(moved)
 
     def _predict(self, batch: Tensor) -> Tensor:
-        x = batch.to(device=self.device, dtype=torch.float32)
+        x = batch.to(device=self.device, dtype=self.dtype)
         return self.normaliser.decode(self.model(self.normaliser.encode(x)))
 
 

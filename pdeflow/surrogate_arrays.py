@@ -56,8 +56,11 @@ def mapped(
     Raises
     ------
     InvalidInput
-        For what the model cannot take, dtypes that are not of real numbers, and values that are not finite.
+        For what the model cannot take, dtypes that are not of real numbers, values that are not finite, and a
+        batch size below 1.
     """
+    if batch_size < 1:
+        raise InvalidInput("batch_size", batch_size, "at least 1")
     values = as_tensor(given)
     dtype = values.dtype if values.is_floating_point() else torch.float32
     batch, axes_added = _with_channels(values, model, names)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch._inductor import config as inductor
+from torch_geometric.data import Data
 
 from pdeflow.data import Normalisation
 from pdeflow.errors import InvalidInput, MissingDependency
@@ -45,6 +46,25 @@ def test_round_trip(surrogate: Surrogate, tmp_path: Path) -> None:
     # The surrogate still has its complex weights.
     assert torch.equal(surrogate(x), wanted)
     assert any(p.is_complex() for p in surrogate.model.parameters())
+
+
+@pytest.mark.parametrize("on", ["grids", "meshes"])
+def test_weights_in_double_precision(surrogate: Surrogate, on: str, tmp_path: Path) -> None:
+    nodes, shape = None, (2, 2, 8, 9)
+    operator = surrogate.model.double()
+    if on == "meshes":
+        nodes, shape = torch.rand(20, 2, dtype=torch.float64), (2, 20, 1)
+        operator = GNO(radius=0.7, width=4, kernel_width=4, layers=1).double()
+    double = Surrogate(operator, STATISTICS if nodes is None else None, grid=GRID)
+    path = export(double, tmp_path / "model.pt2", positions=None if nodes is None else nodes.numpy())
+    kept, x = {FACTS: ""}, torch.randn(shape, dtype=torch.float64)
+    found = torch.export.load(path, extra_files=kept).module()(x)
+    assert json.loads(kept[FACTS])["dtype"] == "float64"
+    if nodes is None:
+        wanted = double(x)
+    else:
+        wanted = torch.stack([double(Data(x=one, pos=nodes.float())) for one in x])
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_another_grid(surrogate: Surrogate, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -11,14 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch_geometric.data import Data
 
 import pdeflow
 from pdeflow import stored_operator
 from pdeflow.data.normalisation import Normalisation
 from pdeflow.errors import CorruptFile, InvalidInput, UnsafeFile
 from pdeflow.grid import Grid
-from pdeflow.operators import FNO, TFNO, Ensemble, GaussianOperator, MeanVariance, MgNO, Operator
+from pdeflow.operators import FNO, GNO, TFNO, Ensemble, GaussianOperator, MeanVariance, MgNO, Operator
 from pdeflow.stored_operator import is_storable
+from pdeflow.surrogate import Surrogate
 
 STATISTICS = Normalisation(("a",), ("u",), (7.0,), (4.5,), (0.4,), (0.3,))
 GRID = Grid(("x", "y"), (0.0, 0.0), (1.0, 2.0), (9, 9), (False, True))
@@ -101,6 +104,82 @@ def test_every_dtype_answers_in_kind(folder: Path) -> None:
     assert surrogate(torch.from_numpy(x).double()).dtype == torch.float64
     np.testing.assert_allclose(surrogate(x.astype(np.float64)[:, ::-1]), surrogate(x[:, ::-1].copy() * 1.0))
     assert not surrogate(torch.randn(9, 9, requires_grad=True)).requires_grad
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        model(),
+        TFNO(modes=[4, 4], width=8, layers=2, rank=0.3),
+        MgNO(mesh=[9, 9], width=4, layers=2, levels=3),
+        MeanVariance(model(out_channels=2)),
+    ],
+    ids=lambda operator: type(operator).__name__,
+)
+def test_weights_in_double_precision_are_computed_with(operator: Operator, tmp_path: Path) -> None:
+    """As ``trainer.precision: 64-true`` leaves them."""
+    x = np.random.default_rng(0).standard_normal((3, 1, 9, 9))
+    single = pdeflow.load(pdeflow.save(operator, tmp_path, STATISTICS))
+    double = pdeflow.load(pdeflow.save(copy.deepcopy(operator).double(), tmp_path, STATISTICS))
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+    with torch.no_grad():
+        expected = double.model((torch.from_numpy(x) - 7.0) / 4.5) * 0.3 + 0.4
+    np.testing.assert_allclose(double(x), expected, rtol=1e-6)  # statistics are kept in single precision
+    np.testing.assert_allclose(double(x), single(x), rtol=1e-3, atol=1e-4)
+    if isinstance(operator, GaussianOperator):
+        np.testing.assert_allclose(double.predict_with_std(x)[1], single.predict_with_std(x)[1], rtol=1e-3)
+        return
+    fed_back = Normalisation(("u",), ("u",), (0.0,), (1.0,), (0.0,), (1.0,))
+    assert Surrogate(double.model, fed_back).rollout(x, 2).shape == (3, 2, 1, 9, 9)
+
+
+def test_weights_in_double_precision_on_meshes() -> None:
+    torch.manual_seed(0)
+    operator = GNO(radius=0.5, width=4, kernel_width=4, layers=2)
+    graph, points = Data(x=torch.randn(30, 1), pos=torch.rand(30, 2)), torch.rand(5, 2)
+    single, double = Surrogate(operator), Surrogate(copy.deepcopy(operator).double())
+    for ask in (
+        lambda s: s(graph),
+        lambda s: s.query(graph, points),
+        lambda s: s.query(graph, points, graph.x[:5]),
+    ):
+        torch.testing.assert_close(ask(double).float(), ask(single), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_samples_at_a_time_are_at_least_one(folder: Path, size: int) -> None:
+    with pytest.raises(InvalidInput, match=f"batch_size: got {size}, expected at least 1"):
+        pdeflow.load(folder)(np.ones((2, 9, 9)), batch_size=size)
+
+
+@pytest.mark.parametrize(
+    ("names", "states"),
+    [
+        (("u",), 1),
+        (("u", "a"), 1),
+        (("u[-2]", "u[-1]", "u", "a"), 3),
+        (("a", "u"), None),  # a is no older state, though it stands where one would
+        (("u[-1]", "a", "u"), None),
+        (("a",), None),
+    ],
+)
+def test_what_is_fed_back_are_the_states_that_the_inputs_begin_with(
+    names: tuple[str, ...], states: int | None
+) -> None:
+    count = len(names)
+    named = Normalisation(names, ("u",), (0.0,) * count, (1.0,) * count, (0.0,), (1.0,))
+    surrogate = Surrogate(model(in_channels=count), named)
+    if states is not None:
+        assert surrogate.state_channels == states
+        return
+    with pytest.raises(InvalidInput, match=r"(?s)begin with states of \('u',\).*Train on TrajectoryData"):
+        surrogate.rollout(np.ones((1, count, 9, 9)), 2)
+
+
+def test_older_states_of_several_fields() -> None:
+    names, targets = ("u[-1]", "v[-1]", "u", "v", "k"), ("u", "v")
+    named = Normalisation(names, targets, (0.0,) * 5, (1.0,) * 5, (0.0,) * 2, (1.0,) * 2)
+    assert Surrogate(model(in_channels=5, out_channels=2), named).state_channels == 4
 
 
 def test_input_is_left_alone(folder: Path) -> None:

@@ -178,11 +178,12 @@ class GraphOperator(Operator):
         Raises
         ------
         InvalidInput
-            As ``check`` and ``connect``; for positions that are not finite, and for a batch with a mesh that
-            has no nodes.
+            As ``check`` and ``connect``; for inputs in double precision where the weights are in single, for
+            positions that are not finite, and for a batch with a mesh that has no nodes.
         """
         self.check(x)
         inputs, positions = _tensors(x)
+        self.check_dtype(inputs)
         return self.evaluate(inputs, positions, self._edges(x))
 
     def query(self, graph: Data, points: Tensor, inputs: Tensor | None = None) -> Tensor:

@@ -82,7 +82,8 @@ class Operator(nn.Module, abc.ABC):
         Parameters
         ----------
         x
-            ``(batch, in_channels, *points)``, real, of the dtype of the weights (float32 as made).
+            ``(batch, in_channels, *points)``, real, of the dtype of the weights (float32 as made); a batch of
+            no samples gives one.
 
         Returns
         -------
@@ -92,12 +93,24 @@ class Operator(nn.Module, abc.ABC):
         Raises
         ------
         InvalidInput
-            As ``check``; also for a tensor that does not hold real floating-point numbers.
+            As ``check``; also for a tensor that does not hold real floating-point numbers, and for one in
+            double precision where the weights are in single.
         """
         self.check(x.shape)
-        if not x.is_floating_point():
-            raise InvalidInput("input dtype", str(x.dtype), "float32", "Convert it with x.float().")
+        self.check_dtype(x)
+        if x.shape[0] == 0:  # not len(x), which a trace would take for a constant
+            # Not all layers of the libraries take it.
+            return x.new_zeros(0, self.out_channels, *x.shape[2:])
         return self.evaluate(x)
+
+    def check_dtype(self, x: Tensor) -> None:
+        """Raise InvalidInput for numbers that are not real, or of a higher precision than the weights."""
+        hint = "Convert it with .float()."
+        if x.dtype == torch.float64 and any(p.dtype == torch.float32 for p in self.parameters()):
+            hint = "Convert it with .float(), or the operator with .double()."
+        elif x.is_floating_point():
+            return
+        raise InvalidInput("input dtype", str(x.dtype), "float32", hint)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Tensors only, so that ``torch.load(..., weights_only=True)`` and a strict load take it.

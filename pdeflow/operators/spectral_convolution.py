@@ -84,7 +84,7 @@ class _RealProducts(nn.Module):
 
     def forward(self, low: Tensor) -> Tensor:
         """``(batch, in_channels, 2, *modes)`` to ``(batch, out_channels, 2, *modes)``."""
-        return _multiplied(low, self.matrices)
+        return _multiplied(low, self.matrices.to(low.dtype))
 
 
 def _real_matrices(weight: Tensor) -> Tensor:

@@ -108,7 +108,8 @@ class VarianceScaledRMSE(SampleMean):
 class BoundaryRMSE(SampleMean):
     """bRMSE: the RMS error over the nodes on the ends of bounded axes, averaged over channels (PDEBench).
 
-    A grid that is periodic along every axis has no such nodes; it adds nothing to the mean.
+    A grid that is periodic along every axis has no such nodes, and random nodes of a grid may have none; such
+    samples add nothing to the mean.
     """
 
     def update(self, prediction: Tensor, target: Tensor, grid: Grid | MeshNodes) -> None:
@@ -123,6 +124,7 @@ class BoundaryRMSE(SampleMean):
             errors = (prediction - target).square() * held[:, None]
             columns = torch.cat((errors, held[:, None]), dim=1)
             sums = columns.new_zeros(grid.samples, columns.shape[1]).index_add(0, grid.sample, columns)
+            sums = sums[sums[:, -1] > 0]
             return (sums[:, :-1] / sums[:, -1:]).sqrt().mean(1)
         on_boundary = torch.zeros(grid.shape, dtype=torch.bool, device=target.device)
         for axis, periodic in enumerate(grid.periodic):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pdeflow.errors import InvalidInput
+from pdeflow.grid import Grid
 from pdeflow.problems import Evolution
 from pdeflow.problems.etdrk4 import fixed_steps
 from pdeflow.problems.spectral_function import coefficients_of, values_of
@@ -54,8 +55,8 @@ class StepperResidual(Objective):
     Raises
     ------
     InvalidInput
-        For a steady problem, and numbers out of range; on a call, for batches that are not trajectories, and
-        channels that are not the unknowns of the problem.
+        For a steady problem, and numbers out of range; on a call, for batches that are not trajectories on a
+        grid, and channels that are not the unknowns of the problem.
 
     References
     ----------
@@ -103,6 +104,8 @@ class StepperResidual(Objective):
 
     def _physics(self, prediction: Tensor, batch: dict[str, Any]) -> Tensor:
         grid, state, channels = batch["grid"], batch["state"], prediction.shape[2]
+        if not isinstance(grid, Grid):
+            raise InvalidInput("objective", "StepperResidual", "Rollout, for the data are on meshes")
         self.problem.check_grid(grid)
         first = batch["input"][:, None, state - channels : state]
         states = torch.cat([first, prediction[:, :-1]], dim=1).double()

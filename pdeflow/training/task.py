@@ -24,6 +24,7 @@ from pdeflow.operators.operator import Operator
 from pdeflow.training.batch_squares import BatchSquares
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.gradient_checks import check_gradients
+from pdeflow.training.half_precision import check_precision
 from pdeflow.training.last_layer import fit_last_layer
 from pdeflow.training.messages import inform
 from pdeflow.training.metrics import MeanLoss
@@ -132,6 +133,7 @@ class TrainingTask(lightning.LightningModule):
         datamodule: Any = getattr(self.trainer, "datamodule", None)
         if self._fitting and hasattr(datamodule, "wraps"):
             check_periodicity(self.model, datamodule.wraps)
+        check_precision(self.model, self.trainer.precision)
         # Before a checkpoint is restored, which would round its numbers of double precision to single.
         self.trainer.strategy.precision_plugin.convert_module(self)
         if self._fitting and self.compiled:

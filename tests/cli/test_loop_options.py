@@ -53,6 +53,18 @@ def test_mixed_precision(fit):
     assert kinds == {torch.float32, torch.complex64}
 
 
+def test_double_precision(fit, pdeflow):
+    """What it leaves behind computes in double precision too."""
+    fit("plain")
+    fit("double", "--trainer.precision=64-true")
+    assert losses("double") == pytest.approx(losses("plain"), rel=1e-3)
+    surrogate = package.load("runs/double")
+    assert surrogate.dtype == torch.float64
+    x = torch.rand(2, 1, *surrogate.grid.points)
+    torch.testing.assert_close(surrogate(x), package.load("runs/plain")(x), rtol=1e-2, atol=1e-3)
+    assert pdeflow("test", "double").code == 0
+
+
 def test_gradient_clipping(fit):
     """Plain gradient descent then moves by no more than rate times clip a step, and there are four."""
     fit("start", *PLAIN_SGD, "--optimizer.lr=0")

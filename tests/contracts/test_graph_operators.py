@@ -207,6 +207,7 @@ class GraphOperatorContract:
             (Data(x=good.x, pos=torch.zeros(len(good.x), 3)), r"\(nodes, 2\)"),
             (Data(x=good.x[1:], pos=good.pos), "a row for each"),
             (Data(x=good.x > 0, pos=good.pos), "float32"),
+            (Data(x=good.x.double(), pos=good.pos), r"or the operator with \.double\(\)"),
             (mesh(0), "take meshes without nodes out"),
             (
                 Batch.from_data_list([*meshes, mesh(0)]),

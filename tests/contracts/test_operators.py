@@ -59,6 +59,7 @@ class OperatorContract:
     )
     ends: bool | tuple[bool, ...] = True  # whether those grids include the upper end, of all axes or of each
     real = True  # whether the exported program has no complex numbers in it
+    double = True  # whether it computes in double precision
 
     def make(self) -> Operator:
         raise NotImplementedError
@@ -91,6 +92,22 @@ class OperatorContract:
         x = self.sample(4)
         alone = torch.cat([operator(one) for one in x.split(1)])
         torch.testing.assert_close(operator(x), alone, rtol=1e-4, atol=1e-5)
+
+    def test_a_batch_of_no_samples(self, operator: Operator) -> None:
+        y = operator(self.sample(0))
+        assert y.shape == (0, self.out_channels, *self.shape)
+        assert y.dtype == torch.float32
+
+    def test_double_precision(self, operator: Operator) -> None:
+        """Of weights and input alike; of the input alone it is refused, with what to do."""
+        x, y = self.sample().double(), operator(self.sample())
+        with pytest.raises(InvalidInput, match=r"(?s)got 'torch.float64', expected float32.*\.double\(\)"):
+            operator(x)
+        if not self.double:
+            pytest.skip("single precision alone")
+        found = operator.double()(x)
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found.float(), y, rtol=1e-3, atol=1e-4)
 
     def test_mixed_precision(self, operator: Operator) -> None:
         """Products in bfloat16 change the answer by some of its epsilons, 0.008; the weights keep float32."""
@@ -457,7 +474,8 @@ class TestCODANO2DPeriodic(OperatorContract):
 
 
 class TestCODANO3D(OperatorContract):
-    real = False  # neuraloperator interpolates between grids of three axes by Fourier series
+    # neuraloperator interpolates between grids of three axes by Fourier series, in single precision
+    real = double = False
     shape, finer, in_channels, out_channels, least = (6, 5, 7), (9, 8, 8), 1, 2, 4
     grids = (8, 16, 32)
 

@@ -130,6 +130,15 @@ def test_norms_weigh_nodes_by_the_area_they_stand_for() -> None:
     assert evaluator.curves() == {}
 
 
+def test_samples_without_nodes_on_a_side_are_not_in_the_error_there() -> None:
+    """Random nodes of a grid may all lie inside; on a box that wraps around all do."""
+    sample, half, ones = torch.tensor([0, 0, 1, 1]), torch.full((4,), 0.5), torch.ones(4, 1)
+    for boundary, expected in (([0, 0, 0, 1], {"brmse": 2.0}), ([0, 0, 0, 0], {})):
+        evaluator = Evaluator(["brmse"])
+        evaluator.update(3 * ones, ones, MeshNodes(sample, half, torch.tensor(boundary), samples=2))
+        assert {name: float(value) for name, value in evaluator.compute().items()} == expected
+
+
 def test_h1_is_refused(file: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="on meshes"):
         toy_trainer(tmp_path, callbacks=[]).fit(task(objective=Supervised(H1())), datamodule=data(file))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
+from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.problems import Burgers, Constant, GrayScott, Heat, Poisson, Uniform
 from pdeflow.training import L2, StepperResidual
 
@@ -120,3 +121,8 @@ def test_what_is_refused() -> None:
     pair = {"input": torch.zeros(1, 1, 32), "target": torch.zeros(1, 1, 32), "grid": LINE}
     with pytest.raises(InvalidInput, match="TrajectoryData"):
         StepperResidual(Burgers())(pair["target"], pair)
+    numbers = torch.zeros(4, dtype=torch.int64)
+    nodes = MeshNodes(numbers, torch.full((4,), 0.25), numbers, samples=1)
+    sparse = {"state": 1, "target": torch.zeros(4, 2, 1), "grid": nodes, "time_step": 0.1}
+    with pytest.raises(InvalidInput, match="Rollout, for the data are on meshes"):
+        StepperResidual(Burgers())(sparse["target"], sparse)
