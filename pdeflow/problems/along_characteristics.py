@@ -46,7 +46,8 @@ class AlongCharacteristics(Problem):
 
     The solution at a time is the curve through (``x + displacement``, u), ``np.interp(places, x +
     displacement, u)`` of its points at many x. Once characteristics have met, in a shock, there is none, and
-    ``x + displacement`` no longer increases with x. Where they crowd, in a steep front that viscosity keeps
+    ``x + displacement`` no longer increases with x: of such a solution there is a warning when training ends
+    (:mod:`~pdeflow.training.crossing`). Where they crowd, in a steep front that viscosity keeps
     smooth, :math:`1 + d_\xi` is almost 0, and so is what the first equation asks: take the statement itself.
 
     Parameters
@@ -59,6 +60,11 @@ class AlongCharacteristics(Problem):
     ------
     InvalidInput
         If it is not such a statement.
+
+    Attributes
+    ----------
+    space
+        The axis along which things move.
     """
 
     def __init__(self, statement: Problem) -> None:
@@ -70,7 +76,7 @@ class AlongCharacteristics(Problem):
         self.name = f"{statement.name}_along_characteristics"
         self.fields = (*statement.fields, DISPLACEMENT)
         self.conditions = moving_conditions(statement, terms, DISPLACEMENT)
-        unknowns, self._space = symbolic.unknowns(self), terms.space
+        unknowns, self.space = symbolic.unknowns(self), terms.space
         self._equations, self._speed = terms.along(unknowns), terms.speed_of(unknowns[0])
 
     @property
@@ -97,7 +103,7 @@ class AlongCharacteristics(Problem):
         if any(value is None for value in fixed.values()):
             return None
         axes = self.domain.axes
-        start, times = points[:, axes.index(self._space)], points[:, axes.index(TIME)]
+        start, times = points[:, axes.index(self.space)], points[:, axes.index(TIME)]
         if self._solution(start, times, fixed) is None:
             return None
         first = self.domain.lower[axes.index(TIME)]
@@ -118,10 +124,10 @@ class AlongCharacteristics(Problem):
     def _at(self, place: np.ndarray, times: np.ndarray) -> list[Tensor]:
         """Coordinates in their order, of the domain even where something has gone around."""
         axes = self.domain.axes
-        k = axes.index(self._space)
+        k = axes.index(self.space)
         low, high = self.domain.lower[k], self.domain.upper[k]
         inside = low + (place - low) % (high - low) if self.domain.periodic[k] else place
-        by_name = {self._space: torch.from_numpy(inside), TIME: torch.from_numpy(times)}
+        by_name = {self.space: torch.from_numpy(inside), TIME: torch.from_numpy(times)}
         return [by_name[axis] for axis in axes]
 
     def _solution(self, place: np.ndarray, times: np.ndarray, numbers: Mapping[str, Any]) -> Tensor | None:

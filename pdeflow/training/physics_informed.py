@@ -388,18 +388,27 @@ class PhysicsInformed(Objective):
         batch
             With ``points``.
         """
-        residuals, rows = [], []
+        residuals, names = [], tuple(parameters)
         placed, axes = self.placed(batch["points"]), self.placed_axes(batch)
-        for name, statement in self.statements.items():
-            side, asked = name.partition(":")[0], self._asked_of(name, field)
-            points = placed[side]
+        sides = {name: name.partition(":")[0] for name in self.statements}
+        counts = [len(placed[side]) * self.statements[name].parts for name, side in sides.items()]
+        columns = sum(p.numel() for p in parameters.values())
+        # Written where it stays: copies of it would take as long as its numbers.
+        jacobian = placed[INSIDE].new_empty(sum(counts), columns)
+        for (name, side), rows in zip(sides.items(), jacobian.split(counts)):
+            statement, points = self.statements[name], placed[side]
             share = self.share(name, points)
-            values, jacobian = self._slopes.jacobian(
-                asked, statement, points, tuple(parameters), axes.get(side)
+            values, _ = self._slopes.jacobian(
+                self._asked_of(name, field),
+                statement,
+                points,
+                names,
+                axes.get(side),
+                share,
+                rows.unflatten(0, (len(points), statement.parts)),
             )
-            rows.append((share[:, :, None] * jacobian).flatten(0, 1))
             residuals.append((share * values).flatten())
-        return torch.cat(residuals), torch.cat(rows)
+        return torch.cat(residuals), jacobian
 
     def jacobians(
         self, field: Field, name: str, points: Tensor, parameters: Mapping[str, Tensor]

@@ -62,6 +62,8 @@ class StatementSlopes:
         points: Tensor,
         names: Sequence[str],
         axes: Sequence[Tensor] | None = None,
+        share: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """A statement (N, parts) at points, and its Jacobian (N, parts, P).
 
@@ -71,22 +73,31 @@ class StatementSlopes:
             As of `values`.
         names
             Of parameters in the order of the columns: ``field.NAME``, ``objective.unknown.free.NAME``.
+        share
+            Factors (N, 1) of the rows of the Jacobian, and of nothing else; 1 by default.
+        out
+            Where to write the Jacobian.
 
         Raises
         ------
         InvalidInput
             If the field has no gradients by one of them.
         """
-        values, slopes = self._slopes(field, statement, points, axes)
+        values, slopes = self._slopes(field, statement, points, axes, share)
         if missing := [name for name in names if name not in slopes]:
             expected = "gradients by all parameters from pointwise_gradients, each under its own name"
             raise InvalidInput(f"model {type(field).__name__}", f"none by {', '.join(missing)}", expected)
-        return values, torch.cat([slopes[name].flatten(2) for name in names], dim=2)
+        return values, torch.cat([slopes[name].flatten(2) for name in names], dim=2, out=out)
 
     def _slopes(
-        self, field: Field, statement: CompiledStatement, points: Tensor, axes: Sequence[Tensor] | None
+        self,
+        field: Field,
+        statement: CompiledStatement,
+        points: Tensor,
+        axes: Sequence[Tensor] | None,
+        share: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """A statement, and its gradients (N, parts, *shape) by each parameter.
+        """A statement, and its gradients (N, parts, *shape) by each parameter, times the share.
 
         The statement is a function of derivatives of the field, whose slopes are the cotangents that the
         field is given. A field may depend on unknown numbers too, where it meets values that do.
@@ -102,10 +113,13 @@ class StatementSlopes:
             numbers = {name: self.unknown.value(name, free) for name, free in unknown.items()}
             values = statement(places, leaves, self._scalars(statement, points, numbers))
         found: dict[str, list[Tensor]] = {}
+        # The share is in what goes back through the statement: the Jacobian itself is much larger.
+        weights = torch.ones_like(values[:, 0]) if share is None else share[:, 0]
         for part in values.unbind(1):
             ends = torch.autograd.grad(
-                part.sum(),
+                part,
                 [*leaves.values(), *unknown.values()],
+                weights,
                 retain_graph=True,
                 allow_unused=True,
                 materialize_grads=True,
@@ -122,7 +136,9 @@ class StatementSlopes:
                 found.setdefault(f"objective.unknown.free.{name}", []).append(slope[:, None])
             for name, slope in by_name.items():
                 found.setdefault(f"field.{name}", []).append(slope)
-        return values.detach(), {name: torch.stack(parts, dim=1) for name, parts in found.items()}
+        # A view where there is one equation, for stacking copies.
+        slopes = {name: p[0][:, None] if len(p) == 1 else torch.stack(p, dim=1) for name, p in found.items()}
+        return values.detach(), slopes
 
     def _scalars(
         self, statement: CompiledStatement, points: Tensor, unknown: Mapping[str, Tensor]

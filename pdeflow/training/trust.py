@@ -9,8 +9,11 @@ from typing import Any
 import torch
 
 from pdeflow.fields import Field
+from pdeflow.problems import AlongCharacteristics
+from pdeflow.training import crossing
 from pdeflow.training.backward_error import BackwardError, backward_errors
 from pdeflow.training.collocation import TEST, VALIDATION, Collocation
+from pdeflow.training.crossing import Crossing, first_crossing
 from pdeflow.training.defect_correction import (
     COLUMNS,
     ErrorEstimate,
@@ -18,7 +21,7 @@ from pdeflow.training.defect_correction import (
     modes_along_an_axis,
 )
 from pdeflow.training.messages import inform, warn
-from pdeflow.training.physics_informed import PhysicsInformed
+from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 
 LARGEST_RESIDUAL = 1e-2
 """Of the terms of an equation or a condition. Above it another equation was solved, by one percent, about as
@@ -26,6 +29,9 @@ well as coefficients are known; and the error is often many times as large."""
 
 LARGEST_ERROR = 0.1
 """Of an unknown, by the estimate: what is seen in a picture. An estimate is right to a small factor."""
+
+LOOKED = 2**14
+"""Points at which characteristics may be found to cross: 1/128 of the domain from each other."""
 
 ADVICE = (
     "Train longer, at more points, or another field; where something is carried far or a front forms, go "
@@ -45,11 +51,14 @@ class Trust:
         Of the error; None where there is none.
     why_none
         Why there is none, in words.
+    crossing
+        Where characteristics that were learned cross; None where they do not, or there are none.
     """
 
     parts: list[BackwardError]
     estimate: ErrorEstimate | None
     why_none: str = ""
+    crossing: Crossing | None = None
 
     @property
     def worst(self) -> BackwardError:
@@ -60,7 +69,7 @@ class Trust:
     @property
     def doubts(self) -> list[str]:
         """Why not to trust it, in words; none where there is no reason not to."""
-        found = []
+        found = [] if self.crossing is None else [self.crossing.told]
         if not self.worst.relative <= LARGEST_RESIDUAL:
             found.append(
                 f"what is left of {self.worst.name} is {_percent(self.worst.relative)} of its own terms, "
@@ -73,6 +82,13 @@ class Trust:
             if not error <= LARGEST_ERROR
         ]
         return found
+
+    @property
+    def advice(self) -> str:
+        """What to do about the doubts: no training separates what has crossed."""
+        if not self.doubts:
+            return ""
+        return ADVICE if self.crossing is None else crossing.ADVICE
 
     @property
     def told(self) -> str:
@@ -91,7 +107,7 @@ class Trust:
         """Say it, and warn where the solution is not to be trusted."""
         inform(self.told)
         if self.doubts:
-            warn(f"The solution is not to be trusted: {'; '.join(self.doubts)}. {ADVICE}")
+            warn(f"The solution is not to be trusted: {'; '.join(self.doubts)}. {self.advice}")
 
     def record(self) -> dict[str, Any]:
         """As JSON has it; numbers that are not finite are null."""
@@ -105,8 +121,7 @@ class Trust:
             }
             for part in self.parts
         ]
-        advice = ADVICE if self.doubts else ""
-        return {"parts": parts, "told": self.told, "doubts": self.doubts, "advice": advice}
+        return {"parts": parts, "told": self.told, "doubts": self.doubts, "advice": self.advice}
 
 
 @torch.inference_mode(False)  # a trainer tests in it, and nothing can be differentiated there
@@ -131,11 +146,15 @@ def examine(objective: PhysicsInformed, field: Field, data: Collocation) -> Trus
             module.eval()  # the statement as it is validated
         others = points(TEST, data.counts["held_back"])
         parts = backward_errors(objective, field, others)
+        crossed = None
+        if isinstance(objective.problem, AlongCharacteristics):
+            crossed = first_crossing(objective.problem, field, points(TEST, LOOKED)[INSIDE])
         if why := _no_estimate(objective, field):
-            return Trust(parts, None, why)
+            return Trust(parts, None, why, crossed)
         fitted = points(VALIDATION, 3 * COLUMNS // field.out_channels)
         estimate = estimate_error(objective, field, fitted, others)
-        return Trust(parts, estimate, "" if estimate else "what is left of the residual is too fine for it")
+        why = "" if estimate else "what is left of the residual is too fine for it"
+        return Trust(parts, estimate, why, crossed)
     finally:
         for module, before in training:
             module.train(before)

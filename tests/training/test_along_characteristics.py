@@ -8,9 +8,9 @@ from typing import Any
 import lightning
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pdeflow.fields import MLP
+from pdeflow.fields import MLP, AutogradField, Field
 from pdeflow.problems import (
     AlongCharacteristics,
     Box,
@@ -22,6 +22,7 @@ from pdeflow.problems import (
 )
 from pdeflow.problems.calculus import D, Names, sin
 from pdeflow.training import Collocation, LevenbergMarquardt, PhysicsInformed, TrainingTask
+from pdeflow.training.trust import Trust, examine
 
 
 class Drifting(SineBurgers):
@@ -49,8 +50,8 @@ class Steepening(Problem):
         return D(u, "t") + u * D(u, "x")
 
 
-def learned(problem: Problem, hard: bool = True) -> tuple[Tensor, Tensor]:
-    """Points (x, t), and what a small network says there after 80 steps, (N, unknowns)."""
+def trained(problem: Problem, hard: bool = True) -> TrainingTask:
+    """A small network after 80 steps."""
     domain, components = problem.domain, len(problem.fields)
     torch.manual_seed(0)
     model = MLP(domain.lower, domain.upper, components, domain.periodic, widths=(12, 12))
@@ -61,10 +62,17 @@ def learned(problem: Problem, hard: bool = True) -> tuple[Tensor, Tensor]:
     )  # fmt: skip
     data = Collocation(problem, inside=200, on_sides=50, held_back=50, test_resolutions=(5,))
     trainer.fit(task, datamodule=data)
+    return task.double()
+
+
+def learned(problem: Problem, hard: bool = True) -> tuple[Tensor, Tensor]:
+    """Points (x, t), and what a small network says there after training, (N, unknowns)."""
+    domain, task = problem.domain, trained(problem, hard)
     torch.manual_seed(3)
     low, high = (torch.tensor(ends, dtype=torch.float64) for ends in (domain.lower, domain.upper))
     x = low + (high - low) * torch.rand(200, 2, dtype=torch.float64)
-    return x, task.double().model.at(x).detach()
+    assert isinstance(task.model, Field)
+    return x, task.model.at(x).detach()
 
 
 def exact(member: Problem, place: Tensor, times: Tensor) -> Tensor:
@@ -104,3 +112,59 @@ def test_without_viscosity_all_of_it_is_on_straight_characteristics() -> None:
     u = -torch.sin(math.pi * x[:, 0])
     expected = torch.stack([u, x[:, 1] * u], dim=1)
     assert (values - expected).norm() < 1e-3 * expected.norm()
+
+
+class Formula(nn.Module):
+    """The solution of `Steepening` along its characteristics, beyond the time when they meet too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, points: Tensor) -> Tensor:
+        u = -torch.sin(math.pi * points[:, 0])
+        return self.one * torch.stack([u, points[:, 1] * u], dim=1)
+
+
+def looked_at(stop: float) -> Trust:
+    member = Steepening()
+    member.domain = Box(x=(-1.0, 1.0), t=(0.0, stop))
+    problem = AlongCharacteristics(member)
+    objective = PhysicsInformed(problem, hard=False)
+    field = AutogradField(Formula(), problem.domain.lower, problem.domain.upper, 2)
+    return examine(objective, field, Collocation(problem, held_back=200))
+
+
+def test_characteristics_that_cross_are_told_where_they_do_first(caplog: pytest.LogCaptureFixture) -> None:
+    """Both equations hold to rounding beyond the shock too: only the fold tells that u has several values."""
+    found = looked_at(stop=0.6)
+    assert found.worst.relative < 1e-9
+    assert found.crossing is not None
+    assert 1 / math.pi < found.crossing.time < 1 / math.pi + 0.02
+    assert abs(found.crossing.place) < 0.02
+    start, time = found.crossing.start, found.crossing.time
+    assert found.crossing.stretch == pytest.approx(1 - math.pi * time * math.cos(math.pi * start), abs=1e-9)
+    found.tell()
+    (told,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    for word in (f"t = {time:.3g}", "first at x = ", "several values", "End the time", "viscosity"):
+        assert word in told
+    assert found.record()["advice"] in told
+    assert "Train longer" not in told
+
+
+def test_characteristics_that_do_not_cross_are_trusted() -> None:
+    found = looked_at(stop=0.3)
+    assert found.crossing is None
+    assert not found.doubts
+
+
+def test_a_solution_that_was_learned_beyond_the_shock_is_said_to_fold() -> None:
+    member = Steepening()
+    member.domain = Box(x=(-1.0, 1.0), t=(0.0, 0.6))
+    problem = AlongCharacteristics(member)
+    task = trained(problem)
+    assert isinstance(task.objective, PhysicsInformed)
+    assert isinstance(task.model, Field)
+    found = examine(task.objective, task.model, Collocation(problem, held_back=200))
+    assert found.crossing is not None
+    assert found.crossing.time == pytest.approx(1 / math.pi, abs=0.03)
