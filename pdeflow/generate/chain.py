@@ -156,7 +156,7 @@ def _evolved(plan: Plan, parameters: dict[str, Tensor]) -> _Solved:
         method = {"solver": recipe.solver, "preconditioner": recipe.preconditioner}
     elif plan.fewest is not None:
         method = {"fewest": plan.fewest}
-    path = problem.evolve(recipe.grid, parameters, stop, recipe.instants, rtol=recipe.rtol, **method)
+    path = problem.evolve(recipe.grid, parameters, stop, recipe.instants, rtol=recipe.tolerance, **method)
     # The start of a sample that failed stays: it is an input.
     u = torch.cat([path.u[:, :1], _or_nan(path.u[:, 1:], path.status)], dim=1)
     return _Solved(u, path.error, path.steps, path.status)
@@ -194,7 +194,7 @@ def _nonlinear(recipe: Recipe, parameters: dict[str, Tensor]) -> _Solved:
             guess=guess,
             solver=recipe.solver,
             preconditioner=recipe.preconditioner,
-            rtol=recipe.rtol,
+            rtol=recipe.tolerance,
         )
 
     if recipe.order == "index":
@@ -227,7 +227,7 @@ def _on_meshes(
         solution = system.solve(
             solver=recipe.solver,
             preconditioner=recipe.preconditioner,
-            rtol=recipe.rtol,
+            rtol=recipe.tolerance,
             on_failure="return",
         )
         u = _or_nan(system.embed(solution.x)[None], solution.status)[0]
@@ -267,7 +267,7 @@ def _at_once(system: System, method: Candidate, recipe: Recipe) -> Solution:
         system.rhs,
         solver=method.solver,
         preconditioner=method.preconditioner,
-        rtol=recipe.rtol,
+        rtol=recipe.tolerance,
         on_failure="return",
     )
 
@@ -276,7 +276,7 @@ def _in_sequence(system: System, method: Candidate, recipe: Recipe) -> Solution:
     """One system after the other, each with what the one before has left."""
     chain, guess, parts = Sequence(method.solver, method.preconditioner), None, []
     for A, b in zip(system.operator.pieces(1), system.rhs.split(1)):
-        parts.append(chain.solve(A, b, x0=guess, rtol=recipe.rtol, on_failure="return"))
+        parts.append(chain.solve(A, b, x0=guess, rtol=recipe.tolerance, on_failure="return"))
         if recipe.guess == "neighbour" and bool(parts[-1].converged.all()):
             guess = parts[-1].x
     return Solution.concatenate(parts)

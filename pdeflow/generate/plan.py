@@ -88,7 +88,7 @@ class Plan:
         competitors = _competitors(self.recipe, solver, system.operator)
         chain, choice = Sequence(Auto(competitors, solver.pilot)), None
         for A, b in zip(system.operator.pieces(1), system.rhs.split(1)):
-            choice = chain.solve(A, b, rtol=self.recipe.rtol, on_failure="return").choice
+            choice = chain.solve(A, b, rtol=self.recipe.tolerance, on_failure="return").choice
         assert choice is not None
         if choice.name == "none":
             raise InvalidInput(
@@ -140,7 +140,7 @@ def _fewest(recipe: Recipe, device: torch.device | str) -> int | None:
         return None
     assert recipe.stop is not None
     first = problem.sample(range(STEPPED), recipe.grid, seed=recipe.seed, device=device)
-    return problem.fewest_steps(recipe.grid, first, recipe.stop, recipe.instants, rtol=recipe.rtol)
+    return problem.fewest_steps(recipe.grid, first, recipe.stop, recipe.instants, rtol=recipe.tolerance)
 
 
 def _competitors(recipe: Recipe, solver: Auto, A: LinearOperator) -> tuple[Candidate, ...]:

@@ -12,9 +12,20 @@ from typing import Any, TypeVar
 
 import pdeflow.problems
 from pdeflow.errors import PdeflowError
-from pdeflow.problems import Box, Dirichlet, Distribution, Parameter, Problem, RandomPolygon, Robin
+from pdeflow.problems import (
+    Box,
+    Dirichlet,
+    Distribution,
+    Initial,
+    MethodOfLines,
+    Parameter,
+    Problem,
+    RandomPolygon,
+    Robin,
+)
 from pdeflow.problems.conditions import Condition
 from pdeflow.problems.elastic_conditions import Displacement, Traction
+from pdeflow.problems.method_of_lines import has_time_axis
 
 _Made = TypeVar("_Made")
 
@@ -62,7 +73,7 @@ def rebuild_problem(recipe: dict[str, Any]) -> Problem:
     ours = json.loads(json.dumps({"problem": problem.describe(), "statement": problem.statement()}))
     if ours != {key: recipe.get(key) for key in ours}:
         raise NotRebuilt(f"this version of pdeflow states {name!r} differently")
-    return problem
+    return MethodOfLines(problem) if has_time_axis(problem) else problem
 
 
 def _place(statement: dict[str, Any]) -> dict[str, Any]:
@@ -90,6 +101,9 @@ def _conditions(recipe: dict[str, Any], problem: Problem) -> tuple[Condition, ..
         named, *parts = stated
         on = "all" if words.endswith("on the whole boundary") else tuple(map(str, named))
         kept = own.get(tuple(parts))
+        if isinstance(kept, Initial):
+            found.append(kept)
+            continue
         if isinstance(kept, (Dirichlet, Robin)):
             found.append(dataclasses.replace(kept, on=on))
             continue

@@ -12,7 +12,15 @@ import pdeflow
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Auto, Candidate, LinearOperator, Preconditioner, Solver, default_method
-from pdeflow.problems import Constant, Evolution, MeshProblem, ParabolicEquation, Problem
+from pdeflow.problems import (
+    Constant,
+    Evolution,
+    MeshProblem,
+    MethodOfLines,
+    ParabolicEquation,
+    Problem,
+)
+from pdeflow.problems.method_of_lines import has_time_axis
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,8 @@ class Recipe:
     Parameters
     ----------
     problem
-        The equation with the distributions of its parameters, for example ``Darcy``.
+        The equation with the distributions of its parameters, for example ``Darcy``. A statement that has
+        time among the axes of its box becomes a `MethodOfLines`.
     resolution
         Nodes along each axis (one number), or one number an axis. The ends of a bounded axis count. On
         polygons the edges of the triangles are about as long as the spacing of these nodes.
@@ -51,9 +60,10 @@ class Recipe:
         Relative residual at which a system counts as solved. Of an equation in time: relative error in
         time, as estimated, at which it counts as solved. Of a conservation law:
         residual of an implicit step, relative to the largest value of the solution; a hyperbolic system has
-        none.
+        none. By default 1e-4 of a parabolic equation, whose steps are of second order, and 1e-8 of others.
     stop
-        Last instant of an equation in time; none for a steady one.
+        Last instant of an equation in time; none for a steady one. By default the end of the time where
+        that is an axis of the statement.
     instants
         How many instants of an equation in time are stored, at equal distances from 0 to ``stop``, both
         included.
@@ -81,7 +91,7 @@ class Recipe:
     preconditioner: Preconditioner | None = None
     order: Literal["index", "similar"] = "index"
     guess: Literal["zero", "neighbour"] = "zero"
-    rtol: float = 1e-8
+    rtol: float | None = None
     stop: float | None = None
     instants: int = 2
     outputs: list[str] | None = None
@@ -89,13 +99,15 @@ class Recipe:
     name: str | None = None
 
     def __post_init__(self) -> None:
+        self._march()
         for key in ("samples", "chain"):
             if getattr(self, key) < 1:
                 raise InvalidInput(key, getattr(self, key), "a whole number of at least 1")
         if self.seed < 0:
             raise InvalidInput("seed", self.seed, "a whole number of at least 0")
-        if not (math.isfinite(self.rtol) and 0.0 < self.rtol < 1.0):
-            raise InvalidInput("rtol", self.rtol, "a number between 0 and 1", "The default is 1e-8.")
+        if not (math.isfinite(self.tolerance) and 0.0 < self.tolerance < 1.0):
+            hint = f"Left out, it is {self._usual_rtol:g}."
+            raise InvalidInput("rtol", self.rtol, "a number between 0 and 1", hint)
         if self.dtype not in ("float32", "float64"):
             raise InvalidInput("dtype", self.dtype, "'float32' or 'float64'")
         for key, known in (("order", ("index", "similar")), ("guess", ("zero", "neighbour"))):
@@ -114,6 +126,19 @@ class Recipe:
         if isinstance(self.problem, MeshProblem):
             self._check_meshes()
         self.problem.check_resolution(self.grid)
+
+    def _march(self) -> None:
+        """A statement with time among its coordinates is marched, by default to its end."""
+        if has_time_axis(self.problem):
+            object.__setattr__(self, "problem", MethodOfLines(self.problem))
+        if not isinstance(self.problem, MethodOfLines):
+            return
+        end = self.problem.end
+        if self.stop is None:
+            object.__setattr__(self, "stop", end)
+        elif self.stop > end:
+            expected = f"at most {end:g}, where the time of {self.problem.name} ends"
+            raise InvalidInput("stop", self.stop, expected, "Leave it out, or state the problem for longer.")
 
     def _check_outputs(self, outputs: list[str]) -> None:
         """Names of arrays, each once, one of them an unknown."""
@@ -175,6 +200,15 @@ class Recipe:
         if isinstance(self.solver, Auto):
             hint = "Name a solver, or leave it out."
             raise InvalidInput("solver", "Auto", f"one method for all, {why}", hint)
+
+    @property
+    def tolerance(self) -> float:
+        """``rtol``, or what it is by default."""
+        return self._usual_rtol if self.rtol is None else self.rtol
+
+    @property
+    def _usual_rtol(self) -> float:
+        return 1e-4 if isinstance(self.problem, ParabolicEquation) else 1e-8
 
     @property
     def times(self) -> tuple[float, ...]:
@@ -244,7 +278,7 @@ class Recipe:
             "preconditioner": repr(self.preconditioner),
             "order": self.order,
             "guess": self.guess,
-            "rtol": self.rtol,
+            "rtol": self.tolerance,
             "times": list(self.times),
             **({} if self.outputs is None else {"outputs": sorted(self.outputs)}),
             "dtype": self.dtype,

@@ -64,6 +64,7 @@ from pdeflow.problems.l_shaped_poisson import LShapedPoisson
 from pdeflow.problems.layered_conduction import LayeredConduction
 from pdeflow.problems.manufactured import Manufactured, manufacture
 from pdeflow.problems.mesh_problem import MeshProblem, MeshSystem
+from pdeflow.problems.method_of_lines import MethodOfLines
 from pdeflow.problems.navier_stokes import NavierStokes
 from pdeflow.problems.newton import NonlinearSolution, newton
 from pdeflow.problems.nonlinear_poisson import NonlinearPoisson
@@ -149,6 +150,7 @@ __all__ = [
     "Manufactured",
     "MeshProblem",
     "MeshSystem",
+    "MethodOfLines",
     "NavierStokes",
     "Neumann",
     "NonlinearPoisson",

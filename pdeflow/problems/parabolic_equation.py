@@ -13,6 +13,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.linalg import Preconditioner, Solver
 from pdeflow.problems.evolution import Evolution
+from pdeflow.problems.grid_function import GridFunction
 from pdeflow.problems.problem import Problem
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class ParabolicEquation(Evolution, abc.ABC):
         """Raise InvalidInput unless the grid covers the domain, and there is an initial field."""
         self._check_initials()
         Problem.check_grid(self, grid)
+
+    def initial_field(self, grid: Grid, functions: Mapping[str, GridFunction]) -> Tensor:
+        """(n or 1, *grid.shape) in float64, what it starts from; sides with values are not looked at."""
+        (name,) = self.initials
+        return functions[name].values
 
     def evolve(
         self,

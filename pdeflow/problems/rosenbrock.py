@@ -313,13 +313,12 @@ def evolve(
         name: value.to(device, torch.float64) if isinstance(value, Tensor) else _number(value, device)
         for name, value in parameters.items()
     }
-    (initial,) = problem.initials
     known = closed_grid(problem, grid)
     functions = problem.parameters_on_grid(grid, parameters, torch.float64, device)
     check_values(problem, functions)
     n = batch_size(functions)
-    start = functions[initial].values.expand(n, *grid.shape)[interior(known)].contiguous()
-    others = {name: value for name, value in parameters.items() if name != initial}
+    start = problem.initial_field(known, functions).expand(n, *grid.shape)[interior(known)].contiguous()
+    others = {name: value for name, value in parameters.items() if name not in problem.initials}
     equations = SemiDiscrete(problem, grid, others, n)
 
     interval, tolerance = stop / (instants - 1), max(LINEAR * rtol, SMALLEST)

@@ -247,6 +247,7 @@ SHIPPED = [
     "korteweg_de_vries",
     "kuramoto_sivashinsky",
     "navier_stokes",
+    "sine_burgers",
 ]
 
 
