@@ -228,7 +228,8 @@ def export(
     described, stream = json.dumps(facts(surrogate, points, positions)), io.BytesIO()
     if compiled:
         shape = " ".join(map(str, _shape(surrogate, points, positions)))
-        _compile(program, stream, {"pdeflow": described, "pdeflow_shape": shape})
+        name = type(surrogate.model).__name__
+        _compile(name, program, stream, {"pdeflow": described, "pdeflow_shape": shape})
     else:
         torch.export.save(program, stream, extra_files={FACTS: described})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -306,7 +307,7 @@ def _check_cpp_compiler() -> None:
         ) from error
 
 
-def _compile(program: ExportedProgram, stream: io.BytesIO, metadata: dict[str, str]) -> None:
+def _compile(name: str, program: ExportedProgram, stream: io.BytesIO, metadata: dict[str, str]) -> None:
     try:
         with torch.no_grad():
             torch._inductor.aoti_compile_and_package(
@@ -319,7 +320,10 @@ def _compile(program: ExportedProgram, stream: io.BytesIO, metadata: dict[str, s
                 },
             )
     except Exception as error:  # likewise
-        raise ExportFailed(f"AOTInductor cannot compile the program ({_first_line(error)}).") from error
+        raise ExportFailed(
+            f"{name}: AOTInductor cannot compile it; leave --aot out, for torch.export writes it to a .pt2 "
+            f"({_first_line(error)})."
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from pdeflow.cli.failure import UsageError
 from pdeflow.cli.own_options import Parser, take
 from pdeflow.cli.quick_imports import quick_imports
@@ -59,6 +61,7 @@ def prepare(
         from pdeflow.cli.ensemble import assembled
 
         cli.build()
+        _check_files(cli, folder)
         cli.task = assembled(cli, paths)
         return cli, folder, None
     if folder:
@@ -67,7 +70,18 @@ def prepare(
         checkpoint = checkpoint or folder.checkpoint(given.ckpt)
         load_checkpoint(checkpoint)  # refuses what is damaged or pickled, before any time is spent
     cli.build()
+    if folder:
+        _check_files(cli, folder)
     return cli, folder, str(checkpoint)
+
+
+def _check_files(cli: TrainingCLI, folder: RunFolder) -> None:
+    """Compare the ends of the axes of files that are not the run's own with those that it is trained for."""
+    from pdeflow.data.datamodule import GridData
+
+    if isinstance(cli.datamodule, GridData):
+        arguments = yaml.safe_load(folder.config.read_text(encoding="utf-8"))["data"]["init_args"]
+        cli.check_files(Path(arguments.get("path", cli.datamodule.path)))
 
 
 def _member_checkpoints(cli: TrainingCLI, folder: RunFolder, which: str) -> list[Path]:

@@ -27,12 +27,14 @@ class Inputs:
     """Input functions.
 
     ``n`` is their number; ``read(start, stop)`` gives some of them, ``(stop - start, channels, *shape)``;
-    ``grid`` is ``None`` for NumPy files, which do not say where their grid lies.
+    ``grid`` is ``None`` for NumPy files, which do not say where their grid lies; ``wraps`` says by name of
+    the axis whether it wraps around, as far as the file does.
     """
 
     n: int
     read: Callable[[int, int], np.ndarray]
     grid: Grid | None
+    wraps: dict[str, bool | None]
 
 
 def parser() -> Parser:
@@ -95,6 +97,7 @@ def run(arguments: Sequence[str]) -> int:
         import pdeflow
         from pdeflow.device import check_device
         from pdeflow.operators import GraphOperator
+        from pdeflow.operators.periodicity import check_file_periodicity
     check_device(given.device, "--device")
     surrogate = pdeflow.load(folder).to(given.device)
     if isinstance(surrogate.model, GraphOperator):
@@ -119,6 +122,7 @@ def run(arguments: Sequence[str]) -> int:
         expected = "OUT.npz, because this model does not know the time of its step"
         raise InvalidInput("-o/--output", str(given.output), expected, "Or train it on TrajectoryData.")
     inputs, diverged = open_inputs(given.file, list(surrogate.input_names), surrogate.model.dim), 0
+    check_file_periodicity(surrogate.model, inputs.wraps, given.file)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     with tqdm(total=inputs.n, unit="sample", desc="predicting") as bar:
 
@@ -184,7 +188,7 @@ def open_inputs(path: Path, names: list[str], dim: int) -> Inputs:
     if loaded.ndim != dim + 2:
         raise InvalidInput("FILE", loaded.shape, f"arrays (samples, *grid) with a grid of {dim} axes")
     # A copy, for a mapped file cannot be written to and torch wants what can.
-    return Inputs(len(loaded), lambda start, stop: np.array(loaded[start:stop]), None)
+    return Inputs(len(loaded), lambda start, stop: np.array(loaded[start:stop]), None, {})
 
 
 def _stacked(path: Path, names: list[str], dim: int) -> np.ndarray:
@@ -250,7 +254,7 @@ def _open_well(path: Path, names: list[str]) -> Inputs:
     def read(start: int, stop: int) -> np.ndarray:
         return samples[torch.arange(start, stop)]["input"].numpy()
 
-    return Inputs(reader.n, read, reader.grid)
+    return Inputs(reader.n, read, reader.grid, reader.wraps)
 
 
 def _write_npz(path: Path, blocks: Iterator[tuple[int, np.ndarray]], names: list[str], axis: int) -> None:

@@ -38,6 +38,7 @@ from pdeflow.errors import InvalidInput
 from pdeflow.fields import Field
 from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.operators import GraphOperator, MeanVariance, Operator
+from pdeflow.operators.periodicity import check_file_periodicity, check_periodicity
 from pdeflow.problems import Problem
 from pdeflow.training import (
     Collocation,
@@ -51,7 +52,6 @@ from pdeflow.training import (
     TrainingTask,
 )
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
-from pdeflow.training.periodicity import check_periodicity
 from pdeflow.training.spectral_refiner import spectral_layers
 
 SEED = 0
@@ -190,6 +190,7 @@ class TrainingCLI(LightningCLI):
             self._check_optimizer()
             if isinstance(self.datamodule, GridData):
                 check_periodicity(self.task.model, self.datamodule.wraps)
+                self.check_files(self.datamodule.path)
             self.datamodule.setup("fit")
             self.datamodule.train_dataloader()
             if isinstance(self.datamodule, GRAPHS):
@@ -308,6 +309,15 @@ class TrainingCLI(LightningCLI):
             # What needs a grid says so itself when it is asked.
             u, shares, none = torch.ones(2, 1), torch.full((2,), 0.5), torch.zeros(2, dtype=torch.int64)
             objective.loss(u, u, MeshNodes(none, shares, none, samples=1))
+
+    def check_files(self, trained_on: Path) -> None:
+        """Refuse files of validation and test whose axes end otherwise than the operator takes.
+
+        Those that it was trained on, a file or all in a folder, are taken: it is as good on them as it is.
+        """
+        for reader in self.datamodule.held_out_files:
+            if not reader.path.is_relative_to(trained_on):
+                check_file_periodicity(self.task.model, reader.wraps, reader.path)
 
     def _check_refiner(self) -> None:
         """Refuse a SpectralRefiner that has nothing to refine."""

@@ -110,16 +110,21 @@ class GridData(LightningDataModule):
     @property
     def wraps(self) -> dict[str, bool | None]:
         """By name of the axis, whether it wraps around; None where the files do not say what its ends are."""
-        reader = self._files["train"][0]
-        return {
-            axis: True if wraps else (False if {f"{axis}-", f"{axis}+"} & reader.boundary.keys() else None)
-            for axis, wraps in zip(reader.grid.axes, reader.grid.periodic)
-        }
+        return self._files["train"][0].wraps
 
     @property
     def test_grids(self) -> list[Grid]:
         """The grid of each test set."""
         return [samples.grid for samples in self._tests.values()]
+
+    @property
+    def held_out_files(self) -> list[WellReader]:
+        """The files of validation and test, one of which may be that of training too."""
+        return [
+            *self._files.get("valid", []),
+            *self._files.get("test", []),
+            *map(WellReader, self.test_paths),
+        ]
 
     @property
     def test_names(self) -> list[str]:

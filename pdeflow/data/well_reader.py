@@ -115,6 +115,13 @@ class WellReader:
         return self._grid
 
     @property
+    def wraps(self) -> dict[str, bool | None]:
+        """By name of the axis, whether it wraps around; None where the file does not say how it ends."""
+        known = {side[:-1] for side in self.boundary}
+        around = zip(self.grid.axes, self.grid.periodic)
+        return {axis: wraps if wraps or axis in known else None for axis, wraps in around}
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Everything that :meth:`read` knows."""
         return tuple(self._stored)

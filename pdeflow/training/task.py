@@ -21,6 +21,7 @@ from pdeflow.operators.gaussian_operator import Gaussian, GaussianOperator
 from pdeflow.operators.graph_operator import GraphOperator
 from pdeflow.operators.normaliser import Normaliser
 from pdeflow.operators.operator import Operator
+from pdeflow.operators.periodicity import check_periodicity
 from pdeflow.training.batch_squares import BatchSquares
 from pdeflow.training.evaluator import Evaluator
 from pdeflow.training.gradient_checks import check_gradients
@@ -31,7 +32,6 @@ from pdeflow.training.metrics import MeanLoss
 from pdeflow.training.objective import Objective
 from pdeflow.training.optimisers import ResidualOptimiser, Stages
 from pdeflow.training.optimisers.vector_optimiser import NO_STEP, VectorOptimiser
-from pdeflow.training.periodicity import check_periodicity
 from pdeflow.training.physics_informed import INSIDE, PhysicsInformed
 from pdeflow.training.schedules import Schedule
 from pdeflow.training.sparse_march import errors_everywhere

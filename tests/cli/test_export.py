@@ -53,6 +53,20 @@ def test_refused(pdeflow, saved, darcy_file):
     assert "needs a C++ compiler" in result.err
 
 
+def test_what_cannot_be_compiled_is_named_in_a_line(pdeflow, saved, tmp_path, monkeypatch):
+    def refuses(*arguments, **settings):
+        raise RuntimeError("no lowering for aten.some_operation" + "\nand more" * 20)
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", refuses)
+    result = pdeflow("export", saved, "-o", "model.pt2", "--aot")
+    assert result.code == 1
+    (line,) = result.err.strip().splitlines()
+    assert "MgNO: AOTInductor cannot compile it; leave --aot out" in line
+    assert "(no lowering for aten.some_operation)" in line
+    assert not (tmp_path / "model.pt2").exists()
+    assert pdeflow("export", saved, "-o", "model.pt2").code == 0
+
+
 @pytest.mark.slow
 def test_on_a_mesh(pdeflow, write_squares, tmp_path):
     import pdeflow as package

@@ -142,3 +142,26 @@ def test_what_has_diverged_is_counted(tmp_path, capsys):
         run([*command, "-o", str(tmp_path / "out.h5")])
     assert run([*command, "-o", str(tmp_path / "out.npz")]) == 0
     assert "5 of them left all bounds" in capsys.readouterr().out
+
+
+def test_a_file_whose_axes_end_otherwise_than_the_operator_takes_is_refused(tmp_path):
+    march_folder(tmp_path)  # its file wraps around
+    pdeflow.save(
+        FNO([4], width=4, layers=1), tmp_path / "bounded", Normalisation(("w",), ("w",), *[(1.0,)] * 4)
+    )
+    pdeflow.save(
+        FNO([4], width=4, layers=1, positions="periodic"),
+        tmp_path / "periodic",
+        Normalisation(("w",), ("w",), *[(1.0,)] * 4),
+    )
+    out = str(tmp_path / "new" / "out.npz")
+    for steps in ([], ["--steps", "2"]):
+        with pytest.raises(
+            InvalidInput, match=r"d\.h5: got 'axes of which x wraps around'.*'bounded'\): x ends"
+        ):
+            run([str(tmp_path / "bounded"), str(tmp_path / "d.h5"), "-o", out, *steps])
+    assert not (tmp_path / "new").exists()
+    assert run([str(tmp_path / "periodic"), str(tmp_path / "d.h5"), "-o", out]) == 0
+    # A file of numbers alone says nothing of ends.
+    np.savez(tmp_path / "d.npz", w=np.zeros((2, 8), "f4"))
+    assert run([str(tmp_path / "bounded"), str(tmp_path / "d.npz"), "-o", str(tmp_path / "other.npz")]) == 0

@@ -16,8 +16,8 @@ from pdeflow.data import GridData, SparseTrajectoryData, WellWriter
 from pdeflow.errors import InvalidInput
 from pdeflow.grid import Grid
 from pdeflow.operators import FNO, GNO, LNO, DeepONet, MeanVariance, MgNO, Operator, UNet
+from pdeflow.operators.periodicity import check_file_periodicity, check_periodicity
 from pdeflow.training import TrainingTask
-from pdeflow.training.periodicity import check_periodicity
 
 ROOT = Path(__file__).parents[2]
 AROUND, ENDS, CHANNEL = ({"x": a, "y": b} for a, b in ((True, True), (False, False), (True, False)))
@@ -78,6 +78,40 @@ def test_a_contradiction_is_refused_with_what_to_set(
 )
 def test_what_agrees_or_says_nothing_is_taken(model: Operator, wraps: dict[str, bool | None]) -> None:
     check_periodicity(model, wraps)
+
+
+@pytest.mark.parametrize(
+    ("model", "wraps", "said"),
+    [
+        (
+            fno("bounded"),
+            AROUND,
+            "d.h5: got 'axes of which x and y wrap around', expected what the operator is trained for "
+            "(model.positions is 'bounded'): x and y end at sides.\n"
+            "Give data whose axes are so, or train on such data with model.positions: periodic.",
+        ),
+        (
+            UNet(dim=2, width=2, depth=1, periodic=True),
+            ENDS,
+            "(model.periodic is True): x and y wrap around.",
+        ),
+        (
+            mgno(["neumann", "periodic"]),
+            CHANNEL,
+            "(model.boundary is ['neumann', 'periodic']): y wraps around,",
+        ),
+    ],
+)
+def test_a_file_that_contradicts_a_trained_model_is_named(
+    model: Operator, wraps: dict[str, bool | None], said: str
+) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(said)):
+        check_file_periodicity(model, wraps, Path("d.h5"))
+
+
+def test_a_file_that_says_nothing_is_taken() -> None:
+    for wraps in ({}, {"x": None, "y": None}, ENDS):
+        check_file_periodicity(fno("bounded"), wraps, Path("d.h5"))
 
 
 def written(path: Path, periodic: tuple[bool, bool], boundary: dict[str, str], times: int = 2) -> str:
