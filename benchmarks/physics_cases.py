@@ -46,7 +46,7 @@ CASES = (
     Case("allen_cahn_gaussians", "cosine_allen_cahn_gaussians", 1e-4, 600, beside="allen_cahn"),
     Case("helmholtz_10_10", "sine_helmholtz_waves_gaussians", 7e-3, 600),
     Case("flow_mixing", "flow_mixing_mlp", 3e-3, 600),
-    Case("nonlinear_diffusion", "spreading_bumps_gaussians", 2.7e-3, 600),
+    Case("nonlinear_diffusion", "spreading_bumps_mlp", 2.7e-3, 600),
     Case("inverse_burgers", "observed_burgers_mlp", 1e-2, 120, unknown=("nu", 0.01 / math.pi)),
     Case("l_shape", "l_shaped_poisson_mlp", 1e-3, 300, on_grid=False),
     Case("holes", "poisson_with_holes_mlp", 1e-3, 300, on_grid=False),
