@@ -76,7 +76,7 @@ def test_the_report_of_a_mesh_run_shows_its_data_its_samples_and_how_to_use_it(
     from pdeflow.data import MeshGraphs
 
     write_squares(tmp_path / "squares.h5", SIZES)
-    config = write_config(tmp_path, {"class_path": "GNO", "init_args": MODELS["GNO"]})
+    config = write_config(tmp_path, {"class_path": "GNO", "init_args": MODELS["GNO"]}, split=[0.5, 0.2, 0.3])
     assert pdeflow("fit", "-c", config, "--run", "runs/m").code == 0
     result = pdeflow("test", "runs/m")
     assert result.code == 0, result.err
@@ -93,6 +93,7 @@ def test_the_report_of_a_mesh_run_shows_its_data_its_samples_and_how_to_use_it(
     kept = np.load(tmp_path / "runs/m/test/squares.npz")
     surrogate = package.load("runs/m")
     graphs = {graph.sample: graph for graph in MeshGraphs("squares.h5", ["a", "boundary"], ["u"])}
+    assert len(set(kept["number"].tolist())) == 3
     for rank, number in zip(kept["rank"], kept["number"]):
         graph = graphs[int(number)]
         np.testing.assert_array_equal(kept[f"{rank}_nodes"], graph.pos)
