@@ -28,11 +28,14 @@ def run(arguments: Sequence[str]) -> int:
     if not cli.trainer.is_global_zero:
         return 0
     from pdeflow.report import metrics_table, trust_lines, write_report
+    from pdeflow.report.run_folder import read_run
 
     page = write_report(folder.path)
     print(metrics_table(folder.path))
     if told := trust_lines(folder.path):
         print(told)
+    if told := read_run(folder.path).unfinished:
+        print(f"{told}\nGo on with: pdeflow fit --resume {folder}")
     print(f"Metrics  {folder.metrics}\nReport   {page}    (open it in a browser)")
     for callback in cli.trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
         if isinstance(callback, SpectralRefiner):

@@ -124,6 +124,16 @@ class MeshReader:
             self._handle.close()
         self._handle = None
 
+    @property
+    def node_counts(self) -> np.ndarray:
+        """(samples,) how many nodes each sample has."""
+        return np.diff(self._offsets["node_offsets"])
+
+    @property
+    def triangle_counts(self) -> np.ndarray:
+        """(samples,) how many triangles each sample has."""
+        return np.diff(self._offsets["triangle_offsets"])
+
     def mesh(self, index: int) -> TriangleMesh:
         """The mesh of one sample.
 

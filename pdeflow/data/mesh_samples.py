@@ -53,7 +53,7 @@ class MeshSamples:
 
         self.input_names, self.target_names = graphs.input_names, graphs.targets
         # Without the sides of the triangles, which no operator reads.
-        kept = ("x", "y", "pos", "area", "boundary", "sample")
+        kept = ("x", "y", "pos", "area", "boundary", "sample", "face")
         self.graphs: list[Any] = [
             Data(**{name: graph[name] for name in kept}) for graph in map(graphs.__getitem__, rows)
         ]
@@ -120,6 +120,10 @@ class MeshSamples:
                 batch.batch, torch.cat(shares), torch.cat([graph.boundary for graph in graphs]), len(graphs)
             ),
         }
+
+    def triangles(self, sample: int) -> torch.Tensor:
+        """(triangles, 3) node numbers of the chosen sample that has this number in the file."""
+        return next(graph.face.T for graph in self.graphs if graph.sample == sample)
 
     def channels(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Inputs (nodes, inputs) and targets (nodes, targets) of each sample, for statistics."""

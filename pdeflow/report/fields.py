@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -158,7 +158,7 @@ def overview_png(tested: TestedResolution, input_names: Sequence[str], target_na
                     strip = figure.add_axes(
                         (bar[0] / width, bar[1] / height, bar[2] / width, bar[3] / height)
                     )
-                    _colour_bar(figure, drawn, strip)
+                    colour_bar(figure, drawn, strip)
                 if unknowns > 1 or number == 0:
                     axes.set_title(title, fontsize=10, parse_math=False)
         for k, (rank, (number, error)) in enumerate(zip(tested.ranks, tested.shown)):
@@ -197,7 +197,7 @@ def _overview_row(
             titles.append(title)
             colour = INK if title == "residual" else ORANGE
             lines.append(([(values, colour, "-", "")], True))
-            images.append((values, _symmetric(values), ERROR_MAP))
+            images.append((values, symmetric_limits(values), ERROR_MAP))
     return [
         (title, lines[n], None) if line else (title, ([], False), images[n]) for n, title in enumerate(titles)
     ]
@@ -216,28 +216,28 @@ def _line_cells(field: np.ndarray | None, truth: np.ndarray | None, guess: np.nd
 def _image_cells(field: np.ndarray | None, truth: np.ndarray | None, guess: np.ndarray) -> list[_Image]:
     """Arguments of :func:`_show`: input if there, truth, prediction, error; or the prediction alone."""
     if truth is None:
-        cells: list[_Image] = [(guess, _limits(guess), SOLUTION_MAP)]
+        cells: list[_Image] = [(guess, limits_of(guess), SOLUTION_MAP)]
     else:
-        limits, error = _limits(truth, guess), guess - truth
+        limits, error = limits_of(truth, guess), guess - truth
         cells = [(truth, limits, SOLUTION_MAP), (guess, limits, SOLUTION_MAP)]
-        cells.append((error, _symmetric(error), ERROR_MAP))
-    return cells if field is None else [(field, _limits(field), INPUT_MAP), *cells]
+        cells.append((error, symmetric_limits(error), ERROR_MAP))
+    return cells if field is None else [(field, limits_of(field), INPUT_MAP), *cells]
 
 
 def _prediction_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
-    alt = f"Predicted {name} of the {whose}: {_range(values)}."
+    alt = f"Predicted {name} of the {whose}: {value_range(values)}."
     if values.ndim == 1:
         return Panel(f"{name}, prediction", alt, _line_picture([(values, ORANGE, "-", "")]))
-    return Panel(f"{name}, prediction", alt, _picture(values, _limits(values), SOLUTION_MAP, pixels, axes))
+    return Panel(f"{name}, prediction", alt, _picture(values, limits_of(values), SOLUTION_MAP, pixels, axes))
 
 
 def _estimate_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
-    alt = f"Estimated error of {name}, prediction minus truth, for the {whose}: {_range(values)}."
+    alt = f"Estimated error of {name}, prediction minus truth, for the {whose}: {value_range(values)}."
     return _signed_panel(f"{name}, estimated error", alt, values, ORANGE, pixels, axes)
 
 
 def _residual_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
-    alt = f"Residual of {name} for the {whose}: {_range(values)}."
+    alt = f"Residual of {name} for the {whose}: {value_range(values)}."
     return _signed_panel(f"residual of {name}", alt, values, INK, pixels, axes)
 
 
@@ -247,22 +247,22 @@ def _signed_panel(
     """Of what is best 0."""
     if values.ndim == 1:
         return Panel(title, alt, _line_picture([(values, colour, "-", "")], zero=True))
-    return Panel(title, alt, _picture(values, _symmetric(values), ERROR_MAP, pixels, axes))
+    return Panel(title, alt, _picture(values, symmetric_limits(values), ERROR_MAP, pixels, axes))
 
 
 def _input_panel(values: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]) -> Panel:
-    alt = f"Input {name} of the {whose}: {_range(values)}."
+    alt = f"Input {name} of the {whose}: {value_range(values)}."
     if values.ndim == 1:
         return Panel(f"{name}, input", alt, _line_picture([(values, INK, "-", "")]))
-    return Panel(f"{name}, input", alt, _picture(values, _limits(values), INPUT_MAP, pixels, axes))
+    return Panel(f"{name}, input", alt, _picture(values, limits_of(values), INPUT_MAP, pixels, axes))
 
 
 def _solution_panels(
     truth: np.ndarray, guess: np.ndarray, name: str, whose: str, pixels: int, axes: Sequence[str]
 ) -> list[Panel]:
-    truth_alt = f"True {name} of the {whose}: {_range(truth)}."
-    guess_alt = f"Predicted {name} of the {whose}: {_range(guess)}."
-    error_alt = f"Error of {name}, prediction minus truth, of the {whose}: {_range(guess - truth)}."
+    truth_alt = f"True {name} of the {whose}: {value_range(truth)}."
+    guess_alt = f"Predicted {name} of the {whose}: {value_range(guess)}."
+    error_alt = f"Error of {name}, prediction minus truth, of the {whose}: {value_range(guess - truth)}."
     if truth.ndim == 1:
         alts = [f"{truth_alt} {guess_alt}", error_alt]
         captions = [f"{name}, truth and prediction", f"{name}, error"]
@@ -328,7 +328,7 @@ def _picture(
             )  # fmt: skip
     long = min(side * len(slices), 3.4) * 0.88
     strip = figure.add_axes(((width - long) / 2 / width, 0.28 / height, long / width, 0.1 / height))
-    _colour_bar(figure, drawn[0], strip)
+    colour_bar(figure, drawn[0], strip)
     return svg_uri(figure)
 
 
@@ -352,7 +352,8 @@ def _show(axes: Axes, image: np.ndarray, limits: tuple[float, float], cmap: str,
     return drawn
 
 
-def _colour_bar(figure: Figure, drawn: AxesImage, strip: Axes) -> None:
+def colour_bar(figure: Figure, drawn: Any, strip: Axes) -> None:
+    """The colours of what was drawn, with three numbers, in axes of their own."""
     from matplotlib.ticker import MaxNLocator
 
     bar = figure.colorbar(drawn, cax=strip, orientation="horizontal")
@@ -386,7 +387,8 @@ def _finite(values: np.ndarray) -> np.ndarray:
     return shown[np.isfinite(shown)]
 
 
-def _limits(*fields: np.ndarray) -> tuple[float, float]:
+def limits_of(*fields: np.ndarray) -> tuple[float, float]:
+    """Least and largest finite value of all of them, apart from each other."""
     values = np.concatenate([_finite(field) for field in fields])
     if not values.size:
         return 0.0, 1.0
@@ -394,13 +396,15 @@ def _limits(*fields: np.ndarray) -> tuple[float, float]:
     return (low, high) if low < high else (low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0))
 
 
-def _symmetric(error: np.ndarray) -> tuple[float, float]:
+def symmetric_limits(error: np.ndarray) -> tuple[float, float]:
+    """Limits of what is best zero."""
     finite = np.abs(_finite(error))
     largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
     return -largest, largest
 
 
-def _range(values: np.ndarray) -> str:
+def value_range(values: np.ndarray) -> str:
+    """The finite values in words, for those who do not see the picture."""
     finite = _finite(values)
     if not finite.size:
         return "no finite value"

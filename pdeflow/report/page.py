@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib import metadata, resources
@@ -34,8 +33,11 @@ from pdeflow.report.fields import (
     sample_panels,
 )
 from pdeflow.report.history import best_epoch, series, train_seconds
+from pdeflow.report.mesh_pictures import count_mesh_panels, mesh_overview_png, mesh_panels
+from pdeflow.report.mesh_sample import MeshSample
 from pdeflow.report.metrics_table import definition, metric_names, number
 from pdeflow.report.run_folder import Run, TestedResolution, read_run
+from pdeflow.report.snippet import channel_names, snippet
 from pdeflow.report.trust import trust
 
 MAX_RESOLUTIONS = 8
@@ -68,6 +70,7 @@ class _Tab:
     steps: Panel | None
     calibration: Panel | None
     notes: list[str]
+    on_grid: bool
 
 
 def write_report(run: Path) -> Path:
@@ -102,7 +105,10 @@ def write_report(run: Path) -> Path:
     shown = _overview(found)
     if shown is not None:
         inputs, targets = _names(found, shown)
-        write_bytes(picture, overview_png(shown, inputs, targets))
+        if shown.meshes:
+            write_bytes(picture, mesh_overview_png(shown.meshes, inputs, targets))
+        else:
+            write_bytes(picture, overview_png(shown, inputs, targets))
     else:
         picture.unlink(missing_ok=True)  # one from an earlier test would show another model's errors
     source = resources.files("pdeflow.report").joinpath("template.html").read_text(encoding="utf-8")
@@ -122,6 +128,7 @@ def _content(run: Run) -> dict[str, Any]:
     card, no_card = (_statement_card(run), _NO_STATEMENT) if run.is_field else data_card(_data_path(run))
     latex = card.get("equation")
     latex = latex.strip() if isinstance(latex, str) else ""
+    lines, told = snippet(run)
     return {
         "title": _title(run, card),
         "folder": run.path.absolute().name,
@@ -143,7 +150,10 @@ def _content(run: Run) -> dict[str, Any]:
         "config": run.config_text,
         "card": {k: v for k, v in card.items() if k != "equation" and isinstance(v, (str, int, float))},
         "no_card": no_card,
-        "snippet": _snippet(run) if run.surrogate else "",
+        "snippet": lines,
+        "snippet_told": told,
+        "unfinished": run.unfinished,
+        "place": _place(run),
         "files": [(name, what) for name, what in _FILES.items() if (run.path / name).exists()],
         "path": str(run.path),
         "versions": _versions(run),
@@ -208,9 +218,9 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     members = run.setting("ensemble")
     if isinstance(members, int) and members > 1:
         facts.append(("members", str(members)))
-    epochs = len({row["epoch"] for row in run.history if isinstance(row.get("epoch"), (int, float))})
-    if epochs:
-        facts.append(("epochs", str(epochs)))
+    if run.epochs:
+        of = f" of {run.setting('trainer', 'max_epochs')}" if run.unfinished else ""
+        facts.append(("epochs", f"{run.epochs}{of}"))
     seconds = train_seconds(run.history)
     if seconds is not None:
         facts.append(("training", _duration(seconds)))
@@ -235,9 +245,12 @@ def _duration(seconds: float) -> str:
 
 
 def _names(run: Run, tested: TestedResolution) -> tuple[list[str], list[str]]:
-    """Names of the input and target channels: from the config where their numbers agree, else counted."""
+    """Names of the input and target channels: as the surrogate or the config has them, else counted."""
 
     def named(key: str, count: int, fallback: str) -> list[str]:
+        stored = channel_names(run, key.removesuffix("s"))
+        if len(stored) == count:
+            return stored
         names = run.setting("data", key)
         if names is None:  # of trajectories the state is both
             names = run.setting("data", "fields")
@@ -249,6 +262,8 @@ def _names(run: Run, tested: TestedResolution) -> tuple[list[str], list[str]]:
 
     inputs = 0 if tested.inputs is None else tested.inputs.shape[1]
     targets = 0 if tested.prediction is None else tested.prediction.shape[1]
+    if tested.meshes:
+        inputs, targets = tested.meshes[0].input.shape[1], tested.meshes[0].target.shape[1]
     stated = run.statement.get("fields")
     if isinstance(stated, list) and len(stated) == targets:
         return named("inputs", inputs, "a"), [str(name) for name in stated]
@@ -257,7 +272,7 @@ def _names(run: Run, tested: TestedResolution) -> tuple[list[str], list[str]]:
 
 def _overview(run: Run) -> TestedResolution | None:
     """What the picture of a run shows: its first test set that has fields, and of a family all members."""
-    shown = [tested for tested in run.tests if tested.prediction is not None]
+    shown = [tested for tested in run.tests if tested.prediction is not None or tested.meshes]
     if not shown or not run.is_field:
         return shown[0] if shown else None
     first = shown[0]
@@ -281,6 +296,11 @@ def _same_grid(tested: TestedResolution, other: TestedResolution) -> bool:
     return named and tested.prediction.shape == other.prediction.shape
 
 
+def _place(run: Run) -> str:
+    """The word before the name of a test set: those of grids are resolutions, those of meshes files."""
+    return "on" if run.data_class == "MeshData" else "at"
+
+
 def _pictured(run: Run) -> list[TestedResolution]:
     """The test sets with a tab of their own: of a field the grids, and not the scattered points."""
     return [tested for tested in run.tests if tested.prediction is not None or not run.is_field]
@@ -288,7 +308,7 @@ def _pictured(run: Run) -> list[TestedResolution]:
 
 def _tabs(run: Run) -> list[_Tab]:
     shown = _pictured(run)[:MAX_RESOLUTIONS]
-    pixels = pixels_for(sum(count_panels(tested) for tested in shown))
+    pixels = pixels_for(sum(count_panels(one) + count_mesh_panels(one.meshes) for one in shown))
     return [_tab(run, tested, pixels) for tested in shown]
 
 
@@ -296,8 +316,12 @@ def _tab(run: Run, tested: TestedResolution, pixels: int) -> _Tab:
     notes = []
     inputs, targets = _names(run, tested)
     fields = tested.prediction
-    if fields is None:
-        notes.append(f"No samples were recorded at {tested.name}, so there are no pictures of them.")
+    if tested.meshes:
+        notes += _mesh_notes(tested.meshes, max(len(inputs), len(targets)))
+    elif fields is None:
+        notes.append(
+            f"No samples were recorded {_place(run)} {tested.name}, so there are no pictures of them."
+        )
     else:
         longest = max(fields.shape[2:])
         if run.is_field and fields.ndim == 4:
@@ -309,10 +333,11 @@ def _tab(run: Run, tested: TestedResolution, pixels: int) -> _Tab:
         if max(len(inputs), len(targets)) > MAX_CHANNELS:
             notes.append(f"Only the first {MAX_CHANNELS} channels are shown.")
     if tested.metrics == {} and not run.is_field:
-        notes.append(f"test/metrics.json has no metrics at {tested.name}.")
-    if tested.rollout_l2 is not None and tested.target is not None:
+        notes.append(f"test/metrics.json has no metrics {_place(run)} {tested.name}.")
+    if tested.rollout_l2 is not None and (tested.target is not None or tested.meshes):
         notes.append(f"Pictures show the last of {len(tested.rollout_l2)} steps.")
     samples = sample_panels(tested, inputs, targets, pixels)
+    samples += mesh_panels(tested.meshes, tested.name, inputs, targets, pixels)
     kind = ""
     if samples and fields is not None:
         several = "" if len(samples[0].rows) == 1 else "three"
@@ -326,17 +351,20 @@ def _tab(run: Run, tested: TestedResolution, pixels: int) -> _Tab:
         error_by_step(tested.rollout_l2, tested.rollout_drift, tested.name),
         calibration_curve(tested.coverage, tested.name),
         notes,
+        not tested.meshes and run.data_class not in ("MeshData", "SparseTrajectoryData"),
     )
 
 
-def _snippet(run: Run) -> str:
-    name = next((str(name) for name in _sequence(run.setting("data", "inputs"))), "a")
-    argument = "points" if run.is_field else name if name.isidentifier() else "a"
-    return f"import pdeflow\nsurrogate = pdeflow.load({str(run.path)!r})\nprediction = surrogate({argument})"
-
-
-def _sequence(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else []
+def _mesh_notes(samples: tuple[MeshSample, ...], channels: int) -> list[str]:
+    """What to know of pictures of functions that are not on a grid."""
+    notes = []
+    if samples[0].nodes.shape[1] != 2:
+        notes.append("Each node is a point in the picture, seen along the last axis where there are three.")
+    elif samples[0].triangles is None:
+        notes.append("Nodes are joined to their neighbours by triangles (Delaunay), the long ones left out.")
+    if channels > MAX_CHANNELS:
+        notes.append(f"Only the first {MAX_CHANNELS} channels are shown.")
+    return notes
 
 
 def _versions(run: Run) -> list[tuple[str, str, str]]:

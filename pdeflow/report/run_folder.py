@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from pdeflow.errors import CorruptFile, InvalidInput
+from pdeflow.report.mesh_sample import MeshSample, read_mesh_samples
 
 RANKS = ("best", "median", "worst")
 
@@ -47,6 +48,8 @@ class TestedResolution:
     coverage
         (levels,) of models with a variance: the share of values inside the central interval of probability
         1 / (levels + 1), 2 / (levels + 1), ...
+    meshes
+        The samples kept of those that have nodes of their own; there are no fields then.
     """
 
     __test__ = False  # pytest would otherwise collect the class by its name
@@ -67,6 +70,7 @@ class TestedResolution:
     rollout_l2: np.ndarray | None = None
     rollout_drift: np.ndarray | None = None
     coverage: np.ndarray | None = None
+    meshes: tuple[MeshSample, ...] = ()
 
     @property
     def shown(self) -> list[tuple[int, float]]:
@@ -111,6 +115,25 @@ class Run:
         """Whether the model is one solution, learned from its statement."""
         objective = self.setting("objective", "class_path")
         return isinstance(objective, str) and objective.rpartition(".")[2] == "PhysicsInformed"
+
+    @property
+    def data_class(self) -> str:
+        """The name of the class of the data; empty where it is not recorded."""
+        value = self.setting("data", "class_path")
+        return value.rpartition(".")[2] if isinstance(value, str) else ""
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the history tells of."""
+        return len({row["epoch"] for row in self.history if isinstance(row.get("epoch"), (int, float))})
+
+    @property
+    def unfinished(self) -> str:
+        """What to say of a training that has not come to its end, as where it was interrupted; else empty."""
+        wanted = self.setting("trainer", "max_epochs")
+        if self.surrogate or not isinstance(wanted, int) or not 0 < self.epochs < wanted:
+            return ""
+        return f"Its training has not ended: {self.epochs} of {wanted} epochs are done."
 
     @property
     def monitor(self) -> str:
@@ -336,6 +359,7 @@ def _tested(name: str, metrics: dict[str, float], path: Path) -> TestedResolutio
         steps[0],
         steps[1],
         coverage,
+        read_mesh_samples(path, arrays, ranks, errors, index, steps[0] is not None),
     )
 
 

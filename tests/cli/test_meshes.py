@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import numpy as np
 import pytest
 import yaml
@@ -65,6 +67,64 @@ def test_fit_test_and_predict(pdeflow, write_squares, tmp_path, name):
         assert result.code == 2
         assert message in result.err
         assert result.is_short
+
+
+def test_the_report_of_a_mesh_run_shows_its_data_its_samples_and_how_to_use_it(
+    pdeflow, write_squares, tmp_path
+):
+    import pdeflow as package
+    from pdeflow.data import MeshGraphs
+
+    write_squares(tmp_path / "squares.h5", SIZES)
+    config = write_config(tmp_path, {"class_path": "GNO", "init_args": MODELS["GNO"]}, split=[0.5, 0.2, 0.3])
+    assert pdeflow("fit", "-c", config, "--run", "runs/m").code == 0
+    result = pdeflow("test", "runs/m")
+    assert result.code == 0, result.err
+    page = (tmp_path / "runs/m/report.html").read_text()
+    for wrong in ("cannot be read", "The spectrum of the error", "No samples were recorded"):
+        assert wrong not in page
+    nodes = sum(n * n for n in SIZES)
+    assert f"<td>81 to 144 a sample, {nodes} in all</td>" in page
+    assert page.count("<figcaption>u, truth</figcaption>") == 3
+    assert page.count("<figcaption>boundary_outer, input</figcaption>") == 3
+    assert "</b> on squares</li>" in page
+    assert (tmp_path / "runs/m/report.png").read_bytes().startswith(b"\x89PNG")
+
+    kept = np.load(tmp_path / "runs/m/test/squares.npz")
+    surrogate = package.load("runs/m")
+    graphs = {graph.sample: graph for graph in MeshGraphs("squares.h5", ["a", "boundary"], ["u"])}
+    assert len(set(kept["number"].tolist())) == 3
+    for rank, number in zip(kept["rank"], kept["number"]):
+        graph = graphs[int(number)]
+        np.testing.assert_array_equal(kept[f"{rank}_nodes"], graph.pos)
+        np.testing.assert_array_equal(kept[f"{rank}_triangles"], graph.face.T)
+        np.testing.assert_array_equal(kept[f"{rank}_target"], graph.y)
+        np.testing.assert_allclose(kept[f"{rank}_prediction"], surrogate(graph), rtol=1e-4, atol=1e-5)
+    assert kept["l2"][kept["index"] == kept["number"][0]] == kept["l2"].min()
+    assert kept["l2"][kept["index"] == kept["number"][2]] == kept["l2"].max()
+
+    made = used(page)
+    assert made["prediction"].shape == (len(made["graph"].pos), 1)
+    assert made["there"].shape == (5, 1)
+
+    # As a training leaves it that was interrupted in its second epoch.
+    saved = tmp_path / "runs/m/config.yaml"
+    parts = yaml.safe_load(saved.read_text())
+    parts["trainer"]["max_epochs"] = 2
+    saved.write_text(yaml.safe_dump(parts))
+    assert "--resume" not in pdeflow("test", "runs/m").out
+    (tmp_path / "runs/m/surrogate/surrogate.json").unlink()
+    result = pdeflow("test", "runs/m")
+    assert "1 of 2 epochs are done.\nGo on with: pdeflow fit --resume runs/m\n" in result.out
+    assert "2 epochs are done. Go on with" in (tmp_path / "runs/m/report.html").read_text()
+
+
+def used(page: str) -> dict:
+    """What the lines under "Use it" leave behind."""
+    section = page.partition('<section id="use">')[2]
+    made: dict = {}
+    exec(html.unescape(section.partition("<pre>")[2].partition("</pre>")[0]), made)
+    return made
 
 
 def test_uncertainty_on_meshes_from_config_to_report(pdeflow, write_squares, tmp_path):
@@ -263,7 +323,16 @@ def test_a_sparse_run_is_tested_by_marching_and_predict_says_where_that_is_done(
     assert result.code == 0, result.err
     for name in ("l2_last", "l2_last_everywhere", "unanswered", "diverged"):
         assert f"\n{name} " in result.out, result.out
-    assert "state after so many steps" in (tmp_path / "runs/sparse/report.html").read_text()
+    page = (tmp_path / "runs/sparse/report.html").read_text()
+    assert "state after so many steps" in page
+    assert "No samples were recorded" not in page
+    assert "The spectrum of the error" not in page
+    assert page.count("<figcaption>u, truth</figcaption>") == 3
+    assert "Nodes are joined to their neighbours" in page
+    assert (tmp_path / "runs/sparse/report.png").is_file()
+    made = used(page)
+    assert made["trajectory"].shape == (10, 80, 1)
+    assert made["last"].shape == (5, 1)
     told = [line for line in result.out.splitlines() if line.startswith("l2")]
     saved = tmp_path / "runs/sparse/config.yaml"
     parts = yaml.safe_load(saved.read_text())

@@ -43,7 +43,7 @@ def test_the_file_holds_averages_at_the_centres_of_the_cells(tmp_path: Path) -> 
     exact = (m[:, None] * times) ** (1 + 1 / m[:, None]) / (m[:, None] + 1)
     np.testing.assert_allclose(u.mean(axis=2), exact, rtol=0, atol=0.05)
     drawn = recipe.problem.sample(range(5), recipe.grid, seed=3)
-    path = recipe.problem.evolve(recipe.grid, drawn, 0.6, 4, rtol=recipe.rtol)
+    path = recipe.problem.evolve(recipe.grid, drawn, 0.6, 4, rtol=recipe.tolerance)
     np.testing.assert_allclose(u, path.u.numpy(), rtol=0, atol=1e-12)
     assert (residual > 0).all()
     assert (residual < 0.2).all()

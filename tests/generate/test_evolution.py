@@ -290,7 +290,7 @@ def test_samples_begin_with_steps_that_are_stable_for_the_first(monkeypatch: pyt
     runs.clear()
     alone = solve_chain(recipe, 0, plan=dataclasses.replace(plan, fewest=None))
     assert min(runs) < plan.fewest
-    np.testing.assert_allclose(told.arrays["u"], alone.arrays["u"], rtol=0, atol=2 * recipe.rtol * 16.0)
+    np.testing.assert_allclose(told.arrays["u"], alone.arrays["u"], rtol=0, atol=2 * recipe.tolerance * 16.0)
 
 
 def test_those_steps_are_in_the_plan_that_a_resumed_run_reads(tmp_path: Path) -> None:

@@ -436,6 +436,22 @@ def test_a_run_without_a_surrogate_does_not_say_how_to_load_it(make_run):
     page = Page(write_report(run))
     assert "pdeflow.load" not in page.text
     assert "The run has no surrogate" in page.text
+    assert "--resume" not in page.text
+
+
+def test_a_training_that_has_not_ended_is_told_and_how_to_go_on(make_run):
+    run = make_run(((16, 16),), epochs=8)
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["trainer"]["max_epochs"] = 15
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    ended_early = Page(write_report(run)).text  # with a surrogate: by a callback of the training
+    assert "8 of 15" not in ended_early
+    assert "--resume" not in ended_early
+    (run / "surrogate" / "surrogate.json").unlink()
+    page = Page(write_report(run))
+    assert "<dd>8 of 15</dd>" in page.raw
+    assert "Its training has not ended: 8 of 15 epochs are done." in page.text
+    assert f"pdeflow fit --resume {run}" in page.text
 
 
 @pytest.mark.parametrize("shape", [(12,), (8, 8)])

@@ -13,6 +13,8 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from pdeflow.atomic_file import replacing, write_json
+from pdeflow.data.batches import BatchLoader
+from pdeflow.data.mesh_samples import MeshSamples
 from pdeflow.mesh_nodes import MeshNodes
 from pdeflow.training.callbacks.run_folder import run_folder
 from pdeflow.training.evaluator import Evaluator
@@ -32,9 +34,12 @@ class TestResults(Callback):
     and the worst sample; and ``spectrum_error``, ``spectrum_truth`` (shells,), the mean energy at each
     wavenumber. Of trajectories the fields are those of the last step, and there are ``rollout_l2`` and
     ``rollout_drift`` (steps,), the mean errors by step. Of models that give a variance there is ``coverage``,
-    the curve of `Calibration`. Of samples on meshes, which have different shapes,
-    there are ``l2`` and ``index`` alone. The ``.npz`` files of an earlier test are removed. With several
-    processes the three samples are chosen among those of the first one.
+    the curve of `Calibration`. Samples on meshes, or at nodes without a mesh, have different shapes:
+    ``number`` (3,) are the three that are kept, and for each rank, such as ``best``, there are ``best_nodes``
+    (nodes, dim), ``best_input``, ``best_target`` and ``best_prediction`` (nodes, channels), and
+    ``best_triangles`` (triangles, 3) where the file has some; there is no spectrum. The ``.npz`` files of an
+    earlier test are removed. With several processes the three samples are chosen among those of the first
+    one.
 
     Parameters
     ----------
@@ -88,8 +93,9 @@ class TestResults(Callback):
             table[name] = {key: float(value) for key, value in evaluator.compute().items()}
             errors, indices = torch.cat(self._errors[number]), torch.cat(self._indices[number])
             fields = {}
-            if trainer.is_global_zero and not self._on_meshes:
-                fields = self._fields(trainer, pl_module, number, errors, indices)
+            if trainer.is_global_zero:
+                kept = self._on_nodes if self._on_meshes else self._fields
+                fields = kept(trainer, pl_module, number, errors, indices)
             if trainer.world_size > 1:
                 errors, indices = (torch.cat(gather_all_tensors(part)) for part in (errors, indices))
             order = indices.argsort()
@@ -104,11 +110,9 @@ class TestResults(Callback):
         self, trainer: Trainer, task: TrainingTask, number: int, errors: Tensor, indices: Tensor
     ) -> dict[str, Tensor]:
         """The samples of least, middle and largest error: input, target, prediction, from a second pass."""
-        order = errors.argsort()
-        wanted = indices[order[[0, (len(order) - 1) // 2, -1]]].tolist()
+        wanted = _three(errors, indices)
         found: dict[int, tuple[Tensor, ...]] = {}
-        loaders: Any = trainer.test_dataloaders
-        for batch in loaders[number] if isinstance(loaders, list) else loaders:
+        for batch in _loader(trainer, number):
             batch = trainer.strategy.batch_to_device(batch, dataloader_idx=number)
             for i, index in enumerate(batch["index"].tolist()):
                 if index in wanted:
@@ -121,6 +125,49 @@ class TestResults(Callback):
                 break
         columns = zip(*(found[index] for index in wanted))
         return {name: torch.stack(column) for name, column in zip(("input", "target", "prediction"), columns)}
+
+    @torch.no_grad()
+    def _on_nodes(
+        self, trainer: Trainer, task: TrainingTask, number: int, errors: Tensor, indices: Tensor
+    ) -> dict[str, Tensor]:
+        """As `_fields`, of samples that have nodes of their own."""
+        wanted, loader = _three(errors, indices), _loader(trainer, number)
+        samples = loader.samples if isinstance(loader, BatchLoader) else None
+        found: dict[int, dict[str, Tensor]] = {}
+        for batch in loader:
+            here = [(i, index) for i, index in enumerate(batch["index"].tolist()) if index in wanted]
+            if not here:
+                continue
+            batch = trainer.strategy.batch_to_device(batch, dataloader_idx=number)
+            prediction, target = task.predict(batch), batch["target"]
+            if "state" in batch:
+                prediction, target = held(prediction)[:, -1], target[:, -1]
+            columns = {"nodes": batch["input"].pos, "input": batch["input"].x}
+            columns |= {"target": target, "prediction": prediction}
+            for i, index in here:
+                mine = batch["grid"].sample == i
+                found[index] = {name: column[mine] for name, column in columns.items()}
+                if isinstance(samples, MeshSamples):
+                    found[index]["triangles"] = samples.triangles(index)
+            if len(found) == len(set(wanted)):
+                break
+        parts = {
+            f"{rank}_{name}": values
+            for rank, index in zip(RANKS, wanted)
+            for name, values in found[index].items()
+        }
+        return {"number": torch.tensor(wanted), **parts}
+
+
+def _three(errors: Tensor, indices: Tensor) -> list[int]:
+    """The numbers of the samples of least, middle and largest error."""
+    order = errors.argsort()
+    return indices[order[[0, (len(order) - 1) // 2, -1]]].tolist()
+
+
+def _loader(trainer: Trainer, number: int) -> Any:
+    loaders: Any = trainer.test_dataloaders
+    return loaders[number] if isinstance(loaders, list) else loaders
 
 
 def write_npz(
