@@ -203,14 +203,18 @@ def operators() -> str:
         value = held["summary"][key]
         return f"{value:.2f}" if isinstance(value, float) else value
 
+    def pair(key: str) -> str:
+        on_darcy, on_rough = number(key.format("darcy")), number(key.format("rough"))
+        if on_darcy == on_rough == "not measured":
+            return on_darcy
+        return f"{on_darcy} on Darcy, {on_rough} on the rough set"
+
     lines += [
         "",
         f"Means of seeds, the same seconds for all operators of a case: {budget or 'not measured'}; two "
         "trainings side by side. "
-        f"MgNO over FNO: {number('mgno_over_fno_darcy')} on Darcy, "
-        f"{number('mgno_over_fno_rough')} on the rough set after fifteen minutes "
-        f"({number('mgno_over_fno_darcy_shorter')} and {number('mgno_over_fno_rough_shorter')} after the "
-        f"seconds that all have, over the best of three codes' FNOs); "
+        f"MgNO over FNO after fifteen minutes: {pair('mgno_over_fno_{}')}; after the seconds that all have, "
+        f"over the best of three codes' FNOs: {pair('mgno_over_fno_{}_shorter')}. "
         f"MKGN over GNO: {number('mkgn_over_gkn')}. "
         "At twice the resolution, without training there, errors are so many times those at the training "
         f"resolution, at worst over the cases: {finer or 'not measured'}. "

@@ -73,6 +73,12 @@ class CorruptFile(PdeflowError, OSError):
     """A file that is truncated, damaged, or not of the format its name says."""
 
 
+class NoSuchFile(CorruptFile):
+    """A data file that is not there; ``path`` says where it was looked for, where that is known."""
+
+    path: str = ""
+
+
 class UnsafeFile(PdeflowError, OSError):
     """A file that asks for something a data file must not do: run code, or reach into other files."""
 

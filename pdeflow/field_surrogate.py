@@ -49,8 +49,11 @@ class FieldSurrogate(Surrogate):
         grid: Grid | None = None,
         metrics: Mapping[str, float] | None = None,
         time_step: float | None = None,
+        equation: str | None = None,
     ) -> None:
-        super().__init__(model, normalisation, grid=grid, metrics=metrics, time_step=time_step)
+        super().__init__(
+            model, normalisation, grid=grid, metrics=metrics, time_step=time_step, equation=equation
+        )
         if domain is not None and len(domain.coordinates) != model.dim:
             raise InvalidInput("domain", domain.words, f"one of {model.dim} coordinates, as the field")
         self.domain = domain

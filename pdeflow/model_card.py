@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 import pdeflow.fields
+from pdeflow.data.plain_equation import plain_equation
 
 
 def model_card(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
@@ -112,6 +113,8 @@ def _knows_std(facts: Mapping[str, Any]) -> bool:
 
 def _data(facts: Mapping[str, Any]) -> list[str]:
     lines = ["## Trained on", ""]
+    if facts.get("equation"):
+        lines.append(f"- data of {plain_equation(facts['equation'])}")
     grid, normalisation = facts["grid"], facts["normalisation"]
     if grid is not None:
         for i, axis in enumerate(grid["axes"]):

@@ -38,6 +38,8 @@ class Surrogate:
         Numbers known about its quality, by name.
     time_step
         Of a model that gives the next state, the time until then.
+    equation
+        That of the data it was trained on, in LaTeX, for information.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class Surrogate:
         grid: Grid | None = None,
         metrics: Mapping[str, float] | None = None,
         time_step: float | None = None,
+        equation: str | None = None,
     ) -> None:
         self.model = model.eval()
         self.normalisation = normalisation
         self.grid = grid
         self.metrics = dict(metrics or {})
-        self.time_step = time_step
+        self.time_step, self.equation = time_step, equation
         self.normaliser = Normaliser(model.in_channels, model.out_channels).to(self.dtype)
         if normalisation is not None:
             self.normaliser.set(normalisation)
@@ -367,8 +370,8 @@ class Surrogate:
         if not isinstance(model, GraphOperator):
             hint = "Interpolate between its grid's nodes."
             raise InvalidInput(key, type(model).__name__, "an operator on meshes", hint)
-        model.check_query(graph, points, inputs)
         self._check_mesh(graph)
+        model.check_query(graph, points, inputs)
         if inputs is not None:
             _check_finite("inputs", inputs)
             inputs = self.normaliser.encode(inputs.to(device=self.device, dtype=self.dtype))
@@ -388,6 +391,10 @@ class Surrogate:
 
     def _check_mesh(self, graph: Any) -> None:
         assert isinstance(self.model, GraphOperator)
+        x = getattr(graph, "x", None)
+        if isinstance(x, Tensor) and x.ndim == 2 and x.shape[1] != self.model.in_channels:
+            hint = f"It was trained to read {', '.join(self.input_names)}, in this order."
+            raise InvalidInput("graph.x", tuple(x.shape), f"(nodes, {self.model.in_channels})", hint)
         self.model.check(graph)
         _check_finite("graph.x", graph.x)
         _check_finite("graph.pos", graph.pos)

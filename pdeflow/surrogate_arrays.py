@@ -64,6 +64,13 @@ def mapped(
     values = as_tensor(given)
     dtype = values.dtype if values.is_floating_point() else torch.float32
     batch, axes_added = _with_channels(values, model, names)
+    if batch.shape[1] != model.in_channels:
+        raise InvalidInput(
+            "coefficient",
+            tuple(values.shape),
+            f"{model.in_channels} channels in axis 1, not {batch.shape[1]}",
+            f"It was trained to read {', '.join(names)}, in this order.",
+        )
     model.check(batch.shape)
     if not bool(torch.isfinite(batch).all()):
         raise InvalidInput(

@@ -45,6 +45,7 @@ def save(
     metrics: Mapping[str, float] | None = None,
     time_step: float | None = None,
     domain: Domain | None = None,
+    equation: str | None = None,
 ) -> Path:
     """Write a surrogate into a folder, made if need be; a surrogate that is there is replaced.
 
@@ -56,7 +57,7 @@ def save(
         Gets ``model.safetensors``, ``surrogate.json`` and ``README.md``.
     normalisation
         Statistics that the model was trained with; none if it was trained on physical values.
-    grid, metrics, time_step
+    grid, metrics, time_step, equation
         What is known about training and quality; for the card and for ``Surrogate``.
     domain
         Of a field, where its equation was stated, unless that is all of its box.
@@ -101,6 +102,7 @@ def save(
         "grid": asdict(grid) if grid is not None else None,
         "metrics": {key: float(value) for key, value in (metrics or {}).items()},
         "time_step": time_step,
+        "equation": equation,
         "versions": {
             "pdeflow": pdeflow.__version__,
             "torch": torch.__version__,
@@ -144,6 +146,7 @@ def load(folder: str | Path) -> Surrogate:
             grid=_grid(grid) if grid is not None else None,
             metrics=facts["metrics"],
             time_step=facts.get("time_step"),
+            equation=facts.get("equation"),
         )
     except (InvalidInput, TypeError, KeyError, ValueError) as error:
         raise CorruptFile(f"{folder / 'surrogate.json'}: {error}") from error
@@ -170,14 +173,21 @@ def _find(folder: Path) -> Path:
     for candidate in (folder, folder / "surrogate"):
         if (candidate / "surrogate.json").is_file():
             return candidate
-    hint = "Give a folder that pdeflow.save or `pdeflow fit` wrote."
+    hint, choices = "Give a folder that pdeflow.save or `pdeflow fit` wrote.", []
+    if not folder.exists():
+        beside = sorted(folder.parent.glob("*/")) if folder.parent.is_dir() else []
+        choices = [
+            str(other)
+            for other in beside
+            if (other / "surrogate.json").is_file() or (other / "surrogate" / "surrogate.json").is_file()
+        ]
     if (folder / "checkpoints").is_dir() or (folder / "members").is_dir():
         run = folder.parent.parent if folder.parent.name == "members" else folder
         hint = (
             f"Its training has not ended: go on with pdeflow fit --resume {run}; or its model is a class of "
             "your own, of which there are checkpoints alone."
         )
-    raise InvalidInput("folder", str(folder), "a folder that holds surrogate.json", hint)
+    raise InvalidInput("folder", str(folder), "a folder that holds surrogate.json", hint, choices=choices)
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

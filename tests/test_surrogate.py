@@ -206,6 +206,7 @@ def test_several_channels(tmp_path: Path) -> None:
         (np.ones(9), r"expected \(x, y\) or \(batch, x, y\) or \(batch, 1, x, y\)"),
         (np.ones((1, 1, 1, 9, 9)), r"expected \(x, y\)"),
         (np.ones((2, 3, 9, 9)), "1 channels in axis 1, not 3"),
+        (np.ones((2, 3, 9, 9)), r"It was trained to read a, in this order\.$"),
         (np.ones((3, 9)), "at least 4 points for 4 modes"),
         (np.full((9, 9), np.nan), "81 values that are NaN"),
         (np.ones((9, 9), complex), "real numbers"),
@@ -217,6 +218,28 @@ def test_several_channels(tmp_path: Path) -> None:
 def test_unusable_input(folder: Path, value: Any, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         pdeflow.load(folder)(value)
+
+
+def test_columns_of_a_graph_are_named(tmp_path: Path) -> None:
+    statistics = Normalisation(("a", "g"), ("u",), (0.0,) * 2, (1.0,) * 2, (0.0,), (1.0,))
+    operator = GNO(radius=2.0, width=4, kernel_width=4, layers=1, in_channels=2)
+    surrogate = pdeflow.load(pdeflow.save(operator, tmp_path, statistics))
+    graph = Data(x=torch.ones(9, 1), pos=torch.rand(9, 2))
+    said = r"graph\.x: got \(9, 1\), expected \(nodes, 2\)\.\nIt was trained to read a, g, in this order\.$"
+    for call in (lambda: surrogate(graph), lambda: surrogate.query(graph, torch.rand(3, 2))):
+        with pytest.raises(InvalidInput, match=said):
+            call()
+
+
+def test_a_folder_that_is_not_there_names_the_nearest(folder: Path) -> None:
+    (folder.parent / "kepp").mkdir()  # which holds none
+    shutil.copytree(folder, folder.parent / "keppt" / "surrogate")
+    with pytest.raises(
+        InvalidInput, match=rf"Nearest: ({folder}, {folder.parent}/keppt|.*/keppt, .*/kept)\."
+    ):
+        pdeflow.load(folder.parent / "kep")
+    with pytest.raises(InvalidInput, match=r"surrogate\.json\.\nGive a folder"):
+        pdeflow.load(folder.parent / "kepp")
 
 
 def test_saving_again_replaces(folder: Path) -> None:

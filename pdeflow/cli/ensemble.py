@@ -66,6 +66,7 @@ def join(folder: RunFolder, count: int) -> None:
             for name in members[0].metrics
         },
         time_step=members[0].time_step,
+        equation=members[0].equation,
     )
 
 

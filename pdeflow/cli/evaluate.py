@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OPTIONS = {
     "RUN": "first argument: the folder of a run, or its name in runs/",
-    "--ckpt": "best (default), last, or a checkpoint file",
+    "--ckpt": "best (default; last where there was no validation), last, or a checkpoint file",
     "--allow": "prefix of class names that the config may use besides pdeflow's own (may be repeated)",
     "--traceback": "show where an error came from",
 }
@@ -36,7 +36,7 @@ def prepare(
         their weights already, and there is none.
     """
     own = Parser(f"pdeflow {verb}", add_help=False)
-    own.add_argument("--ckpt", default="best")
+    own.add_argument("--ckpt")
     helping = bool({"-h", "--help"} & set(arguments))
     if not helping and (not arguments or arguments[0].startswith("-")):
         got = arguments[0] if arguments else "nothing"
@@ -48,7 +48,7 @@ def prepare(
     if not helping:
         folder = RunFolder.open(arguments[0])
         if not (folder.path / "members").is_dir():
-            checkpoint = folder.checkpoint(given.ckpt)
+            checkpoint = folder.checkpoint(given.ckpt or _usual([folder]))
         rest = ["--config", str(folder.config), *rest]
     with quick_imports():
         from pdeflow.cli.training_cli import TrainingCLI
@@ -67,7 +67,7 @@ def prepare(
     if folder:
         from pdeflow.training.checkpoint_io import load_checkpoint
 
-        checkpoint = checkpoint or folder.checkpoint(given.ckpt)
+        checkpoint = checkpoint or folder.checkpoint(given.ckpt or _usual([folder]))
         load_checkpoint(checkpoint)  # refuses what is damaged or pickled, before any time is spent
     cli.build()
     if folder:
@@ -84,12 +84,23 @@ def _check_files(cli: TrainingCLI, folder: RunFolder) -> None:
         cli.check_files(Path(arguments.get("path", cli.datamodule.path)))
 
 
-def _member_checkpoints(cli: TrainingCLI, folder: RunFolder, which: str) -> list[Path]:
+def _usual(parts: list[RunFolder]) -> str:
+    """The checkpoint where none is named: the best; the last, and it is said, where none was validated."""
+    if any(part.best.is_file() or not part.last.is_file() or part.was_validated() for part in parts):
+        return "best"
+    run = parts[0].ensemble or parts[0]
+    print(f"{run}: there was no validation, so there is no best checkpoint; the last is taken.")
+    return "last"
+
+
+def _member_checkpoints(cli: TrainingCLI, folder: RunFolder, which: str | None) -> list[Path]:
     """The best or the last checkpoint of every member."""
+    parts = folder.members(cli.config.ensemble)
+    which = which or _usual(parts)
     if which not in ("best", "last"):
         hint = f"To evaluate one member: --ensemble=1 --ckpt {folder}/members/1/checkpoints/best.ckpt"
         raise UsageError("--ckpt", which, "best or last, because the run is an ensemble", hint)
-    return [part.checkpoint(which) for part in folder.members(cli.config.ensemble)]
+    return [part.checkpoint(which) for part in parts]
 
 
 def build_trainer(cli: TrainingCLI, folder: RunFolder, callbacks: list) -> None:

@@ -8,7 +8,7 @@ import textwrap
 import traceback
 from collections.abc import Sequence
 
-from pdeflow.errors import InvalidInput, PdeflowError
+from pdeflow.errors import InvalidInput, NoSuchFile, PdeflowError
 
 MAX_LINES = 5
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
@@ -47,6 +47,8 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> tuple[int, list
         return INTERRUPTED, ["interrupted.", _resume_hint(arguments)]
     if isinstance(error, InvalidInput):
         return USAGE, text.splitlines()
+    if isinstance(error, NoSuchFile) and (command := _making(error.path)):
+        return FAILURE, [f"{error.path}: no such file. Check the path, or make the file:", command]
     if isinstance(error, PdeflowError):
         return FAILURE, (text or type(error).__name__).splitlines()
     if isinstance(error, OSError):
@@ -70,7 +72,9 @@ def _describe_os(error: OSError) -> list[str]:
 
     where = error.filename if error.filename is not None else str(error)
     if isinstance(error, FileNotFoundError):
-        return [f"{where}: no such file or folder.", _near_files(where)]
+        command = _making(str(where))
+        made = f"To make it: {command}" if command else ""
+        return [f"{where}: no such file or folder.", _near_files(where), made]
     if isinstance(error, IsADirectoryError):
         return [f"{where}: is a folder, a file was expected."]
     if isinstance(error, PermissionError):
@@ -95,6 +99,13 @@ def _near_files(where: object) -> str:
         return f"The folder {path.parent} does not exist either."
     near = difflib.get_close_matches(path.name, present, n=3, cutoff=0.5)
     return f"Nearest: {', '.join(str(path.parent / name) for name in near)}." if near else ""
+
+
+def _making(path: str) -> str:
+    """The command that makes a data file, where a shipped config or recipe says which one does."""
+    from pdeflow.cli.lookup import making
+
+    return making(path)
 
 
 def _verb(arguments: Sequence[str]) -> str:

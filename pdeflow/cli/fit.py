@@ -209,8 +209,11 @@ def _measured(cli: TrainingCLI) -> str:
         float(cli.trainer.callback_metrics["valid/loss"])
     )
     told = ", when the residual was as small as is wanted" if wanted else ""
-    measured = ", ".join(map(" ".join, shown.items()))
-    return f"Trained {epochs} epoch{'s' * (epochs != 1)}{told}. {measured}".rstrip()
+    measured = ", ".join(map(" ".join, shown.items())) or "There was no validation."
+    trainer, length = cli.trainer, f"{epochs} epoch{'s' * (epochs != 1)}"
+    if not trainer.is_last_batch and 0 < trainer.max_steps <= trainer.global_step:
+        length = f"{trainer.global_step} step{'s' * (trainer.global_step != 1)}"
+    return f"Trained {length}{told}. {measured}"
 
 
 def _finish(folder: RunFolder, members: int, allowed: Sequence[str]) -> None:

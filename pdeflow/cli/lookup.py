@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 from pdeflow.cli.failure import UsageError
@@ -53,6 +55,23 @@ def find(name: str, kind: str = "configs") -> Path:
         f"a YAML file ({what} here, in the checkout, or shipped with pdeflow)",
         choices=shipped if len(given.parts) > 1 else [_short(path) for path in shipped],
     )
+
+
+def making(path: str) -> str:
+    """The ``pdeflow generate`` that makes a file of this name, by the first lines of configs and recipes.
+
+    Those of configs come first, for they say which times and resolutions are needed. ``""`` where none
+    makes such a file.
+    """
+    if not Path(path).name:
+        return ""
+    name = re.escape(Path(path).name)
+    command = re.compile(rf"^# +(pdeflow generate .*-o )\S*(?<=[ /]){name}((?: \S+)*)", re.MULTILINE)
+    for root in roots():
+        for shipped in sorted([*(root / "configs").glob("*.yaml"), *(root / "datasets").glob("*/*.yaml")]):
+            if found := command.search(shipped.read_text(encoding="utf-8")):
+                return f"{found[1]}{shlex.quote(path)}{found[2]}"
+    return ""
 
 
 def check_text(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import tokenize
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from pdeflow.errors import CorruptFile, InvalidInput
 if TYPE_CHECKING:
     import numpy as np
 
+    from pdeflow.data.mesh_reader import MeshReader
+    from pdeflow.data.well_reader import WellReader
     from pdeflow.grid import Grid
+    from pdeflow.surrogate import Surrogate
 
 WELL = (".h5", ".hdf5")
 
@@ -27,14 +31,15 @@ class Inputs:
     """Input functions.
 
     ``n`` is their number; ``read(start, stop)`` gives some of them, ``(stop - start, channels, *shape)``;
-    ``grid`` is ``None`` for NumPy files, which do not say where their grid lies; ``wraps`` says by name of
-    the axis whether it wraps around, as far as the file does.
+    ``file`` and ``grid`` are ``None`` for NumPy files, which do not say where their grid lies; ``wraps`` says
+    by name of the axis whether it wraps around, as far as the file does.
     """
 
     n: int
     read: Callable[[int, int], np.ndarray]
     grid: Grid | None
     wraps: dict[str, bool | None]
+    file: WellReader | None = None
 
 
 def parser() -> Parser:
@@ -123,6 +128,8 @@ def run(arguments: Sequence[str]) -> int:
         raise InvalidInput("-o/--output", str(given.output), expected, "Or train it on TrajectoryData.")
     inputs, diverged = open_inputs(given.file, list(surrogate.input_names), surrogate.model.dim), 0
     check_file_periodicity(surrogate.model, inputs.wraps, given.file)
+    if inputs.file is not None:
+        compare_equations(surrogate, inputs.file)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     with tqdm(total=inputs.n, unit="sample", desc="predicting") as bar:
 
@@ -156,6 +163,20 @@ def run(arguments: Sequence[str]) -> int:
     if diverged:
         print(f"{diverged} of them left all bounds and are NaN from there on")
     return 0
+
+
+def compare_equations(surrogate: Surrogate, file: WellReader | MeshReader) -> None:
+    """Warn in a line of a file that records another equation than that of the training data."""
+    from pdeflow.data.plain_equation import plain_equation
+
+    here, trained = file.attributes.get("equation"), surrogate.equation
+    if trained is not None and isinstance(here, str) and here != trained:
+        told = f"{plain_equation(here)}, not {plain_equation(trained)}"
+        print(
+            f"Warning: {file.path} holds another equation than the training data did: {told}. "
+            "What is predicted is worth nothing unless the surrogate was made for that.",
+            file=sys.stderr,
+        )
 
 
 def surrogate_folder(name: str) -> Path:
@@ -229,7 +250,11 @@ def _open_well(path: Path, names: list[str]) -> Inputs:
     import torch
 
     from pdeflow.data import GridSamples, WellReader
+    from pdeflow.data.open_samples import holds_meshes
 
+    if holds_meshes(path):
+        hint = "Its samples are on meshes: take a run on MeshData, of GNO, MKGN or GINO."
+        raise InvalidInput("FILE", str(path), "a file of samples on a grid, for this run is of grids", hint)
     reader = WellReader(path)
     older = next((name for name in names if name.endswith("]")), None)
     if older is not None:
@@ -254,7 +279,7 @@ def _open_well(path: Path, names: list[str]) -> Inputs:
     def read(start: int, stop: int) -> np.ndarray:
         return samples[torch.arange(start, stop)]["input"].numpy()
 
-    return Inputs(reader.n, read, reader.grid, reader.wraps)
+    return Inputs(reader.n, read, reader.grid, reader.wraps, reader)
 
 
 def _write_npz(path: Path, blocks: Iterator[tuple[int, np.ndarray]], names: list[str], axis: int) -> None:

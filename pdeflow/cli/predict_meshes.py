@@ -8,6 +8,7 @@ import numpy as np
 from torch_geometric.data import Data
 from tqdm import tqdm
 
+from pdeflow.cli.predict import compare_equations
 from pdeflow.data import MeshGraphs, open_samples, write_meshes
 from pdeflow.data.mesh_graphs import BOUNDARY, BOUNDARY_CHANNELS
 from pdeflow.data.mesh_reader import MeshReader
@@ -44,6 +45,7 @@ def predict_meshes(surrogate: Surrogate, path: Path, output: Path) -> int:
     graphs = MeshGraphs(path, list(names), [], keep_failed=True)
     if graphs.input_names != wanted:
         raise InvalidInput("FILE", graphs.input_names, f"the inputs {wanted}, in this order")
+    compare_equations(surrogate, graphs.reader)
     progress = tqdm(range(len(graphs)), unit="mesh", desc="predicting")
     values = np.concatenate([_values(surrogate, graphs[row]) for row in progress])
     names = (*surrogate.target_names, *surrogate.std_names)

@@ -24,6 +24,7 @@ class EpochLines(Callback):
         numbers = "  ".join(
             f"{name} {float(value):.4g}" for name, value in trainer.progress_bar_metrics.items()
         )
+        numbers = numbers or "ended before its last batch"
         of = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
         seconds = time.monotonic() - self._start
         print(f"epoch {trainer.current_epoch + 1}/{of}  {seconds:.1f} s  {numbers}", flush=True)

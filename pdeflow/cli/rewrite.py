@@ -127,6 +127,8 @@ def usage_error(message: str, parser: Any, verb: str) -> UsageError:
         return UsageError(
             "-c/--config", line, "YAML", f"{why.strip()}. Check the indentation, colons and brackets there."
         )
+    if classes and keys and "." not in keys[0]:
+        listing = f"Run: pdeflow {verb} --{keys[0]}.help {classes[-1].rpartition('.')[2]}"
     return _wrong_value(message, keys, listing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -109,13 +110,22 @@ class RunFolder:
             # Of an ensemble no file can be given, for it would be one member's.
             present = [file.stem if self.ensemble else str(file) for file in here]
             expected = "best or last, of every member" if self.ensemble else "best, last, or a .ckpt file"
-            hint = "Give one of these." if present else self._nothing_saved()
+            names = [file.stem if file in (self.best, self.last) else str(file) for file in here]
+            hint = f"Give --ckpt {' or --ckpt '.join(names)}." if present else self._nothing_saved()
             raise UsageError("checkpoint", str(path), expected, hint, choices=present)
         if path.stat().st_size == 0:
             raise CorruptFile(
                 f"{path}: the checkpoint is empty.\nTry the other one: --ckpt last, or --ckpt best."
             )
         return path
+
+    def was_validated(self) -> bool:
+        """Whether an epoch was validated, by its history; true where there is none that can be read."""
+        try:
+            rows = json.loads((self.path / "history.json").read_text(encoding="utf-8"))
+            return any(name.startswith("valid/") for row in rows for name in row)
+        except (OSError, ValueError, TypeError, AttributeError):
+            return True
 
     def _nothing_saved(self) -> str:
         if self.ensemble:

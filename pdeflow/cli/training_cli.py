@@ -52,12 +52,15 @@ from pdeflow.training import (
     TrainingTask,
 )
 from pdeflow.training.checkpoint_io import SafeCheckpointIO
+from pdeflow.training.messages import warn
 from pdeflow.training.spectral_refiner import spectral_layers
 
 SEED = 0
 FLAGS = ("--traceback",)
 GRAPHS = (MeshData, SparseTrajectoryData)
 """What gives graphs."""
+AN_AXIS_EACH = ("modes", "mesh", "sensors")
+"""Arguments of operators on grids with a number for each axis."""
 OptimizerFactory = Callable[[Iterable], Optimizer]
 SchedulerFactory = Schedule | Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None
 
@@ -197,6 +200,7 @@ class TrainingCLI(LightningCLI):
                 self.datamodule.probe(self.task.model)  # pyright: ignore[reportArgumentType]
             else:
                 self.task.model.check((1, self.datamodule.in_channels, *self.datamodule.grid.shape))
+                self._compare_mesh()
 
     def build_task(self) -> None:
         """Build the model, with weights drawn from the generators as they are, and the task around it."""
@@ -205,6 +209,7 @@ class TrainingCLI(LightningCLI):
         ).objective
         self._check_objective(objective)
         has_variance = isinstance(objective, GaussianNLL)
+        self._check_axes()
         self._fit_model_to_data(2 if has_variance else 1)
         keys = ("model", "optimizer", "lr_scheduler")
         parts = instantiate(self.parser, Namespace({key: self.config[key] for key in keys}))
@@ -342,6 +347,38 @@ class TrainingCLI(LightningCLI):
                 f"Run: pdeflow fit --optimizer.help {name}",
             ) from error
 
+    def _check_axes(self) -> None:
+        """Refuse data of another number of axes than the operator, before anything else about them."""
+        if not isinstance(self.datamodule, GridData):
+            return
+        if not self.config.model.class_path.startswith("pdeflow.operators."):
+            return
+        arguments, dim = self.config.model.init_args, self.datamodule.dim
+        for key in AN_AXIS_EACH:
+            if isinstance(value := arguments.get(key), list) and len(value) != dim:
+                raise self._wrong_axes(key)
+
+    def _wrong_axes(self, key: str) -> InvalidInput:
+        dim, path = self.datamodule.dim, getattr(self.datamodule, "path", None)
+        axes = f"{dim} ax{'e' if dim > 1 else 'i'}s"
+        hint = f"Give data with other axes, or {key} with {dim} number{'s' * (dim > 1)}, one for each axis."
+        return InvalidInput(
+            f"model.init_args.{key}",
+            self.config.model.init_args.get(key),
+            f"a model of {axes}, as many as the data have" + f" ({path})" * (path is not None),
+            hint if key in AN_AXIS_EACH else "",
+        )
+
+    def _compare_mesh(self) -> None:
+        """Warn where an operator is told of another grid than that of the training data."""
+        mesh, points = self.config.model.init_args.get("mesh"), list(self.datamodule.grid.points)
+        if isinstance(mesh, list) and mesh != points:
+            name, wanted = self.config.model.class_path.rpartition(".")[2], ",".join(map(str, points))
+            warn(
+                f"model.init_args.mesh is {mesh}, but the grid of the training data is {points}, and {name} "
+                f"is made for that of its mesh. To train it for this one: --model.init_args.mesh=[{wanted}]"
+            )
+
     def _fit_model_to_data(self, outputs: int) -> None:
         """Give the model the data's channels where the config says nothing; refuse a contradiction.
 
@@ -382,14 +419,6 @@ class TrainingCLI(LightningCLI):
             )
         if model.dim != self.datamodule.dim:
             parameters = inspect.signature(type(model).__init__).parameters
-            key = next(
-                (name for name in ("modes", "mesh", "sensors", "dim") if name in parameters), "class_path"
-            )
-            raise InvalidInput(
-                f"model.init_args.{key}",
-                self.config.model.init_args.get(key),
-                f"a model of {self.datamodule.dim} dimensions, as many as the data",
-                f"Give {self.datamodule.dim} numbers, one for each axis of the grid."
-                if key in ("modes", "mesh", "sensors")
-                else "",
+            raise self._wrong_axes(
+                next((name for name in (*AN_AXIS_EACH, "dim") if name in parameters), "class_path")
             )

@@ -100,12 +100,18 @@ class GridData(LightningDataModule):
     @property
     def dim(self) -> int:
         """Number of space dimensions."""
-        return self.grid.dim
+        return self._files["train"][0].grid.dim
 
     @property
     def grid(self) -> Grid:
         """The grid of training and validation."""
         return self._train.grid
+
+    @property
+    def equation(self) -> str | None:
+        """The equation in LaTeX, where the files of training record it."""
+        found = self._files["train"][0].attributes.get("equation")
+        return found if isinstance(found, str) else None
 
     @property
     def wraps(self) -> dict[str, bool | None]:

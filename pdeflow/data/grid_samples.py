@@ -63,10 +63,10 @@ class GridSamples:
         rows = np.asarray(rows, dtype=np.int64)
         self.rows = rows if keep_failed else self._solved(rows)
         self.inputs, self.targets = tuple(inputs), tuple(targets)
+        self._check()
         stored = self.readers[0].grid
         self.grid: Grid = stored if points is None else stored.with_points(points)
         self.strides = stored.strides_to(self.grid.points)
-        self._check()
         self.input_names = tuple(name for key in self.inputs for name in self._channels(key))
         self.target_names = tuple(name for key in self.targets for name in self._channels(key))
         self._memory: tuple[torch.Tensor, torch.Tensor] | None = None

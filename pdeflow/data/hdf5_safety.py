@@ -10,7 +10,7 @@ from pathlib import Path
 
 import h5py
 
-from pdeflow.errors import CorruptFile, PdeflowError, UnsafeFile
+from pdeflow.errors import CorruptFile, NoSuchFile, PdeflowError, UnsafeFile
 
 # Deflate cannot shrink data more than 1032 times; what claims more is not data but a trap.
 _LARGEST_RATIO = 1100
@@ -52,7 +52,9 @@ def open_checked(path: str | os.PathLike[str]) -> h5py.File:
     if path.is_dir():
         raise CorruptFile(f"{path}: is a folder, expected an HDF5 file.")
     if not path.is_file():
-        raise CorruptFile(f"{path}: no such file. Check the path, or make the file with `pdeflow generate`.")
+        error = NoSuchFile(f"{path}: no such file. Check the path, or make the file with `pdeflow generate`.")
+        error.path = str(path)
+        raise error
     size = path.stat().st_size
     if size == 0:
         raise CorruptFile(f"{path}: the file is empty. Copy it again from its source, or generate it again.")

@@ -100,6 +100,12 @@ class MeshData(LightningDataModule):
         return len(self._graphs.targets)
 
     @property
+    def equation(self) -> str | None:
+        """The equation in LaTeX, where the file records it."""
+        found = self._graphs.reader.attributes.get("equation")
+        return found if isinstance(found, str) else None
+
+    @property
     def test_names(self) -> list[str]:
         """Names of the test sets: the stem of the file, dots in it as ``_``."""
         return list(self._tests)

@@ -65,7 +65,11 @@ class MeshReader:
 
     def _describe(self, file: h5py.File) -> None:
         if str(file.attrs.get("layout")) != LAYOUT:
-            raise CorruptFile(f"{self.path}: is not in the layout {LAYOUT!r}.\nWellReader reads grids.")
+            raise CorruptFile(
+                f"{self.path}: holds no samples on meshes (it is not in the layout {LAYOUT!r}).\n"
+                "Samples on grids are `data: GridData` in a config, for an operator on grids such as FNO; in "
+                "Python WellReader reads them."
+            )
         if CHECKSUM not in file.attrs or int(attribute(file, CHECKSUM)) != metadata_crc32(file):
             raise CorruptFile(
                 f"{self.path}: its attributes differ from what was written (by their checksum)."

@@ -75,7 +75,9 @@ def describe(file: h5py.File, path: Path) -> Description:
     """
     if str(file.attrs.get("layout")) == LAYOUT:
         raise CorruptFile(
-            f"{path}: holds samples on meshes, not on a grid.\nRead it with MeshReader or MeshGraphs."
+            f"{path}: holds samples on meshes, not on a grid.\n"
+            "In a config they are `data: MeshData`, for an operator on meshes (GNO, MKGN, GINO), as in "
+            "configs/polygon_diffusion_gno.yaml; in Python MeshReader reads them."
         )
     for group in (DIMENSIONS, *FIELD_GROUPS):
         if group not in file:

@@ -384,6 +384,14 @@ def test_the_table_has_every_operator_and_nothing_of_the_refiner(monkeypatch, tm
     assert table["UNO"] == "| UNO | failed | - | - |"
     assert "1.10 (MgNO), 1.25 (FNO), 1.30 (GNO), 4.00 (MKGN), 10.00 (UNet)." in lines[-1]
     assert "refiner" not in lines[-1]
+    assert (
+        "MgNO over FNO after fifteen minutes: 0.25 on Darcy, not measured on the rough set; "
+        "after the seconds that all have, over the best of three codes' FNOs: 0.50 on Darcy, "
+        "not measured on the rough set. "
+    ) in lines[-1]
+    held["summary"] |= {"mgno_over_fno_darcy_shorter": "not measured"}
+    (tmp_path / "operators.json").write_text(json.dumps(held))
+    assert "over the best of three codes' FNOs: not measured. MKGN" in readme.operators()
 
 
 def test_every_quick_case_names_models_that_it_has() -> None:

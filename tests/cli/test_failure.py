@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+import pdeflow as package
 from pdeflow.cli.failure import explain
 from pdeflow.errors import CorruptFile, NumericalFailure
+from pdeflow.operators import FNO
 
 ROOT = Path(__file__).parents[2]
 
@@ -154,6 +156,29 @@ def test_missing_files(pdeflow, tmp_path):
         assert result.code in (1, 2)
         assert result.is_short, result.err
         assert "darci.h5" in result.err
+
+
+def test_a_missing_file_that_a_recipe_makes(pdeflow):
+    package.save(FNO([4, 4], width=4, layers=1), "kept")
+    darcy = "pdeflow generate -c datasets/darcy/recipe.yaml -o {}"
+    steps = "pdeflow generate -c datasets/navier_stokes/recipe.yaml -o {} --stop 20 --instants 21"
+    for arguments, path, command in (
+        (["fit", "-c", "darcy_fno"], "data/darcy.h5", darcy),
+        (["predict", "kept", "else/darcy.h5", "-o", "out.h5"], "else/darcy.h5", darcy),
+        (["inspect", "data/navier_stokes_steps.h5"], "data/navier_stokes_steps.h5", steps),
+        (["fit", "-c", "darcy_fno", "--data.path=my.h5"], "my.h5", "make the file with `pdeflow generate`"),
+    ):
+        result = pdeflow(*arguments)
+        assert result.code == 1
+        assert result.is_short, result.err
+        assert f"{path}: no such file" in result.err
+        assert command.format(path) in result.err
+
+
+def test_a_wrong_value_of_a_class_leads_to_its_help(pdeflow):
+    result = pdeflow("fit", "-c", "darcy_fno", "--model.modes", 16)
+    assert (result.code, result.is_short) == (2, True)
+    assert "Run: pdeflow fit --model.help FNO" in result.err
 
 
 def test_damaged_data_is_a_failure(pdeflow, tmp_path, darcy_file):

@@ -235,7 +235,31 @@ def test_checkpoint_that_is_missing_or_damaged(fit, pdeflow, tmp_path):
     result = pdeflow("test", "darcy_fno")
     assert result.code == 2
     assert "last.ckpt" in result.err
+    assert "Give --ckpt last." in result.err
     assert pdeflow("test", "darcy_fno", "--ckpt", "last").code == 0
+
+
+def test_a_run_without_validation_is_tested_with_its_last_checkpoint(fit, pdeflow, tmp_path):
+    result = fit("--trainer.max_steps=2")
+    assert "Trained 2 steps. There was no validation." in result.out
+    assert "epoch 1/2 " in result.out
+    assert "ended before its last batch" in result.out
+    told = "runs/darcy_fno: there was no validation, so there is no best checkpoint; the last is taken."
+    for verb in ("test", "validate"):
+        result = pdeflow(verb, "darcy_fno")
+        assert result.code == 0, result.err
+        assert told in result.out
+        assert told not in pdeflow(verb, "darcy_fno", "--ckpt", "last").out
+    result = pdeflow("test", "darcy_fno", "--ckpt", "best")
+    assert (result.code, result.is_short) == (2, True)
+    assert "Give --ckpt last." in result.err
+
+
+def test_an_ensemble_without_validation(fit, pdeflow):
+    fit("--ensemble=2", "--trainer.max_steps=2")
+    result = pdeflow("test", "darcy_fno")
+    assert result.code == 0, result.err
+    assert result.out.startswith("runs/darcy_fno: there was no validation")
 
 
 def test_predict(fit, pdeflow, tmp_path, darcy_file):

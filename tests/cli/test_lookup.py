@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from pdeflow.cli import lookup
 from pdeflow.cli.failure import UsageError
@@ -28,6 +31,21 @@ def test_recipe_by_family(tmp_path, monkeypatch):
     assert (
         lookup.find("darcy", "datasets") == lookup.find("datasets/darcy/recipe.yaml", "datasets") == expected
     )
+
+
+def test_every_config_with_a_data_file_says_what_makes_it():
+    paths = {
+        name: Path(yaml.safe_load(lookup.find(name).read_text())["data"]["init_args"].get("path", "")).name
+        for name in lookup.known("configs")
+    }
+    assert {name for name in paths.values() if name and not lookup.making(name)} == {
+        "train_16.h5"
+    }  # converted
+    assert lookup.making("polygons.h5").startswith(
+        "pdeflow generate -c datasets/polygon_diffusion/recipe.yaml -o "
+    )
+    assert lookup.making("my data/kdv.h5").endswith("recipe.yaml -o 'my data/kdv.h5'")
+    assert lookup.making("arcy.h5") == lookup.making("") == ""
 
 
 def test_packaged_copy_is_found_without_a_checkout(tmp_path, monkeypatch):

@@ -165,8 +165,12 @@ class GraphOperatorContract:
         assert torch.equal(
             surrogate.query(meshes[0], meshes[1].pos), operator.query(meshes[0], meshes[1].pos)
         )
-        with pytest.raises(InvalidInput, match=f"model.in_channels to {self.in_channels + 1}"):
-            surrogate(mesh(60, channels=self.in_channels + 1))
+        wrong, names = self.in_channels + 1, ", ".join(surrogate.input_names)
+        said = (
+            rf"graph\.x: got \(60, {wrong}\), expected \(nodes, {self.in_channels}\)\.\n.* to read {names},"
+        )
+        with pytest.raises(InvalidInput, match=said):
+            surrogate(mesh(60, channels=wrong))
 
     @pytest.mark.slow
     def test_exported_program(self, operator: GraphOperator, meshes: list[Data], tmp_path) -> None:

@@ -86,6 +86,7 @@ class SurrogateExport(Callback):
             metrics=_validation(metrics),
             time_step=self._time_step,
             domain=_domain(pl_module),
+            equation=getattr(getattr(trainer, "datamodule", None), "equation", None),
         )
 
 
