@@ -18,8 +18,7 @@ def snippet(run: Run) -> tuple[str, str]:
         return "", ""
     load = f"surrogate = pdeflow.load({str(run.path)!r})"
     if run.is_field:
-        told = "Points are (..., coordinates), NumPy or torch; values have the shape without the last axis."
-        return f"import pdeflow\n{load}\nprediction = surrogate(points)", told
+        return _at_points(run, load)
     if run.data_class == "MeshData":
         return _on_meshes(run, load)
     if run.data_class == "SparseTrajectoryData":
@@ -32,6 +31,19 @@ def channel_names(run: Run, part: str) -> list[str]:
     statistics = run.surrogate.get("normalisation")
     names = statistics.get(f"{part}_names") if isinstance(statistics, Mapping) else None
     return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _at_points(run: Run, load: str) -> tuple[str, str]:
+    told = "Points are (..., coordinates), NumPy or torch; values have the shape without the last axis."
+    settings = run.surrogate.get("settings", {})
+    parts = [part["init_args"] for part in settings.get("parts", ())]  # of JoinedFields
+    box = max([settings, *parts], key=lambda some: len(some.get("lower", ())))
+    middle = [0.5 * (low + high) for low, high in zip(box.get("lower", ()), box.get("upper", ()))]
+    if not middle:  # the surrogate does not tell where it is defined
+        return f"import pdeflow\n{load}\nprediction = surrogate(points)", told
+    points = f"points = np.array([{middle}])  # (points, coordinates): put yours here"
+    lines = ["import numpy as np", "import pdeflow", load, points, "prediction = surrogate(points)"]
+    return "\n".join(lines), told
 
 
 def _on_grids(run: Run, load: str) -> tuple[str, str]:

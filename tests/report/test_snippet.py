@@ -1,10 +1,14 @@
-"""The lines that a report gives for the use of a model on a grid run as they stand."""
+"""The lines that a report gives for the use of a model, on a grid or at points, run as they stand."""
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
 import torch
 
 from pdeflow.data.normalisation import Normalisation
+from pdeflow.fields import MLP, JoinedFields
 from pdeflow.grid import Grid
 from pdeflow.operators import FNO
 from pdeflow.report.run_folder import read_run
@@ -56,3 +60,18 @@ def test_without_names_and_a_grid_the_samples_of_the_test_tell_them(make_run) ->
     torch.manual_seed(0)
     save(FNO(modes=[4, 4], width=4, layers=1, in_channels=2), run / "surrogate")
     assert used(run)["prediction"].shape == (1, 1, 16, 12)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_field_is_asked_for_its_value_in_the_middle(make_run, joined: bool) -> None:
+    field = MLP([0.0, -2.0], [4.0, 0.0], 1, widths=[4])
+    if joined:
+        parts = [("MLP", dict(field.settings)), ("MLP", MLP([0.0], [4.0], 1, widths=[4]).settings)]
+        field = JoinedFields([{"class_path": name, "init_args": given} for name, given in parts])
+    run = make_run(((16, 16),))
+    save(field, run / "surrogate")
+    made: dict = {}
+    config = {"objective": {"class_path": "PhysicsInformed"}}
+    exec(snippet(dataclasses.replace(read_run(run), config=config))[0], made)
+    assert made["points"].tolist() == [[2.0, -1.0]]
+    assert len(made["prediction"]) == 1

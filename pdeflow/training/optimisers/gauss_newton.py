@@ -22,7 +22,7 @@ SHIFTS = 20
 def gram(a: Tensor) -> Tensor:
     """:math:`A^T A` (P, P) of A (M, P).
 
-    On the host by NumPy, which sees that the two factors are one matrix: it takes half of the time.
+    On the host by NumPy, which sees that the two factors are one matrix: half of the products are enough.
     """
     if a.device.type != "cpu":
         return a.T @ a

@@ -33,8 +33,8 @@ class LevenbergMarquardt(ResidualOptimiser):
               \theta \leftarrow \theta + \delta + \tfrac12 a,
 
     where :math:`r''` is the second derivative of the residuals along :math:`\delta`, which costs one more
-    evaluation of them, and no factor. In the narrow curved valleys of networks that takes less than half of
-    the steps. Where the loss is lower without a, which may be far away, the step is :math:`\delta` alone.
+    evaluation of them, and no factor. In the narrow curved valleys of networks steps can so be longer. Where
+    the loss is lower without a, which may be far away, the step is :math:`\delta` alone.
 
     The damping falls after a step that is taken and grows until one is. It multiplies the identity and not
     the diagonal of :math:`J^T J`: with the latter, parameters that nothing depends on (widths of Gaussians
